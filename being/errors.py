@@ -1,0 +1,35 @@
+"""Errors a user can act on: each names the thing, what is wrong with it, and the remedy."""
+
+from __future__ import annotations
+
+
+class BeingError(Exception):
+    """Base of every error Being raises on purpose.
+
+    Parameters
+    ----------
+    problem : str
+        One line: the file or field, the value found, what was expected.
+    remedy : str
+        One line: what the user can do about it ("" when there is nothing to do).
+    """
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{problem}. {remedy}" if remedy else problem)
+
+
+class InputError(BeingError):
+    """The user's file or value cannot be used (not audio, empty, too long, wrong shape...)."""
+
+
+class FormatError(BeingError):
+    """A stored file (avatar, dataset, checkpoint) is damaged, hostile or of an unknown version."""
+
+
+class MissingDependencyError(BeingError):
+    """An optional package is not installed; the remedy is the command that installs it."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs the package {package}", f"Install it: pip install 'being[{extra}]'")
