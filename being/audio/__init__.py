@@ -1,0 +1,1 @@
+"""Sound -> feature windows: what drives the face."""

@@ -1,0 +1,57 @@
+"""The 15 visemes of MPEG-4 / Oculus lip sync, and the viseme of any IPA phone espeak-ng may utter.
+
+A viseme is what can be seen of a phone. A phone is looked up by its first IPA letter (an affricate by its release, a diphthong by its
+start); length, tone, nasality and secondary articulation are not seen, except rounding, which decides among vowels.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+VISEMES = ("sil", "PP", "FF", "TH", "DD", "kk", "CH", "SS", "nn", "RR", "aa", "E", "ih", "oh", "ou")
+VOWELS = ("aa", "E", "ih", "oh", "ou")
+SILENCE = VISEMES[0]
+
+_LETTERS: dict[str, str] = {
+    "PP": "pbmɓʙ",
+    "FF": "fvɱʋⱱɸβ",
+    "TH": "θð",
+    "DD": "tdʈɖɗ",
+    "kk": "kgɡɠqɢʛxɣχʁħʕhɦʔŋɴcɟʄçʝɰʀʡʢʜ",
+    "CH": "ʃʒɕʑʂʐɧ",
+    "SS": "szɬɮ",
+    "nn": "nlɲɳɭʎʟɫɺǀǁǃǂ",
+    "RR": "rɹɾɽɻɚɝʴ",
+    "aa": "aɑɐʌæɶä",
+    "E": "eɛəɘɜᵊ",
+    "ih": "iɪɨjyʏᵻ",
+    "oh": "oɔɒɤøœɞɵ",
+    "ou": "uʊʉɯwʍɥᵿ",
+}
+_VISEME_OF_LETTER = {letter: viseme for viseme, letters in _LETTERS.items() for letter in letters}
+
+# Affricates look like their release; the letter pair decides.
+_PAIRS = {"tʃ": "CH", "dʒ": "CH", "tɕ": "CH", "dʑ": "CH", "ʈʂ": "CH", "ɖʐ": "CH", "tʂ": "CH", "dʐ": "CH", "ts": "SS"}
+_PAIRS |= {"dz": "SS", "tɬ": "SS", "pf": "FF", "ɡb": "PP", "kp": "PP", "tθ": "TH", "dð": "TH", "ŋm": "PP"}
+# espeak writes some phones by ASCII mnemonics where it has no IPA for them: capitals stand for retroflex and lax relatives.
+_MNEMONICS = {"N": "kk", "S": "CH", "Z": "CH", "T": "TH", "D": "TH", "R": "RR", "L": "nn", "I": "ih", "E": "E", "A": "aa"}
+_MNEMONICS |= {"O": "oh", "U": "ou", "V": "aa", "Q": "kk", "X": "kk", "@": "E", "0": "oh", "3": "RR", "?": "kk", "*": "RR"}
+
+
+@lru_cache(maxsize=4096)
+def viseme_of_ipa(ipa: str) -> str:
+    """The viseme of one phone: "" and pauses -> "sil"; a phone unknown to us -> that of its first known letter, else "E".
+
+    "E" (schwa, the mouth half open) is the least wrong answer about a sound of which nothing is known.
+    """
+    phone = "".join(c for c in ipa if c not in "ˈˌːˑ͜͡‿ʰ_|-' ")
+    if not phone:
+        return SILENCE
+    pair = _PAIRS.get(phone[:2])
+    if pair is not None:
+        return pair
+    for letter in phone:
+        viseme = _VISEME_OF_LETTER.get(letter) or _MNEMONICS.get(letter)
+        if viseme is not None:
+            return viseme
+    return "E" if any(letter.isalpha() for letter in phone) else SILENCE
