@@ -1,0 +1,37 @@
+"""The door of the rasterizer: checks the arguments and picks the backend."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from being.errors import InputError
+from being.raster.contract import Cameras, Raster, Splats, check_inputs
+from being.raster.reference import rasterize_reference
+
+BACKENDS = ("auto", "reference")
+
+
+def rasterize(splats: Splats, cameras: Cameras, *, probe: Tensor | None = None, backend: str = "auto") -> Raster:
+    """Draw each image of a ragged batch of splats.
+
+    Parameters
+    ----------
+    splats : the splats of B images.
+    cameras : B cameras of one picture size.
+    probe : (N, 2) zeros that require gradients: they are added to the projected centres (pixels), so `probe.grad` is
+        the gradient of the loss in screen space, which densification looks at.
+    backend : "auto" (gsplat for CUDA tensors; otherwise numba where it is installed, else the reference) or a name.
+
+    Returns
+    -------
+    Raster, differentiable in means, quats, scales, opacities, colors and probe (not in the cameras).
+
+    Raises
+    ------
+    InputError : a shape, dtype or backend name is wrong.
+    MissingDependencyError : the backend asked for is not installed.
+    """
+    check_inputs(splats, cameras, probe)
+    if backend in ("auto", "reference"):
+        return rasterize_reference(splats, cameras, probe)
+    raise InputError(f"There is no rasterizer backend {backend!r}", f"Choose one of {', '.join(BACKENDS)}")

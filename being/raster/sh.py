@@ -1,0 +1,78 @@
+"""Colour that depends on the direction it is seen from: real spherical harmonics up to degree 3.
+
+The basis is the one of 3D Gaussian splatting files (Condon-Shortley signs; coefficient 0 is the constant), written as
+polynomials of the unit direction (x, y, z): https://en.wikipedia.org/wiki/Table_of_spherical_harmonics.
+"""
+
+from __future__ import annotations
+
+from math import pi, sqrt
+
+import torch
+from torch import Tensor
+
+from being.errors import InputError
+
+C0 = 0.5 * sqrt(1.0 / pi)
+C1 = 0.5 * sqrt(3.0 / pi)
+C2_XY = 0.5 * sqrt(15.0 / pi)
+C2_ZZ = 0.25 * sqrt(5.0 / pi)
+C3_A = 0.25 * sqrt(35.0 / (2.0 * pi))
+C3_B = 0.5 * sqrt(105.0 / pi)
+C3_C = 0.25 * sqrt(21.0 / (2.0 * pi))
+C3_D = 0.25 * sqrt(7.0 / pi)
+
+COEFFICIENTS = (1, 4, 9, 16)  # of degree 0, 1, 2, 3
+
+
+def spherical_harmonics(sh: Tensor, directions: Tensor, *, backend: str = "auto") -> Tensor:
+    """Evaluate colours: max(0, 0.5 + sum_k basis_k(direction) sh_k).
+
+    Parameters
+    ----------
+    sh : (N, K, 3) coefficients, K = 1, 4, 9 or 16.
+    directions : (N, 3) unit vectors from the camera to the splat, in the splat's own frame.
+    backend : "auto" (numba for float32 on the CPU where installed, else "reference"), "numba" or "reference".
+
+    Returns
+    -------
+    (N, 3) colours >= 0; differentiable in both arguments.
+    """
+    if sh.dim() != 3 or sh.shape[1] not in COEFFICIENTS or sh.shape[2] != 3:
+        raise InputError(f"sh has shape {tuple(sh.shape)}, expected (N, K, 3) with K one of {COEFFICIENTS}")
+    if tuple(directions.shape) != (sh.shape[0], 3):
+        raise InputError(f"directions have shape {tuple(directions.shape)}, expected {(sh.shape[0], 3)}")
+    return spherical_harmonics_reference(sh, directions)
+
+
+def spherical_harmonics_reference(sh: Tensor, directions: Tensor) -> Tensor:
+    """Evaluate colours in plain PyTorch; arguments as `spherical_harmonics`."""
+    basis = sh_basis(directions, sh.shape[1])
+    return (0.5 + torch.einsum("nk,nkc->nc", basis, sh)).clamp(min=0.0)
+
+
+def sh_basis(directions: Tensor, coefficients: int) -> Tensor:
+    """Return the first `coefficients` basis functions (N, K) at unit directions (N, 3)."""
+    x, y, z = directions.unbind(-1)
+    values = [torch.full_like(x, C0)]
+    if coefficients > 1:
+        values += [-C1 * y, C1 * z, -C1 * x]
+    if coefficients > 4:
+        values += [
+            C2_XY * x * y,
+            -C2_XY * y * z,
+            C2_ZZ * (3 * z * z - 1),
+            -C2_XY * x * z,
+            0.5 * C2_XY * (x * x - y * y),
+        ]
+    if coefficients > 9:
+        values += [
+            -C3_A * y * (3 * x * x - y * y),
+            C3_B * x * y * z,
+            -C3_C * y * (5 * z * z - 1),
+            C3_D * z * (5 * z * z - 3),
+            -C3_C * x * (5 * z * z - 1),
+            0.5 * C3_B * z * (x * x - y * y),
+            -C3_A * x * (x * x - 3 * y * y),
+        ]
+    return torch.stack(values, dim=-1)
