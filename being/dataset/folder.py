@@ -1,0 +1,240 @@
+"""The talking-portrait folder (AD-NeRF, ER-NeRF, GaussianTalker, InsTaG), read.
+
+Opening a `Dataset` reads the numbers (poses, blinks, split) and lists the pictures, and fails at once with the file and
+the remedy when something is missing or malformed; pictures are decoded one by one as they are asked for.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from being.dataset.parsing import labels_of_colours
+from being.dataset.pose import rest_pose
+from being.dataset.tracking import (
+    finite,
+    read_array,
+    read_blinks,
+    read_landmarks,
+    read_torso_poses,
+    read_tracking,
+    read_transforms,
+    require_file,
+)
+from being.errors import FormatError, InputError
+
+FPS = 25  # pictures a second, the rate of every published folder
+SAMPLE_RATE = 16_000  # Hz of aud.wav
+TRAIN_SHARE = 10 / 11  # published split: the first 10/11 of the frames train, the rest is held out
+MAX_PIXELS = 8192 * 8192  # a picture larger than this is refused before it is decoded
+
+
+@dataclass(frozen=True)
+class Split:
+    """Frame numbers to train on and frame numbers held out."""
+
+    train: tuple[int, ...]
+    val: tuple[int, ...]
+
+
+def read_picture(path: Path, mode: str = "RGB") -> NDArray[np.uint8]:
+    """Decode a picture as uint8 (H, W, 3) (or (H, W, 4) for mode "RGBA"). Raises FormatError naming the file."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise FormatError(f"{path} is {image.width}x{image.height} pixels", "Scale the video down")
+                return np.asarray(image.convert(mode))
+    except FileNotFoundError as error:
+        raise FormatError(f"{path} is missing", "Capture the video again") from error
+    except FormatError:
+        raise
+    except Exception as error:  # Pillow raises many types on damaged files; each means the same to the user
+        raise FormatError(f"{path} cannot be read as a picture ({error})", "Copy or capture it again") from error
+
+
+def read_wav(path: Path) -> NDArray[np.float32]:
+    """`aud.wav` as float32 mono in [-1, 1] at 16 kHz (S,)."""
+    from scipy.io import wavfile
+
+    require_file(path, "It is the sound of the whole clip, 16 kHz mono")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", wavfile.WavFileWarning)  # unknown chunks do not matter
+            rate, samples = wavfile.read(path)
+    except Exception as error:
+        raise FormatError(
+            f"{path} is not a WAV file ({error})", "Convert it: ffmpeg -i IN -ac 1 -ar 16000 aud.wav"
+        ) from error
+    if rate != SAMPLE_RATE:
+        raise FormatError(f"{path} has {rate} Hz, expected {SAMPLE_RATE}", "ffmpeg -i IN -ac 1 -ar 16000 aud.wav")
+    if samples.dtype.kind in "iu":
+        info = np.iinfo(samples.dtype)
+        middle = 128.0 if samples.dtype == np.uint8 else 0.0
+        samples = (samples.astype(np.float32) - middle) / (info.max - middle + 1)
+    if samples.ndim == 2:
+        samples = samples.mean(axis=1)
+    return np.ascontiguousarray(finite(samples, (None,), str(path)), np.float32)
+
+
+def numbered(folder: Path, suffixes: tuple[str, ...]) -> dict[int, Path]:
+    """Files named by an unpadded frame number: {0: folder/0.jpg, ...}."""
+    if not folder.is_dir():
+        return {}
+    found = {}
+    for path in folder.iterdir():
+        if path.suffix.lower() in suffixes and path.stem.isdecimal() and str(int(path.stem)) == path.stem:
+            found[int(path.stem)] = path
+    return found
+
+
+class Dataset:
+    """One person's footage.
+
+    Parameters
+    ----------
+    path : the folder.
+
+    Attributes
+    ----------
+    frames : number of pictures T
+    width, height : pixels
+    intrinsics : float32 (4,): fx, fy, cx, cy in pixels
+    head_poses : float32 (T, 3, 4), see `being.dataset.pose`
+    torso_poses : float32 (T, 3, 4); `torso_tracked` says whether the folder had them
+    eyes : float32 (T,) in [0, 1], 1 = shut
+    vertices : float32 (V, 3) canonical mesh points or None
+    split : frame numbers for training and held out
+
+    Raises
+    ------
+    InputError when there is no such folder; FormatError for anything missing or malformed in it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise InputError(f"{self.path} is not a folder", "Give the folder that holds ori_imgs/ and track_params.pt")
+        self._pictures = numbered(self.path / "ori_imgs", (".jpg", ".jpeg", ".png"))
+        self.frames = _count_without_gaps(self.path / "ori_imgs", self._pictures)
+        tracking = read_tracking(self.path / "track_params.pt")
+        if len(tracking.head_poses) != self.frames:
+            raise FormatError(
+                f"{self.path}: {self.frames} pictures in ori_imgs/, {len(tracking.head_poses)} poses in track_params.pt",
+                "Frames are missing: copy the folder again or capture it again",
+            )
+        self._composited = numbered(self.path / "gt_imgs", (".jpg", ".jpeg", ".png"))
+        self._require_every(self.path / "parsing", numbered(self.path / "parsing", (".png",)), "{}.png")
+        self._require_every(self.path / "ori_imgs", numbered(self.path / "ori_imgs", (".lms",)), "{}.lms")
+        if self._composited:
+            self._require_every(self.path / "gt_imgs", self._composited, "{}.jpg")
+        self.height, self.width = read_picture(self._pictures[0]).shape[:2]
+        self.head_poses = tracking.head_poses
+        self.vertices = tracking.vertices
+        torso = read_torso_poses(self.path / "torso_params.npz", self.frames)
+        self.torso_tracked = torso is not None
+        self.torso_poses = np.repeat(rest_pose(self.head_poses)[None], self.frames, 0) if torso is None else torso
+        self.eyes = read_blinks(self.path / "au.csv", self.frames)
+        train, val = (read_transforms(self.path / f"transforms_{name}.json") for name in ("train", "val"))
+        self.split = self._make_split(train.frames if train else None, val.frames if val else None)
+        centre = train.centre if train else (self.width / 2, self.height / 2)
+        self.intrinsics = np.array([tracking.focal, tracking.focal, *centre], np.float32)
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Picture `index` as filmed, RGB (H, W, 3)."""
+        return self._sized(read_picture(self._pictures[self._check(index)]), self._pictures[index])
+
+    def composited(self, index: int) -> NDArray[np.uint8]:
+        """Picture `index` over the clean plate (gt_imgs/); as filmed where the folder has no gt_imgs/."""
+        path = self._composited.get(self._check(index), self._pictures[index])
+        return self._sized(read_picture(path), path)
+
+    def parsing(self, index: int) -> NDArray[np.uint8]:
+        """Labels (H, W) of picture `index`: see `being.dataset.parsing`."""
+        path = self.path / "parsing" / f"{self._check(index)}.png"
+        return labels_of_colours(self._sized(read_picture(path), path))
+
+    def landmarks(self, index: int) -> NDArray[np.float32]:
+        """68 iBUG landmarks (68, 2) of picture `index`, pixels."""
+        return read_landmarks(self.path / "ori_imgs" / f"{self._check(index)}.lms")
+
+    def head_pose(self, index: int) -> NDArray[np.float32]:
+        """Head pose (3, 4) of picture `index`."""
+        return self.head_poses[self._check(index)]
+
+    def torso_pose(self, index: int) -> NDArray[np.float32]:
+        """Torso pose (3, 4) of picture `index`; the rest pose where the folder has none."""
+        return self.torso_poses[self._check(index)]
+
+    def eye(self, index: int) -> float:
+        """Eye closure of picture `index`: 0 open, 1 shut."""
+        return float(self.eyes[self._check(index)])
+
+    @cached_property
+    def audio(self) -> NDArray[np.float32]:
+        """The sound of the clip, 16 kHz mono (S,)."""
+        return read_wav(self.path / "aud.wav")
+
+    @cached_property
+    def background(self) -> NDArray[np.uint8]:
+        """The clean plate, RGB (H, W, 3)."""
+        path = self.path / "bc.jpg"
+        return self._sized(read_picture(path), path)
+
+    def features(self, name: str) -> NDArray[np.float32]:
+        """Precomputed feature windows (N, 16, D) by file name, e.g. "aud_ds.npy". Clamp the frame number to N."""
+        return read_array(self.path / name, (None, 16, None)).astype(np.float32)
+
+    def _check(self, index: int) -> int:
+        if not 0 <= index < self.frames:
+            raise InputError(f"{self.path} has frames 0..{self.frames - 1}, not {index}")
+        return index
+
+    def _sized(self, picture: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+        if picture.shape[:2] != (self.height, self.width):
+            raise FormatError(
+                f"{path} is {picture.shape[1]}x{picture.shape[0]}, the first picture {self.width}x{self.height}",
+                "All pictures of a folder have one size: capture the video again",
+            )
+        return picture
+
+    def _require_every(self, folder: Path, found: dict[int, Path], name: str) -> None:
+        missing = [i for i in range(self.frames) if i not in found]
+        if missing:
+            rest = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise FormatError(f"{folder / name.format(missing[0])} is missing{rest}", "Capture the video again")
+
+    def _make_split(self, train: tuple[int, ...] | None, val: tuple[int, ...] | None) -> Split:
+        if train is None:
+            last = max(1, round(self.frames * TRAIN_SHARE))
+            train, val = tuple(range(last)), tuple(range(last, self.frames))
+        val = val or ()
+        for index in (*train, *val):
+            if not 0 <= index < self.frames:
+                raise FormatError(f"{self.path}: transforms_*.json names frame {index} of 0..{self.frames - 1}")
+        both = set(train) & set(val)
+        if both:
+            raise FormatError(f"{self.path}: frame {min(both)} is in transforms_train.json and in transforms_val.json")
+        if not train:
+            raise FormatError(f"{self.path}: transforms_train.json names no frame")
+        return Split(train, val)
+
+
+def _count_without_gaps(folder: Path, pictures: dict[int, Path]) -> int:
+    if not pictures:
+        raise FormatError(
+            f"{folder} holds no picture 0.jpg", "Give the folder that holds ori_imgs/ and track_params.pt"
+        )
+    count = max(pictures) + 1
+    missing = [i for i in range(count) if i not in pictures]
+    if missing:
+        rest = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise FormatError(f"{folder / f'{missing[0]}.jpg'} is missing{rest}", "Copy or capture the frames again")
+    return count

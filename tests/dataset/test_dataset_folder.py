@@ -1,0 +1,215 @@
+"""The folder written and read back, then broken in every way a stranger's folder can be."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from being.dataset import Dataset, DatasetWriter, validate
+from being.dataset.parsing import BACKGROUND, HEAD, NECK, TORSO, labels_of_colours
+from being.dataset.pose import pose_of_tracking
+from being.errors import BeingError, FormatError, InputError
+
+FRAMES, WIDTH, HEIGHT = 12, 40, 32
+
+
+def pose_curve(frames: int) -> np.ndarray:
+    t = np.linspace(0, 1, frames)
+    return pose_of_tracking(np.stack([0.1 * t, 0.2 * t, 0 * t], 1), np.stack([0.1 * t, 0 * t, -8 - 0 * t], 1))
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("dataset") / "person"
+    rng = np.random.default_rng(0)
+    writer = DatasetWriter(root, WIDTH, HEIGHT, focal=60.0).prepare()
+    for i in range(FRAMES):
+        labels = np.zeros((HEIGHT, WIDTH), np.uint8)
+        labels[4:16, 10:30], labels[16:20, 14:26], labels[20:, 4:36] = HEAD, NECK, TORSO
+        writer.frame(i, np.full((HEIGHT, WIDTH, 3), 10 * i, np.uint8), labels, rng.uniform(0, 30, (68, 2)))
+    writer.finish(
+        audio=0.5 * np.sin(np.arange(FRAMES * 640) * 0.1),
+        background=np.full((HEIGHT, WIDTH, 3), 200, np.uint8),
+        head_poses=pose_curve(FRAMES),
+        torso_poses=pose_curve(FRAMES)[::-1],
+        eyes=np.linspace(0, 1, FRAMES),
+        vertices=rng.normal(size=(9, 3)),
+    )
+    return root
+
+
+@pytest.fixture
+def folder(pristine: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(pristine, tmp_path / "person"))
+
+
+def test_what_was_written_is_read(pristine: Path) -> None:
+    dataset = validate(pristine)
+    assert (dataset.frames, dataset.width, dataset.height) == (FRAMES, WIDTH, HEIGHT)
+    np.testing.assert_allclose(dataset.head_poses, pose_curve(FRAMES), atol=1e-5)
+    np.testing.assert_allclose(dataset.torso_pose(0), pose_curve(FRAMES)[-1], atol=1e-5)
+    np.testing.assert_allclose(dataset.eyes, np.linspace(0, 1, FRAMES), atol=1e-3)
+    np.testing.assert_allclose(dataset.intrinsics, [60, 60, 20, 16])
+    assert np.abs(dataset.image(7).astype(int) - 70).max() <= 2
+    assert np.abs(dataset.composited(7).astype(int) - 70).max() <= 2
+    assert np.bincount(dataset.parsing(3).ravel()).tolist() == [HEIGHT * WIDTH - 240 - 48 - 384, 240, 48, 384]
+    assert dataset.landmarks(2).shape == (68, 2)
+    assert dataset.split.train == tuple(range(11)) and dataset.split.val == (11,)
+    assert dataset.audio.dtype == np.float32 and np.abs(dataset.audio).max() == pytest.approx(0.5, abs=1e-3)
+    assert dataset.vertices is not None and dataset.vertices.shape == (9, 3)
+
+
+def test_published_folder_without_torso_poses_gets_the_rest_pose(folder: Path) -> None:
+    (folder / "torso_params.npz").unlink()
+    shutil.rmtree(folder / "gt_imgs")
+    dataset = validate(folder)
+    assert not dataset.torso_tracked
+    np.testing.assert_allclose(dataset.torso_pose(5)[:, :3], np.diag([1, -1, -1]))
+    np.testing.assert_allclose(dataset.torso_pose(5)[:, 3], dataset.head_poses[:, :, 3].mean(0), rtol=1e-5)
+    assert np.array_equal(dataset.composited(4), dataset.image(4))
+
+
+def test_published_colours_become_labels() -> None:
+    colours = np.array(
+        [[[255, 255, 255], [0, 0, 255], [0, 255, 0], [255, 0, 0], [0, 0, 0], [100, 100, 100], [9, 8, 250]]]
+    )
+    labels = labels_of_colours(colours.astype(np.uint8))[0]
+    assert labels.tolist() == [BACKGROUND, HEAD, NECK, TORSO, HEAD, HEAD, HEAD]
+
+
+def test_split_files_decide_who_is_held_out(tmp_path: Path) -> None:
+    root = tmp_path / "split"
+    writer = DatasetWriter(root, 8, 8, focal=10.0).prepare()
+    for i in range(6):
+        writer.frame(i, np.zeros((8, 8, 3), np.uint8), np.ones((8, 8), np.uint8), np.ones((68, 2)))
+    plate = np.zeros((8, 8, 3), np.uint8)
+    writer.finish(audio=np.zeros(6 * 640), background=plate, head_poses=pose_curve(6), eyes=np.zeros(6), val=[1, 4])
+    split = Dataset(root).split
+    assert split.train == (0, 2, 3, 5) and split.val == (1, 4)
+
+
+class Runs:
+    """A pickle that would leave a mark if anybody unpickled it."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return os.mkdir, (str(self.mark),)
+
+
+def edit_tracking(folder: Path, **changes: torch.Tensor | None) -> None:
+    entries = torch.load(folder / "track_params.pt", weights_only=True)
+    for name, value in changes.items():
+        if value is None:
+            del entries[name]
+        else:
+            entries[name] = value
+    torch.save(entries, folder / "track_params.pt")
+
+
+def nan_translation(folder: Path) -> None:
+    trans = torch.full((FRAMES, 3), -8.0)
+    trans[5, 1] = float("nan")
+    edit_tracking(folder, trans=trans)
+
+
+BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "picture missing": (lambda f: (f / "ori_imgs/3.jpg").unlink(), "3.jpg is missing"),
+    "mask missing": (lambda f: (f / "parsing/4.png").unlink(), "4.png is missing"),
+    "landmarks missing": (lambda f: (f / "ori_imgs/5.lms").unlink(), "5.lms is missing"),
+    "composited missing": (lambda f: (f / "gt_imgs/6.jpg").unlink(), "6.jpg is missing"),
+    "last pictures missing": (lambda f: [(f / f"ori_imgs/{i}.jpg").unlink() for i in (10, 11)], "10 pictures"),
+    "no pictures": (lambda f: shutil.rmtree(f / "ori_imgs"), "no picture 0.jpg"),
+    "unreadable picture": (lambda f: (f / "ori_imgs/2.jpg").write_bytes(b"not a picture"), "2.jpg cannot be read"),
+    "truncated picture": (
+        lambda f: (f / "ori_imgs/2.jpg").write_bytes((f / "ori_imgs/2.jpg").read_bytes()[:300]),
+        "2.jpg cannot be read",
+    ),
+    "wrong size": (lambda f: Image.new("RGB", (9, 9)).save(f / "ori_imgs/2.jpg"), "2.jpg is 9x9"),
+    "wrong mask size": (lambda f: Image.new("RGB", (9, 9)).save(f / "parsing/2.png"), "2.png is 9x9"),
+    "plate missing": (lambda f: (f / "bc.jpg").unlink(), "bc.jpg is missing"),
+    "sound missing": (lambda f: (f / "aud.wav").unlink(), "aud.wav is missing"),
+    "sound damaged": (lambda f: (f / "aud.wav").write_bytes(b"RIFF"), "aud.wav is not a WAV"),
+    "blinks missing": (lambda f: (f / "au.csv").unlink(), "au.csv is missing"),
+    "blink column missing": (lambda f: (f / "au.csv").write_text("a,b\n1,2\n"), "no column 'AU45_r'"),
+    "blink not a number": (lambda f: (f / "au.csv").write_text(" AU45_r\n" + "x\n" * FRAMES), "not all numbers"),
+    "few blinks": (lambda f: (f / "au.csv").write_text(" AU45_r\n1\n"), "1 rows for 12 frames"),
+    "landmarks short": (lambda f: (f / "ori_imgs/1.lms").write_text("1 2\n3 4\n"), "1.lms has shape (2, 2)"),
+    "landmarks garbage": (lambda f: (f / "ori_imgs/1.lms").write_text("a b\n"), "1.lms is not 68 lines"),
+    "tracking missing": (lambda f: (f / "track_params.pt").unlink(), "track_params.pt is missing"),
+    "tracking without euler": (lambda f: edit_tracking(f, euler=None), "no tensor `euler`"),
+    "tracking of other length": (
+        lambda f: edit_tracking(f, euler=torch.zeros(5, 3), trans=torch.full((5, 3), -8.0)),
+        "5 poses",
+    ),
+    "NaN pose": (nan_translation, "not finite at index (5, 1)"),
+    "head behind camera": (lambda f: edit_tracking(f, trans=torch.full((FRAMES, 3), 8.0)), "behind the camera"),
+    "focal zero": (lambda f: edit_tracking(f, focal=torch.zeros(1)), "focal"),
+    "torso of other length": (lambda f: np.savez(f / "torso_params.npz", poses=np.zeros((3, 3, 4))), "(3, 3, 4)"),
+    "split out of range": (
+        lambda f: (f / "transforms_val.json").write_text('{"cx":1,"cy":1,"frames":[{"img_id":99}]}'),
+        "names frame 99",
+    ),
+    "split not JSON": (lambda f: (f / "transforms_train.json").write_text("{"), "not a transforms file"),
+    "split overlaps": (
+        lambda f: (f / "transforms_val.json").write_text('{"cx":1,"cy":1,"frames":[{"img_id":0}]}'),
+        "frame 0 is in transforms_train.json and",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_broken_folder_is_named(folder: Path, case: str) -> None:
+    harm, expected = BROKEN[case]
+    harm(folder)
+    with pytest.raises(FormatError) as caught:
+        validate(folder)
+    assert expected in str(caught.value)
+
+
+def test_all_problems_are_told_at_once(folder: Path) -> None:
+    for name in ("ori_imgs/2.jpg", "parsing/7.png"):
+        (folder / name).write_bytes(b"x")
+    with pytest.raises(FormatError, match=r"2\.jpg.*7\.png"):
+        validate(folder)
+
+
+@pytest.mark.parametrize("name", ["track_params.pt", "torso_params.npz", "aud_ds.npy"])
+def test_pickles_are_not_run(folder: Path, tmp_path: Path, name: str) -> None:
+    mark = tmp_path / "mark"
+    if name.endswith(".pt"):
+        (folder / name).write_bytes(pickle.dumps(Runs(mark)))
+    elif name.endswith(".npz"):
+        np.savez(folder / name, poses=np.array([Runs(mark)], dtype=object))
+    else:
+        np.save(folder / name, np.array([Runs(mark)], dtype=object))
+    with pytest.raises(FormatError, match=name.replace(".", r"\.")):
+        Dataset(folder).features("aud_ds.npy")
+    assert not mark.exists()
+
+
+def test_unfinished_or_existing_folder(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="already holds"):
+        DatasetWriter(folder, 8, 8, focal=10.0).prepare()
+    writer = DatasetWriter(tmp_path / "half", 8, 8, focal=10.0).prepare()
+    writer.frame(0, np.zeros((8, 8, 3), np.uint8), np.ones((8, 8), np.uint8), np.ones((68, 2)))
+    with pytest.raises(FormatError, match=r"track_params\.pt is missing"):
+        Dataset(tmp_path / "half")
+    with pytest.raises(InputError, match="frame 1 was never written"):
+        writer.finish(
+            audio=np.zeros(10), background=np.zeros((8, 8, 3), np.uint8), head_poses=pose_curve(2), eyes=[0, 0]
+        )
+
+
+def test_nothing_there() -> None:
+    with pytest.raises(BeingError, match="is not a folder"):
+        Dataset("no/such/folder")
