@@ -127,7 +127,7 @@ class Dataset:
         tracking = read_tracking(self.path / "track_params.pt")
         if len(tracking.head_poses) != self.frames:
             raise FormatError(
-                f"{self.path}: {self.frames} pictures in ori_imgs/, {len(tracking.head_poses)} poses in track_params.pt",
+                f"{self.path}: {self.frames} pictures in ori_imgs/, {len(tracking.head_poses)} poses tracked",
                 "Frames are missing: copy the folder again or capture it again",
             )
         self._composited = numbered(self.path / "gt_imgs", (".jpg", ".jpeg", ".png"))

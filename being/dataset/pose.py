@@ -1,8 +1,8 @@
 """Head and torso poses: 3x4 matrices inside Being, `euler` and `trans` in published tracking files.
 
 A pose is [R | t] with x_cam = R x + t, from canonical space (x right, y up, z toward the viewer, unit 10 cm) to an
-OpenCV camera (x right, y down, z forward). Published files give Euler angles (a, b, c) in radians and a translation in a
-camera that looks along -z, so
+OpenCV camera (x right, y down, z forward). Published files give Euler angles (a, b, c) in radians and a translation in
+a camera that looks along -z, so
 
     R = D Rx(a) Ry(b) Rz(-c),    t = D trans,    D = diag(1, -1, -1).
 """
