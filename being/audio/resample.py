@@ -1,8 +1,8 @@
 """Sample-rate conversion by a windowed sinc, whole or in chunks: the two agree, whatever the chunks.
 
-Output sample n sits at input time n * rate_in / rate_out and is the sum over the input samples around it, weighted by a Kaiser-windowed
-sinc whose cutoff is just below the smaller Nyquist frequency (a polyphase filter: Crochiere and Rabiner 1983). There is no delay: input
-and output sample 0 are the same instant.
+Output sample n sits at input time n * rate_in / rate_out and is the sum over the input samples around it, weighted by a
+Kaiser-windowed sinc whose cutoff is just below the smaller Nyquist frequency (a polyphase filter: Crochiere and Rabiner
+1983). There is no delay: input and output sample 0 are the same instant.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def _half(up: int, down: int) -> int:
 class StreamResampler:
     """Converts a stream of chunks; concatenated, the answers equal the conversion of the whole.
 
-    push(x (n,)) -> the output samples that are complete; flush() -> the rest (after the end is silence), then it starts anew.
+    push(x (n,)) -> the output samples that are complete; flush() -> the rest (after the end is silence), then it starts
+    anew.
     """
 
     def __init__(self, rate_in: int, rate_out: int) -> None:

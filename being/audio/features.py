@@ -1,0 +1,160 @@
+"""The contract of a speech feature extractor: 16 kHz sound in, feature steps at 50 Hz out.
+
+Step k describes the samples [320 k, 320 k + 320). It may read `left_context` samples before them and `right_context`
+samples after; both are stated because the second is latency and the first is what a stateless worker must be sent.
+Before the start and after the end of the sound there is silence, so that a file and a live stream agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from being.errors import InputError
+
+SAMPLE_RATE = 16_000  # samples per second
+STEP = 320  # samples per feature step
+STEPS_PER_SECOND = SAMPLE_RATE // STEP  # 50
+FRAMES_PER_SECOND = 25  # video frames
+STEPS_PER_FRAME = STEPS_PER_SECOND // FRAMES_PER_SECOND  # 2
+
+Array = NDArray[np.float32]
+
+
+class FeatureStream(Protocol):
+    """Steps of sound that arrives in chunks; together they equal the steps of the whole."""
+
+    def push(self, pcm: Array) -> Array:
+        """pcm (n,) float32 -> (m, width) the steps that are now complete, m may be 0."""
+        ...
+
+    def flush(self) -> Array:
+        """(m, width) the remaining steps, after the end is silence. The stream is then as new."""
+        ...
+
+
+class FeatureExtractor(Protocol):
+    name: str
+    width: int
+    left_context: int
+    right_context: int
+
+    def __call__(self, pcm: Array, first: int = 0, count: int | None = None) -> Array:
+        """pcm (S,) float32 16 kHz -> (count, width) steps first .. first + count - 1.
+
+        ``first`` may be negative and steps may lie beyond the end: that is silence. count None: all that pcm touches.
+        """
+        ...
+
+    def stream(self) -> FeatureStream: ...
+
+
+class FeatureSpec(BaseModel):
+    """Which features an avatar listens to, as written in avatar.json."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+def step_count(samples: int) -> int:
+    """Steps touched by a sound of so many samples; the last may be partly silence."""
+    return -(-samples // STEP)
+
+
+def padded_span(pcm: Array, start: int, stop: int) -> Array:
+    """pcm[start:stop] with silence wherever that lies outside: always (stop - start,)."""
+    inside = pcm[max(start, 0) : max(stop, 0)]
+    before = min(max(-start, 0), stop - start)
+    after = stop - start - before - len(inside)
+    return np.pad(np.asarray(inside, np.float32), (before, after))
+
+
+class SpanStream:
+    """Makes a FeatureStream of any extractor by calling it on [left context | new steps | right context]."""
+
+    def __init__(self, extractor: FeatureExtractor) -> None:
+        self._extractor = extractor
+        self._keep = -(-extractor.left_context // STEP)  # steps of history
+        self._reset()
+
+    def _reset(self) -> None:
+        self._pcm = np.zeros(0, np.float32)
+        self._start = 0  # step index of _pcm[0]
+        self._next = 0  # next step to emit
+
+    def push(self, pcm: Array) -> Array:
+        self._pcm = np.concatenate([self._pcm, np.asarray(pcm, np.float32)])
+        received = self._start * STEP + len(self._pcm)
+        return self._emit((received - self._extractor.right_context) // STEP)
+
+    def flush(self) -> Array:
+        steps = self._emit(self._start + step_count(len(self._pcm)))
+        self._reset()
+        return steps
+
+    def _emit(self, until: int) -> Array:
+        count = until - self._next
+        if count <= 0:
+            return np.zeros((0, self._extractor.width), np.float32)
+        steps = self._extractor(self._pcm, self._next - self._start, count)
+        self._next = until
+        drop = self._next - self._keep - self._start
+        if drop > 0:
+            self._pcm = self._pcm[drop * STEP :]
+            self._start += drop
+        return steps
+
+
+def load_extractor(spec: FeatureSpec) -> FeatureExtractor:
+    """The extractor an avatar names.
+
+    Raises
+    ------
+    InputError
+        The name or a parameter is unknown.
+    """
+    builders: dict[str, Callable[..., FeatureExtractor]] = {
+        "logmel": _logmel,
+        "phones": _phones,
+        "wav2vec2": _wav2vec2,
+        "deepspeech": _deepspeech,
+    }
+    if spec.name not in builders:
+        raise InputError(f"feature name {spec.name!r} is unknown", f"Use one of: {', '.join(builders)}")
+    try:
+        return builders[spec.name](**spec.params)
+    except TypeError as error:
+        raise InputError(f"feature {spec.name!r} does not take the parameters {spec.params}: {error}") from error
+
+
+# Each builder imports its own file, so that nobody pays for features that are not used.
+
+
+def _logmel(**params: Any) -> FeatureExtractor:
+    from being.audio.logmel import LogMel
+
+    return LogMel(**params)
+
+
+def _phones(**params: Any) -> FeatureExtractor:
+    from being.audio.phones import Phones
+
+    return Phones(**params)
+
+
+def _wav2vec2(**params: Any) -> FeatureExtractor:
+    from being.audio.wav2vec2 import Wav2Vec2
+
+    return Wav2Vec2(**params)
+
+
+def _deepspeech(**params: Any) -> FeatureExtractor:
+    from being.audio.deepspeech import DeepSpeechFile
+
+    return DeepSpeechFile(**params)
