@@ -1,0 +1,289 @@
+"""The deformation network: how every Gaussian moves for one frame, given the sound, the eyes and the camera.
+
+After GaussianTalker (Cho et al., ACM MM 2024): a Gaussian's place is a triplane feature, conditions are tokens, the
+feature listens to the tokens by cross-attention, five heads read the offsets off the result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from being.errors import InputError
+from being.model.attention import ConditionMlp, ListeningLayer, position_code, straight_through_relu
+from being.model.audio_net import AUDIO_CODE, AudioAttention, AudioNet
+from being.model.gaussians import SH_COEFFICIENTS
+from being.model.triplane import AttributeTrunk, Triplane
+
+EYE_CODE = 32
+CAMERA_CODE = 12
+OFFSET_SIZES = {"xyz": 3, "log_scales": 3, "quats": 4, "opacity_logits": 1, "sh": 3 * SH_COEFFICIENTS}
+
+TokenName = Literal["audio", "eye", "camera", "null", "emotion"]
+Point = tuple[float, float, float]
+
+
+class NetworkConfig(BaseModel):
+    """Everything that decides the shapes of a network; stored in avatar.json.
+
+    `aabb` is the box the triplane covers, maximum corner first (head space, 10 cm). `dropout` acts in training only.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    audio_width: Annotated[int, Field(ge=1, le=1024)]
+    audio_window: Literal[16] = 16
+    audio_frames: Annotated[int, Field(ge=1, le=64)] = 8
+    plane_resolutions: tuple[Annotated[int, Field(ge=2, le=1024)], ...] = (64, 128)
+    plane_channels: Annotated[int, Field(ge=1, le=256)] = 32
+    width: Annotated[int, Field(ge=8, le=512)] = 64
+    heads: Annotated[int, Field(ge=1, le=16)] = 2
+    layers: Annotated[int, Field(ge=1, le=4)] = 1
+    head_width: Annotated[int, Field(ge=8, le=1024)] = 128
+    tokens: tuple[TokenName, ...] = ("audio", "eye", "camera", "null", "emotion")
+    emotion_states: tuple[str, ...] = ()
+    aabb: tuple[Point, Point] = ((2.0, 2.0, 2.0), (-2.0, -2.0, -2.0))
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> NetworkConfig:
+        if not 1 <= len(self.plane_resolutions) <= 8:
+            raise ValueError("plane_resolutions: expected 1 to 8 levels")
+        if len(self.plane_resolutions) * self.plane_channels != self.width:
+            raise ValueError(
+                f"width {self.width} must be levels x plane_channels = "
+                f"{len(self.plane_resolutions)} x {self.plane_channels}"
+            )
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not divisible by heads {self.heads}")
+        if len(set(self.tokens)) != len(self.tokens) or "null" not in self.tokens:
+            raise ValueError("tokens: each at most once, and null among them (it is what a deaf Gaussian listens to)")
+        if any(high <= low for high, low in zip(*self.aabb, strict=True)):
+            raise ValueError("aabb: the first corner must be the maximum on every axis")
+        if len(self.emotion_states) > 64:
+            raise ValueError("emotion_states: more than 64")
+        return self
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What B frames depend on.
+
+    Attributes
+    ----------
+    audio : (B, 8, 16, D) speech features: 8 windows of 16 steps.
+    eye : (B, 1) closing of the lids, 0 open to 1 shut.
+    camera : (B, 12) from `camera_code`.
+    emotion : (B, E) weights of the emotion states, or None for neutral.
+    """
+
+    audio: Tensor
+    eye: Tensor
+    camera: Tensor
+    emotion: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Offsets:
+    """What is added to the canonical attributes before activation, for B frames of N Gaussians.
+
+    xyz (B, N, 3), log_scales (B, N, 3), quats (B, N, 4), opacity_logits (B, N), sh (B, N, 16, 3).
+    """
+
+    xyz: Tensor
+    log_scales: Tensor
+    quats: Tensor
+    opacity_logits: Tensor
+    sh: Tensor
+
+
+@dataclass(frozen=True)
+class CanonicalAttributes:
+    """Static attributes of N Gaussians, before activation: (N, 3), (N, 4), (N,), (N, 16, 3)."""
+
+    log_scales: Tensor
+    quats: Tensor
+    opacity_logits: Tensor
+    sh: Tensor
+
+
+class DeformationNetwork(nn.Module):
+    """Offsets of N Gaussians for B frames.
+
+    Floor of `offsets` per Gaussian and frame, published sizes: attention 1.3k + FFN 16.4k + heads 5 x 8.2k + 7.6k =
+    66k multiply-adds; 256 bytes of features read (once for all B) and 236 bytes of offsets written, so it is bound by
+    arithmetic everywhere (10k Gaussians: 1.3 GFLOP a frame). In training autograd keeps about 4.5 KB a Gaussian and
+    frame in float32 (3 GB at B = 32, N = 20k); `recompute=True` keeps the layer's input and output only.
+
+    Attributes
+    ----------
+    recorded_tokens : (S, T, width) tokens of S recorded frames, () until training stores them with `record`. The
+        cheaper forms of `being.model.fast` are rebuilt from them, so an avatar needs nothing beside its network.
+    """
+
+    recorded_tokens: Tensor
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.triplane = Triplane(config.plane_resolutions, config.plane_channels, config.aabb)
+        self.trunk = AttributeTrunk(width, config.head_width)
+        self.null_token = nn.Parameter(torch.randn(width))
+        if "audio" in config.tokens:
+            self.audio_net = AudioNet(config.audio_width)
+            self.audio_attention = AudioAttention(config.audio_frames)
+            self.audio_token = ConditionMlp(AUDIO_CODE, width)
+        if "eye" in config.tokens:
+            self.eye_token = ConditionMlp(EYE_CODE, width)
+        if "camera" in config.tokens:
+            self.camera_token = ConditionMlp(CAMERA_CODE, width)
+        if "emotion" in config.tokens:
+            self.emotion_token = ConditionMlp(max(1, len(config.emotion_states)), width)
+            # Multiplies the token's attention: at zero the token is invisible, yet the weight has a gradient.
+            self.emotion_weight = nn.Parameter(torch.zeros(()))
+        self.layers = nn.ModuleList(
+            ListeningLayer(width, config.heads, config.head_width, config.dropout) for _ in range(config.layers)
+        )
+        self.heads = nn.ModuleDict(
+            {
+                name: nn.Sequential(
+                    nn.ReLU(), nn.Linear(width, config.head_width), nn.ReLU(), nn.Linear(config.head_width, size)
+                )
+                for name, size in OFFSET_SIZES.items()
+            }
+        )
+        with torch.no_grad():
+            for head in self.heads.values():  # a new network starts almost at rest, not by scattering the face
+                assert isinstance(head, nn.Sequential) and isinstance(last := head[-1], nn.Linear)
+                last.weight.mul_(0.01)
+                last.bias.zero_()
+        self.register_buffer("recorded_tokens", torch.zeros(0, len(config.tokens), width))
+
+    def condition_tokens(self, conditions: Conditions) -> Tensor:
+        """(B, T, width) tokens in the order of `config.tokens`; 0.2M multiply-adds a frame, whatever N is.
+
+        Raises
+        ------
+        InputError
+            Conditions of a wrong shape.
+        """
+        self._check(conditions)
+        batch = conditions.eye.shape[0]
+        tokens = []
+        for name in self.config.tokens:
+            if name == "audio":
+                codes = self.audio_net(conditions.audio.flatten(0, 1)).unflatten(0, (batch, -1))
+                tokens.append(self.audio_token(self.audio_attention(codes)))
+            elif name == "eye":
+                tokens.append(self.eye_token(position_code(conditions.eye, EYE_CODE)))
+            elif name == "camera":
+                tokens.append(self.camera_token(conditions.camera))
+            elif name == "emotion":
+                emotion = conditions.emotion
+                if emotion is None:
+                    emotion = conditions.eye.new_zeros(batch, max(1, len(self.config.emotion_states)))
+                tokens.append(self.emotion_token(emotion))
+            else:
+                tokens.append(self.null_token.expand(batch, -1))
+        return torch.stack([token.to(tokens[0].dtype) for token in tokens], dim=1)
+
+    def canonical_features(self, xyz: Tensor) -> Tensor:
+        """(N, 3) -> (N, width); compute once per avatar at inference, once per step in training."""
+        return self.triplane(xyz)
+
+    def canonical_attributes(self, xyz: Tensor) -> CanonicalAttributes:
+        """Static attributes at canonical positions (N, 3): the coarse stage trains these."""
+        raw = self.trunk(self.canonical_features(xyz))
+        return CanonicalAttributes(
+            log_scales=raw["log_scales"].float(),
+            quats=raw["quats"].float(),
+            opacity_logits=raw["opacity_logits"].float().squeeze(-1),
+            sh=raw["sh"].float().unflatten(-1, (SH_COEFFICIENTS, 3)),
+        )
+
+    def token_weights(self, audio_gate: Tensor | None, device: torch.device | str | None = None) -> Tensor:
+        """(N, T), or (1, T) without gates: what multiplies each token's attention (see `ListeningLayer`)."""
+        one = torch.ones(1, device=device or self.null_token.device)
+        columns = []
+        for name in self.config.tokens:
+            if name == "audio" and audio_gate is not None:
+                columns.append(audio_gate.float())
+            elif name == "emotion":
+                columns.append(straight_through_relu(self.emotion_weight.float()).expand(1))
+            else:
+                columns.append(one)
+        rows = max(column.shape[0] for column in columns)
+        return torch.stack([column.expand(rows) for column in columns], dim=1)
+
+    def hidden(self, features: Tensor, tokens: Tensor, audio_gate: Tensor | None = None) -> Tensor:
+        """(B, N, width) what the Gaussians are after listening; the heads read it. Arguments as `offsets`."""
+        weight = self.token_weights(audio_gate, tokens.device)
+        x = features
+        for layer in self.layers:
+            x = layer(x, tokens, weight)
+        return x
+
+    def offsets(
+        self, features: Tensor, tokens: Tensor, audio_gate: Tensor | None = None, *, recompute: bool = False
+    ) -> Offsets:
+        """Offsets of N Gaussians for B frames, float32 also under autocast.
+
+        Parameters
+        ----------
+        features : (N, width) from `canonical_features`.
+        tokens : (B, T, width) from `condition_tokens`.
+        audio_gate : (N,) in [0, 1], or None for 1 everywhere.
+        recompute : run the network again in backward instead of keeping its activations.
+        """
+        if recompute and torch.is_grad_enabled():
+            raw = checkpoint(self._raw_offsets, features, tokens, audio_gate, use_reentrant=False)
+        else:
+            raw = self._raw_offsets(features, tokens, audio_gate)
+        xyz, log_scales, quats, opacity_logits, sh = (part.float() for part in raw)
+        return Offsets(xyz, log_scales, quats, opacity_logits.squeeze(-1), sh.unflatten(-1, (SH_COEFFICIENTS, 3)))
+
+    def forward(self, xyz: Tensor, conditions: Conditions, audio_gate: Tensor | None = None) -> Offsets:
+        """`offsets` of canonical positions (N, 3) under the conditions of B frames."""
+        return self.offsets(self.canonical_features(xyz), self.condition_tokens(conditions), audio_gate)
+
+    def record(self, tokens: Tensor, most: int = 512) -> None:
+        """Keep up to `most` of the tokens (S, T, width), evenly spaced, as `recorded_tokens`."""
+        if tokens.ndim != 3 or tokens.shape[1:] != self.recorded_tokens.shape[1:]:
+            raise InputError(f"recorded tokens have shape {tuple(tokens.shape)}, expected (S, T, width)")
+        keep = torch.linspace(0, len(tokens) - 1, min(most, len(tokens))).round().long()
+        self.recorded_tokens = tokens.detach()[keep.to(tokens.device)].float().to(self.null_token.device).clone()
+
+    def _raw_offsets(self, features: Tensor, tokens: Tensor, audio_gate: Tensor | None) -> tuple[Tensor, ...]:
+        hidden = self.hidden(features, tokens, audio_gate)
+        return tuple(self.heads[name](hidden) for name in OFFSET_SIZES)
+
+    def _check(self, conditions: Conditions) -> None:
+        config = self.config
+        batch = conditions.eye.shape[0] if conditions.eye.ndim else 0
+        expected = {
+            "audio": (batch, config.audio_frames, config.audio_window, config.audio_width),
+            "eye": (batch, 1),
+            "camera": (batch, CAMERA_CODE),
+            "emotion": (batch, len(config.emotion_states)),
+        }
+        for name, shape in expected.items():
+            value = getattr(conditions, name)
+            if value is not None and tuple(value.shape) != shape:
+                raise InputError(f"condition {name} has shape {tuple(value.shape)}, expected {shape}")
+        if conditions.emotion is not None and not config.emotion_states:
+            raise InputError("condition emotion is given, but this avatar has no emotion states")
+
+
+def camera_code(head_pose: Tensor) -> Tensor:
+    """(B, 3, 4) head poses [R|t], canonical -> OpenCV camera, to (B, 12): R transposed (row-major), then t.
+
+    This is the published code R', T' of the head's tracked pose, since R = diag(1,-1,-1) R_track gives
+    -(diag(-1,1,1) R_track)^T = R^T.
+    """
+    return torch.cat([head_pose[:, :, :3].transpose(1, 2).flatten(1), head_pose[:, :, 3]], dim=1)
