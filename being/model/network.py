@@ -151,18 +151,8 @@ class DeformationNetwork(nn.Module):
             ListeningLayer(width, config.heads, config.head_width, config.dropout) for _ in range(config.layers)
         )
         self.heads = nn.ModuleDict(
-            {
-                name: nn.Sequential(
-                    nn.ReLU(), nn.Linear(width, config.head_width), nn.ReLU(), nn.Linear(config.head_width, size)
-                )
-                for name, size in OFFSET_SIZES.items()
-            }
+            {name: _offset_head(width, config.head_width, size) for name, size in OFFSET_SIZES.items()}
         )
-        with torch.no_grad():
-            for head in self.heads.values():  # a new network starts almost at rest, not by scattering the face
-                assert isinstance(head, nn.Sequential) and isinstance(last := head[-1], nn.Linear)
-                last.weight.mul_(0.01)
-                last.bias.zero_()
         self.register_buffer("recorded_tokens", torch.zeros(0, len(config.tokens), width))
 
     def condition_tokens(self, conditions: Conditions) -> Tensor:
@@ -278,6 +268,14 @@ class DeformationNetwork(nn.Module):
                 raise InputError(f"condition {name} has shape {tuple(value.shape)}, expected {shape}")
         if conditions.emotion is not None and not config.emotion_states:
             raise InputError("condition emotion is given, but this avatar has no emotion states")
+
+
+def _offset_head(width: int, hidden: int, size: int) -> nn.Sequential:
+    last = nn.Linear(hidden, size)
+    with torch.no_grad():  # a new network starts almost at rest, it does not scatter the face
+        last.weight.mul_(0.01)
+        last.bias.zero_()
+    return nn.Sequential(nn.ReLU(), nn.Linear(width, hidden), nn.ReLU(), last)
 
 
 def camera_code(head_pose: Tensor) -> Tensor:
