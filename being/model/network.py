@@ -146,7 +146,7 @@ class DeformationNetwork(nn.Module):
         if "emotion" in config.tokens:
             self.emotion_token = ConditionMlp(max(1, len(config.emotion_states)), width)
             # Multiplies the token's attention: at zero the token is invisible, yet the weight has a gradient.
-            self.emotion_weight = nn.Parameter(torch.zeros(()))
+            self.emotion_weight = nn.Parameter(torch.zeros(()), requires_grad=bool(config.emotion_states))
         self.layers = nn.ModuleList(
             ListeningLayer(width, config.heads, config.head_width, config.dropout) for _ in range(config.layers)
         )
