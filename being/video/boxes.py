@@ -1,0 +1,197 @@
+"""The boxes of fragmented MP4 (ISO/IEC 14496-12, -14, -15): pure bytes, nothing encoded here."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+UNITY_MATRIX = struct.pack(">9i", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
+SYNC_SAMPLE = 0x02000000  # sample_depends_on = 2: depends on no other sample
+DELTA_SAMPLE = 0x01010000  # sample_depends_on = 1, sample_is_non_sync_sample
+NAL_SPS, NAL_PPS, NAL_DELIMITER = 7, 8, 9  # H.264 nal_unit_type
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One coded frame or sound block: its bytes, duration in the track's timescale, and whether decoding can start."""
+
+    data: bytes
+    duration: int
+    sync: bool = True
+
+
+@dataclass(frozen=True)
+class TrackRun:
+    """Consecutive samples of one track, the first at `start` in the track's timescale."""
+
+    track: int
+    start: int
+    samples: Sequence[Sample]
+
+
+def box(kind: bytes, *content: bytes) -> bytes:
+    """A box: 32-bit size, four-letter type, content."""
+    body = b"".join(content)
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def full_box(kind: bytes, version: int, flags: int, *content: bytes) -> bytes:
+    """A box that starts with a version byte and 24 bits of flags."""
+    return box(kind, struct.pack(">I", version << 24 | flags), *content)
+
+
+def file_type() -> bytes:
+    """`ftyp`: brands that know `default-base-is-moof` fragments."""
+    return box(b"ftyp", b"iso6", struct.pack(">I", 512), b"iso6", b"cmfc", b"mp41")
+
+
+def movie(tracks: Sequence[bytes], track_ids: Sequence[int]) -> bytes:
+    """`moov` of a fragmented file: the tracks with empty sample tables, and `mvex`, which announces fragments."""
+    header = full_box(
+        b"mvhd",
+        0,
+        0,
+        struct.pack(">IIIIIH10x", 0, 0, 1000, 0, 0x10000, 0x100),
+        UNITY_MATRIX,
+        bytes(24),
+        struct.pack(">I", max(track_ids) + 1),
+    )
+    extends = [full_box(b"trex", 0, 0, struct.pack(">5I", track, 1, 0, 0, 0)) for track in track_ids]
+    return box(b"moov", header, *tracks, box(b"mvex", *extends))
+
+
+def video_track(track: int, timescale: int, width: int, height: int, parameter_sets: bytes) -> bytes:
+    """`trak` of H.264 pictures; `parameter_sets` is the content of `avcC`."""
+    entry = box(
+        b"avc1",
+        struct.pack(">6xH16xHHIIIH32sHh", 1, width, height, 0x480000, 0x480000, 0, 1, b"", 24, -1),
+        box(b"avcC", parameter_sets),
+        box(b"colr", b"nclx", struct.pack(">HHHB", 1, 1, 1, 0)),  # BT.709 thrice, limited range
+    )
+    media_header = full_box(b"vmhd", 0, 1, bytes(8))
+    return _track(track, timescale, b"vide", media_header, entry, width=width, height=height)
+
+
+def sound_track(track: int, rate: int, channels: int, decoder_config: bytes, bit_rate: int) -> bytes:
+    """`trak` of AAC sound; `decoder_config` is the AudioSpecificConfig."""
+    specific = _descriptor(5, decoder_config)
+    decoder = _descriptor(4, struct.pack(">BB3xII", 0x40, 0x15, bit_rate, bit_rate), specific)
+    stream = _descriptor(3, struct.pack(">HB", track, 0), decoder, _descriptor(6, b"\x02"))
+    entry = box(
+        b"mp4a",
+        struct.pack(">6xH8xHHIHH", 1, channels, 16, 0, rate, 0),
+        full_box(b"esds", 0, 0, stream),
+    )
+    return _track(track, rate, b"soun", full_box(b"smhd", 0, 0, bytes(4)), entry, volume=0x100)
+
+
+def fragment(sequence: int, runs: Sequence[TrackRun]) -> bytes:
+    """`moof` and `mdat` that carry `runs`."""
+    data = [sample.data for run in runs for sample in run.samples]
+
+    def moof(offsets: Sequence[int]) -> bytes:
+        header = full_box(b"mfhd", 0, 0, struct.pack(">I", sequence))
+        return box(b"moof", header, *(_track_fragment(run, at) for run, at in zip(runs, offsets, strict=True)))
+
+    offsets = []
+    at = len(moof([0] * len(runs))) + 8  # past the head of mdat
+    for run in runs:
+        offsets.append(at)
+        at += sum(len(sample.data) for sample in run.samples)
+    return moof(offsets) + box(b"mdat", *data)
+
+
+def split_nal_units(annex_b: bytes) -> list[bytes]:
+    """The NAL units of an H.264 byte stream (start codes 00 00 01, trailing zeros are padding)."""
+    units = []
+    start = annex_b.find(b"\0\0\1")
+    while start >= 0:
+        end = annex_b.find(b"\0\0\1", start + 3)
+        unit = annex_b[start + 3 : end if end >= 0 else len(annex_b)].rstrip(b"\0")
+        if unit:
+            units.append(unit)
+        start = end
+    return units
+
+
+def avc_configuration(annex_b: bytes) -> bytes:
+    """The content of `avcC` from the encoder's parameter sets in byte stream form, 4:2:0 with 8 bits."""
+    units = split_nal_units(annex_b)
+    sps = [unit for unit in units if unit[0] & 31 == NAL_SPS]
+    pps = [unit for unit in units if unit[0] & 31 == NAL_PPS]
+    if not sps or not pps:
+        raise ValueError("no sequence or picture parameter set among the encoder's headers")
+    out = struct.pack(">B3sBB", 1, sps[0][1:4], 0xFF, 0xE0 | len(sps))
+    out += b"".join(struct.pack(">H", len(unit)) + unit for unit in sps)
+    out += struct.pack(">B", len(pps)) + b"".join(struct.pack(">H", len(unit)) + unit for unit in pps)
+    if sps[0][1] in (100, 110, 122, 144):  # the High profiles also state chroma format and bit depths
+        out += bytes([0xFC | 1, 0xF8, 0xF8, 0])
+    return out
+
+
+def avc_sample(annex_b: bytes) -> bytes:
+    """A coded picture as MP4 stores it: each NAL unit behind its length; parameter sets live in `avcC`."""
+    outside = (NAL_SPS, NAL_PPS, NAL_DELIMITER)
+    units = [unit for unit in split_nal_units(annex_b) if unit[0] & 31 not in outside]
+    return b"".join(struct.pack(">I", len(unit)) + unit for unit in units)
+
+
+def _track(
+    track: int,
+    timescale: int,
+    handler: bytes,
+    media_header: bytes,
+    entry: bytes,
+    *,
+    width: int = 0,
+    height: int = 0,
+    volume: int = 0,
+) -> bytes:
+    header = full_box(
+        b"tkhd",
+        0,
+        7,  # enabled, in the movie, in its preview
+        struct.pack(">IIIII8xHHHH", 0, 0, track, 0, 0, 0, 0, volume, 0),
+        UNITY_MATRIX,
+        struct.pack(">II", width << 16, height << 16),
+    )
+    undetermined = 0x55C4  # ISO 639-2 "und"
+    here = box(b"dinf", full_box(b"dref", 0, 0, struct.pack(">I", 1), full_box(b"url ", 0, 1)))
+    table = box(
+        b"stbl",
+        full_box(b"stsd", 0, 0, struct.pack(">I", 1), entry),
+        full_box(b"stts", 0, 0, bytes(4)),
+        full_box(b"stsc", 0, 0, bytes(4)),
+        full_box(b"stsz", 0, 0, bytes(8)),
+        full_box(b"stco", 0, 0, bytes(4)),
+    )
+    media = box(
+        b"mdia",
+        full_box(b"mdhd", 0, 0, struct.pack(">IIIIHH", 0, 0, timescale, 0, undetermined, 0)),
+        full_box(b"hdlr", 0, 0, struct.pack(">I4s12x", 0, handler), b"being\0"),
+        box(b"minf", media_header, here, table),
+    )
+    return box(b"trak", header, media)
+
+
+def _track_fragment(run: TrackRun, data_offset: int) -> bytes:
+    rows = b"".join(
+        struct.pack(">III", sample.duration, len(sample.data), SYNC_SAMPLE if sample.sync else DELTA_SAMPLE)
+        for sample in run.samples
+    )
+    fields = 0x001 | 0x100 | 0x200 | 0x400  # data offset; per sample: duration, size, flags
+    return box(
+        b"traf",
+        full_box(b"tfhd", 0, 0x020000, struct.pack(">I", run.track)),  # offsets count from this moof
+        full_box(b"tfdt", 1, 0, struct.pack(">Q", run.start)),
+        full_box(b"trun", 0, fields, struct.pack(">Ii", len(run.samples), data_offset), rows),
+    )
+
+
+def _descriptor(tag: int, *content: bytes) -> bytes:
+    """An MPEG-4 descriptor (14496-1): tag, length in 7-bit groups (four bytes of it), content."""
+    body = b"".join(content)
+    size = len(body)
+    length = bytes([0x80 | size >> 21 & 0x7F, 0x80 | size >> 14 & 0x7F, 0x80 | size >> 7 & 0x7F, size & 0x7F])
+    return bytes([tag]) + length + body
