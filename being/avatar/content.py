@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from being.errors import FormatError
 
@@ -91,43 +90,6 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         if "pickle" in str(error).lower():
             raise FormatError(f"{path}: holds pickled objects, which could run code; they are never opened") from None
         raise FormatError(f"{path}: is damaged ({error})", _REMEDY) from None
-
-
-def read_tensors(path: Path, expected: dict[str, tuple[int, ...]] | None = None) -> dict[str, torch.Tensor]:
-    """Tensors of a safetensors file; shapes are compared with `expected` before the data are read.
-
-    Raises
-    ------
-    FormatError
-        Naming the tensor that is missing, unknown, of another shape, not floating point, or not finite.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            if expected is not None:
-                _compare_shapes(shapes, expected, path)
-            tensors = {name: file.get_tensor(name) for name in shapes}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise FormatError(f"{path}: is damaged ({error})", _REMEDY) from None
-    for name, tensor in tensors.items():
-        if not tensor.is_floating_point():
-            raise FormatError(f"{path}: {name} has type {tensor.dtype}, expected floating point")
-        if not bool(torch.isfinite(tensor).all()):
-            raise FormatError(f"{path}: {name} holds NaN or infinity", "Train again, or restore an earlier checkpoint")
-    return tensors
-
-
-def _compare_shapes(found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]], path: Path) -> None:
-    for name, shape in expected.items():
-        if name not in found:
-            raise FormatError(f"{path}: tensor {name} is missing")
-        if found[name] != shape:
-            raise FormatError(f"{path}: {name} has shape {found[name]}, avatar.json's network needs {shape}")
-    for name in found:
-        if name not in expected:
-            raise FormatError(f"{path}: tensor {name} does not belong to avatar.json's network")
 
 
 def read_picture(path: Path, max_side: int) -> np.ndarray:

@@ -14,13 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from being.avatar.content import check_content, read_arrays, read_json, read_picture, read_tensors, sha256_of
+from being.avatar.content import check_content, read_arrays, read_json, read_picture, sha256_of
 from being.avatar.motion import Motion, check_motion
 from being.avatar.schema import MAX_SIDE, OPTIONAL_FILES, REQUIRED_FILES, AvatarManifest, parse_manifest
 from being.errors import FormatError, InputError
 from being.model.gaussians import Gaussians
 from being.model.network import DeformationNetwork
 from being.model.ply import load_ply, save_ply
+from being.model.weights import load_network, save_network
 
 MANIFEST = "avatar.json"
 JPEG_QUALITY = 90
@@ -156,20 +157,20 @@ def _read_network(folder: Path, manifest: AvatarManifest) -> DeformationNetwork:
     path = folder / "network.safetensors"
     # On the meta device the sizes of avatar.json cost no memory, so absurd ones are refused before they are allocated.
     with torch.device("meta"):
-        expected = {name: tuple(tensor.shape) for name, tensor in DeformationNetwork(manifest.network).state_dict().items()}
-    tensors = read_tensors(path, expected)
-    network = DeformationNetwork(manifest.network)
-    network.load_state_dict(tensors)
-    return network.eval().requires_grad_(False)
+        needed = sum(4 * tensor.numel() for tensor in DeformationNetwork(manifest.network).state_dict().values())
+    if path.stat().st_size < needed // 2:  # half, so that a file of 16-bit numbers may be read
+        raise FormatError(
+            f"{path}: holds {path.stat().st_size} bytes, the network of avatar.json needs {needed}",
+            "Copy the avatar again",
+        )
+    return load_network(path, manifest.network).requires_grad_(False)
 
 
 def _write_files(avatar: Avatar, draft: Path, preview: npt.NDArray[np.uint8]) -> None:
     from PIL import Image
-    from safetensors.torch import save_file
 
     save_ply(draft / "gaussians.ply", avatar.gaussians)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in avatar.network.state_dict().items()}
-    save_file(tensors, str(draft / "network.safetensors"))
+    save_network(draft / "network.safetensors", avatar.network)
     with (draft / "motion.npz").open("wb") as file:
         np.savez_compressed(file, **avatar.motion.arrays())
     Image.fromarray(avatar.background).save(draft / "background.png", optimize=True)
@@ -197,6 +198,6 @@ def _written_beside(folder: Path) -> Iterator[Path]:
                 os.rename(former, folder)
             raise
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror})", "Check the disk's space and rights") from None
+        raise InputError(f"{folder}: cannot be written ({error.strerror})", "Check the disk") from None
     finally:
         shutil.rmtree(workshop, ignore_errors=True)

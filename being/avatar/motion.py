@@ -15,6 +15,7 @@ FloatArray = npt.NDArray[np.float32]
 MAX_FRAMES = 25 * 3600  # an hour of recorded motion is more than any avatar needs
 ROTATION_TOLERANCE = 1e-3  # of R Rᵀ - I, largest entry
 
+
 @dataclass(frozen=True)
 class Motion:
     """Poses of T consecutive frames at the avatar's frame rate.
@@ -62,7 +63,7 @@ def check_motion(arrays: dict[str, Any], where: str) -> Motion:
             raise FormatError(f"{where}: {name} has shape {array.shape}, expected {shape}")
         kinds = "b" if name == "talking" else "f"
         if array.dtype.kind not in kinds:
-            raise FormatError(f"{where}: {name} has type {array.dtype}, expected {'bool' if kinds == 'b' else 'float32'}")
+            raise FormatError(f"{where}: {name} has type {array.dtype}, expected kind {kinds!r}")
         if not np.isfinite(array).all():
             raise FormatError(f"{where}: {name} holds NaN or infinity at frame {_first_bad_frame(array)}")
     for name in ("head_pose", "torso_pose"):

@@ -1,0 +1,1 @@
+"""From drives to pictures: the engine, motion, and what stands behind the avatar."""

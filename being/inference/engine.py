@@ -1,0 +1,124 @@
+"""The engine: a batch of drives over any avatars in, one frame record a drive out."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+
+from being.avatar.library import Library
+from being.errors import BeingError
+from being.inference import torch_path
+from being.inference.performer import Performer
+from being.inference.records import Drive, FrameRecord, check_drive, failed
+from being.inference.torch_path import Drawn
+from being.inference.yuv import rgb_to_yuv420
+
+Fast = Literal["auto", "off", "full", "still", "basis", "lite"]
+
+RESIDENT = 8  # avatars kept loaded
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """Draws frames; holds nothing but loaded avatars, so any engine can draw any drive.
+
+    Parameters
+    ----------
+    library : where avatars come from.
+    device : "cpu", "cuda", or "auto" for CUDA where it is present.
+    fast : on the CPU, "auto" draws each avatar by the shortcut its manifest allows, a name forces one, "off" is the plain
+        PyTorch reference. A GPU needs no shortcut: there it only tells the reference rasterizer ("off") from gsplat.
+    capacity : avatars kept loaded; the least recently drawn leaves.
+
+    Safe to call from several threads.
+    """
+
+    def __init__(
+        self, library: Library, device: str = "auto", fast: Fast = "auto", *, capacity: int = RESIDENT
+    ) -> None:
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.library = library
+        self.device = torch.device(device)
+        self.fast = fast
+        self._capacity = max(1, capacity)
+        self._performers: OrderedDict[str, Performer] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def prepare(self, avatar_id: str) -> Performer:
+        """Load an avatar, or find it loaded; a newer one on disk under the same id replaces it.
+
+        Raises
+        ------
+        InputError, FormatError
+            Where there is no such avatar, or its folder is damaged.
+        """
+        entry = self.library.get(avatar_id)
+        with self._lock:
+            performer = self._performers.get(avatar_id)
+            if performer is not None and performer.avatar.manifest == entry.manifest:
+                self._performers.move_to_end(avatar_id)
+                return performer
+        performer = Performer(self.library.load(avatar_id), self.device)
+        with self._lock:
+            self._performers[avatar_id] = performer
+            self._performers.move_to_end(avatar_id)
+            while len(self._performers) > self._capacity:
+                self._performers.popitem(last=False)
+        return performer
+
+    def resident(self) -> list[str]:
+        """Ids of the loaded avatars, the one to leave first first."""
+        with self._lock:
+            return list(self._performers)
+
+    def render(self, drives: Sequence[Drive]) -> list[FrameRecord]:
+        """One record a drive, in order. A row that cannot be drawn carries its error; nothing is raised for it."""
+        records: list[FrameRecord | None] = [None] * len(drives)
+        rows: list[tuple[Performer, Drive]] = []
+        places: list[int] = []
+        for place, drive in enumerate(drives):
+            try:
+                performer = self.prepare(drive.avatar)
+                check_drive(drive, performer.network.config, *performer.frame_size(drive))
+            except BeingError as error:
+                records[place] = failed(drive, str(error))
+            else:
+                rows.append((performer, drive))
+                places.append(place)
+        for place, (performer, drive), drawn in zip(places, rows, self._draw(rows), strict=True):
+            records[place] = failed(drive, drawn) if isinstance(drawn, str) else _record(performer, drive, drawn)
+        return [record for record in records if record is not None]
+
+    def _draw(self, rows: Sequence[tuple[Performer, Drive]]) -> list[Drawn | str]:
+        """Draw all rows together; where that fails, one by one, so that only the guilty ones carry an error."""
+        if not rows:
+            return []
+        try:
+            return list(self._draw_together(rows))
+        except Exception as error:
+            if len(rows) == 1:
+                log.exception("avatar %s, frame %d could not be drawn", rows[0][1].avatar, rows[0][1].index)
+                return [f"the frame could not be drawn ({type(error).__name__}: {error})"]
+            return [self._draw([row])[0] for row in rows]
+
+    def _draw_together(self, rows: Sequence[tuple[Performer, Drive]]) -> Sequence[Drawn]:
+        return torch_path.draw(rows, backend="reference" if self.fast == "off" else "auto")
+
+
+def _record(performer: Performer, drive: Drive, drawn: Drawn) -> FrameRecord:
+    return FrameRecord(
+        index=drive.index,
+        generation=drive.generation,
+        image=rgb_to_yuv420(drawn.rgb) if drive.yuv else drawn.rgb,
+        alpha=drawn.alpha,
+        depth=drawn.depth,
+        face_box=performer.face_box(drive.head_pose, *performer.frame_size(drive)),
+        head_pose=drive.head_pose,
+    )

@@ -1,0 +1,29 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# OpenMP workers that spin between torch calls slow numba's threads by half on two cores; must precede importing torch.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import pytest
+from tiny import make_tiny_avatar
+
+from being.avatar.folder import Avatar, save_avatar
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library folder with the avatars "tiny" and "other", saved; do not write into it."""
+    root = tmp_path_factory.mktemp("avatars")
+    save_avatar(make_tiny_avatar("tiny", 0), root / "tiny")
+    save_avatar(make_tiny_avatar("other", 1, count=200), root / "other")
+    return root
+
+
+@pytest.fixture
+def tiny_avatar(tmp_path: Path) -> Avatar:
+    """The tiny avatar saved into a folder of this test's own; the folder is `tiny_avatar.folder`."""
+    return save_avatar(make_tiny_avatar(), tmp_path / "avatars" / "tiny")
