@@ -27,6 +27,8 @@ def make_tiny_avatar(avatar_id: str = "tiny", seed: int = 0, count: int = 300, f
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = DeformationNetwork(config).eval().requires_grad_(False)
+        for head in network.heads.values():  # a new network is almost at rest; this one has learned something
+            torch.nn.init.normal_(head[-1].weight, std=0.01)
         network.record(network.null_token.repeat(4, len(config.tokens), 1) + torch.randn(4, len(config.tokens), 64))
     head_weight = (torch.rand(count, generator=generator) > 0.3).float()
     xyz = torch.randn(count, 3, generator=generator) * 0.4

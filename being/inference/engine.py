@@ -32,8 +32,8 @@ class Engine:
     ----------
     library : where avatars come from.
     device : "cpu", "cuda", or "auto" for CUDA where it is present.
-    fast : on the CPU, "auto" draws each avatar by the shortcut its manifest allows, a name forces one, "off" is the plain
-        PyTorch reference. A GPU needs no shortcut: there it only tells the reference rasterizer ("off") from gsplat.
+    fast : on the CPU, "auto" draws each avatar by the shortcut its manifest allows, a name forces one, "off" is the
+        plain PyTorch reference. A GPU needs no shortcut: there it tells the reference rasterizer ("off") from gsplat.
     capacity : avatars kept loaded; the least recently drawn leaves.
 
     Safe to call from several threads.

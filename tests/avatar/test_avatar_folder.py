@@ -251,7 +251,7 @@ def test_motion_arrays_are_checked(tiny_avatar: Avatar, name: str, value: np.nda
 
 def test_background_must_have_the_frame_size(tiny_avatar: Avatar, tmp_path: Path) -> None:
     wrong = replace(tiny_avatar, background=np.zeros((10, 10, 3), np.uint8))
-    with pytest.raises(FormatError, match="is 10x10, avatar.json says 64x48"):
+    with pytest.raises(FormatError, match=r"is 10x10, avatar\.json says 64x48"):
         save_avatar(wrong, tmp_path / "tiny")
     assert not (tmp_path / "tiny").exists()
 

@@ -1,0 +1,93 @@
+"""Motion: deterministic, the same frame by frame and all at once, and no seam faster than the recording's own pace."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+from tiny import make_motion
+
+from being.avatar.motion import Motion
+from being.inference.motion import MotionPlayer, MotionState
+
+
+def angular_steps(poses: np.ndarray) -> np.ndarray:
+    """Rotation vectors from each frame to the next, (T - 1, 3)."""
+    turns = Rotation.from_matrix(poses[1:, :, :3]) * Rotation.from_matrix(poses[:-1, :, :3]).inv()
+    return turns.as_rotvec()
+
+
+def long_motion() -> Motion:
+    """A minute in which talking and listening change every few seconds."""
+    motion = make_motion(1500)
+    return replace(motion, talking=(np.arange(1500) // 90) % 2 == 1)
+
+
+def test_same_seed_same_motion() -> None:
+    motion = long_motion()
+    talking = np.ones(300, bool)
+    first, again, other = (MotionPlayer(motion, seed).sequence(talking)[0] for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.allclose(first, other)
+
+
+def test_steps_equal_the_sequence_and_pose_is_pure() -> None:
+    player = MotionPlayer(long_motion())
+    talking = (np.arange(200) // 50) % 2 == 1
+    head, torso, eye, end = player.sequence(talking)
+    state = MotionState()
+    for index, flag in enumerate(talking):
+        again = player.pose(state.frame, state.weight)
+        pose, state = player.step(state, bool(flag))
+        assert np.array_equal(pose.head_pose, again.head_pose) and pose.eye == again.eye
+        assert np.allclose(pose.head_pose, head[index], atol=1e-6)
+        assert np.allclose(pose.torso_pose, torso[index], atol=1e-6) and pose.eye == eye[index]
+    assert state == end
+    # A sequence goes on from its state as if it had not been cut.
+    part, _, _, middle = player.sequence(talking[:77])
+    rest, _, _, last = player.sequence(talking[77:], middle)
+    assert np.array_equal(np.concatenate([part, rest]), head) and last == end
+
+
+def test_poses_are_rotations_and_blinks_stay_in_range() -> None:
+    head, torso, eye, _ = MotionPlayer(long_motion()).sequence(np.arange(3000) % 400 < 200)
+    for poses in (head, torso):
+        turns = poses[:, :, :3].astype(float)
+        assert np.abs(turns @ turns.transpose(0, 2, 1) - np.eye(3)).max() < 1e-5
+        assert np.linalg.det(turns).min() > 0.99
+    assert eye.min() >= 0 and eye.max() <= 1 and eye.max() > 0.8
+
+
+def test_no_seams() -> None:
+    """Over joins, loop ends and changes of mind, speed and acceleration stay near what was recorded."""
+    motion = long_motion()
+    player = MotionPlayer(motion)
+    talking = np.random.default_rng(0).random(60).repeat(100) > 0.5
+    head = player.sequence(talking)[0]
+    recorded = np.linalg.norm(angular_steps(motion.head_pose), axis=1).max()
+    assert np.linalg.norm(angular_steps(head), axis=1).max() < 3 * recorded
+    jerk = np.abs(np.diff(angular_steps(head), axis=0)).max()
+    assert jerk < 0.7 * recorded  # a cut would show as tens of times, a kink as up to twice the recorded speed
+    shift = np.linalg.norm(np.diff(head[:, :, 3], axis=0), axis=1).max()
+    assert shift < 3 * np.linalg.norm(np.diff(motion.head_pose[:, :, 3], axis=0), axis=1).max()
+
+
+def test_talking_and_idle_show_what_was_recorded_as_such() -> None:
+    motion = make_motion(400)
+    higher = motion.head_pose.copy()
+    higher[motion.talking, 1, 3] += 3  # talking happens 30 cm lower in the picture
+    player = MotionPlayer(replace(motion, head_pose=higher))
+    height = player.sequence(np.repeat([False, True, False], 300))[0][:, 1, 3]
+    assert height[:300].max() < 1 and height[400:600].min() > 2 and height[-50:].max() < 1
+
+
+@pytest.mark.parametrize("frames", [2, 5, 20, 60])
+@pytest.mark.parametrize("talking", [False, True])
+def test_any_recording_will_do(frames: int, talking: bool) -> None:
+    motion = replace(make_motion(frames), talking=np.full(frames, talking))
+    head, torso, eye, _ = MotionPlayer(motion).sequence(np.arange(500) % 100 < 50)
+    assert np.isfinite(head).all() and np.isfinite(torso).all() and np.isfinite(eye).all()
+    recorded = np.abs(np.diff(motion.head_pose[:, :, 3], axis=0)).max()
+    assert np.abs(np.diff(head[:, :, 3], axis=0)).max() < 5 * recorded + 1e-4
