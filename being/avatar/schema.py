@@ -34,7 +34,7 @@ class AvatarManifest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     id: AvatarId
     name: str = Field(min_length=1, max_length=200)
     fps: Literal[25] = 25

@@ -80,8 +80,14 @@ def _joined(parts: Sequence[Splats]) -> Splats:
     for part in parts:
         behind = offsets[-1]
         offsets += [behind + offset for offset in part.offsets[1:]]
-    fields = ("means", "quats", "scales", "opacities", "colors")
-    return Splats(*(torch.cat([getattr(part, field) for part in parts]) for field in fields), tuple(offsets))
+    return Splats(
+        means=torch.cat([part.means for part in parts]),
+        quats=torch.cat([part.quats for part in parts]),
+        scales=torch.cat([part.scales for part in parts]),
+        opacities=torch.cat([part.opacities for part in parts]),
+        colors=torch.cat([part.colors for part in parts]),
+        offsets=tuple(offsets),
+    )
 
 
 def _composite(raster: Raster, backdrops: Tensor, drives: Sequence[Drive]) -> list[Drawn]:
