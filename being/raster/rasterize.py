@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
+import torch
 from torch import Tensor
 
 from being.errors import InputError
 from being.raster.contract import Cameras, Raster, Splats, check_inputs
 from being.raster.reference import rasterize_reference
 
-BACKENDS = ("auto", "reference")
+BACKENDS = ("auto", "reference", "numba", "gsplat")
 
 
 def rasterize(splats: Splats, cameras: Cameras, *, probe: Tensor | None = None, backend: str = "auto") -> Raster:
@@ -32,6 +35,25 @@ def rasterize(splats: Splats, cameras: Cameras, *, probe: Tensor | None = None, 
     MissingDependencyError : the backend asked for is not installed.
     """
     check_inputs(splats, cameras, probe)
-    if backend in ("auto", "reference"):
-        return rasterize_reference(splats, cameras, probe)
-    raise InputError(f"There is no rasterizer backend {backend!r}", f"Choose one of {', '.join(BACKENDS)}")
+    if backend not in BACKENDS:
+        raise InputError(f"There is no rasterizer backend {backend!r}", f"Choose one of {', '.join(BACKENDS)}")
+    if backend == "auto":
+        backend = _best_backend(splats)
+    if backend == "gsplat":
+        from being.raster.gsplat_backend import rasterize_gsplat
+
+        return rasterize_gsplat(splats, cameras, probe)
+    if backend == "numba":
+        from being.raster.numba_backend import rasterize_numba
+
+        return rasterize_numba(splats, cameras, probe)
+    return rasterize_reference(splats, cameras, probe)
+
+
+def _best_backend(splats: Splats) -> str:
+    """Return the backend for where the splats are: float64 is for checking, and only the reference computes in it."""
+    if splats.means.device.type == "cuda":
+        return "gsplat"
+    if splats.means.device.type == "cpu" and splats.means.dtype != torch.float64 and find_spec("numba") is not None:
+        return "numba"
+    return "reference"

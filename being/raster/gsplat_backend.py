@@ -1,0 +1,119 @@
+"""The CUDA backend: gsplat's kernels (https://docs.gsplat.studio, version 1.5), one launch of each for the whole batch.
+
+Its lower-level functions are used, so that the probe can be added between projection and blending. Where gsplat differs
+from the contract:
+
+- it caps alpha at 0.999, the contract at 0.99. Opacities are capped at 0.99 before they go in (their gradient passes
+  as if they were not): where a splat is that opaque, alpha differs by at most 1% away from its centre;
+- its radii are whole pixels, rounded up;
+- its blend ends at a transmittance of 1e-4 or less, the contract's under 1e-4.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from being.errors import InputError, MissingDependencyError
+from being.raster.contract import LOW_PASS, MAX_ALPHA, NEAR_PLANE, Cameras, Raster, Splats
+
+TILE = 16  # px
+
+
+def rasterize_gsplat(splats: Splats, cameras: Cameras, probe: Tensor | None = None) -> Raster:
+    """Draw every image of the batch on the GPU, in float32; arguments as `being.raster.rasterize`.
+
+    The one wait for the GPU is gsplat's own, for the number of (tile, splat) pairs.
+    """
+    gsplat = _import_gsplat()
+    if splats.means.device.type != "cuda":
+        raise InputError(f"The gsplat backend draws on CUDA devices, the splats are on {splats.means.device}")
+    images, width, height = cameras.count, cameras.width, cameras.height
+    if images == 0:
+        blank = splats.means.new_zeros(0, height, width)
+        return Raster(blank[..., None].expand(-1, -1, -1, 3), blank, blank, splats.means.new_zeros(0))
+
+    batch = _Batch(splats)
+    opacities = splats.opacities + (splats.opacities.clamp(max=MAX_ALPHA) - splats.opacities).detach()
+    opacities = batch.fold(opacities, 0.0)
+    view = pad(cameras.view.detach().to(splats.means.device, torch.float32), (0, 0, 0, 1))  # (B, 4, 4)
+    view[:, 3, 3] = 1.0
+    # Each image is a scene of its own to gsplat, (B, n, ...), seen by one camera, (B, 1, ...).
+    radii, centers, depths, conics, _ = gsplat.fully_fused_projection(
+        means=batch.fold(splats.means, 0.0),
+        covars=None,
+        quats=batch.fold(splats.quats, 1.0),
+        scales=batch.fold(splats.scales, 1.0),
+        viewmats=view[:, None],
+        Ks=_camera_matrices(cameras.intrinsics.to(splats.means.device, torch.float32))[:, None],
+        width=width,
+        height=height,
+        eps2d=LOW_PASS,
+        near_plane=NEAR_PLANE,
+        packed=False,
+        opacities=opacities,
+    )
+    radii, centers, depths, conics = radii[:, 0], centers[:, 0], depths[:, 0], conics[:, 0]
+    if probe is not None:
+        centers = centers + batch.fold(probe, 0.0)
+
+    across, down = -(-width // TILE), -(-height // TILE)
+    _, tile_keys, order = gsplat.isect_tiles(centers, radii, depths, TILE, across, down, packed=False, n_images=images)
+    starts = gsplat.isect_offset_encode(tile_keys, images, across, down).reshape(images, down, across)
+    # Depth is blended like a colour.
+    channels = torch.cat([batch.fold(splats.colors, 0.0), depths[..., None]], dim=-1)
+    blended, alpha = gsplat.rasterize_to_pixels(
+        centers, conics, channels, opacities, width, height, TILE, starts, order, packed=False
+    )
+    return Raster(
+        rgb=blended[..., :3],
+        alpha=alpha[..., 0],
+        depth=blended[..., 3],
+        radii=batch.unfold(radii.detach().amax(-1).to(torch.float32)),
+    )
+
+
+class _Batch:
+    """Lays a ragged batch out as B rows of equal length, and back. Rows of equal length already are not copied."""
+
+    def __init__(self, splats: Splats) -> None:
+        offsets = splats.offsets
+        lengths = [stop - start for start, stop in pairwise(offsets)]
+        self.rows, self.length = len(lengths), max(1, *lengths)
+        self.ragged = any(length != self.length for length in lengths)
+        if self.ragged:
+            device = splats.means.device
+            rows = [torch.arange(length, device=device) + row * self.length for row, length in enumerate(lengths)]
+            self._slots = torch.cat(rows)  # (N,) where each splat goes
+
+    def fold(self, values: Tensor, filler: float) -> Tensor:
+        """Return values (N, ...) as float32 rows (B, n, ...), short rows filled up with `filler`."""
+        values = values.float()
+        if self.ragged:
+            padded = values.new_full((self.rows * self.length, *values.shape[1:]), filler)
+            values = padded.index_copy(0, self._slots, values)
+        return values.reshape(self.rows, self.length, *values.shape[1:])
+
+    def unfold(self, rows: Tensor) -> Tensor:
+        """Return rows (B, n, ...) as values (N, ...)."""
+        values = rows.reshape(self.rows * self.length, *rows.shape[2:])
+        return values[self._slots] if self.ragged else values
+
+
+def _camera_matrices(intrinsics: Tensor) -> Tensor:
+    """Return camera matrices (B, 3, 3) of intrinsics (B, 4) fx fy cx cy."""
+    fx, fy, cx, cy = intrinsics.unbind(-1)
+    zero, one = torch.zeros_like(fx), torch.ones_like(fx)
+    return torch.stack([fx, zero, cx, zero, fy, cy, zero, zero, one], dim=-1).unflatten(-1, (3, 3))
+
+
+def _import_gsplat() -> Any:
+    try:
+        import gsplat
+    except ImportError as error:
+        raise MissingDependencyError("gsplat", "gpu", "Drawing on a CUDA device") from error
+    return gsplat
