@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from being.errors import InputError
+from being.raster.numba_jit import CHECKED_MATH, kernel
 
 Matrix = Literal["bt709", "bt601"]
 
@@ -59,31 +59,43 @@ def _coefficients(matrix: Matrix) -> npt.NDArray[np.int32]:
     return np.round(scaled * (1 << _BITS)).astype(np.int32)
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel(CHECKED_MATH)
 def _convert(rgb, coefficients, luma, u, v):  # type: ignore[no-untyped-def]
     height, width = luma.shape
+    half = np.int32(1 << (_BITS - 1))
+    luma_base, chroma_base = np.int32(16 << _BITS) + half, np.int32(128 << _BITS) + half
     yr, yg, yb = coefficients[0]
     ur, ug, ub = coefficients[1]
     vr, vg, vb = coefficients[2]
-    half = np.int32(1 << (_BITS - 1))
-    luma_base = np.int32(16 << _BITS) + half
-    # Chroma sums carry 8 times the weight of one pixel: (1 + 2 + 1) across, 2 rows down.
-    chroma_base = np.int32(128 << _BITS) + half
-    column = np.empty((width, 3), np.int32)
-    for row in range(height // 2):
-        top, bottom = rgb[2 * row], rgb[2 * row + 1]
-        luma_top, luma_bottom = luma[2 * row], luma[2 * row + 1]
-        for x in range(width):
-            r, g, b = np.int32(top[x, 0]), np.int32(top[x, 1]), np.int32(top[x, 2])
-            luma_top[x] = (yr * r + yg * g + yb * b + luma_base) >> _BITS
-            s, t, w = np.int32(bottom[x, 0]), np.int32(bottom[x, 1]), np.int32(bottom[x, 2])
-            luma_bottom[x] = (yr * s + yg * t + yb * w + luma_base) >> _BITS
-            column[x, 0], column[x, 1], column[x, 2] = r + s, g + t, b + w
-        for i in range(width // 2):
-            x = 2 * i
-            left = x - 1 if i else 0
-            r = (column[left, 0] + 2 * column[x, 0] + column[x + 1, 0]) >> 1
-            g = (column[left, 1] + 2 * column[x, 1] + column[x + 1, 1]) >> 1
-            b = (column[left, 2] + 2 * column[x, 2] + column[x + 1, 2]) >> 1
-            u[row, i] = ((ur * r + ug * g + ub * b) // 4 + chroma_base) >> _BITS
-            v[row, i] = ((vr * r + vg * g + vb * b) // 4 + chroma_base) >> _BITS
+    flat = rgb.reshape(-1)
+    one, two, three = (
+        np.uint64(1),
+        np.uint64(2),
+        np.uint64(3),
+    )  # unsigned indices: numba does not look for negative ones
+    # Sums of two rows of red, green and blue, with the first column once more at the left.
+    sums = np.empty((3, width + 1), np.int32)
+    for pair in range(height // 2):
+        for lower in range(2):
+            start, row = np.uint64((2 * pair + lower) * width * 3), luma[2 * pair + lower]
+            for x in range(np.uint64(width)):
+                at = start + three * x
+                r, g, b = np.int32(flat[at]), np.int32(flat[at + one]), np.int32(flat[at + two])
+                row[x] = np.uint8((yr * r + yg * g + yb * b + luma_base) >> np.int32(_BITS))
+                if lower == 0:
+                    sums[0, x + one], sums[1, x + one], sums[2, x + one] = r, g, b
+                else:
+                    sums[0, x + one] += r
+                    sums[1, x + one] += g
+                    sums[2, x + one] += b
+        for channel in range(3):
+            sums[channel, 0] = sums[channel, 1]
+        row_u, row_v = u[pair], v[pair]
+        for i in range(np.uint64(width // 2)):
+            x = two * i
+            # (1 + 2 + 1) across and 2 down weigh 8; one bit of that stays for the matrix to round.
+            r = (sums[0, x] + 2 * sums[0, x + one] + sums[0, x + two] + 2) >> 2
+            g = (sums[1, x] + 2 * sums[1, x + one] + sums[1, x + two] + 2) >> 2
+            b = (sums[2, x] + 2 * sums[2, x + one] + sums[2, x + two] + 2) >> 2
+            row_u[i] = np.uint8((((ur * r + ug * g + ub * b) >> np.int32(1)) + chroma_base) >> np.int32(_BITS))
+            row_v[i] = np.uint8((((vr * r + vg * g + vb * b) >> np.int32(1)) + chroma_base) >> np.int32(_BITS))
