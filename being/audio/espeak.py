@@ -12,13 +12,13 @@ import ctypes
 import ctypes.util
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from being.audio.resample import resample
-from being.audio.visemes import SILENCE, split_diphthong, viseme_of_ipa
+from being.audio.visemes import SILENCE, VOWELS, split_diphthong, viseme_of_ipa
 from being.errors import InputError, MissingDependencyError
 
 SAMPLE_RATE = 16_000  # samples per second of what synthesize() returns
@@ -96,7 +96,7 @@ class PhoneEvent:
     end_s: float
     ipa: str  # "" in a pause
     viseme: str
-    stressed: bool
+    stressed: bool  # a vowel that stands out of its utterance by length and loudness; espeak's events do not say it
 
 
 @dataclass(frozen=True)
@@ -270,7 +270,8 @@ def synthesize(
     marks = _with_closures(marks, raw, library.rate)
     lead, tail = (np.zeros(round(s * SAMPLE_RATE), np.float32) for s in (lead_s, tail_s))
     pcm = np.concatenate([lead, pcm, tail])
-    return Speech(pcm, _events(marks, library.rate, len(lead) / SAMPLE_RATE, len(pcm) / SAMPLE_RATE))
+    events = _events(marks, library.rate, len(lead) / SAMPLE_RATE, len(pcm) / SAMPLE_RATE)
+    return Speech(pcm, _with_stress(events, pcm))
 
 
 def _set_voice(library: _Library, voice: str) -> None:
@@ -317,7 +318,6 @@ def _events(marks: list[tuple[int, str]], rate: int, lead_s: float, end_s: float
         end = min(times[k + 1][0] if k + 1 < len(times) else end_s, end_s)
         if end <= start:
             continue
-        stressed = any(mark in name for mark in _STRESS_MARKS)
         ipa = name.strip(_STRESS_MARKS + " ")
         ipa = "" if ipa in _SILENT_NAMES else ipa
         if events and not ipa and not events[-1].ipa:  # pauses in a row are one pause
@@ -326,5 +326,15 @@ def _events(marks: list[tuple[int, str]], rate: int, lead_s: float, end_s: float
         parts = split_diphthong(ipa)
         edges = np.linspace(start, end, len(parts) + 1).tolist()
         for part, part_start, part_end in zip(parts, edges[:-1], edges[1:], strict=True):
-            events.append(PhoneEvent(part_start, part_end, part, viseme_of_ipa(part), stressed))
+            events.append(PhoneEvent(part_start, part_end, part, viseme_of_ipa(part), False))
     return events
+
+
+def _with_stress(events: list[PhoneEvent], pcm: NDArray[np.float32]) -> list[PhoneEvent]:
+    vowels = [k for k, event in enumerate(events) if event.viseme in VOWELS]
+    energy = []
+    for k in vowels:
+        part = pcm[round(events[k].start_s * SAMPLE_RATE) : round(events[k].end_s * SAMPLE_RATE)]
+        energy.append(np.log(1e-9 + float((part.astype(np.float64) ** 2).sum())))
+    prominent = {k for k, e in zip(vowels, energy, strict=True) if e > np.mean(energy) + 0.2}
+    return [replace(event, stressed=True) if k in prominent else event for k, event in enumerate(events)]

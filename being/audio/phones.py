@@ -1,0 +1,225 @@
+"""`phones`: what a mouth would do for this sound, at 50 Hz, whoever speaks and however loudly.
+
+A small temporal convolution network over log mel energies, trained on hours of synthesized speech whose phones are
+known (being/audio/phones_training, docs/phones.md). Its 32 numbers, all in [0, 1], are the posteriors of the 15 visemes
+and 17 articulatory readings. Inference is plain numpy: a live step is too small for a tensor library to pay.
+
+The receptive field is finite: a step depends on 0.96 s before it and 57.5 ms after it, and on nothing else, so any span
+can be computed anywhere. Where the network is sure that nobody speaks, its answer is replaced by the answer to digital
+silence, so that the hum of a room does not move the mouth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from being.audio.features import STEP, Array, FeatureStream, padded_span, step_count
+from being.audio.logmel import WINDOW, mel_frames
+from being.audio.visemes import VISEMES
+from being.errors import FormatError
+
+ARTICULATORS = (
+    "jaw", "lips_open", "lips_spread", "lips_round", "lips_closed", "lip_on_teeth", "teeth_together",
+    "tongue_tip", "tongue_front", "tongue_out", "voiced", "level", "vowel", "nasal", "speaking", "moving", "stressed",
+)  # fmt: skip
+NAMES = (*VISEMES, *ARTICULATORS)  # what each of the WIDTH numbers is
+WIDTH = len(NAMES)  # 32
+
+BANDS = 40  # mel bands
+HOP = STEP // 2  # samples between mel frames, 100 Hz
+FRAME_LEAD = (WINDOW - HOP) // 2  # samples that mel frame j reads before 160 j
+CHANNELS = 160
+WEIGHTS = Path(__file__).parent / "weights" / "phones.safetensors"
+
+# The silence gate: untouched below OPEN, exactly silence above SHUT (posterior of "sil").
+GATE_OPEN, GATE_SHUT = 0.80, 0.97
+
+
+@dataclass(frozen=True)
+class Conv:
+    """One convolution over time. Output t reads inputs stride * t - left + dilation * {0 .. kernel - 1}."""
+
+    name: str
+    inputs: int
+    outputs: int
+    kernel: int
+    left: int
+    dilation: int = 1
+    stride: int = 1
+
+    @property
+    def right(self) -> int:
+        """Inputs read after the last of the output's own ones (its own are stride * t .. stride * t + stride - 1)."""
+        return (self.kernel - 1) * self.dilation - self.left - (self.stride - 1)
+
+
+STEM = (
+    Conv("stem.0", BANDS, CHANNELS, kernel=5, left=3),  # at 100 Hz
+    Conv("stem.1", CHANNELS, CHANNELS, kernel=6, left=2, stride=2),  # 100 Hz -> 50 Hz
+)
+# Residual blocks at 50 Hz, x + W relu(conv(x)): the first looks one step ahead, the others only back.
+BLOCKS = (
+    Conv("blocks.0", CHANNELS, CHANNELS, kernel=3, left=1),
+    *(
+        Conv(f"blocks.{k + 1}", CHANNELS, CHANNELS, kernel=3, left=2 * dilation, dilation=dilation)
+        for k, dilation in enumerate((1, 2, 4, 8, 1, 2, 4))
+    ),
+)
+
+
+def _context() -> tuple[int, int]:
+    """Samples (before, after) a step that the network reads, summed over its layers."""
+    left = sum(conv.left for conv in BLOCKS) * 2 + STEM[1].left + STEM[0].left  # mel frames
+    right = sum(conv.right for conv in BLOCKS) * 2 + STEM[1].right + STEM[0].right
+    return left * HOP + FRAME_LEAD, right * HOP + (WINDOW - HOP - FRAME_LEAD)
+
+
+LEFT_CONTEXT, RIGHT_CONTEXT = _context()  # 15,320 and 920 samples
+
+
+def gated(answer: Array, silence: Array) -> Array:
+    """answer (n, WIDTH) -> the same, drawn to silence (WIDTH,) where the "sil" posterior is high."""
+    openness = np.clip((GATE_SHUT - answer[:, :1]) / (GATE_SHUT - GATE_OPEN), 0.0, 1.0)
+    return (silence + openness * (answer - silence)).astype(np.float32)
+
+
+class Phones:
+    """The extractor: see being.audio.features.FeatureExtractor for its methods."""
+
+    name = "phones"
+    width = WIDTH
+    left_context = LEFT_CONTEXT
+    right_context = RIGHT_CONTEXT
+
+    def __init__(self, weights: str | Path = WEIGHTS) -> None:
+        """Raises FormatError if the weights are missing, damaged, or of another network."""
+        self.tensors = _load(Path(weights))
+        # Inputs of every layer in endless silence, from which a stream starts, and the answer to it.
+        self.rest: dict[str, Array] = {}
+        x = np.zeros((1, BANDS), np.float32)
+        for conv in (*STEM, *BLOCKS):
+            self.rest[conv.name] = x
+            x = self.layer(conv, np.repeat(x, (conv.kernel - 1) * conv.dilation + 1, axis=0))
+        self.silence = self.head(x)[0]
+
+    def __call__(self, pcm: Array, first: int = 0, count: int | None = None) -> Array:
+        count = step_count(len(pcm)) - first if count is None else count
+        if count <= 0:
+            return np.zeros((0, WIDTH), np.float32)
+        start = first * STEP
+        x = mel_frames(padded_span(pcm, start - LEFT_CONTEXT, start + count * STEP + RIGHT_CONTEXT), HOP, BANDS)
+        for conv in (*STEM, *BLOCKS):
+            x = self.layer(conv, x)
+        return gated(self.head(x), self.silence)
+
+    def stream(self) -> FeatureStream:
+        return PhonesStream(self)
+
+    def layer(self, conv: Conv, x: Array) -> Array:
+        """x (n, conv.inputs) -> the outputs (m, conv.outputs) for which every input is there."""
+        weight, bias = self.tensors[f"{conv.name}.weight"], self.tensors[f"{conv.name}.bias"]
+        count = (len(x) - (conv.kernel - 1) * conv.dilation - 1) // conv.stride + 1
+        if count <= 0:
+            return np.zeros((0, conv.outputs), np.float32)
+        y = np.tile(bias, (count, 1))
+        for k in range(conv.kernel):
+            at = k * conv.dilation
+            y += x[at : at + (count - 1) * conv.stride + 1 : conv.stride] @ weight[k]
+        np.maximum(y, 0.0, out=y)
+        if conv in BLOCKS:
+            mix, mix_bias = self.tensors[f"{conv.name}.mix.weight"], self.tensors[f"{conv.name}.mix.bias"]
+            y = x[conv.left : conv.left + count] + y @ mix + mix_bias
+        return y
+
+    def head(self, x: Array) -> Array:
+        """x (n, CHANNELS) -> (n, WIDTH), before the silence gate."""
+        y = x @ self.tensors["head.weight"] + self.tensors["head.bias"]
+        visemes = np.exp(y[:, : len(VISEMES)] - y[:, : len(VISEMES)].max(axis=1, keepdims=True))
+        visemes /= visemes.sum(axis=1, keepdims=True)
+        articulators = 1.0 / (1.0 + np.exp(-np.clip(y[:, len(VISEMES) :], -30.0, 30.0)))
+        return np.concatenate([visemes, articulators], axis=1)
+
+
+class PhonesStream:
+    """The same network fed as the sound arrives: every layer keeps the tail of its input, nothing is computed twice."""
+
+    _WARM = 8  # silent steps fed before the start, more than the layers look ahead
+
+    def __init__(self, phones: Phones) -> None:
+        self._phones = phones
+        self._reset()
+
+    def _reset(self) -> None:
+        self._tails = {
+            conv.name: np.repeat(self._phones.rest[conv.name], (conv.kernel - 1) * conv.dilation, axis=0)
+            for conv in (*STEM, *BLOCKS)
+        }
+        self._pcm = np.zeros(self._WARM * STEP + FRAME_LEAD, np.float32)
+        self._received = 0
+        self._emitted = 0
+        # Frames enter from step -WARM on, and a layer that looks ahead answers for an earlier step: the stem for one
+        # that begins 1 + 2 frames (rounded up to 2 steps) before, the first block for one more.
+        self._skip = self._WARM + (STEM[0].right + STEM[1].right + 1) // 2 + sum(conv.right for conv in BLOCKS)
+
+    def push(self, pcm: Array) -> Array:
+        self._received += len(pcm)
+        return self._advance(pcm)
+
+    def flush(self) -> Array:
+        wanted = step_count(self._received) - self._emitted
+        steps = self._advance(np.zeros(RIGHT_CONTEXT + STEP, np.float32))[:wanted]
+        self._reset()
+        return steps
+
+    def _advance(self, pcm: Array) -> Array:
+        self._pcm = np.concatenate([self._pcm, np.asarray(pcm, np.float32)])
+        frames = (len(self._pcm) - WINDOW) // HOP + 1
+        if frames <= 0:
+            return np.zeros((0, WIDTH), np.float32)
+        x = mel_frames(self._pcm[: (frames - 1) * HOP + WINDOW], HOP, BANDS)
+        self._pcm = self._pcm[frames * HOP :]
+        for conv in (*STEM, *BLOCKS):
+            x = np.concatenate([self._tails[conv.name], x])
+            y = self._phones.layer(conv, x)
+            self._tails[conv.name] = x[len(y) * conv.stride :]
+            x = y
+        skipped = min(self._skip, len(x))
+        self._skip -= skipped
+        steps = gated(self._phones.head(x[skipped:]), self._phones.silence)
+        self._emitted += len(steps)
+        return steps
+
+
+def layout() -> dict[str, tuple[int, ...]]:
+    """Name -> shape of every tensor in the weights file. Convolutions are (kernel, inputs, outputs)."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for conv in (*STEM, *BLOCKS):
+        shapes[f"{conv.name}.weight"] = (conv.kernel, conv.inputs, conv.outputs)
+        shapes[f"{conv.name}.bias"] = (conv.outputs,)
+    for conv in BLOCKS:
+        shapes[f"{conv.name}.mix.weight"] = (CHANNELS, CHANNELS)
+        shapes[f"{conv.name}.mix.bias"] = (CHANNELS,)
+    return shapes | {"head.weight": (CHANNELS, WIDTH), "head.bias": (WIDTH,)}
+
+
+@lru_cache(maxsize=4)
+def _load(path: Path) -> dict[str, Array]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    remedy = "Remake it (docs/phones.md) or reinstall being"
+    try:
+        stored = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise FormatError(f"{path} is not a readable safetensors file ({error})", remedy) from error
+    for name, shape in layout().items():
+        if name not in stored or stored[name].shape != shape:
+            found = stored[name].shape if name in stored else "nothing"
+            raise FormatError(f"{path}: {name} must have the shape {shape}, found {found}", remedy)
+        if not np.isfinite(stored[name]).all():
+            raise FormatError(f"{path}: {name} holds numbers that are not finite", remedy)
+    return {name: stored[name].astype(np.float32) for name in layout()}
