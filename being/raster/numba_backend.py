@@ -1,7 +1,7 @@
-"""The CPU backend: runs the kernels of `numba_forward` and `numba_backward` over plain threads.
+"""The CPU backend for inference: runs the kernels of `numba_forward` over plain threads, numpy in and numpy out.
 
-Two doors: `rasterize_numba` for training (torch, differentiable), and `NumbaRenderer` for inference (numpy, no copies,
-buffers kept from frame to frame; one object for each Python thread that draws).
+A `NumbaRenderer` keeps its buffers from picture to picture: one object for each Python thread that draws.
+`numba_autograd` is the backend for training.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
-from torch import Tensor
 
 from being.errors import InputError
-from being.raster import numba_backward, numba_forward, numba_sh
-from being.raster.contract import Cameras, Raster, Splats
+from being.raster import numba_forward, numba_sh
+from being.raster.contract import Cameras, Splats
 from being.raster.workers import default_threads, run_on_threads
 
 Array = NDArray[np.float32]
@@ -95,7 +94,7 @@ def list_splats(
     radii, order = take("radii", count), take("order", count, np.int32)
 
     def project(part: int) -> None:
-        first, last = _share(count, part, threads)
+        first, last = share(count, part, threads)
         place = (camera.view, camera.intrinsics, camera.width, camera.height)
         numba_forward.project(first, last, *attributes, probe, *place, projected, keys, radii)
 
@@ -115,7 +114,7 @@ def list_splats(
     room = [max(1024, 10 * shown // threads)] * threads  # about 8 tiles a splat on a typical head
 
     def list_pairs(part: int) -> int:
-        first, last = _share(shown, part, threads)
+        first, last = share(shown, part, threads)
         while True:
             tile_of, pairs = (
                 take(f"tiles {part}", room[part], np.int32),
@@ -151,7 +150,7 @@ def blend(lists: TileLists, threads: int, buffers: Buffers, rgb: Array, alpha: A
     run_on_threads(draw, threads)
 
 
-def _share(count: int, part: int, parts: int) -> tuple[int, int]:
+def share(count: int, part: int, parts: int) -> tuple[int, int]:
     """Return where the part-th of `parts` equal shares of `count` things starts and ends."""
     return count * part // parts, count * (part + 1) // parts
 
@@ -264,112 +263,37 @@ def thread_renderer() -> NumbaRenderer:
     return _of_thread.renderer
 
 
-def render_numpy(*arguments: Any, **options: Any) -> tuple[Array, Array, Array]:
-    """Draw with the calling thread's own renderer; arguments as `NumbaRenderer.render`."""
-    return thread_renderer().render(*arguments, **options)
+def render_numpy(
+    means: Array,
+    quats: Array,
+    scales: Array,
+    opacities: Array,
+    colors: Array,
+    view: Array,
+    intrinsics: Array,
+    width: int,
+    height: int,
+    out: tuple[Array, Array, Array] | None = None,
+) -> tuple[Array, Array, Array]:
+    """Draw with the calling thread's own renderer; arguments and result as `NumbaRenderer.render`."""
+    renderer = thread_renderer()
+    return renderer.render(means, quats, scales, opacities, colors, view, intrinsics, width, height, out)
 
 
-def render_over(*arguments: Any, **options: Any) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Draw over a background with the calling thread's own renderer; arguments as `NumbaRenderer.render_over`."""
-    return thread_renderer().render_over(*arguments, **options)
-
-
-def rasterize_numba(splats: Splats, cameras: Cameras, probe: Tensor | None = None) -> Raster:
-    """Draw every image of the batch on the CPU, in float32; arguments as `being.raster.rasterize`."""
-    if splats.means.device.type != "cpu":
-        raise InputError(f"The numba backend draws on the CPU, the splats are on {splats.means.device}")
-    tensors = (splats.means, splats.quats, splats.scales, splats.opacities, splats.colors, probe)
-    differentiable = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
-    rgb, alpha, depth, radii = _Rasterize.apply(*tensors, splats.offsets, cameras, differentiable)
-    return Raster(rgb, alpha, depth, radii)
-
-
-class _Rasterize(torch.autograd.Function):
-    """`rasterize_numba` as one step of autograd."""
-
-    @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        *tensors, offsets, cameras, differentiable = arguments
-        attributes = [_numpy(tensor) for tensor in tensors[:5]]
-        probe = NO_PROBE if tensors[5] is None else _numpy(tensors[5])
-        views, intrinsics = _numpy(cameras.view), _numpy(cameras.intrinsics)
-        picture = (cameras.count, cameras.height, cameras.width)
-        rgb, alpha, depth = torch.empty(*picture, 3), torch.empty(picture), torch.empty(picture)
-        radii = torch.empty(offsets[-1])
-        renderer = thread_renderer()
-        kept = []
-        for image in range(cameras.count):
-            own = slice(offsets[image], offsets[image + 1])
-            camera = Camera(views[image], intrinsics[image], cameras.width, cameras.height)
-            image_attributes = [attribute[own] for attribute in attributes]
-            lists = list_splats(image_attributes, camera, renderer.threads, renderer.buffers, probe[own])
-            outputs = (rgb[image].numpy(), alpha[image].numpy(), depth[image].numpy())
-            blend(lists, renderer.threads, renderer.buffers, *outputs)
-            radii[own] = torch.from_numpy(lists.radii)
-            if differentiable:
-                kept.append(lists.copy())
-        ctx.kept, ctx.offsets = kept, offsets
-        ctx.save_for_backward(*tensors[:4], rgb, alpha, depth)
-        ctx.mark_non_differentiable(radii)
-        return rgb, alpha, depth, radii
-
-    @staticmethod
-    def backward(ctx: Any, g_rgb: Any, g_alpha: Any, g_depth: Any, g_radii: Any) -> tuple[Any, ...]:
-        means, quats, scales, opacities, *pictures = (_numpy(tensor) for tensor in ctx.saved_tensors)
-        g_pictures = [_numpy(gradient) for gradient in (g_rgb, g_alpha, g_depth)]
-        count = ctx.offsets[-1]
-        widths = (3, 4, 3, 1, 3, 2)  # means, quats, scales, opacities, colors, probe
-        gradients = [torch.zeros(count, width) if width > 1 else torch.zeros(count) for width in widths]
-        arrays = [gradient.numpy() for gradient in gradients]
-        renderer = thread_renderer()
-        for image, lists in enumerate(ctx.kept):
-            own = slice(ctx.offsets[image], ctx.offsets[image + 1])
-            _backward_of_image(
-                lists,
-                renderer.threads,
-                renderer.buffers,
-                [attribute[own] for attribute in (means, quats, scales, opacities)],
-                [picture[image] for picture in (*pictures, *g_pictures)],
-                [array[own] for array in arrays],
-            )
-        return (*gradients, None, None, None)
-
-
-def _backward_of_image(
-    lists: TileLists,
-    threads: int,
-    buffers: Buffers,
-    attributes: Sequence[Array],
-    pictures: Sequence[Array],
-    gradients: Sequence[Array],
-) -> None:
-    """Fill the gradients of one image's means, quats, scales, opacities, colors and probe.
-
-    pictures : rgb, alpha, depth as drawn, then the loss's gradients at the three.
-    """
-    shown = len(lists.order)
-    of_drawn = buffers.take("gradients", (threads, shown, numba_backward.GRADIENTS))
-    scratch = buffers.take("tile backward", (threads, numba_backward.TILE_SCRATCH))
-    queue = np.zeros(1, np.int64)
-    camera = lists.camera
-    listed = (lists.starts, lists.pairs, lists.drawn, camera.tiles_across)
-
-    def blend_part(part: int) -> None:
-        numba_backward.blend_backward(queue, *listed, *pictures, scratch[part], of_drawn[part])
-
-    def project_part(part: int) -> None:
-        first, last = _share(shown, part, threads)
-        place = (camera.view, camera.intrinsics, camera.width, camera.height)
-        drawn = (lists.order, lists.drawn, of_drawn)
-        numba_backward.project_backward(first, last, *drawn, *attributes, *place, *gradients)
-
-    run_on_threads(blend_part, threads)
-    run_on_threads(project_part, threads)
-
-
-def _numpy(tensor: Tensor) -> Array:
-    """Return a tensor's numbers as the kernels take them, without a copy where they are so already."""
-    return tensor.detach().to("cpu", torch.float32).contiguous().numpy()
+def render_over(
+    means: Array,
+    quats: Array,
+    scales: Array,
+    opacities: Array,
+    colors: Array,
+    view: Array,
+    intrinsics: Array,
+    background: NDArray[np.uint8],
+    out: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Draw with the calling thread's own renderer; arguments and result as `NumbaRenderer.render_over`."""
+    renderer = thread_renderer()
+    return renderer.render_over(means, quats, scales, opacities, colors, view, intrinsics, background, out)
 
 
 def warmup(progress: Callable[[str, int, int], None] | None = None, *, training: bool = False) -> None:
@@ -383,19 +307,23 @@ def warmup(progress: Callable[[str, int, int], None] | None = None, *, training:
     training : also compile the gradients.
     """
     arrays = [np.ones((2, width) if width > 1 else 2, np.float32) for width in (3, 4, 3, 1, 3)]
+    means, quats, scales, opacities, colors = arrays
     view, intrinsics = np.eye(3, 4, dtype=np.float32), np.array([9, 9, 9, 9], np.float32)
     background = np.zeros((20, 20, 3), np.uint8)
+    seen = (means, quats, scales, opacities, colors, view, intrinsics)
     renderer = NumbaRenderer(threads=1)
 
     def gradients() -> None:
-        tensors = [torch.from_numpy(array).requires_grad_() for array in arrays]
+        from being.raster.numba_autograd import rasterize_numba
+
+        means, quats, scales, opacities, colors = (torch.from_numpy(array).requires_grad_() for array in arrays)
         cameras = Cameras(torch.from_numpy(view)[None], torch.from_numpy(intrinsics)[None], 20, 20)
-        raster = rasterize_numba(Splats(*tensors, offsets=(0, 2)), cameras)
+        raster = rasterize_numba(Splats(means, quats, scales, opacities, colors, (0, 2)), cameras)
         (raster.rgb.sum() + raster.alpha.sum() + raster.depth.sum()).backward()
 
     steps: list[tuple[str, Callable[[], Any]]] = [
-        ("drawing", lambda: renderer.render(*arrays, view, intrinsics, 20, 20)),
-        ("drawing over a background", lambda: renderer.render_over(*arrays, view, intrinsics, background)),
+        ("drawing", lambda: renderer.render(*seen, 20, 20)),
+        ("drawing over a background", lambda: renderer.render_over(*seen, background)),
         ("spherical harmonics", lambda: numba_sh.warmup(training)),
     ]
     if training:

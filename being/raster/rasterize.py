@@ -44,7 +44,7 @@ def rasterize(splats: Splats, cameras: Cameras, *, probe: Tensor | None = None, 
 
         return rasterize_gsplat(splats, cameras, probe)
     if backend == "numba":
-        from being.raster.numba_backend import rasterize_numba
+        from being.raster.numba_autograd import rasterize_numba
 
         return rasterize_numba(splats, cameras, probe)
     return rasterize_reference(splats, cameras, probe)
