@@ -1,0 +1,78 @@
+"""A run on disk: one safetensors file, its JSON in the header, replaced whole or not at all. Nothing is pickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from being.dataset import Dataset
+from being.errors import FormatError, InputError
+from being.training.config import FitConfig
+
+VERSION = 1
+NAME = "checkpoint.safetensors"
+
+# Settings that may change between stop and resume: they do not decide what is computed.
+FREE_SETTINGS = {"checkpoint_every_s", "evaluation_frames"}
+
+
+def fingerprint(dataset: Dataset, config: FitConfig) -> str:
+    """Hash of what decides a run: its settings, and the footage's size, poses, blinks and split."""
+    digest = hashlib.sha256(json.dumps(config.model_dump(mode="json", exclude=FREE_SETTINGS), sort_keys=True).encode())
+    digest.update(f"{dataset.frames} {dataset.width} {dataset.height} {dataset.split}".encode())
+    for array in (dataset.head_poses, dataset.torso_poses, dataset.eyes, dataset.intrinsics):
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def save_checkpoint(folder: Path, mark: str, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+    """Write the state of a run; an interruption leaves the older file."""
+    path = folder / NAME
+    partial = folder / f"{NAME}.partial"
+    flat = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    header = {"version": str(VERSION), "fingerprint": mark, "values": json.dumps(values)}
+    try:
+        save_file(flat, partial, metadata=header)
+        os.replace(partial, path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror})", "Free some space or choose another folder") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_checkpoint(folder: Path, mark: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The state of a run (tensors, values), or None where none was saved.
+
+    Raises
+    ------
+    FormatError : the file is damaged. InputError : it belongs to other settings or another dataset.
+    """
+    path = folder / NAME
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        version, found, values = header["version"], header["fingerprint"], json.loads(header["values"])
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise FormatError(f"{path} is damaged ({error})", "Start over with --restart") from error
+    if version != str(VERSION):
+        raise FormatError(f"{path} is a checkpoint of version {version}, expected {VERSION}", "Start over with --restart")
+    if found != mark:
+        raise InputError(
+            f"{path} belongs to a run with other settings or other footage",
+            "Use the settings it was started with, or --restart",
+        )
+    for name, value in tensors.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise FormatError(f"{path}: {name} is not finite", "Start over with --restart")
+    return tensors, values

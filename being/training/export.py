@@ -1,0 +1,70 @@
+"""From a finished run to the avatar's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from being.avatar.consent import ConsentRecord
+from being.avatar.folder import Avatar, save_avatar
+from being.avatar.motion import Motion
+from being.avatar.schema import AvatarManifest
+from being.dataset import Dataset
+from being.model import Conditions, camera_code
+from being.training.footage import Footage
+from being.training.run import TrainingRun
+from being.training.speech import Speech
+
+TOKEN_CHUNK = 256  # frames whose tokens are computed at once
+
+
+@torch.no_grad()
+def record_tokens(run: TrainingRun, footage: Footage) -> None:
+    """Keep the condition tokens of the training frames in the network: its cheaper forms are fitted to them."""
+    tokens = []
+    for start in range(0, len(footage.train), TOKEN_CHUNK):
+        where = torch.tensor(footage.train[start : start + TOKEN_CHUNK], device=footage.device)
+        poses = footage.head_poses[where]
+        conditions = Conditions(footage.contexts[where], footage.closure[where], camera_code(poses))
+        tokens.append(run.network.condition_tokens(conditions).float())
+    run.network.record(torch.cat(tokens))
+
+
+def export(
+    run: TrainingRun,
+    footage: Footage,
+    dataset: Dataset,
+    speech: Speech,
+    metrics: dict[str, float],
+    preview: NDArray[np.uint8],
+    out: Path,
+    name: str,
+    consent: ConsentRecord,
+    replace: bool,
+) -> Avatar:
+    """Write the avatar. Raises InputError where it cannot be written, FormatError where it would not load again."""
+    record_tokens(run, footage)
+    fx, _, cx, cy = (float(value) for value in dataset.intrinsics)
+    gaussians = run.gaussians.gaussians()
+    manifest = AvatarManifest(
+        id=out.name,
+        name=name,
+        width=dataset.width,
+        height=dataset.height,
+        focal=fx,
+        cx=cx,
+        cy=cy,
+        features=speech.spec,
+        look_ahead=speech.windows.look_ahead,
+        network=run.network.config,
+        gaussians=gaussians.count,
+        metrics=metrics,
+        consent=consent,
+    )
+    at_rest = type(gaussians)(**{key: value.detach().cpu() for key, value in gaussians.tensors().items()})
+    motion = Motion(dataset.head_poses, dataset.torso_poses, dataset.eyes, speech.talking)
+    avatar = Avatar(manifest, at_rest, run.network.eval().cpu(), motion, dataset.background)
+    return save_avatar(avatar, out, preview=preview, replace_existing=replace)

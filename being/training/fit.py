@@ -1,0 +1,279 @@
+"""`fit`: a folder of footage in, an avatar out."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from being.avatar.consent import SYNTHETIC, ConsentRecord
+from being.avatar.folder import Avatar
+from being.dataset import Dataset
+from being.errors import FormatError, InputError
+from being.model import DeformationNetwork, NetworkConfig
+from being.training.checkpoint import NAME, fingerprint, load_checkpoint, save_checkpoint
+from being.training.config import FitConfig
+from being.training.drawing import Stagecraft
+from being.training.evaluate import Evaluation, FrameScore, draw_frame, evaluate
+from being.training.export import export
+from being.training.footage import Footage
+from being.training.init import bounding_box, seed_gaussians, source_frames
+from being.training.loop import Stop, Trainer
+from being.training.parameters import GaussianParameters
+from being.training.perceptual import Perceptual
+from being.training.progress import Progress, Silent
+from being.training.report import Shown, write_report
+from being.training.run import TrainingRun
+from being.training.schedule import stages
+from being.training.speech import Speech, listen
+
+SHOWN_FRAMES = 6  # held-out frames in the report
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What came of it. `avatar` and `evaluation` are None when the run was stopped before its end.
+
+    work : folder with checkpoint, report.html and metrics.json. metrics : held-out scores by name.
+    """
+
+    avatar: Avatar | None
+    evaluation: Evaluation | None
+    work: Path
+    metrics: dict[str, float]
+    seconds: dict[str, float]
+
+    @property
+    def stopped(self) -> bool:
+        """True where the run stands at a checkpoint and the same call goes on from it."""
+        return self.avatar is None
+
+
+def fit(
+    dataset: Path,
+    out: Path,
+    config: FitConfig | None = None,
+    progress: Progress | None = None,
+    *,
+    work: Path | None = None,
+    restart: bool = False,
+    replace: bool = False,
+    name: str | None = None,
+    consent: str = "unconsented",
+    stop: Stop | None = None,
+) -> FitResult:
+    """Train the avatar `out` from the talking-portrait folder `dataset`.
+
+    A run that was stopped (Ctrl-C, SIGTERM, a crash) goes on from its last checkpoint when called again the same way.
+
+    Parameters
+    ----------
+    out : the avatar's folder; its name becomes the avatar's id.
+    work : where checkpoint and report go, default `OUT.run` beside it. restart : forget an earlier checkpoint.
+    replace : overwrite an avatar that is already there. name : the avatar's display name.
+    consent : "synthetic", "unconsented", or a JSON file with a consent record.
+    stop : lets a caller end the run early as a signal would.
+
+    Raises
+    ------
+    InputError, FormatError : before anything is computed wherever it can be known then.
+    """
+    config, progress, stop = config or FitConfig(), progress or Silent(), stop or Stop()
+    out = Path(out)
+    work = Path(work) if work is not None else out.with_name(out.name + ".run")
+    seconds: dict[str, float] = {}
+
+    # Everything that can be wrong is looked at first; training may take an hour.
+    record = read_consent(consent)
+    check_place(out, work, replace)
+    device, precision = choose_device(config)
+    data = Dataset(dataset)
+    mark = fingerprint(data, config)
+    if restart:
+        (work / NAME).unlink(missing_ok=True)
+    saved = load_checkpoint(work, mark)
+    perceptual = Perceptual(config.vgg).to(device) if config.vgg is not None else None
+    if perceptual is None and config.loss.perceptual:
+        progress.note("perceptual loss left out: no VGG weights were given (--vgg)")
+
+    with _timed(seconds, "read"):
+        progress.part("read")
+        speech = listen(data, config, work)
+        footage = Footage(data, speech.contexts, config, device, lambda done, total: progress.update(done / total))
+
+    with _timed(seconds, "seed"):
+        run = begin(footage, data, speech, config)
+    if saved is not None:
+        run.load_state(*saved)
+        where = stages(config)[min(run.position.stage, 1)].name
+        progress.note(f"going on from step {run.position.step} of the {where} stage")
+    craft = Stagecraft(footage.background, footage.intrinsics, config.backend, precision)
+
+    def save() -> None:
+        save_checkpoint(work, mark, *run.state())
+
+    trainer = Trainer(run, footage, craft, config, perceptual, progress, save, stop)
+    with stop.on_signals():
+        if not train(trainer):
+            progress.note(f"stopped; the same command goes on from {work / NAME}")
+            return FitResult(None, None, work, {}, {**seconds, **run.seconds})
+        with _timed(seconds, "evaluate"):
+            progress.part("evaluate")
+            gaussians = run.gaussians.gaussians()
+            evaluation = evaluate(gaussians, run.network, footage, craft, config.evaluation_frames, progress.update)
+            preview = draw_frame(gaussians, run.network, footage, craft, preview_frame(footage))
+            shown = shown_frames(run, footage, craft, evaluation)
+        metrics = evaluation.metrics()
+        all_seconds = {"read": seconds["read"], "seed": seconds["seed"], **run.seconds, "evaluate": seconds["evaluate"]}
+        title = name or out.name
+        write_report(
+            work / "report.html", title, preview, evaluation, shown, run.history, all_seconds,
+            _facts(data, footage, run, config, speech, device, precision),
+        )  # fmt: skip
+        document = {"metrics": metrics, "seconds": all_seconds, **evaluation.as_json(), "config": config.model_dump(mode="json")}
+        (work / "metrics.json").write_text(json.dumps(document, indent=1))
+        avatar = export(run, footage, data, speech, metrics, preview, out, title, record, replace)
+        progress.note(f"wrote {out} and {work / 'report.html'}", **metrics)
+    return FitResult(avatar, evaluation, work, metrics, all_seconds)
+
+
+def train(trainer: Trainer) -> bool:
+    """Both stages from where the run stands, with a checkpoint at the end of each. False when stopped."""
+    run = trainer.run
+    plan = stages(trainer.config)
+    while run.position.stage < len(plan):
+        over = trainer.train_stage(plan[run.position.stage])
+        if over:
+            run.position = type(run.position)(stage=run.position.stage + 1)
+        trainer.save()
+        if not over or (trainer.stop.wanted and run.position.stage < len(plan)):
+            return False
+    return True
+
+
+def begin(footage: Footage, dataset: Dataset, speech: Speech, config: FitConfig) -> TrainingRun:
+    """A new run: seeded Gaussians and a network whose offsets are zero."""
+    dice = np.random.default_rng(config.seed)
+    seeded = seed_gaussians(footage, config.initial_gaussians, dice, dataset.vertices)
+    torch.manual_seed(config.seed)
+    network = DeformationNetwork(
+        NetworkConfig(
+            audio_width=speech.contexts.shape[-1],
+            plane_resolutions=config.plane_resolutions,
+            plane_channels=64 // len(config.plane_resolutions),
+            aabb=bounding_box(seeded),
+            dropout=config.dropout,
+        )
+    )
+    for head in network.heads.values():
+        last = head[-1]  # type: ignore[index]
+        torch.nn.init.zeros_(last.weight)
+        torch.nn.init.zeros_(last.bias)
+    network.to(footage.device).train()
+    return TrainingRun.start(GaussianParameters(seeded.to(footage.device), config.lr), network, config)
+
+
+def choose_device(config: FitConfig) -> tuple[torch.device, str]:
+    """The device, and the arithmetic of the network on it. Raises InputError for a device that is not there."""
+    wanted = config.device
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(wanted)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {config.device!r} cannot be used ({str(error).splitlines()[0]})", "Use --device cpu") from error
+    precision = config.precision
+    if precision == "auto":
+        precision = "tf32" if device.type == "cuda" else "float32"
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    return device, precision
+
+
+def check_place(out: Path, work: Path, replace: bool) -> None:
+    """Make the work folder; raise InputError where the avatar or the work folder could not be written."""
+    if out.exists() and not replace:
+        raise InputError(f"{out} already exists", "Choose another name, or pass --replace")
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        probe = work / ".writable"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"{work} cannot be written ({error.strerror})", "Choose another output folder") from error
+    if not os.access(out.parent, os.W_OK):
+        raise InputError(f"{out.parent} cannot be written", "Choose another output folder")
+
+
+def read_consent(consent: str) -> ConsentRecord:
+    """A consent record from "synthetic", "unconsented" or a JSON file."""
+    if consent == "synthetic":
+        return SYNTHETIC
+    if consent == "unconsented":
+        return ConsentRecord()
+    try:
+        return ConsentRecord.model_validate_json(Path(consent).read_text())
+    except OSError as error:
+        raise InputError(f"{consent} cannot be read ({error.strerror})", "Give a JSON file, or 'synthetic'") from error
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise FormatError(f"{consent} is not a consent record ({str(error).splitlines()[0]})") from error
+
+
+def preview_frame(footage: Footage) -> int:
+    """The training frame that stands for the avatar: an ordinary pose, eyes open."""
+    return source_frames(footage, footage.head_poses.cpu().double().numpy())[0]
+
+
+def shown_frames(run: TrainingRun, footage: Footage, craft: Stagecraft, evaluation: Evaluation) -> list[Shown]:
+    """Frames for the report: from each block a shut, a half-open and a wide-open mouth."""
+    shown = []
+    for block, scores in evaluation.blocks.items():
+        ordered: list[FrameScore] = sorted(scores, key=lambda score: footage.opening[score.frame])
+        picked = np.linspace(0, len(ordered) - 1, min(SHOWN_FRAMES // len(evaluation.blocks), len(ordered)))
+        for score in (ordered[i] for i in picked.round().astype(int)):
+            render = draw_frame(run.gaussians.gaussians(), run.network, footage, craft, score.frame)
+            truth: NDArray[np.uint8] = footage.picture(score.frame)
+            x0, y0, x1, y1 = footage.batch([score.frame]).lips[0].tolist()
+            box = (x0, y0, x1, y1)
+            shown.append(Shown(score.frame, block, truth, render, box, score.psnr, score.ssim, score.mouth_psnr))
+    return shown
+
+
+def _facts(
+    dataset: Dataset,
+    footage: Footage,
+    run: TrainingRun,
+    config: FitConfig,
+    speech: Speech,
+    device: torch.device,
+    precision: str,
+) -> dict[str, str]:
+    """The report's table of settings."""
+    on = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    return {
+        "footage": f"{dataset.frames} frames of {dataset.width}x{dataset.height}",
+        "trained / held out": f"{len(footage.train)} / {len(footage.held_out.inner) + len(footage.held_out.end)}",
+        "features": f"{speech.spec.name}, look-ahead {speech.windows.look_ahead}",
+        "Gaussians": f"{run.gaussians.count:,} (from {config.initial_gaussians:,}, at most {config.gaussians:,})",
+        "frames a step": str(config.batch),
+        "device": f"{on}, {precision}",
+        "seed": str(config.seed),
+    }
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - start

@@ -1,0 +1,176 @@
+"""The footage in memory: every frame decoded once, kept as bytes on the device that trains, handed out in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from os import cpu_count
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from being.dataset import Dataset
+from being.dataset.parsing import BACKGROUND
+from being.errors import InputError
+from being.training.config import FitConfig
+
+MOUTH = slice(48, 68)  # of the 68 iBUG landmarks
+EYES = (slice(36, 42), slice(42, 48))
+INNER_LIPS = (62, 66)  # upper and lower inner lip, middle
+EYE_CORNERS = (36, 45)
+MOUTH_MARGIN, EYE_MARGIN = 0.25, 0.5  # of the landmarks' box, each side
+MEMORY_SHARE = 0.5  # of the device's free memory that frames may take; else they stay in main memory
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B frames on the training device.
+
+    truth (B, H, W, 3) in [0, 1]; mask (B, H, W) 1 on the person; lips (B, 4) and eyes (B, 2, 4) boxes x0 y0 x1 y1 in pixels;
+    head_pose, torso_pose (B, 3, 4); eye (B, 1) closure; audio (B, 8, 16, D).
+    """
+
+    truth: Tensor
+    mask: Tensor
+    lips: Tensor
+    eyes: Tensor
+    head_pose: Tensor
+    torso_pose: Tensor
+    eye: Tensor
+    audio: Tensor
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Frame numbers never trained on: a block inside the footage and the block at its end."""
+
+    inner: tuple[int, ...]
+    end: tuple[int, ...]
+
+
+def split_frames(dataset: Dataset, inner_share: float) -> tuple[tuple[int, ...], HeldOut]:
+    """Frames to train on, and the held-out blocks.
+
+    The end block is the dataset's own validation split; the inner block is cut from the middle of its training split.
+    """
+    train = dataset.split.train
+    size = round(len(train) * inner_share)
+    start = (len(train) - size) // 2
+    inner = train[start : start + size]
+    rest = train[:start] + train[start + size :]
+    return rest, HeldOut(inner, dataset.split.val)
+
+
+class Footage:
+    """All frames of a dataset.
+
+    Parameters
+    ----------
+    dataset : validated on the way: a picture that cannot be read raises FormatError with its name.
+    contexts : float32 (T, 8, 16, D) audio contexts, see `being.training.speech`.
+    device : where batches are made.
+    progress : called with (done, total) after each frame.
+
+    Attributes
+    ----------
+    train, held_out : frame numbers. background (H, W, 3) in [0, 1]. intrinsics (4,).
+    landmarks : (T, 68, 2) pixels on the CPU. opening : (T,) mouth opening over its 95th percentile, clipped to [0, 1].
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        contexts: NDArray[np.float32],
+        config: FitConfig,
+        device: torch.device,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.device = device
+        self.frames, self.width, self.height = dataset.frames, dataset.width, dataset.height
+        self.train, self.held_out = split_frames(dataset, config.inner_block)
+        if not self.train:
+            raise InputError(f"{dataset.path} leaves no frame to train on", "Lower inner_block or use more footage")
+        self.background = torch.from_numpy(dataset.background.copy()).to(device).float() / 255
+        self.intrinsics = torch.from_numpy(dataset.intrinsics).to(device)
+        shape = (self.frames, self.height, self.width)
+        self._images = torch.empty((*shape, 3), dtype=torch.uint8)
+        self._labels = torch.empty(shape, dtype=torch.uint8)
+        landmarks = np.empty((self.frames, 68, 2), np.float32)
+        images, labels = self._images.numpy(), self._labels.numpy()
+
+        def load(index: int) -> None:
+            images[index] = dataset.composited(index)
+            labels[index] = dataset.parsing(index)
+            landmarks[index] = dataset.landmarks(index)
+
+        with ThreadPoolExecutor(min(16, cpu_count() or 4)) as pool:
+            for done, _ in enumerate(pool.map(load, range(self.frames)), start=1):
+                if progress is not None:
+                    progress(done, self.frames)
+        if device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            if self._images.numel() + self._labels.numel() < MEMORY_SHARE * free:
+                self._images, self._labels = self._images.to(device), self._labels.to(device)
+
+        self.landmarks = landmarks
+        self.head_poses = torch.from_numpy(dataset.head_poses).to(device)
+        self.torso_poses = torch.from_numpy(dataset.torso_poses).to(device)
+        self.closure = torch.from_numpy(dataset.eyes)[:, None].to(device)
+        self.contexts = torch.from_numpy(contexts).to(device)
+        self._lips = torch.from_numpy(boxes_of(landmarks[:, MOUTH], MOUTH_MARGIN)).to(device)
+        eyes = [boxes_of(landmarks[:, part], EYE_MARGIN) for part in EYES]
+        self._eyes = torch.from_numpy(np.stack(eyes, 1)).to(device)
+        self.opening = mouth_opening(landmarks)
+        eye = dataset.eyes
+        weight = 1 + config.open_mouth_weight * self.opening + config.blink_weight * eye
+        self._chance = torch.from_numpy(weight[list(self.train)]).double()
+        self._train = torch.tensor(self.train)
+        self._noise = config.feature_noise * self.contexts[self._train.to(device)].flatten(0, 2).std(0)
+
+    def draw(self, count: int, generator: torch.Generator) -> Batch:
+        """`count` random training frames; open mouths and blinks come more often, features carry a little noise."""
+        picked = torch.multinomial(self._chance, count, replacement=True, generator=generator)
+        batch = self.batch(self._train[picked].tolist())
+        noise = torch.randn(batch.audio.shape, generator=generator).to(self.device) * self._noise
+        return Batch(**{**batch.__dict__, "audio": batch.audio + noise})
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The frames `indices`, as they are."""
+        where = torch.tensor(list(indices), device=self.device)
+        stored = where.to(self._images.device)
+        return Batch(
+            truth=self._images[stored].to(self.device).float() / 255,
+            mask=(self._labels[stored].to(self.device) != BACKGROUND).float(),
+            lips=self._lips[where],
+            eyes=self._eyes[where],
+            head_pose=self.head_poses[where],
+            torso_pose=self.torso_poses[where],
+            eye=self.closure[where],
+            audio=self.contexts[where],
+        )
+
+    def picture(self, index: int) -> NDArray[np.uint8]:
+        """Frame `index` over the plate, RGB (H, W, 3)."""
+        return self._images[index].cpu().numpy()
+
+    def labels(self, index: int) -> NDArray[np.uint8]:
+        """Labels (H, W) of frame `index`."""
+        return self._labels[index].cpu().numpy()
+
+
+def boxes_of(points: NDArray[np.float32], margin: float) -> NDArray[np.float32]:
+    """Boxes (T, 4) x0 y0 x1 y1 around points (T, K, 2), grown by `margin` of the longer side on every side."""
+    low, high = points.min(1), points.max(1)
+    grow = margin * (high - low).max(1, keepdims=True)
+    return np.concatenate([low - grow, high + grow], 1).astype(np.float32)
+
+
+def mouth_opening(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Gap of the inner lips against the eyes' distance, over its 95th percentile, clipped to [0, 1]: (T, 68, 2) -> (T,)."""
+    gap = np.linalg.norm(landmarks[:, INNER_LIPS[0]] - landmarks[:, INNER_LIPS[1]], axis=-1)
+    eyes = np.linalg.norm(landmarks[:, EYE_CORNERS[0]] - landmarks[:, EYE_CORNERS[1]], axis=-1)
+    opening = gap / np.maximum(eyes, 1e-6)
+    return np.clip(opening / max(float(np.percentile(opening, 95)), 1e-6), 0, 1).astype(np.float32)

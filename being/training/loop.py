@@ -1,0 +1,175 @@
+"""The training loop. Read `train_stage`: it is the table of contents."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from being.errors import InputError
+from being.training.config import FitConfig
+from being.training.densify import Densify, ScreenGradients
+from being.training.drawing import Picture, Stagecraft, draw
+from being.training.evaluate import held_out_psnr
+from being.training.footage import Batch, Footage
+from being.training.losses import Loss, picture_loss, psnr
+from being.training.perceptual import Perceptual
+from being.training.progress import Progress
+from being.training.run import TrainingRun
+from being.training.schedule import NETWORK, STATIC, Stage, decay
+
+LOG_EVERY = 20  # steps; reading a loss makes the GPU wait
+CURVE_POINTS = 25  # held-out points of a stage's curve
+
+
+class Stop:
+    """Set by a signal, looked at between steps, so that a stopped run always stands at a whole step."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+
+    @contextmanager
+    def on_signals(self) -> Iterator[Stop]:
+        """Turn the first SIGINT or SIGTERM into `wanted`; the second acts as usual. Only the main thread can."""
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+        def ask(number: int, frame: object) -> None:
+            self.wanted = True
+            signal.signal(number, before[signal.Signals(number)])
+
+        for number in before:
+            signal.signal(number, ask)
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+@dataclass
+class Trainer:
+    """What a stage needs beside the run itself. `save` writes a checkpoint."""
+
+    run: TrainingRun
+    footage: Footage
+    craft: Stagecraft
+    config: FitConfig
+    perceptual: Perceptual | None
+    progress: Progress
+    save: Callable[[], None]
+    stop: Stop
+
+    def train_stage(self, stage: Stage) -> bool:
+        """Train one stage to its end, or until somebody wants to stop. Returns whether the stage is over."""
+        run, position = self.run, self.run.position
+        policy = densify_policy(self.config, stage)
+        start, begun, saved = time.perf_counter(), position.elapsed, time.perf_counter()
+        self.progress.part(stage.name)
+        while (fraction := stage.fraction(position.step, position.elapsed)) < 1:
+            batch = self.footage.draw(self.config.batch, run.generator)
+            picture, probe = self.draw(stage, batch)
+            loss = self.loss(picture, batch)
+            loss.total.backward()
+            run.gradients.add(probe.grad, picture.radii, self.config.batch)  # type: ignore[arg-type]
+            self.update(stage, fraction)
+            position.step += 1
+            if policy.rounds_due(fraction) > position.rounds:
+                self.densify(stage, policy)
+            self.log(stage, fraction, batch, picture, loss)
+            position.elapsed = begun + time.perf_counter() - start
+            if self.stop.wanted:
+                break
+            if time.perf_counter() - saved > self.config.checkpoint_every_s:
+                self.save()
+                saved = time.perf_counter()
+        run.seconds[stage.name] = position.elapsed
+        return stage.fraction(position.step, position.elapsed) >= 1
+
+    def draw(self, stage: Stage, batch: Batch) -> tuple[Picture, torch.Tensor]:
+        """The batch as the model sees it now, and the probe that collects screen gradients."""
+        gaussians = self.run.gaussians.gaussians()
+        device = gaussians.xyz.device
+        probe = torch.zeros(self.config.batch * gaussians.count, 2, device=device, requires_grad=True)
+        network = self.run.network if stage.name == NETWORK else None
+        return draw(gaussians, network, batch, self.craft, probe), probe
+
+    def loss(self, picture: Picture, batch: Batch) -> Loss:
+        """What the pictures cost."""
+        displacement = None if picture.offsets is None else picture.offsets.xyz
+        return picture_loss(
+            picture.rgb,
+            picture.alpha,
+            batch.truth,
+            batch.mask,
+            batch.lips,
+            batch.eyes,
+            self.config.loss,
+            displacement,
+            self.perceptual,
+        )
+
+    def update(self, stage: Stage, fraction: float) -> None:
+        """One optimizer step of everything the stage trains."""
+        factor = decay(fraction, self.config.lr.final)
+        if stage.name == NETWORK:
+            self.run.step_network(factor)
+            self.run.gaussians.step(factor * self.config.lr.gaussians_in_network_stage)
+        else:
+            self.run.gaussians.step(factor)
+
+    def densify(self, stage: Stage, policy: Densify) -> None:
+        """One round of adding and removing Gaussians."""
+        run = self.run
+        run.position.rounds += 1
+        policy.apply(run.gaussians, run.gradients, run.position.rounds, run.generator)
+        halfway = run.position.rounds == policy.config.rounds // 2
+        if stage.name == STATIC and halfway and policy.config.reset_opacity > 0:
+            policy.reset_opacity(run.gaussians)
+        run.gradients = ScreenGradients.zeros(run.gaussians.count, run.gaussians.audio_gate.device)
+
+    def log(self, stage: Stage, fraction: float, batch: Batch, picture: Picture, loss: Loss) -> None:
+        """Every few steps, a point of the curves; now and then with held-out frames."""
+        run, step = self.run, self.run.position.step
+        if step % LOG_EVERY and step != 1:
+            return
+        total = float(loss.total)
+        if total != total:
+            raise InputError(
+                f"the loss is not a number at step {step} of the {stage.name} stage",
+                "Lower the learning rates (--lr-network, --lr-xyz) and start again with --restart",
+            )
+        with torch.no_grad():
+            seen = float(psnr(picture.rgb, batch.truth, batch.mask).mean())
+        point: dict[str, Any] = {
+            "stage": stage.name,
+            "fraction": round(fraction, 5),
+            "step": step,
+            "loss": total,
+            "psnr": seen,
+            "gaussians": run.gaussians.count,
+            **{name: float(value) for name, value in loss.parts.items()},
+        }
+        done = sum(1 for p in run.history if p["stage"] == stage.name and "held_out" in p)
+        if fraction * CURVE_POINTS >= done:
+            network = run.network if stage.name == NETWORK else None
+            point["held_out"] = held_out_psnr(run.gaussians.gaussians(), network, self.footage, self.craft)
+        run.history.append(point)
+        shown = {"psnr": seen, "held_out": point["held_out"]} if "held_out" in point else {"psnr": seen}
+        self.progress.update(fraction, loss=total, **shown, gaussians=run.gaussians.count, step=step)
+
+
+def densify_policy(config: FitConfig, stage: Stage) -> Densify:
+    """The budget of a stage: the static stage grows part of the way to the cap, the network stage the rest."""
+    middle = config.initial_gaussians + round((config.gaussians - config.initial_gaussians) * config.densify.static_share)
+    if stage.name == STATIC:
+        return Densify(config.densify, config.initial_gaussians, middle)
+    return Densify(config.densify, middle, config.gaussians)

@@ -1,0 +1,211 @@
+"""The report of a run: one HTML file that needs nothing else, made to be looked at."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from being.training.charts import Line, line_chart
+from being.training.evaluate import Evaluation
+
+Picture = NDArray[np.uint8]
+
+ERROR_FULL = 0.25  # absolute colour difference painted at full heat
+CROP_SIDE = 192  # pixels of the enlarged mouth
+BLUE, ORANGE, GREEN, GREY = "#3b82f6", "#f59e0b", "#10b981", "#94a3b8"
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #0f172a; --soft: #64748b; --line: #e2e8f0; --page: #f8fafc; --card: #fff; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e2e8f0; --soft: #94a3b8; --line: #334155; --page: #0f172a; --card: #1e293b; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
+main { max-width: 1180px; margin: 0 auto; padding: 40px 24px 80px; }
+h1 { font-size: 30px; margin: 0 0 4px; letter-spacing: -.02em; } h2 { font-size: 18px; margin: 44px 0 12px; }
+p { margin: 0 0 12px; color: var(--soft); max-width: 75ch; }
+.head { display: flex; gap: 24px; align-items: center; } .head img { width: 132px; border-radius: 16px; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; margin-top: 24px; }
+.card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 14px 16px; }
+.card b { display: block; font-size: 26px; letter-spacing: -.02em; } .card span { color: var(--soft); font-size: 13px; }
+.two { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 12px; }
+svg { width: 100%; height: auto; display: block; } .grid { stroke: var(--line); } .tick { fill: var(--soft); font-size: 11px; }
+.band { stroke: var(--soft); stroke-dasharray: 3 4; }
+.frame { display: grid; grid-template-columns: repeat(3, 1fr) 1fr; gap: 8px; margin-bottom: 18px; }
+.frame figure { margin: 0; } .frame img { width: 100%; display: block; border-radius: 8px; }
+.mouths { display: grid; gap: 8px; }
+figcaption { color: var(--soft); font-size: 12px; margin-top: 4px; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; width: 100%; background: var(--card); border-radius: 12px; overflow: hidden; }
+td, th { padding: 8px 14px; text-align: right; border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums; }
+td:first-child, th:first-child { text-align: left; } th { color: var(--soft); font-weight: 500; font-size: 13px; }
+"""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A held-out frame for the report: truth and render RGB (H, W, 3), lip box x0 y0 x1 y1, its scores."""
+
+    frame: int
+    block: str
+    truth: Picture
+    render: Picture
+    lips: tuple[float, float, float, float]
+    psnr: float
+    ssim: float
+    mouth_psnr: float
+
+
+def write_report(
+    path: Path,
+    title: str,
+    preview: Picture,
+    evaluation: Evaluation,
+    shown: Sequence[Shown],
+    history: Sequence[dict[str, Any]],
+    seconds: dict[str, float],
+    facts: dict[str, str],
+) -> None:
+    """Write the page to `path`.
+
+    Parameters
+    ----------
+    history : the run's curve points. seconds : time by part. facts : name -> text, the table of settings.
+    """
+    body = [
+        _header(title, preview, evaluation, history, seconds),
+        "<h2>Curves</h2>" + _curves(history),
+        "<h2>Held-out frames</h2><p>Frames the avatar never saw: filmed, drawn, and the difference "
+        f"(white is {ERROR_FULL:.0%} of full scale or more); beside them the mouth, filmed above drawn.</p>",
+        "".join(_frame(frame) for frame in shown) or "<p>No frame was held out.</p>",
+        "<h2>Scores</h2>" + _scores(evaluation),
+        '<div class="two"><div><h2>Time</h2>' + _time(seconds) + "</div><div><h2>Run</h2>" + _facts(facts) + "</div></div>",
+    ]
+    page = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style><main>{''.join(body)}</main></html>"
+    )
+    path.write_text(page, "utf-8")
+
+
+def heat(truth: Picture, render: Picture) -> Picture:
+    """Difference of two pictures as colour, black through violet and orange to white: (H, W, 3)."""
+    error = np.abs(truth.astype(np.float32) - render.astype(np.float32)).mean(-1) / 255 / ERROR_FULL
+    stops = np.array([[0, 0, 0], [60, 15, 110], [190, 55, 85], [250, 150, 40], [255, 255, 255]], np.float32)
+    place = np.clip(error, 0, 1) * (len(stops) - 1)
+    low = np.minimum(place.astype(int), len(stops) - 2)
+    share = (place - low)[..., None]
+    return (stops[low] * (1 - share) + stops[low + 1] * share).astype(np.uint8)
+
+
+def mouth_crop(picture: Picture, lips: tuple[float, float, float, float]) -> Picture:
+    """The square around the lip box, enlarged to CROP_SIDE pixels."""
+    x0, y0, x1, y1 = lips
+    half = max(x1 - x0, y1 - y0, 4.0) / 2
+    cx, cy = (x0 + x1) / 2, (y0 + y1) / 2
+    box = (cx - half, cy - half, cx + half, cy + half)
+    return np.asarray(Image.fromarray(picture).resize((CROP_SIDE, CROP_SIDE), Image.Resampling.BICUBIC, box=_within(box, picture)))
+
+
+def _within(box: tuple[float, float, float, float], picture: Picture) -> tuple[float, float, float, float]:
+    height, width = picture.shape[:2]
+    x0, y0 = min(max(box[0], 0), width - 2), min(max(box[1], 0), height - 2)
+    return x0, y0, max(min(box[2], width), x0 + 1), max(min(box[3], height), y0 + 1)
+
+
+def _image(picture: Picture, alt: str) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=90)
+    return f'<img alt="{escape(alt)}" src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+
+
+def _header(
+    title: str, preview: Picture, evaluation: Evaluation, history: Sequence[dict[str, Any]], seconds: dict[str, float]
+) -> str:
+    gaussians = history[-1]["gaussians"] if history else 0
+    cards = [
+        (f"{evaluation.mean('psnr'):.2f} dB", "held-out PSNR, person"),
+        (f"{evaluation.mean('ssim'):.4f}", "held-out SSIM, person"),
+        (f"{evaluation.mean('mouth_psnr'):.2f} dB", "held-out PSNR, mouth"),
+        (f"{gaussians:,}", "Gaussians"),
+        (_clock(sum(seconds.values())), "time"),
+    ]
+    tiles = "".join(f'<div class="card"><b>{value}</b><span>{name}</span></div>' for value, name in cards)
+    return (
+        f'<div class="head">{_image(preview, "the avatar")}<div><h1>{escape(title)}</h1>'
+        f'<p>Report of being fit</p></div></div><div class="cards">{tiles}</div>'
+    )
+
+
+def _curves(history: Sequence[dict[str, Any]]) -> str:
+    static_steps = max((p["step"] for p in history if p["stage"] == "static"), default=0)
+    bands = [static_steps] if any(p["stage"] != "static" for p in history) and static_steps else []
+
+    def curve(field: str) -> list[tuple[float, float]]:
+        shift = {"static": 0, "network": static_steps}
+        return [(p["step"] + shift[p["stage"]], p[field]) for p in history if p.get(field) is not None]
+
+    quality = [Line("trained frames", curve("psnr"), BLUE, faint=True), Line("held-out frames", curve("held_out"), ORANGE)]
+    charts = [
+        ("PSNR over the person, dB", line_chart(quality, "step", bands=bands)),
+        ("Loss", line_chart([Line("loss", curve("loss"), BLUE)], "step", logarithmic=True, bands=bands)),
+        ("Parts of the loss", line_chart(_parts(history, curve), "step", logarithmic=True, bands=bands)),
+        ("Gaussians", line_chart([Line("Gaussians", curve("gaussians"), GREEN)], "step", bands=bands)),
+    ]
+    cards = "".join(f'<div class="card"><span>{name}</span>{chart}</div>' for name, chart in charts)
+    return f'<div class="two">{cards}</div>'
+
+
+def _parts(history: Sequence[dict[str, Any]], curve: Any) -> list[Line]:
+    colours = {"l1": BLUE, "ssim": ORANGE, "lips": "#ef4444", "eyes": "#8b5cf6", "alpha": GREEN, "perceptual": GREY}
+    return [Line(name, curve(name), colour) for name, colour in colours.items() if any(name in p for p in history)]
+
+
+def _frame(shown: Shown) -> str:
+    difference = heat(shown.truth, shown.render)
+    figures = [
+        (shown.truth, f"filmed, frame {shown.frame} ({shown.block})"),
+        (shown.render, f"drawn, {shown.psnr:.2f} dB, SSIM {shown.ssim:.4f}"),
+        (difference, "difference"),
+    ]
+    row = "".join(f"<figure>{_image(p, text)}<figcaption>{escape(text)}</figcaption></figure>" for p, text in figures)
+    mouths = _image(mouth_crop(shown.truth, shown.lips), "mouth filmed") + _image(
+        mouth_crop(shown.render, shown.lips), "mouth drawn"
+    )
+    caption = f"<figcaption>mouth, {shown.mouth_psnr:.2f} dB</figcaption>"
+    return f'<div class="frame">{row}<figure><div class="mouths">{mouths}</div>{caption}</figure></div>'
+
+
+def _scores(evaluation: Evaluation) -> str:
+    rows = ["<tr><th>block</th><th>frames</th><th>PSNR</th><th>worst PSNR</th><th>SSIM</th><th>mouth PSNR</th></tr>"]
+    for name, scores in (*evaluation.blocks.items(), ("all", evaluation.all)):
+        if not scores:
+            continue
+        block = None if name == "all" else name
+        rows.append(
+            f"<tr><td>{escape(name)}</td><td>{len(scores)}</td><td>{evaluation.mean('psnr', block):.2f} dB</td>"
+            f"<td>{min(s.psnr for s in scores):.2f} dB</td><td>{evaluation.mean('ssim', block):.4f}</td>"
+            f"<td>{evaluation.mean('mouth_psnr', block):.2f} dB</td></tr>"
+        )
+    return f"<table>{''.join(rows)}</table>"
+
+
+def _time(seconds: dict[str, float]) -> str:
+    rows = "".join(f"<tr><td>{escape(name)}</td><td>{_clock(value)}</td></tr>" for name, value in seconds.items())
+    return f"<table>{rows}<tr><td>all</td><td>{_clock(sum(seconds.values()))}</td></tr></table>"
+
+
+def _facts(facts: dict[str, str]) -> str:
+    return "<table>" + "".join(f"<tr><td>{escape(k)}</td><td>{escape(v)}</td></tr>" for k, v in facts.items()) + "</table>"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(seconds, 60)
+    return f"{int(minutes)} min {rest:.0f} s" if minutes else f"{rest:.1f} s"
