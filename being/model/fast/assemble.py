@@ -1,0 +1,237 @@
+"""Offsets to splats in camera space in one pass, the CPU twin of `being.model.deform.assemble`.
+
+Floor: memory. Per Gaussian 240 bytes of canonical attributes and 236 of offsets (56 in the cheaper forms) are read, 56
+bytes of splats written; the arithmetic (one spherical harmonic, two rotations, four exponentials) hides behind it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from numba import njit
+
+from being.model.deform import quaternion_from_rotation
+from being.model.fast import crew
+from being.model.fast.blocks import FULL_CHANNELS, Floats, attribute_rows, block_count, to_blocks
+from being.model.fast.deformer import Deformer
+from being.model.fast.kernels import KERNEL, LANES, VECTOR
+from being.model.fast.simd import broadcast, exp, fetch_add, fill, fma, load, maximum, relu, root, store
+from being.model.gaussians import Gaussians
+from being.raster import sh as harmonics
+
+_WEIGHT_ROW = FULL_CHANNELS  # of a canonical block: the head weight follows the 59 attributes
+_ROWS = FULL_CHANNELS + 1
+_QUAT_AT = 24  # of the pose array: two (3, 4) poses, then two quaternions
+# Rows of the staging buffer: centre, quaternion, scale, opacity, colour of 16 lanes.
+_STAGED = 14
+
+C0, C1, C2, C2Z = (np.float32(v) for v in (harmonics.C0, harmonics.C1, harmonics.C2_XY, harmonics.C2_ZZ))
+C3A, C3B, C3C, C3D = (np.float32(v) for v in (harmonics.C3_A, harmonics.C3_B, harmonics.C3_C, harmonics.C3_D))
+
+
+@dataclass(frozen=True)
+class SplatArrays:
+    """Splats of one frame in camera space, as `being.raster.numba_backend.render_numpy` takes them (float32, C order)."""
+
+    means: Floats  # (N, 3)
+    quats: Floats  # (N, 4) w x y z, unit
+    scales: Floats  # (N, 3)
+    opacities: Floats  # (N,)
+    colors: Floats  # (N, 3)
+
+    @staticmethod
+    def empty(count: int) -> SplatArrays:
+        """Arrays for `count` splats, values undefined."""
+        shapes = ((count, 3), (count, 4), (count, 3), (count,), (count, 3))
+        return SplatArrays(*(np.empty(shape, np.float32) for shape in shapes))
+
+
+@dataclass(frozen=True)
+class CanonicalBlocks:
+    """Canonical Gaussians in a deformer's order, blocked: (blocks, 60, 64)."""
+
+    blocks: Floats
+    count: int
+
+    @staticmethod
+    def of(gaussians: Gaussians, deformer: Deformer) -> CanonicalBlocks:
+        """Lay out `gaussians` as `deformer` orders them, with its baseline added."""
+        rows = attribute_rows(gaussians)
+        if deformer.baseline is not None:
+            rows = rows + deformer.baseline
+        rows = np.concatenate([rows, gaussians.head_weight.detach().cpu().numpy()[:, None]], axis=1)
+        return CanonicalBlocks(to_blocks(rows[deformer.order]), gaussians.count)
+
+
+def assemble_numpy(
+    canonical: CanonicalBlocks,
+    offsets: Floats,
+    head_pose: Floats,
+    torso_pose: Floats,
+    out: SplatArrays,
+    threads: int = 0,
+) -> SplatArrays:
+    """Activate, pose and shade one frame.
+
+    Parameters
+    ----------
+    canonical : of N Gaussians.
+    offsets : (blocks, 59 or 14, 64) from a `Deformer`.
+    head_pose, torso_pose : (3, 4) [R|t], canonical -> OpenCV camera.
+    out : receives the splats, in the order of the blocks.
+    threads : 0 for all usable cores.
+
+    Returns
+    -------
+    `out`.
+    """
+    poses = _pose_array(head_pose, torso_pose)
+    blocks = block_count(canonical.count)
+    flat_canonical, flat_offsets = canonical.blocks.reshape(-1), offsets.reshape(-1)
+    arrays = (out.means.reshape(-1), out.quats.reshape(-1), out.scales.reshape(-1), out.opacities, out.colors.reshape(-1))
+
+    def work(queue: npt.NDArray[np.int64]) -> None:
+        staging = np.empty(_STAGED * VECTOR, np.float32)
+        _assemble(queue, blocks, canonical.count, flat_canonical, flat_offsets, offsets.shape[1], poses, staging, *arrays)
+
+    crew.run(work, min(threads or crew.usable_cores(), blocks))
+    return out
+
+
+def _pose_array(head_pose: Floats, torso_pose: Floats) -> Floats:
+    """Head pose, torso pose, their quaternions with the torso's on the head's side: 32 floats."""
+    poses = np.stack([head_pose, torso_pose]).astype(np.float32)
+    quats = quaternion_from_rotation(torch.from_numpy(poses[:, :, :3])).numpy()
+    if quats[0] @ quats[1] < 0:
+        quats[1] *= -1
+    return np.concatenate([poses.reshape(-1), quats.reshape(-1)])
+
+
+@njit(inline="always", **KERNEL)
+def _moved(pose, at, x, y, z):  # type: ignore[no-untyped-def]
+    """One coordinate of R p + t; `at` is the row of the pose."""
+    return fma(
+        broadcast(pose, at),
+        x,
+        fma(broadcast(pose, at + 1), y, fma(broadcast(pose, at + 2), z, broadcast(pose, at + 3))),
+    )
+
+
+@njit(inline="always", **KERNEL)
+def _lerp(a, b, weight):  # type: ignore[no-untyped-def]
+    return fma(b - a, weight, a)
+
+
+@njit(inline="always", **KERNEL)
+def _inverse_length(squared):  # type: ignore[no-untyped-def]
+    return fill(np.float32(1)) / maximum(root(squared), fill(np.float32(1e-12)))
+
+
+@njit(inline="always", **KERNEL)
+def _scaled(factor, value):  # type: ignore[no-untyped-def]
+    return fill(factor) * value
+
+
+@njit(**KERNEL)
+def _assemble(  # type: ignore[no-untyped-def]
+    queue, blocks, count, canonical, offsets, channels, pose, staging, means, quats, scales, opacities, colors
+):
+    """Blocks from the shared queue until none is left; arrays are flat, `staging` holds 16 splats by rows."""
+    one = fill(np.float32(1))
+    while True:
+        block = fetch_add(queue, 1)
+        if block >= blocks:
+            return
+        for lane in range(0, LANES, VECTOR):
+            first = block * LANES + lane
+            if first >= count:
+                break
+            a = block * _ROWS * LANES + lane
+            b = block * channels * LANES + lane
+            x = load(canonical, a) + load(offsets, b)
+            y = load(canonical, a + LANES) + load(offsets, b + LANES)
+            z = load(canonical, a + 2 * LANES) + load(offsets, b + 2 * LANES)
+            weight = load(canonical, a + _WEIGHT_ROW * LANES)
+
+            mx = _lerp(_moved(pose, 12, x, y, z), _moved(pose, 0, x, y, z), weight)
+            my = _lerp(_moved(pose, 16, x, y, z), _moved(pose, 4, x, y, z), weight)
+            mz = _lerp(_moved(pose, 20, x, y, z), _moved(pose, 8, x, y, z), weight)
+            store(staging, 0, mx)
+            store(staging, VECTOR, my)
+            store(staging, 2 * VECTOR, mz)
+
+            tw = _lerp(broadcast(pose, _QUAT_AT + 4), broadcast(pose, _QUAT_AT), weight)
+            tx = _lerp(broadcast(pose, _QUAT_AT + 5), broadcast(pose, _QUAT_AT + 1), weight)
+            ty = _lerp(broadcast(pose, _QUAT_AT + 6), broadcast(pose, _QUAT_AT + 2), weight)
+            tz = _lerp(broadcast(pose, _QUAT_AT + 7), broadcast(pose, _QUAT_AT + 3), weight)
+            share = _inverse_length(fma(tw, tw, fma(tx, tx, fma(ty, ty, tz * tz))))
+            tw, tx, ty, tz = tw * share, tx * share, ty * share, tz * share
+
+            qw = load(canonical, a + 6 * LANES) + load(offsets, b + 6 * LANES)
+            qx = load(canonical, a + 7 * LANES) + load(offsets, b + 7 * LANES)
+            qy = load(canonical, a + 8 * LANES) + load(offsets, b + 8 * LANES)
+            qz = load(canonical, a + 9 * LANES) + load(offsets, b + 9 * LANES)
+            share = _inverse_length(fma(qw, qw, fma(qx, qx, fma(qy, qy, qz * qz))))
+            qw, qx, qy, qz = qw * share, qx * share, qy * share, qz * share
+            store(staging, 3 * VECTOR, tw * qw - tx * qx - ty * qy - tz * qz)
+            store(staging, 4 * VECTOR, tw * qx + tx * qw + ty * qz - tz * qy)
+            store(staging, 5 * VECTOR, tw * qy - tx * qz + ty * qw + tz * qx)
+            store(staging, 6 * VECTOR, tw * qz + tx * qy - ty * qx + tz * qw)
+
+            for k in range(3):
+                row = (3 + k) * LANES
+                store(staging, (7 + k) * VECTOR, exp(load(canonical, a + row) + load(offsets, b + row)))
+            logit = load(canonical, a + 10 * LANES) + load(offsets, b + 10 * LANES)
+            store(staging, 10 * VECTOR, one / (one + exp(fill(np.float32(0)) - logit)))
+
+            # The ray to the splat, turned back by the conjugate: v - 2 w (u x v) + 2 u x (u x v).
+            share = _inverse_length(fma(mx, mx, fma(my, my, mz * mz)))
+            vx, vy, vz = mx * share, my * share, mz * share
+            cx, cy, cz = ty * vz - tz * vy, tz * vx - tx * vz, tx * vy - ty * vx
+            cx, cy, cz = cx + cx, cy + cy, cz + cz
+            dx = vx - tw * cx + (ty * cz - tz * cy)
+            dy = vy - tw * cy + (tz * cx - tx * cz)
+            dz = vz - tw * cz + (tx * cy - ty * cx)
+            xx, yy, zz = dx * dx, dy * dy, dz * dz
+            xy, yz, xz = dx * dy, dy * dz, dx * dz
+            five = fma(zz, fill(np.float32(5)), fill(np.float32(-1)))
+            basis = (
+                _scaled(-C1, dy),
+                _scaled(C1, dz),
+                _scaled(-C1, dx),
+                _scaled(C2, xy),
+                _scaled(-C2, yz),
+                _scaled(C2Z, fma(zz, fill(np.float32(3)), fill(np.float32(-1)))),
+                _scaled(-C2, xz),
+                _scaled(np.float32(0.5) * C2, xx - yy),
+                _scaled(-C3A, dy * (xx + xx + xx - yy)),
+                _scaled(C3B, xy * dz),
+                _scaled(-C3C, dy * five),
+                _scaled(C3D, dz * (five - fill(np.float32(2)))),
+                _scaled(-C3C, dx * five),
+                _scaled(np.float32(0.5) * C3B, dz * (xx - yy)),
+                _scaled(-C3A, dx * (xx - yy - yy - yy)),
+            )
+            for channel in range(3):
+                row = (11 + channel) * LANES
+                color = fill(np.float32(0.5)) + _scaled(C0, load(canonical, a + row) + load(offsets, b + row))
+                for k in range(15):
+                    row = (14 + 3 * k + channel) * LANES
+                    coefficient = load(canonical, a + row)
+                    if channels > 14:
+                        coefficient = coefficient + load(offsets, b + row)
+                    color = fma(basis[k], coefficient, color)
+                store(staging, (11 + channel) * VECTOR, relu(color))
+
+            for l in range(min(VECTOR, count - first)):
+                n = first + l
+                for k in range(3):
+                    means[3 * n + k] = staging[k * VECTOR + l]
+                    scales[3 * n + k] = staging[(7 + k) * VECTOR + l]
+                    colors[3 * n + k] = staging[(11 + k) * VECTOR + l]
+                for k in range(4):
+                    quats[4 * n + k] = staging[(3 + k) * VECTOR + l]
+                opacities[n] = staging[10 * VECTOR + l]
