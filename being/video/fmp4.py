@@ -69,6 +69,8 @@ class Fmp4Writer(VideoWriter):
         self._frames_per_fragment = frames_per_fragment
         self._sequence = 0
         self._key_frame_wanted = True
+        self.at_key_frame = False
+        """While `emit` runs: whether decoding can start with the piece it is given."""
         self._pictures: list[tuple[int, bytes, bool]] = []  # pts in frames, coded data, key frame
         self._blocks: list[Sample] = []
         self._blocks_start = 0  # samples
@@ -137,6 +139,7 @@ class Fmp4Writer(VideoWriter):
             runs.append(TrackRun(SOUND_TRACK, self._blocks_start, self._blocks))
         if runs:
             self._sequence += 1
+            self.at_key_frame = bool(self._pictures) and self._pictures[0][2]
             self._emit(fragment(self._sequence, runs))
             self._blocks_start += sum(block.duration for block in self._blocks)
             self._pictures, self._blocks = [], []

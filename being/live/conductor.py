@@ -1,0 +1,255 @@
+"""The frame clock of many sessions: which frames to ask the graph for now, and what to show as its answers arrive.
+
+Pure logic: the time is an argument, nothing sleeps and nothing is awaited. Somebody calls `start` when `next_due` says
+so, sends the tick through a graph, and hands the answer to `finish`; both return what the sessions' sinks should do.
+
+A tick holds the next frames of every session. Ticks overlap, a few in flight at once, and are delivered in order.
+While passes keep up a tick is one frame; when they run late it takes up to four, for a pass costs much the same
+whatever it carries. When even that is not enough, or a pass does not come back in time, the last picture is shown
+again. Sound is handed out with the clock and never waits for a picture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from being.inference.records import FrameRecord
+from being.live.session import Session
+from being.live.spans import SpanRequest
+from being.video.contract import FPS
+
+EPSILON_S = 1e-6  # clocks that are asked exactly at a frame's time must not miss it by a rounding error
+
+
+@dataclass(frozen=True)
+class Pacing:
+    """How the clock behaves when drawing is slow.
+
+    in_flight : ticks under way at once.
+    longest_tick : frames of one tick.
+    patience_s : a picture this late is given up and the last one shown in its place.
+    """
+
+    in_flight: int = 3
+    longest_tick: int = 4
+    patience_s: float = 0.4
+
+
+@dataclass(frozen=True, eq=False)
+class Sound:
+    """Sound heard from frame `index` on, (S, channels) at 48 kHz."""
+
+    session: str
+    index: int
+    pcm: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """Frame `index` as drawn."""
+
+    session: str
+    index: int
+    record: FrameRecord
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """Frame `index` has no picture of its own: show the last one again. `reason` is for the log."""
+
+    session: str
+    index: int
+    reason: str
+
+
+Delivery = Sound | Picture | Repeat
+
+
+@dataclass(frozen=True, eq=False)
+class Tick:
+    """One call to the graph: the spans of all sessions, due at a time."""
+
+    number: int
+    due: float
+    spans: Sequence[SpanRequest]
+
+
+@dataclass
+class Tally:
+    """What happened since the start; latencies are of pictures, from due to delivered, seconds."""
+
+    ticks: int = 0
+    late_ticks: int = 0
+    pictures: int = 0
+    repeats: int = 0
+    latency_s: deque[float] = field(default_factory=lambda: deque(maxlen=1000))
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """Frames of one session that await their pictures."""
+
+    session: str
+    generation: int
+    first: int
+    count: int
+
+
+@dataclass
+class _InFlight:
+    """A tick under way (number None: frames that were skipped and only await their turn to be shown as repeats)."""
+
+    number: int | None
+    due: float
+    slots: Sequence[_Slot]
+    records: Sequence[FrameRecord] | None = None
+    failure: str | None = None
+
+    @property
+    def answered(self) -> bool:
+        return self.records is not None or self.failure is not None
+
+
+class Conductor:
+    """Sessions on one clock.
+
+    Parameters
+    ----------
+    now : float
+        Seconds of a steady clock: the time of the first frame.
+    fps : int
+        Frames a second.
+    pacing : Pacing
+    """
+
+    def __init__(self, now: float, fps: int = FPS, pacing: Pacing | None = None) -> None:
+        self.tally = Tally()
+        self._fps = fps
+        self._pacing = pacing or Pacing()
+        self._epoch = now
+        self._frame = 0  # the clock's next frame
+        self._numbers = 0
+        self._sessions: dict[str, Session] = {}
+        self._flight: deque[_InFlight] = deque()
+
+    @property
+    def sessions(self) -> list[str]:
+        """Ids of the sessions on the clock."""
+        return list(self._sessions)
+
+    def join(self, session: Session) -> None:
+        """Put a session on the clock: its first frame belongs to the next tick."""
+        if session.id in self._sessions:
+            raise ValueError(f"session {session.id} is on the clock already")
+        self._sessions[session.id] = session
+
+    def leave(self, session_id: str) -> None:
+        """Take a session off; its frames in flight are dropped when they arrive."""
+        self._sessions.pop(session_id, None)
+
+    def next_due(self, now: float) -> float:
+        """When to call `start` next. While ticks in flight forbid one, that is when the oldest is given up."""
+        if self._full:
+            return max(now, self._flight[0].due + self._pacing.patience_s)
+        return self._epoch + self._frame / self._fps
+
+    def start(self, now: float) -> tuple[Tick | None, list[Delivery]]:
+        """The tick that is due, if one is and may fly, and what the sinks get at once: its sound, given-up frames."""
+        deliveries = self._give_up(now)
+        behind = math.floor((now - self._epoch) * self._fps + EPSILON_S) + 1 - self._frame
+        if behind <= 0 or self._full:
+            return None, deliveries
+        count = min(behind, self._pacing.longest_tick)
+        if behind > count:
+            deliveries += self._skip(behind - count, now)
+        due = self._epoch + self._frame / self._fps
+        self._frame += count
+        spans = []
+        for session in self._sessions.values():
+            take = session.take(count, now)
+            deliveries.append(Sound(session.id, take.span.first, take.sound))
+            spans.append(take.span)
+        if not spans:
+            return None, deliveries
+        self._numbers += 1
+        self.tally.ticks += 1
+        self.tally.late_ticks += count > 1
+        slots = [_Slot(span.session, span.generation, span.first, span.count) for span in spans]
+        self._flight.append(_InFlight(self._numbers, due, slots))
+        return Tick(self._numbers, due, spans), deliveries
+
+    def finish(self, number: int, answer: Sequence[FrameRecord] | str, now: float) -> list[Delivery]:
+        """The graph answered tick `number` with its records, or failed for the reason given.
+
+        Returns what can be shown now, in order: nothing while an earlier tick is still out, and nothing for a tick that
+        was given up.
+        """
+        for flying in self._flight:
+            if flying.number == number:
+                if isinstance(answer, str):
+                    flying.failure = answer
+                elif len(answer) != sum(slot.count for slot in flying.slots):
+                    flying.failure = "the graph answered with another number of frames"
+                else:
+                    flying.records = answer
+        return self._deliver(now)
+
+    @property
+    def _full(self) -> bool:
+        return sum(flying.number is not None for flying in self._flight) >= self._pacing.in_flight
+
+    def _deliver(self, now: float) -> list[Delivery]:
+        """Everything at the head of the queue that has an answer."""
+        deliveries: list[Delivery] = []
+        while self._flight and self._flight[0].answered:
+            flying = self._flight.popleft()
+            if flying.number is not None:
+                self.tally.latency_s.append(now - flying.due)
+            records = iter(flying.records or ())
+            for slot in flying.slots:
+                for index in range(slot.first, slot.first + slot.count):
+                    record = next(records) if flying.failure is None else None
+                    deliveries += self._show(slot, index, record, flying.failure)
+        return deliveries
+
+    def _show(self, slot: _Slot, index: int, record: FrameRecord | None, failure: str | None) -> list[Delivery]:
+        session = self._sessions.get(slot.session)
+        if session is None:
+            return []
+        if record is None:
+            reason = failure or "no picture"
+        elif record.error is not None or record.image is None:
+            reason = record.error or "no picture"
+        elif slot.generation < session.generation:
+            reason = "interrupted"
+        else:
+            self.tally.pictures += 1
+            return [Picture(session.id, index, record)]
+        self.tally.repeats += 1
+        return [Repeat(session.id, index, reason)]
+
+    def _give_up(self, now: float) -> list[Delivery]:
+        """Ticks at the head of the queue that are out of patience show repeats; their answers will find nobody."""
+        deliveries = self._deliver(now)
+        while self._flight and now >= self._flight[0].due + self._pacing.patience_s - EPSILON_S:
+            self._flight[0].failure = "late"
+            deliveries += self._deliver(now)
+        return deliveries
+
+    def _skip(self, count: int, now: float) -> list[Delivery]:
+        """Frames too late to ask for: their sound is due all the same, their repeats wait for the pictures before."""
+        due = self._epoch + self._frame / self._fps
+        self._frame += count
+        sounds: list[Delivery] = []
+        slots = []
+        for session in self._sessions.values():
+            slots.append(_Slot(session.id, session.generation, session.next_frame, count))
+            sounds.append(Sound(session.id, session.next_frame, session.skip(count, now)))
+        self._flight.append(_InFlight(None, due, slots, failure="late"))
+        return sounds

@@ -1,0 +1,228 @@
+"""A session: one viewer of one avatar. Its sound, playhead, generation and motion; it draws nothing itself.
+
+The clock is the session's own: frame t shows while the samples [640 t, 640 t + 640) of its sound are heard. Sound that
+arrives is laid down as early as it can still be heard and seen: after what frames already asked for have read. Where
+nothing was said there is silence, and silence is drawn like any sound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from being.errors import InputError
+from being.inference.motion import MotionPlayer, MotionState
+from being.live.sound_line import SoundLine
+from being.live.spans import FRAME_SAMPLES, AvatarFacts, Fade, SpanRequest, Stage
+from being.video.contract import FPS, SOUND_RATE
+
+FloatArray = npt.NDArray[np.float32]
+
+OUTPUT_RATIO = SOUND_RATE // (FRAME_SAMPLES * FPS)  # output samples for one of 16 kHz
+OUTPUT_FRAME = FRAME_SAMPLES * OUTPUT_RATIO  # 1920 samples of 48 kHz a video frame
+FADE_WEIGHTS = (2 / 3, 1 / 3)  # of the old sound in the first frames after an interruption; then none
+CUT_FADE_S = 0.01  # the heard sound fades this fast at an interruption: no click, no rest of a word
+SPEECH_RMS = 10 ** (-45 / 20)  # a frame of sound louder than this is somebody talking
+HANGOVER = 12  # frames that a talker keeps moving like one after the last sound: pauses between words are not idleness
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one session may hold.
+
+    onset_s: sound that must have arrived before an utterance starts, so that the next chunk may be late (0 for files).
+    buffered_s: sound that may wait to be heard; speech synthesis delivers faster than real time.
+    """
+
+    onset_s: float = 0.06
+    buffered_s: float = 120.0
+
+
+@dataclass(frozen=True, eq=False)
+class Take:
+    """The next frames of a session: what to draw, and what is heard meanwhile, (1920 n, channels) at 48 kHz."""
+
+    span: SpanRequest
+    sound: FloatArray
+
+
+class Session:
+    """State of one viewer; every method is told the time, in seconds of any steady clock.
+
+    Parameters
+    ----------
+    id : str
+    avatar : AvatarFacts
+    stage : Stage
+        Size and background; may be replaced between frames.
+    channels : int
+        Of the sound that is heard.
+    seed : int
+        Of the motion.
+    limits : Limits
+    """
+
+    def __init__(
+        self,
+        id: str,
+        avatar: AvatarFacts,
+        stage: Stage,
+        *,
+        channels: int = 1,
+        seed: int = 0,
+        limits: Limits | None = None,
+    ) -> None:
+        self.id = id
+        self.avatar = avatar
+        self.stage = stage
+        self.emotion: FloatArray | None = None
+        self.generation = 0
+        self.next_frame = 0
+        """The playhead: the first frame nobody has asked for yet."""
+        self._channels = channels
+        self._limits = limits or Limits()
+        self._player = MotionPlayer(avatar.motion, seed)
+        self._motion = MotionState()
+        self._line = SoundLine()  # 16 kHz mono: what the face listens to
+        self._heard = SoundLine(channels)  # 48 kHz: what the viewer hears
+        self._committed = 0  # 16 kHz position up to which frames have read the line
+        self._inbox: list[tuple[FloatArray, FloatArray]] = []
+        self._inbox_since = 0.0
+        self._utterance_over = False
+        self._old_line: SoundLine | None = None
+        self._cut_frame = 0
+        self._last_speech = -HANGOVER - 1  # frame
+
+    @property
+    def waiting_s(self) -> float:
+        """Seconds of sound that have arrived and were not heard yet."""
+        on_line = max(0, self._line.end - FRAME_SAMPLES * self.next_frame)
+        return (on_line + self._inbox_samples) / (FRAME_SAMPLES * FPS)
+
+    @property
+    def talking(self) -> bool:
+        """Whether somebody talked within the last moment before the playhead."""
+        return self.next_frame - self._last_speech <= HANGOVER
+
+    def hear(self, face: FloatArray, ears: FloatArray, now: float) -> None:
+        """Sound has arrived: (S,) at 16 kHz for the face, and the same (3 S, channels) at 48 kHz for the viewer.
+
+        Raises
+        ------
+        InputError
+            More sound waits than the session may hold; none of this block was taken.
+        """
+        if ears.shape != (OUTPUT_RATIO * len(face), self._channels):
+            raise ValueError(f"sound {ears.shape} at 48 kHz does not belong to {face.shape} at 16 kHz")
+        if self.waiting_s + len(face) / (FRAME_SAMPLES * FPS) > self._limits.buffered_s:
+            raise InputError(
+                f"more than {self._limits.buffered_s:g} s of sound would wait to be heard", "Send it as it is spoken"
+            )
+        if not self._inbox:
+            self._inbox_since = now
+        self._inbox.append((face, ears))
+        self._utterance_over = False
+
+    def end_utterance(self) -> None:
+        """No more sound for now: what has arrived need not wait for company."""
+        self._utterance_over = True
+
+    def take(self, count: int, now: float) -> Take:
+        """Hand out the next `count` frames and move the playhead past them."""
+        self._admit_inbox(now)
+        first, reach = self.next_frame, self.avatar.reach
+        start, stop = FRAME_SAMPLES * first - reach.past, FRAME_SAMPLES * (first + count - 1) + reach.future
+        self._committed = stop
+        head_poses, torso_poses, eyes, self._motion = self._player.sequence(self._talking(first, count), self._motion)
+        span = SpanRequest(
+            session=self.id,
+            avatar=self.avatar.id,
+            generation=self.generation,
+            first=first,
+            pcm=self._line.read(start, stop),
+            head_poses=head_poses,
+            torso_poses=torso_poses,
+            eyes=eyes,
+            stage=self.stage,
+            emotion=self.emotion,
+            fade=self._fade(first, count, start, stop),
+        )
+        return Take(span, self._advance(count))
+
+    def skip(self, count: int, now: float) -> FloatArray:
+        """Frames that will not be drawn because the clock ran ahead: their sound is heard all the same."""
+        self._admit_inbox(now)
+        _, _, _, self._motion = self._player.sequence(self._talking(self.next_frame, count), self._motion)
+        self._committed = max(self._committed, FRAME_SAMPLES * (self.next_frame + count))
+        return self._advance(count)
+
+    def interrupt(self) -> int:
+        """Stop talking: all sound not heard yet is dropped, the mouth shuts. Returns the first frame of the silence."""
+        self.generation += 1
+        cut = FRAME_SAMPLES * self.next_frame
+        self._inbox.clear()
+        fading = round(CUT_FADE_S * SOUND_RATE)
+        rest = self._heard.read(OUTPUT_RATIO * cut, OUTPUT_RATIO * cut + fading)
+        rest *= np.linspace(1, 0, fading, dtype=np.float32)[:, None]
+        self._old_line = SoundLine(start=cut - self.avatar.reach.past)
+        self._old_line.append(self._line.read(cut - self.avatar.reach.past, cut))
+        self._cut_frame = self.next_frame
+        self._line = SoundLine(start=cut)
+        self._heard = SoundLine(self._channels, start=OUTPUT_RATIO * cut)
+        self._heard.append(rest)
+        self._line.pad_to(cut + fading // OUTPUT_RATIO)
+        self._committed = cut
+        self._last_speech = self.next_frame - HANGOVER - 1
+        return self.next_frame
+
+    @property
+    def _inbox_samples(self) -> int:
+        return sum(len(face) for face, _ in self._inbox)
+
+    def _admit_inbox(self, now: float) -> None:
+        """Lay arrived sound down, unless an utterance is just beginning and the next chunk could still be late."""
+        if not self._inbox:
+            return
+        flowing = self._line.end >= self._committed > 0
+        enough = self._inbox_samples >= self._limits.onset_s * FRAME_SAMPLES * FPS
+        if flowing or enough or self._utterance_over or now - self._inbox_since >= self._limits.onset_s:
+            self._line.pad_to(self._committed)
+            self._heard.pad_to(OUTPUT_RATIO * self._committed)
+            for face, ears in self._inbox:
+                self._line.append(face)
+                self._heard.append(ears)
+            self._inbox.clear()
+
+    def _talking(self, first: int, count: int) -> npt.NDArray[np.bool_]:
+        """Whether each of the frames belongs to speech, (n,)."""
+        sound = self._line.read(FRAME_SAMPLES * first, FRAME_SAMPLES * (first + count)).reshape(count, FRAME_SAMPLES)
+        loud = np.sqrt(np.mean(np.square(sound), axis=1)) > SPEECH_RMS
+        flags = np.empty(count, np.bool_)
+        for index, is_loud in enumerate(loud):
+            if is_loud:
+                self._last_speech = first + index
+            flags[index] = first + index - self._last_speech <= HANGOVER
+        return flags
+
+    def _fade(self, first: int, count: int, start: int, stop: int) -> Fade | None:
+        if self._old_line is None:
+            return None
+        weights = np.zeros(count, np.float32)
+        for index in range(count):
+            since = first + index - self._cut_frame
+            weights[index] = FADE_WEIGHTS[since] if since < len(FADE_WEIGHTS) else 0.0
+        if not weights.any():
+            self._old_line = None
+            return None
+        return Fade(self._old_line.read(start, stop), weights)
+
+    def _advance(self, count: int) -> FloatArray:
+        """Move the playhead; returns the sound heard meanwhile."""
+        first = self.next_frame
+        self.next_frame += count
+        sound = self._heard.read(OUTPUT_FRAME * first, OUTPUT_FRAME * self.next_frame)
+        self._line.forget(FRAME_SAMPLES * self.next_frame - self.avatar.reach.past)
+        self._heard.forget(OUTPUT_FRAME * self.next_frame)
+        return sound

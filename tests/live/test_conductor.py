@@ -1,0 +1,150 @@
+"""The frame clock on plain numbers: no graph, no sleeping."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from being.avatar.folder import Avatar
+from being.inference.records import FrameRecord
+from being.live.conductor import Conductor, Delivery, Pacing, Picture, Repeat, Sound, Tick
+from being.live.session import Limits, Session
+from being.live.spans import AvatarFacts, Reach, Stage
+
+FRAME_S = 0.04
+
+
+def make_session(avatar: Avatar, name: str = "a") -> Session:
+    facts = AvatarFacts("tiny", 64, 48, Reach(8960, 1280), avatar.motion)
+    return Session(name, facts, Stage(64, 48), limits=Limits(onset_s=0))
+
+
+def answer(tick: Tick, bad: int | None = None) -> list[FrameRecord]:
+    """What a graph would draw: black pictures; frame `bad` carries an error."""
+    image = np.zeros((48, 64, 3), np.uint8)
+    records = []
+    for span in tick.spans:
+        for index in range(span.first, span.first + span.count):
+            broken = index == bad
+            picture, error = (None, "no such avatar") if broken else (image, None)
+            pose = span.head_poses[0]
+            records.append(FrameRecord(index, span.generation, picture, None, None, None, pose, error))
+    return records
+
+
+def shown(deliveries: list[Delivery], session: str = "a") -> list[tuple[str, int]]:
+    return [(type(d).__name__, d.index) for d in deliveries if not isinstance(d, Sound) and d.session == session]
+
+
+def test_on_time_a_tick_is_one_frame_of_every_session(tiny_avatar: Avatar) -> None:
+    conductor = Conductor(now=10.0)
+    conductor.join(make_session(tiny_avatar, "a"))
+    conductor.join(make_session(tiny_avatar, "b"))
+    for n in range(50):
+        now = 10.0 + n * FRAME_S
+        assert conductor.next_due(now) == pytest.approx(now)
+        tick, at_once = conductor.start(now)
+        assert tick is not None
+        assert [(span.session, span.first, span.count) for span in tick.spans] == [("a", n, 1), ("b", n, 1)]
+        assert [type(d) for d in at_once] == [Sound, Sound]
+        assert conductor.start(now + 0.001)[0] is None  # once a frame
+        deliveries = conductor.finish(tick.number, answer(tick), now + 0.03)
+        assert shown(deliveries, "a") == shown(deliveries, "b") == [("Picture", n)]
+    assert conductor.tally.late_ticks == 0 and conductor.tally.repeats == 0
+    np.testing.assert_allclose(conductor.tally.latency_s, 0.03)
+
+
+def test_ticks_overlap_and_are_delivered_in_order(tiny_avatar: Avatar) -> None:
+    conductor = Conductor(now=0.0)
+    conductor.join(make_session(tiny_avatar))
+    ticks = [conductor.start(n * FRAME_S)[0] for n in range(3)]
+    assert all(tick is not None for tick in ticks)
+    assert conductor.start(3 * FRAME_S)[0] is None  # three are under way
+    assert conductor.finish(ticks[1].number, answer(ticks[1]), 0.13) == []
+    assert shown(conductor.finish(ticks[0].number, answer(ticks[0]), 0.14)) == [("Picture", 0), ("Picture", 1)]
+    assert shown(conductor.finish(ticks[2].number, answer(ticks[2]), 0.15)) == [("Picture", 2)]
+
+
+def test_late_passes_make_longer_ticks_then_repeats_and_the_sound_stays_whole(tiny_avatar: Avatar) -> None:
+    conductor = Conductor(now=0.0, pacing=Pacing(in_flight=1, longest_tick=4, patience_s=10.0))
+    session = make_session(tiny_avatar)
+    rng = np.random.default_rng(0)
+    face = rng.uniform(-1, 1, 640 * 20).astype(np.float32)
+    ears = np.repeat(face, 3)[:, None]
+    session.hear(face, ears, 0.0)
+    conductor.join(session)
+    heard, pictures = [], []
+
+    def note(deliveries: list[Delivery]) -> None:
+        heard.extend(d.pcm for d in deliveries if isinstance(d, Sound))
+        pictures.extend(shown(deliveries))
+
+    counts = []
+    now = 0.0
+    for pass_s in (0.03, 0.1, 0.24, 0.03, 0.03):
+        tick, at_once = conductor.start(now)
+        assert tick is not None
+        note(at_once)
+        counts.append(tick.spans[0].count)
+        now += pass_s
+        note(conductor.finish(tick.number, answer(tick), now))
+        now = max(now, conductor.next_due(now))
+    assert counts == [1, 1, 2, 4, 1]
+    assert pictures == [("Picture", i) for i in range(4)] + [("Repeat", i) for i in (4, 5)] + [
+        ("Picture", i) for i in range(6, 11)
+    ]
+    np.testing.assert_array_equal(np.concatenate(heard), ears[: 11 * 1920])
+
+
+def test_a_lost_pass_is_given_up_and_its_answer_ignored(tiny_avatar: Avatar) -> None:
+    conductor = Conductor(now=0.0, pacing=Pacing(in_flight=2, patience_s=0.2))
+    conductor.join(make_session(tiny_avatar))
+    lost, _ = conductor.start(0.0)
+    good, _ = conductor.start(0.04)
+    assert conductor.finish(good.number, answer(good), 0.06) == []
+    assert conductor.next_due(0.08) == pytest.approx(0.2)
+    tick, deliveries = conductor.start(0.2)
+    assert shown(deliveries) == [("Repeat", 0), ("Picture", 1)]
+    assert tick is not None
+    assert conductor.finish(lost.number, answer(lost), 0.25) == []
+
+
+def test_a_failed_row_repeats_alone(tiny_avatar: Avatar) -> None:
+    conductor = Conductor(now=0.0)
+    conductor.join(make_session(tiny_avatar, "a"))
+    tick, _ = conductor.start(0.0)
+    deliveries = conductor.finish(tick.number, answer(tick, bad=0), 0.01)
+    assert isinstance(deliveries[0], Repeat) and deliveries[0].reason == "no such avatar"
+    tick, _ = conductor.start(0.04)
+    assert isinstance(conductor.finish(tick.number, "replica died", 0.05)[0], Repeat)
+    tick, _ = conductor.start(0.08)
+    assert isinstance(conductor.finish(tick.number, [], 0.09)[0], Repeat)
+    tick, _ = conductor.start(0.12)
+    assert isinstance(conductor.finish(tick.number, answer(tick), 0.13)[0], Picture)
+
+
+def test_interruption_drops_what_is_under_way(tiny_avatar: Avatar) -> None:
+    conductor = Conductor(now=0.0)
+    session = make_session(tiny_avatar)
+    conductor.join(session)
+    old, _ = conductor.start(0.0)
+    assert session.interrupt() == 1
+    new, _ = conductor.start(0.04)
+    deliveries = conductor.finish(new.number, answer(new), 0.05)
+    deliveries += conductor.finish(old.number, answer(old), 0.06)
+    assert shown(deliveries) == [("Repeat", 0), ("Picture", 1)]
+
+
+def test_sessions_come_and_go(tiny_avatar: Avatar) -> None:
+    conductor = Conductor(now=0.0)
+    tick, deliveries = conductor.start(0.0)
+    assert tick is None and deliveries == []  # nobody there: no call
+    first = make_session(tiny_avatar)
+    conductor.join(first)
+    with pytest.raises(ValueError, match="on the clock"):
+        conductor.join(first)
+    tick, _ = conductor.start(1.0)  # the clock ran on alone
+    assert tick is not None
+    conductor.leave("a")
+    assert conductor.finish(tick.number, answer(tick), 1.02) == []
+    assert conductor.sessions == []
