@@ -8,13 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from being.audio.features import STEP, STEPS_PER_FRAME, FeatureExtractor, FeatureSpec, load_extractor
-from being.audio.windows import WindowSpec
+from being.audio.windows import CONTEXT_FRAMES, WINDOW_STEPS, WindowSpec
 from being.errors import InputError
 from being.live.spans import (
-    CONTEXT_FRAMES,
     CONTEXT_STEPS,
     FRAME_SAMPLES,
-    WINDOW_STEPS,
     Reach,
     SpanRequest,
     reach_of,
@@ -56,7 +54,8 @@ class SoundEncoder:
 def span_contexts(extractor: FeatureExtractor, windows: WindowSpec, pcm: FloatArray, count: int) -> FloatArray:
     """Contexts (count, 8, 16, D) of `count` frames from the sound within their reach.
 
-    Step j of window i of frame t is step 2 (t + i) + j after the first one the span's first frame reads.
+    They equal those of the whole sound; only at the ends of a clip does a `published` avatar hear silence here, where
+    its training had zeros. Step j of window i of frame t is step 2 (t + i) + j after the first one that the span reads.
 
     Raises
     ------

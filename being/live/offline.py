@@ -34,7 +34,7 @@ class Totals:
     sink_s: float
 
 
-def frame_count(samples: int) -> int:
+def frames_covering(samples: int) -> int:
     """Frames that cover so many samples of 16 kHz."""
     return -(-samples // FRAME_SAMPLES)
 
@@ -69,7 +69,7 @@ async def perform(
     """
     session = Session("render", avatar, stage, channels=ears.shape[1], seed=seed, limits=NO_WAITING)
     session.hear(face, _fitted(ears, OUTPUT_RATIO * len(face)), now=0.0)
-    frames = frame_count(len(face))
+    frames = frames_covering(len(face))
     sink_s = 0.0
 
     def write(take: Take, records: list[FrameRecord]) -> None:

@@ -8,15 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from being.audio.features import SAMPLE_RATE, STEP, STEPS_PER_FRAME, FeatureExtractor
-from being.audio.windows import WindowSpec
+from being.audio.windows import CONTEXT_FRAMES, WINDOW_STEPS, WindowSpec
 from being.avatar.motion import Motion
 from being.inference.compositing import Background, Plate
 
 FloatArray = npt.NDArray[np.float32]
 
 FRAME_SAMPLES = STEP * STEPS_PER_FRAME  # 640 samples of 16 kHz a video frame
-WINDOW_STEPS = 16  # feature steps of one window
-CONTEXT_FRAMES = 8  # windows of one audio context, a frame apart
 CONTEXT_STEPS = WINDOW_STEPS + STEPS_PER_FRAME * (CONTEXT_FRAMES - 1)  # 30 steps a context touches
 
 
@@ -44,14 +42,8 @@ def reach_of(extractor: FeatureExtractor, windows: WindowSpec) -> Reach:
 
 
 def context_steps(windows: WindowSpec) -> tuple[int, int]:
-    """The first and last feature step that frame t's audio context reads, counted from step 2 t.
-
-    Windows t-7 .. t of 16 steps, the last ending at step 2 (t + L) + 1; published GaussianTalker: windows t-4 .. t+3,
-    each of the 8 steps before its frame and the 8 after.
-    """
-    if windows.look_ahead == "published":
-        return 2 * -4 - 8, 2 * 3 + 7
-    last = 2 * windows.look_ahead + 1
+    """The first and last feature step that frame t's audio context reads, counted from step 2 t."""
+    last = windows.last_step_offset
     return last - (CONTEXT_STEPS - 1), last
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from being.audio.features import FeatureSpec, load_extractor
-from being.audio.windows import WindowSpec
+from being.audio.windows import WindowSpec, file_contexts, look_ahead_s
 from being.avatar.folder import Avatar
 from being.avatar.library import Library
 from being.errors import BeingError, InputError
@@ -63,6 +63,8 @@ def test_spans_of_any_cutting_have_the_contexts_of_the_whole(look_ahead: int) ->
         part = span_contexts(extractor, windows, reach_sound(pcm, first, count, windows), count)
         np.testing.assert_allclose(part, whole[first : first + count], atol=1e-4)
     steps = extractor(pcm, -40, 160)  # and they are the extractor's own steps, at the documented places
+    if look_ahead != "published":
+        np.testing.assert_allclose(whole, file_contexts(pcm, extractor, windows, 30), atol=1e-4)
     low, high = context_steps(windows)
     np.testing.assert_allclose(whole[12, 0, 0], steps[40 + 24 + low], atol=1e-4)
     np.testing.assert_allclose(whole[12, -1, -1], steps[40 + 24 + high], atol=1e-4)
@@ -73,7 +75,8 @@ def test_look_ahead_is_counted() -> None:
     right = extractor.right_context / 16000
     assert reach_of(extractor, WindowSpec(look_ahead=0)).look_ahead_s == pytest.approx(right)
     assert reach_of(extractor, WindowSpec(look_ahead=1)).look_ahead_s == pytest.approx(0.04 + right)
-    assert reach_of(extractor, WindowSpec(look_ahead="published")).look_ahead_s == pytest.approx(0.24 + right)
+    published = WindowSpec(look_ahead="published")
+    assert reach_of(extractor, published).look_ahead_s == pytest.approx(look_ahead_s(published, extractor))
 
 
 def test_a_span_of_the_wrong_length_is_refused() -> None:
