@@ -118,6 +118,19 @@ def brow_depth(x, y, p):
 
 
 @jit
+def mouth_hole(x, y, z, p):
+    """Distance to what an open mouth cuts out of the face: the slit between the lips, and the cavity behind it."""
+    w = p[rig.LIP_HALF_WIDTH]
+    ax = abs(x)
+    _, upper, lower, _ = lip_edges(min(1.0, max(-1.0, x / w)), p)
+    slit = max(max(max(y - upper, lower - y), p[rig.LIP_Z] - 0.55 - z), ax - w)
+    gap = p[rig.LIP_RAISE] + p[rig.LIP_DROP]
+    middle = p[rig.LIP_Y] + 0.5 * (p[rig.LIP_RAISE] - p[rig.LIP_DROP])
+    cavity = ellipsoid(x, y - middle, z - p[rig.LIP_Z] + 0.40, w * 0.95, 0.05 + 0.6 * gap, 0.25)
+    return min(slit, cavity)
+
+
+@jit
 def skin_of_head(x, y, z, p):
     """Distance to the head's skin: face, nose, lids, lips, ears; the mouth and the eye openings are cut out."""
     ax = abs(x)
@@ -167,15 +180,10 @@ def skin_of_head(x, y, z, p):
             s = xc / w
             upper_outer, upper, lower, lower_outer = lip_edges(s, p)
             front = p[rig.LIP_Z] - p[rig.LIP_CURVE] * xc * xc
-            hole = max(max(y - upper, lower - y), p[rig.LIP_Z] - 0.55 - z)
-            hole = max(hole, ax - w)
-            gap = p[rig.LIP_RAISE] + p[rig.LIP_DROP]
-            if gap > 0.004:
-                middle = p[rig.LIP_Y] + 0.5 * (p[rig.LIP_RAISE] - p[rig.LIP_DROP])
-                hole = min(hole, ellipsoid(x, y - middle, z - p[rig.LIP_Z] + 0.40, w * 0.95, 0.05 + 0.6 * gap, 0.25))
-                d = smooth_max(d, -hole, 0.03)
+            if p[rig.LIP_RAISE] + p[rig.LIP_DROP] > 0.004:
+                d = smooth_max(d, -mouth_hole(x, y, z, p), 0.03)
             depth = 0.02 + 0.07 * sqrt(max(0.0, 1.0 - s * s))
-            front -= 0.080 * s * s * s * s
+            front -= p[rig.LIP_SINK] * s * s * s * s
             hu = 0.5 * (upper_outer - upper) + 0.012
             hl = 0.5 * (lower - lower_outer) + 0.012
             ul = ellipsoid(out, y - upper - hu, z - front + depth, 0.03 + hu, hu, depth)
@@ -194,16 +202,16 @@ def comb(x, y, z):
 def hair(x, y, z):
     """Distance to the hair: a full cap, parted at the side, swept off the forehead and falling in a bob to the jaw."""
     ax = abs(x)
-    d = ellipsoid(x, y - 0.40, z + 0.10, 0.87, 0.93, 0.99)
-    bob = ellipsoid(ax - 0.56, y + 0.22, z + 0.22, 0.33, 0.86, 0.50)
+    d = ellipsoid(x, y - 0.40, z + 0.10, 0.87, 0.93, 0.955)
+    bob = ellipsoid(ax - 0.56, y + 0.22, z + 0.17, 0.33, 0.86, 0.52)
     d = smooth_min(d, bob, 0.30)
     if d > 0.25:
         return d - 0.02
     # the face's window: under the hairline, which falls from the parting to both temples
     t = x - PARTING
     line = 0.80 - (0.62 * t * t + 0.10 * t if t > 0.0 else 2.6 * t * t)
-    window = max(max(y - line, ax - 0.60 - 0.05 * y), 0.06 - z)
-    d = smooth_max(d, -window * 0.8, 0.26)
+    window = max(max(y - line, ax - 0.565 - 0.03 * y), 0.04 - z)
+    d = smooth_max(d, -window * 0.8, 0.30)
     return d + 0.014 * sin(13.0 * comb(x, y, z))
 
 

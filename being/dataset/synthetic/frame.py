@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from being.dataset.parsing import BACKGROUND, HEAD, NECK, TORSO
 from being.dataset.synthetic import rig, shading
 from being.dataset.synthetic.landmarks import LOWER_LIP, UPPER_LIP, landmarks
-from being.dataset.synthetic.render import draw, intrinsics
+from being.dataset.synthetic.tracing import draw, intrinsics
 
 CLOSED_GAP = 0.008  # dm between the inner lip edges under which the lips touch
 

@@ -20,7 +20,7 @@ from being.dataset.synthetic import rig
 from being.dataset.synthetic.frame import frame_truth, render_frame
 from being.dataset.synthetic.mouth import CONTROLS
 from being.dataset.synthetic.performance import Performance, plan
-from being.dataset.synthetic.render import draw_backdrop, intrinsics
+from being.dataset.synthetic.tracing import draw_backdrop, intrinsics
 from being.dataset.writer import DatasetWriter
 from being.errors import InputError
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from being.dataset.synthetic import anatomy, rig
 from being.dataset.synthetic.anatomy import jit, lid_edges, lip_edges, scene, skin_of_head
-from being.dataset.synthetic.render import NEAR, intrinsics
+from being.dataset.synthetic.tracing import NEAR, intrinsics
 
 COUNT = 68
 UPPER_LIP, LOWER_LIP = 62, 66  # the inner edges at the centre
-HIDDEN_BEHIND = 0.05  # dm: a point this far behind what the camera sees is hidden
+HIDDEN_BEHIND = 0.08  # dm: a point this far behind what the camera sees is hidden
 
 _OUTER_LIP_S = (0.60, 0.28, 0.0)
 _LEFT, _RIGHT = -1.0, 1.0
@@ -53,7 +53,7 @@ def lip_point(s, y, outer, p):
     x = s * p[rig.LIP_HALF_WIDTH]
     if outer:
         return x, y, skin_depth(x, y, p)
-    return x, y, p[rig.LIP_Z] - p[rig.LIP_CURVE] * x * x - 0.08 * s * s * s * s - 0.02 - 0.035 * sqrt(1.0 - s * s)
+    return x, y, p[rig.LIP_Z] - p[rig.LIP_CURVE] * x * x - p[rig.LIP_SINK] * s * s * s * s - 0.02 - 0.035 * sqrt(1.0 - s * s)
 
 
 @jit
@@ -61,7 +61,7 @@ def head_landmarks(p, out):
     """Fill out (68, 3) with the landmarks in head space."""
     for k in range(17):  # jaw: rays from inside the head, through the widest line of the face
         angle = (k - 8) * 0.2155
-        forward = 0.12 + 0.42 * cos(angle) * cos(angle) if abs(angle) < 1.57 else 0.12
+        forward = 0.22 + 0.32 * cos(angle) * cos(angle)
         dx, dy, dz = sin(angle), -cos(angle), forward
         n = 1.0 / sqrt(dx * dx + dy * dy + dz * dz)
         dx, dy, dz = dx * n, dy * n, dz * n
@@ -90,7 +90,7 @@ def head_landmarks(p, out):
             upper, lower = lid_edges(u, side, p)
             v = upper if 1 <= k <= 2 else lower
             r = anatomy.EYE_RADIUS
-            z = anatomy.EYE_Z + r * sqrt(max(0.05, 1.15 - u * u - v * v))
+            z = anatomy.EYE_Z + r * sqrt(max(0.05, 1.33 - u * u - v * v))
             index = 36 + k if side < 0 else 42 + k
             out[index, 0], out[index, 1], out[index, 2] = side * (anatomy.EYE_X + r * u), anatomy.EYE_Y + r * v, z
     for k in range(12):

@@ -31,13 +31,14 @@ BROW_LEFT, BROW_RIGHT = 44, 45  # raise in dm; left and right of the image
 LID_UPPER_LEFT, LID_UPPER_RIGHT = 46, 47  # height of the upper lid's edge in eyeball radii
 LID_LOWER_LEFT, LID_LOWER_RIGHT = 48, 49
 GAZE_LEFT, GAZE_RIGHT = 50, 53  # unit vectors in head space
-PARAMETERS = 56
+LIP_SINK = 56  # how far the lips sink into the cheeks at the corners
+PARAMETERS = 57
 
 MOUTH_Y, MOUTH_Z = -0.550, 0.815
 MOUTH_HALF_WIDTH = 0.285
 JAW_TRAVEL = 0.25  # how far the lower lip falls with the jaw fully open
 JAW_HINGE = (-0.20, -0.05)  # y, z
-LID_UPPER_OPEN, LID_LOWER_OPEN = 0.52, 0.40  # eyeball radii
+LID_UPPER_OPEN, LID_LOWER_OPEN = 0.495, 0.40  # eyeball radii
 
 
 def _rest_pose() -> NDArray[np.float64]:
@@ -94,7 +95,6 @@ def parameters(state: FaceState) -> NDArray[np.float64]:
         p[slot : slot + 9] = (FLIP @ pose[:, :3]).ravel()
         p[slot + 9 : slot + 12] = FLIP @ pose[:, 3]
     raised, dropped = lip_gap(state)
-    gap = raised + dropped
     angle = JAW_TRAVEL * state.jaw * 0.92
     p[JAW_SIN], p[JAW_COS] = np.sin(angle), np.cos(angle)
     p[JAW_DROP] = JAW_TRAVEL * state.jaw
@@ -109,12 +109,13 @@ def parameters(state: FaceState) -> NDArray[np.float64]:
     p[LIP_LOWER] = (0.105 + 0.020 * rounding - 0.045 * state.roll) * thin
     p[LIP_CORNER] = 0.030 + 0.085 * state.smile - 0.03 * state.jaw
     p[LIP_ROLL] = 0.05 * state.roll
-    p[LIP_OVAL] = 0.30 - 0.24 * rounding
+    p[LIP_OVAL] = 0.30 - 0.27 * rounding
     p[LIP_CURVE] = 1.15
-    p[TEETH_UPPER] = MOUTH_Y - 0.030 + 0.012 * state.upper
+    p[LIP_SINK] = 0.085 + 0.075 * rounding
+    p[TEETH_UPPER] = MOUTH_Y - 0.030 + 0.012 * state.upper + 0.04 * rounding
     p[TEETH_LOWER] = MOUTH_Y - 0.045 - JAW_TRAVEL * state.jaw * 0.93
     p[TONGUE_Y] = p[TEETH_LOWER] - 0.07 + state.tongue_up * (0.05 + 0.6 * JAW_TRAVEL * state.jaw)
-    p[TONGUE_Z] = MOUTH_Z - 0.38 + 0.20 * state.tongue_out
+    p[TONGUE_Z] = MOUTH_Z - 0.38 + 0.15 * state.tongue_out
     p[TONGUE_TIP] = 0.08 * state.tongue_up + 0.035 * state.tongue_out
     p[SMILE] = state.smile
     p[BROW_LEFT], p[BROW_RIGHT] = 0.10 * state.brow_left, 0.10 * state.brow_right
@@ -130,5 +131,4 @@ def parameters(state: FaceState) -> NDArray[np.float64]:
         p[upper] = opened_high * (1 - blink) + (p[lower] - 0.08) * blink
         look = gaze + np.array([converge, 0.0, 0.0])
         p[slot : slot + 3] = look / np.linalg.norm(look)
-    assert gap >= 0.0
     return p

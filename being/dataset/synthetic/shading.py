@@ -49,6 +49,11 @@ def skin_colour(x, y, z, p):
         dx, dy, dz = x, y + 0.24, z - 0.93
         tip = 1.0 / (1.0 + 60.0 * (dx * dx + dy * dy + dz * dz))
         c = mix(c, (0.82, 0.32, 0.24), 0.30 * tip * tip)
+        # nostrils
+        dx, dy, dz = ax - 0.046, y + 0.342, z - 0.815
+        nostril = smooth_step(1.35, 0.75, sqrt(dx * dx * 900.0 + dy * dy * 1600.0 + dz * dz * 300.0))
+        c = mix(c, (0.26, 0.080, 0.060), 0.85 * nostril)
+        gloss *= 1.0 - nostril
         # lid tint and lashes
         side = 1.0 if x > 0 else -1.0
         u, v, w = (ax - anatomy.EYE_X), (y - anatomy.EYE_Y), (z - anatomy.EYE_Z)
@@ -85,9 +90,12 @@ def skin_colour(x, y, z, p):
             seam = min(abs(y - upper), abs(y - lower))
             c = mix(c, (0.26, 0.040, 0.038), 0.75 * red * smooth_step(0.020, 0.004, seam))
             gloss += 0.20 * red
-            if red > 0.0 and z < front - 0.07:
-                deep = smooth_step(front - 0.07, front - 0.20, z)
-                c = mix(c, (0.16, 0.022, 0.022), deep)
+            # the walls of the open mouth darken inwards
+            front -= p[rig.LIP_SINK] * s * s * s * s
+            if p[rig.LIP_RAISE] + p[rig.LIP_DROP] > 0.004 and z < front - 0.06:
+                wall = smooth_step(0.060, 0.030, anatomy.mouth_hole(x, y, z, p))
+                deep = wall * smooth_step(front - 0.06, front - 0.17, z)
+                c = mix(c, (0.17, 0.024, 0.024), deep)
                 gloss *= 1.0 - deep
     return c[0], c[1], c[2], gloss
 
@@ -112,7 +120,7 @@ def eye_colour(x, y, z, p):
     low = smooth_step(-0.25, 0.45, gy - dy)  # light gathers in the iris opposite the key
     ring = mix(ring, (ring[0] * 2.3, ring[1] * 2.3, ring[2] * 2.2), low * smooth_step(0.98, 0.6, t))
     ring = mix(ring, (0.012, 0.014, 0.012), smooth_step(0.78, 0.98, t))
-    ring = mix((0.004, 0.004, 0.004), ring, smooth_step(0.38, 0.48, t))
+    ring = mix((0.004, 0.004, 0.004), ring, smooth_step(0.41, 0.51, t))
     c = mix(ring, c, smooth_step(0.94, 1.06, t))
     # the shade the upper lid throws
     upper, lower = anatomy.lid_edges((abs(x) - anatomy.EYE_X) / anatomy.EYE_RADIUS, side, p)
@@ -174,6 +182,12 @@ def shade(x, y, z, dx, dy, dz, p):
     n = (nx * m, ny * m, nz * m)
     part = classify(x, y, z, p)
     hx, hy, hz = to_local(x, y, z, p, _HEAD)
+    if part == EYE:  # the ball's own normal: the blend with the lids would glitter
+        side = anatomy.EYE_X if hx > 0 else -anatomy.EYE_X
+        ux, uy, uz = hx - side, hy - anatomy.EYE_Y, hz - anatomy.EYE_Z
+        m = 1.0 / sqrt(ux * ux + uy * uy + uz * uz)
+        ux, uy, uz = ux * m, uy * m, uz * m
+        n = (p[0] * ux + p[1] * uy + p[2] * uz, p[3] * ux + p[4] * uy + p[5] * uz, p[6] * ux + p[7] * uy + p[8] * uz)
 
     # how open the surface is to the dome, and to the key
     ao = 0.0
@@ -219,15 +233,14 @@ def shade(x, y, z, dx, dy, dz, p):
         r, g, bl = 0.86 * depth, 0.82 * depth, 0.76 * depth
     else:
         depth = 0.35 + 0.65 * smooth_step(0.42, 0.16, p[rig.LIP_Z] - hz)
-        r, g, bl = 0.58 * depth, 0.155 * depth, 0.15 * depth
+        r, g, bl = 0.72 * depth, 0.24 * depth, 0.23 * depth
 
     kr = lit(n, KEY[0], KEY[1], KEY[2], wrap_r) * shadow
     kg = lit(n, KEY[0], KEY[1], KEY[2], wrap_g) * (shadow - 0.05 * (1.0 - shadow))
     kb = lit(n, KEY[0], KEY[1], KEY[2], wrap_b) * (shadow - 0.07 * (1.0 - shadow))
     fill = lit(n, FILL[0], FILL[1], FILL[2], 0.4) * (0.4 + 0.6 * openness)
     rim = lit(n, RIM[0], RIM[1], RIM[2], 0.0) + 0.6 * lit(n, HALF_RIM_2[0], HALF_RIM_2[1], HALF_RIM_2[2], 0.0)
-    if part == HAIR:
-        rim *= 0.45
+    rim *= smooth_step(0.45, 0.95, openness) * (0.40 if part == HAIR else 0.75)
     dome = (0.62 + 0.38 * n[1]) * openness
     lr = 0.92 * kr + 0.20 * fill + 0.38 * dome + 0.75 * rim + 0.03 * (1.0 - openness)
     lg = 0.86 * kg + 0.19 * fill + 0.37 * dome + 0.72 * rim
