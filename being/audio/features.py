@@ -76,11 +76,17 @@ def padded_span(pcm: Array, start: int, stop: int) -> Array:
 
 
 class SpanStream:
-    """Makes a FeatureStream of any extractor by calling it on [left context | new steps | right context]."""
+    """Makes a FeatureStream of any extractor by calling it on [left context | new steps | right context].
 
-    def __init__(self, extractor: FeatureExtractor) -> None:
+    ``align``: an extractor that works in blocks of so many steps is asked for whole blocks, and what it is given begins
+    at a block.
+    """
+
+    def __init__(self, extractor: FeatureExtractor, align: int = 1) -> None:
         self._extractor = extractor
+        self._align = align
         self._keep = -(-extractor.left_context // STEP)  # steps of history
+        self._ahead = extractor.right_context - (align - 1) * STEP  # samples needed after a block
         self._reset()
 
     def _reset(self) -> None:
@@ -91,7 +97,7 @@ class SpanStream:
     def push(self, pcm: Array) -> Array:
         self._pcm = np.concatenate([self._pcm, np.asarray(pcm, np.float32)])
         received = self._start * STEP + len(self._pcm)
-        return self._emit((received - self._extractor.right_context) // STEP)
+        return self._emit((received - self._ahead) // STEP // self._align * self._align)
 
     def flush(self) -> Array:
         steps = self._emit(self._start + step_count(len(self._pcm)))
@@ -104,7 +110,7 @@ class SpanStream:
             return np.zeros((0, self._extractor.width), np.float32)
         steps = self._extractor(self._pcm, self._next - self._start, count)
         self._next = until
-        drop = self._next - self._keep - self._start
+        drop = (self._next - self._keep) // self._align * self._align - self._start
         if drop > 0:
             self._pcm = self._pcm[drop * STEP :]
             self._start += drop
