@@ -63,7 +63,7 @@ class Wav2Vec2:
             raise InputError(f"wav2vec2 model {model!r} answers every {stride} samples, expected {STEP}")
         self.model.eval().to(device)
         self.device = device
-        self.width = self.model.config.vocab_size
+        self.width: int = self.model.config.vocab_size or 0
         self._left, self._block, self._right = (round(s * STEPS_PER_SECOND) for s in (left_s, block_s, right_s))
         if self._block < 1 or self._left < 0 or self._right < 0:
             raise InputError(f"wav2vec2 blocking {left_s, block_s, right_s} s is not usable", "block_s >= 0.02")

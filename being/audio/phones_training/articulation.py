@@ -8,13 +8,15 @@ Gaussian dominance). So the lips round before an /u/ is heard, the jaw hardly mo
 # ruff: noqa: RUF001 -- IPA letters are meant, not the Latin ones they resemble
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
 from being.audio.espeak import PhoneEvent
 from being.audio.features import SAMPLE_RATE, STEP
 from being.audio.phones import ARTICULATORS, WIDTH
-from being.audio.visemes import VISEMES, VOWELS
+from being.audio.visemes import SILENCE, VISEMES, VOWELS
 
 GRID = 4  # points of the target curves per step: 5 ms
 _MOVED = ARTICULATORS[:10]  # the articulators with targets below; the others follow from the phone itself
@@ -104,6 +106,13 @@ def targets(events: list[PhoneEvent], pcm: NDArray[np.float32], reference_rms: f
         [viseme, moved, own[:, 0], level, own[:, 1:4], np.clip(speed_of_lips / 10.0, 0.0, 1.0), own[:, 4]]
     )
     return np.clip(curves, 0.0, 1.0).reshape(steps, GRID, WIDTH).mean(axis=1).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def silence_targets() -> NDArray[np.float32]:
+    """(WIDTH,) the targets of a step around which nobody speaks."""
+    silent = PhoneEvent(0.0, 1.0, "", SILENCE, False)
+    return targets([silent], np.zeros(SAMPLE_RATE, np.float32), 1.0)[0]
 
 
 def _pull(event: PhoneEvent) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -16,6 +16,7 @@ from being.audio.features import SAMPLE_RATE
 
 _CURVE_POINTS = 12  # of a random equaliser, equally spaced on a log frequency axis
 _LOWEST_HZ = 60.0
+_NOMINAL_RMS = 0.05  # a little under the level the corpus is normalised to
 
 
 def augment(pcm: Tensor, generator: torch.Generator) -> Tensor:
@@ -64,10 +65,10 @@ class _Draw:
 
 
 def _rms(pcm: Tensor) -> Tensor:
-    """(B, 1) level of the sounding part of each row."""
+    """(B, 1) level of the sounding part of each row; nominal where hardly anything sounds."""
     sounding = pcm.abs() > 1e-3
     energy = (pcm**2 * sounding).sum(dim=1, keepdim=True) / sounding.sum(dim=1, keepdim=True).clamp_min(1600)
-    return energy.sqrt().clamp_min(1e-3)
+    return energy.sqrt().clamp_min(_NOMINAL_RMS)
 
 
 def _through_room_and_microphone(pcm: Tensor, draw: _Draw) -> Tensor:

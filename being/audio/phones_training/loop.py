@@ -12,6 +12,7 @@ from torch import Tensor
 
 from being.audio.features import STEP, STEPS_PER_SECOND
 from being.audio.phones import LEFT_CONTEXT, RIGHT_CONTEXT
+from being.audio.phones_training.articulation import silence_targets
 from being.audio.phones_training.augment import augment
 from being.audio.phones_training.corpus import Corpus
 from being.audio.phones_training.network import MelFrames, PhonesNetwork
@@ -30,7 +31,7 @@ class TrainingConfig:
 
 
 # Errors on rare visemes that everyone sees weigh more: lips that fail to close look wrong at once.
-_VISEME_WEIGHT = {"PP": 2.5, "FF": 2.0, "TH": 1.5, "sil": 0.7}
+_VISEME_WEIGHT = {"PP": 1.4, "FF": 1.4, "TH": 1.4, "sil": 0.7}
 _ARTICULATOR_WEIGHT = 2.0
 
 
@@ -97,7 +98,20 @@ def _stretches(
     samples = torch.arange(LEFT_CONTEXT + count * STEP + RIGHT_CONTEXT, device=pcm.device)
     sound = pcm[start + samples].float() / 32767.0
     steps = first + before + torch.arange(count, device=pcm.device)
-    return sound, targets[steps].float() / 255.0
+    return _muted(sound, targets[steps].float() / 255.0, generator)
+
+
+def _muted(sound: Tensor, wanted: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Take the voice away in some rows, wholly or up to a moment: what is left is a room in which nobody speaks."""
+    rows, count, _ = wanted.shape
+    draw = torch.rand((rows, 2), device=sound.device, generator=generator)
+    share = torch.where(draw[:, :1] < 0.05, 2.0, torch.where(draw[:, :1] < 0.15, draw[:, 1:], -2.0))
+    last = (share * count).round()  # steps from the first scored one
+    samples = torch.arange(sound.shape[1], device=sound.device)
+    sound = sound * (samples >= LEFT_CONTEXT + last * STEP)
+    silent = torch.from_numpy(silence_targets()).to(sound.device)
+    gone = torch.arange(count, device=sound.device) < last
+    return sound, torch.where(gone[:, :, None], silent, wanted)
 
 
 def _masked(mel: Tensor, generator: torch.Generator) -> Tensor:
