@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # OpenMP workers that spin between torch calls slow numba's threads by half on two cores; must precede importing torch.
@@ -12,6 +13,14 @@ import pytest
 from tiny import make_tiny_avatar
 
 from being.avatar.folder import Avatar, save_avatar
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fitted forms of test avatars stay out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ MAX_GAUSSIANS = 1_000_000
 
 # What a folder may hold beside avatar.json. Required files first; nothing else is opened.
 REQUIRED_FILES = ("gaussians.ply", "network.safetensors", "motion.npz", "background.png", "preview.jpg")
-OPTIONAL_FILES = ("refiner.safetensors", "basis.safetensors", "lite.safetensors", "conditions.npz")
+OPTIONAL_FILES = ("refiner.safetensors", "survey.safetensors", "basis.safetensors", "lite.safetensors")
 
 AvatarId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Shortcut = Literal["full", "still", "basis", "lite"]

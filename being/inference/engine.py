@@ -8,14 +8,16 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import torch
 
 from being.avatar.library import Library
 from being.errors import BeingError
 from being.inference import torch_path
+from being.inference.cpu_path import CpuPath
+from being.inference.drawn import Drawn
 from being.inference.performer import Performer
 from being.inference.records import Drive, FrameRecord, check_drive, failed
-from being.inference.torch_path import Drawn
 from being.inference.yuv import rgb_to_yuv420
 
 Fast = Literal["auto", "off", "full", "still", "basis", "lite"]
@@ -47,6 +49,9 @@ class Engine:
         self.library = library
         self.device = torch.device(device)
         self.fast = fast
+        self._cpu: CpuPath | None = None
+        if self.device.type == "cpu" and fast != "off":
+            self._cpu = CpuPath(None if fast == "auto" else fast)
         self._capacity = max(1, capacity)
         self._performers: OrderedDict[str, Performer] = OrderedDict()
         self._lock = threading.Lock()
@@ -66,12 +71,26 @@ class Engine:
                 self._performers.move_to_end(avatar_id)
                 return performer
         performer = Performer(self.library.load(avatar_id), self.device)
+        if self._cpu is not None:
+            self._cpu.prepare(performer)
         with self._lock:
             self._performers[avatar_id] = performer
             self._performers.move_to_end(avatar_id)
             while len(self._performers) > self._capacity:
                 self._performers.popitem(last=False)
         return performer
+
+    def warm_up(self, avatar_id: str) -> None:
+        """Load an avatar and draw its first recorded frame both ways, so that all code is compiled.
+
+        Seconds on a machine where Being never ran, a fraction of one later. Errors as `prepare`.
+        """
+        performer = self.prepare(avatar_id)
+        config, motion = performer.network.config, performer.avatar.motion
+        silence = np.zeros((config.audio_frames, config.audio_window, config.audio_width), np.float32)
+        drive = Drive(avatar_id, silence, float(motion.eye[0]), motion.head_pose[0], motion.torso_pose[0])
+        self.render([drive])
+        self.render([drive, drive])
 
     def resident(self) -> list[str]:
         """Ids of the loaded avatars, the one to leave first first."""
@@ -109,6 +128,8 @@ class Engine:
             return [self._draw([row])[0] for row in rows]
 
     def _draw_together(self, rows: Sequence[tuple[Performer, Drive]]) -> Sequence[Drawn]:
+        if self._cpu is not None:
+            return self._cpu.draw(rows)
         return torch_path.draw(rows, backend="reference" if self.fast == "off" else "auto")
 
 

@@ -6,7 +6,6 @@ All rows of one picture size are rasterized in one call, whatever avatars they s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -14,21 +13,13 @@ import torch
 from torch import Tensor
 
 from being.inference.compositing import Transparent
+from being.inference.drawn import Drawn
 from being.inference.performer import Performer
 from being.inference.records import Drive
 from being.model.deform import assemble
 from being.raster import Cameras, Raster, Splats, rasterize
 
 ROWS = 8  # frames in flight: 20k Gaussians take about 60 MB each on the way
-
-
-@dataclass
-class Drawn:
-    """A frame in host memory: (H, W, 3) and (H, W) uint8, and depth (H, W) float32 where it was asked for."""
-
-    rgb: npt.NDArray[np.uint8]
-    alpha: npt.NDArray[np.uint8]
-    depth: npt.NDArray[np.float32] | None
 
 
 @torch.inference_mode()

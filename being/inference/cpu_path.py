@@ -1,0 +1,154 @@
+"""Drawing on a CPU at speed: compiled kernels from condition tokens to bytes, PyTorch only for the tokens.
+
+A batch is spread over the cores by frames, each drawn by one thread: no kernel then waits for another, and nothing is
+serial. Where there are fewer frames than cores (a single live frame), the cores share each frame instead.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+
+from being.avatar.folder import Avatar
+from being.inference.compositing import Transparent, straight_colours
+from being.inference.drawn import Drawn
+from being.inference.performer import Performer
+from being.inference.records import Drive
+from being.model.fast import CanonicalBlocks, Form, SplatArrays, assemble_numpy, make_deformer, offset_buffer
+from being.model.fast.crew import usable_cores
+from being.raster.numba_backend import NumbaRenderer
+
+FloatArray = npt.NDArray[np.float32]
+T = TypeVar("T")
+
+CAMERA_VIEW = np.eye(3, 4, dtype=np.float32)  # splats arrive in camera space
+
+
+class CpuPath:
+    """Draws rows on the CPU.
+
+    Parameters
+    ----------
+    form : of the network; None for the one that each avatar's manifest names.
+    cores : threads to draw with; 0 for all usable ones.
+    """
+
+    def __init__(self, form: Form | None = None, cores: int = 0) -> None:
+        self._form = form
+        self._cores = cores or usable_cores()
+        self._crew = ThreadPoolExecutor(self._cores, thread_name_prefix="being-draw")
+        self._renderers: dict[int, _Pool[NumbaRenderer]] = {}
+        self._stages: WeakKeyDictionary[Performer, dict[int, _Stage]] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def prepare(self, performer: Performer) -> None:
+        """Fit or load the avatar's form, so that its first frame does not pay for it."""
+        self._stage(performer, self._cores)
+
+    def draw(self, rows: Sequence[tuple[Performer, Drive]]) -> list[Drawn]:
+        """One frame a row, in order; rows may mix avatars and sizes."""
+        tokens = _tokens(rows)
+        if len(rows) == 1:
+            return [self._draw_row(*rows[0], tokens[0], self._cores)]
+        threads = max(1, self._cores // len(rows))
+        frames = [
+            self._crew.submit(self._draw_row, performer, drive, given, threads)
+            for (performer, drive), given in zip(rows, tokens, strict=True)
+        ]
+        return [frame.result() for frame in frames]
+
+    def _draw_row(self, performer: Performer, drive: Drive, tokens: FloatArray, threads: int) -> Drawn:
+        width, height = performer.frame_size(drive)
+        backdrop = performer.backdrop(drive.background, width, height)
+        intrinsics = np.array(performer.intrinsics(width, height), np.float32)
+        with self._stage(performer, threads).splats(tokens, drive) as splats, self._renderer(threads) as renderer:
+            attributes = (splats.means, splats.quats, splats.scales, splats.opacities, splats.colors)
+            if not drive.depth and not isinstance(drive.background, Transparent):
+                return Drawn(*renderer.render_over(*attributes, CAMERA_VIEW, intrinsics, backdrop))
+            colours, alpha, depth = renderer.render(*attributes, CAMERA_VIEW, intrinsics, width, height)
+        mean_depth = np.divide(depth, alpha, out=np.zeros_like(depth), where=alpha > 0) if drive.depth else None
+        if isinstance(drive.background, Transparent):
+            return Drawn(*straight_colours(colours, alpha), mean_depth)
+        over = colours + (1 - alpha[..., None]) * (backdrop.astype(np.float32) / 255)
+        # Coverage 1 turns straight colours into the bytes of a finished picture.
+        return Drawn(straight_colours(over, np.ones_like(alpha))[0], straight_colours(over, alpha)[1], mean_depth)
+
+    def _stage(self, performer: Performer, threads: int) -> _Stage:
+        with self._lock:
+            stages = self._stages.setdefault(performer, {})
+            if threads not in stages:
+                stages[threads] = _Stage(performer.avatar, self._form or performer.avatar.manifest.shortcut, threads)
+            return stages[threads]
+
+    @contextmanager
+    def _renderer(self, threads: int) -> Iterator[NumbaRenderer]:
+        pool = self._renderers.setdefault(threads, _Pool(lambda: NumbaRenderer(threads)))
+        with pool.lent() as renderer:
+            yield renderer
+
+
+class _Stage:
+    """One avatar laid out for drawing each frame with so many threads."""
+
+    def __init__(self, avatar: Avatar, form: Form, threads: int) -> None:
+        caches = [avatar.folder] if avatar.folder else []
+        self._threads = threads
+        self._deformer = make_deformer(
+            form, avatar.network, avatar.gaussians, threads=threads, caches=caches, write_to=cache_folder(avatar.id)
+        )
+        self._canonical = CanonicalBlocks.of(avatar.gaussians, self._deformer)
+        count = avatar.gaussians.count
+        self._buffers = _Pool(lambda: (offset_buffer(self._deformer), SplatArrays.empty(count)))
+
+    @contextmanager
+    def splats(self, tokens: FloatArray, drive: Drive) -> Iterator[SplatArrays]:
+        """The avatar's splats in camera space, valid inside the block. tokens: (T, 64) of the frame."""
+        with self._buffers.lent() as (offsets, splats):
+            self._deformer(tokens, offsets)
+            yield assemble_numpy(self._canonical, offsets, drive.head_pose, drive.torso_pose, splats, self._threads)
+
+
+class _Pool(Generic[T]):
+    """Things that one thread at a time may use; made when all are lent."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._free: list[T] = []  # append and pop of a list are atomic
+
+    @contextmanager
+    def lent(self) -> Iterator[T]:
+        try:
+            thing = self._free.pop()
+        except IndexError:
+            thing = self._make()
+        try:
+            yield thing
+        finally:
+            self._free.append(thing)
+
+
+def cache_folder(avatar_id: str) -> Path:
+    """Where fitted forms of an avatar are kept: `$XDG_CACHE_HOME/being/<id>`, by default under `~/.cache`."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "being" / avatar_id
+
+
+def _tokens(rows: Sequence[tuple[Performer, Drive]]) -> list[FloatArray]:
+    """(T, 64) condition tokens of each row, in one pass per avatar."""
+    by_performer: dict[Performer, list[int]] = {}
+    for index, (performer, _) in enumerate(rows):
+        by_performer.setdefault(performer, []).append(index)
+    tokens: list[FloatArray] = [np.empty(0, np.float32)] * len(rows)
+    for performer, indices in by_performer.items():
+        for index, given in zip(indices, performer.tokens([rows[index][1] for index in indices]).numpy(), strict=True):
+            tokens[index] = given
+    return tokens
