@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from being.errors import BeingError
 from being.inference.records import FrameRecord
 from being.live.graph import Graph
 from being.live.session import OUTPUT_RATIO, Limits, Session, Take
@@ -37,6 +38,20 @@ class Totals:
 def frames_covering(samples: int) -> int:
     """Frames that cover so many samples of 16 kHz."""
     return -(-samples // FRAME_SAMPLES)
+
+
+async def warm_up(graph: Graph, avatar: AvatarFacts, stage: Stage) -> None:
+    """Draw a batch of silence: kernels are compiled (once a machine, then cached) and pages touched before time counts.
+
+    Raises
+    ------
+    BeingError
+        The avatar cannot be drawn at all.
+    """
+    session = Session("warm-up", avatar, stage, limits=NO_WAITING)
+    for record in await graph.submit([session.take(2, now=0.0).span]):
+        if record.error is not None:
+            raise BeingError(record.error)
 
 
 async def perform(

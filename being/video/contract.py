@@ -130,6 +130,17 @@ class VideoWriter(ABC):
             raise
 
 
+def check_target(path: Path, format: StreamFormat, *, alpha: bool = False, overwrite: bool = False) -> None:
+    """Find out now whether `open_writer` will take the same arguments: a bad name or place should cost no work.
+
+    Raises
+    ------
+    InputError
+        As `open_writer` does.
+    """
+    open_writer(path, format, alpha=alpha, overwrite=overwrite).abort()
+
+
 def open_writer(path: Path, format: StreamFormat, *, alpha: bool = False, overwrite: bool = False) -> VideoWriter:
     """The writer for a path: `.mp4`, `.webm`, or a folder of PNG frames (no suffix).
 

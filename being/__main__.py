@@ -1,0 +1,5 @@
+"""`python -m being` is the `being` command."""
+
+from being.cli import main
+
+main()

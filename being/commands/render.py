@@ -1,0 +1,177 @@
+"""`being render`: a sound file through an avatar into a video."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from being.errors import InputError
+
+if TYPE_CHECKING:
+    from being.audio.pcm import Pcm
+    from being.avatar.library import Library
+    from being.avatar.schema import AvatarManifest
+    from being.live.graph import LocalGraph
+    from being.live.offline import Totals
+    from being.live.spans import AvatarFacts, Stage
+    from being.training.progress import Progress
+    from being.video.contract import VideoWriter
+
+
+@click.command(name="render", context_settings={"max_content_width": 110})
+@click.argument("audio", type=click.Path(path_type=Path), required=False)
+@click.option("--sample", is_flag=True, help="Speak the sentence that comes with Being instead of AUDIO.")
+@click.option(
+    "-o",
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="OUT.mp4 (H.264, AAC), OUT.webm (VP9, Opus; transparent with --background none), or a folder of PNG frames.",
+)
+@click.option("--avatar", default="demo", show_default=True, help="Id of an avatar (see being avatars) or its folder.")
+@click.option(
+    "--background",
+    default="plate",
+    show_default=True,
+    metavar="plate|#RRGGBB|PICTURE|none",
+    help="The recorded background, a colour, a picture file, or nothing.",
+)
+@click.option("--size", metavar="WxH", help="Pixels of the video [default: as the avatar was recorded].")
+@click.option("--seed", default=0, show_default=True, help="Another seed, another natural motion of the head.")
+@click.option(
+    "--limit", default=3600.0, show_default=True, metavar="SECONDS", help="Refuse sound that lasts longer than this."
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--force", is_flag=True, help="Replace OUT if it exists.")
+def command(
+    audio: Path | None,
+    sample: bool,
+    out: Path,
+    avatar: str,
+    background: str,
+    size: str | None,
+    seed: int,
+    limit: float,
+    device: str,
+    force: bool,
+) -> None:
+    """Make AUDIO (any sound or video file) into a video of the avatar saying it.
+
+    \b
+    Examples:
+        being render --sample -o hello.mp4
+        being render speech.mp3 -o speech.mp4 --background '#204060'
+        being render speech.wav -o speech.webm --background none --size 256x256
+        being render speech.wav -o frames/ --avatar ./avatars/me
+    """
+    if sample == (audio is not None):
+        raise click.UsageError("give a sound file, or --sample, and not both", click.get_current_context())
+
+    from being.audio.pcm import read_audio, read_audio_48k
+    from being.inference.compositing import Transparent, parse_background
+    from being.live.spans import Stage
+    from being.samples import HELLO
+    from being.video.contract import StreamFormat, check_target, open_writer
+
+    source = HELLO if audio is None else audio
+    library, manifest = find_avatar(avatar)
+    width, height = parse_size(size) if size else (manifest.width, manifest.height)
+    stand_in = parse_background(background)
+    alpha = isinstance(stand_in, Transparent)
+    check_target(out, StreamFormat(width, height), alpha=alpha, overwrite=force)
+    face = read_audio(source, limit)
+    ears = read_audio_48k(source, limit)
+    planes = out.suffix.lower() in (".mp4", ".webm") and not alpha
+    stage = Stage(width, height, stand_in, yuv=planes)
+
+    format = StreamFormat(width, height, sound_channels=ears.samples.shape[1])
+    with open_writer(out, format, alpha=alpha, overwrite=force) as writer, show_progress() as progress:
+        graph = make_graph(library, device)
+        try:
+            facts, totals = asyncio.run(perform(graph, manifest.id, stage, face, ears, writer, alpha, seed, progress))
+        finally:
+            graph.close()
+    speed = face.seconds / totals.elapsed_s
+    click.echo(
+        f"{out}: {totals.frames} frames of {width}x{height}, {face.seconds:.1f} s of sound in {totals.elapsed_s:.1f} s "
+        f"({speed:.2g}x real time), look-ahead {1000 * facts.reach.look_ahead_s:.0f} ms"
+    )
+
+
+async def perform(
+    graph: LocalGraph,
+    avatar: str,
+    stage: Stage,
+    face: Pcm,
+    ears: Pcm,
+    writer: VideoWriter,
+    alpha: bool,
+    seed: int,
+    progress: Progress,
+) -> tuple[AvatarFacts, Totals]:
+    """Load, warm up, and play the whole sound into the writer."""
+    from being.live import offline
+    from being.live.sinks import WriterSink
+
+    progress.part("load")
+    facts = await graph.prepare(avatar)
+    progress.update(1.0)
+    progress.part("warm up")
+    await offline.warm_up(graph, facts, stage)
+    progress.update(1.0)
+    progress.part("render")
+    totals = await offline.perform(
+        graph,
+        facts,
+        stage,
+        face.samples,
+        ears.samples,
+        WriterSink(writer, alpha=alpha),
+        seed=seed,
+        progress=lambda done, total: progress.update(done / total),
+    )
+    return facts, totals
+
+
+def make_graph(library: Library, device: str) -> LocalGraph:
+    """The graph in this process."""
+    from being.inference.engine import Engine
+    from being.live.graph import LocalGraph
+
+    return LocalGraph(Engine(library, device))
+
+
+def find_avatar(name: str) -> tuple[Library, AvatarManifest]:
+    """The library that holds an avatar, and its manifest; `name` is an id or the path of an avatar's folder."""
+    from being.avatar.folder import MANIFEST, read_manifest
+    from being.avatar.library import Library, default_paths
+
+    folder = Path(name)
+    if folder.name != name or (folder / MANIFEST).is_file():
+        manifest = read_manifest(folder)
+        library = Library([folder.resolve().parent, *default_paths()])
+    else:
+        library = Library()
+        manifest = library.get(name).manifest
+    return library, manifest
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height of "512x512"."""
+    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text.strip())
+    if match is None:
+        raise InputError(f"size {text!r} is not WIDTHxHEIGHT", "Write it like 512x512")
+    return int(match[1]), int(match[2])
+
+
+def show_progress() -> nullcontext[Progress] | Progress:
+    """A bar on a terminal, JSON lines otherwise, both on stderr."""
+    from being.training.progress import Bar, JsonLines
+
+    return Bar() if sys.stderr.isatty() else nullcontext(JsonLines())

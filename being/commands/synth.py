@@ -1,0 +1,54 @@
+"""`being synth`: footage of a person who does not exist, with everything about it known."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import click
+
+
+@click.command(name="synth", context_settings={"max_content_width": 110})
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The dataset folder.")
+@click.option("--seconds", default=60.0, show_default=True, help="Length of the footage.")
+@click.option("--seed", default=0, show_default=True, help="Another seed, another performance.")
+@click.option("--size", default="512x512", show_default=True, metavar="WxH", help="Pixels of the frames.")
+@click.option("--voice", "voices", multiple=True, help="An espeak-ng voice, may be repeated; 'formant' needs none.")
+@click.option("--workers", type=int, help="Threads [default: one a processor].")
+@click.option("--video", type=click.Path(path_type=Path), help="Also write an MP4 of it here.")
+def command(
+    out: Path,
+    seconds: float,
+    seed: int,
+    size: str,
+    voices: tuple[str, ...],
+    workers: int | None,
+    video: Path | None,
+) -> None:
+    """Make a talking-portrait folder of the synthetic person: frames, masks, landmarks, poses, sound, truth.
+
+    An interrupted run goes on when called again the same way.
+
+    \b
+    Examples:
+        being synth -o footage --seconds 60
+        being synth -o small --seconds 10 --size 128x128 --voice formant --video small.mp4
+    """
+    from being.commands.render import parse_size
+    from being.dataset.synthetic import generate
+    from being.training.progress import Bar, JsonLines
+
+    with Bar() if sys.stderr.isatty() else nullcontext(JsonLines()) as progress:
+        progress.part("frames")
+        generate(
+            out,
+            seconds=seconds,
+            seed=seed,
+            size=parse_size(size),
+            workers=workers,
+            voices=voices or None,
+            video=video,
+            progress=lambda done, total: progress.update(done / total),
+        )
+    click.echo(f"{out}: {seconds:g} s of footage" + (f", {video}" if video else ""))
