@@ -84,7 +84,8 @@ class _Rasterize(torch.autograd.Function):
                 [picture[image] for picture in (*pictures, *g_pictures)],
                 [array[own] for array in arrays],
             )
-        return (*gradients, None, None, None)
+        wanted = [gradient if need else None for gradient, need in zip(gradients, ctx.needs_input_grad, strict=False)]
+        return (*wanted, None, None, None)
 
 
 def _backward_of_image(
@@ -112,8 +113,7 @@ def _backward_of_image(
     def project_part(part: int) -> None:
         first, last = share(shown, part, threads)
         place = (camera.view, camera.intrinsics, camera.width, camera.height)
-        drawn = (lists.order, lists.drawn, of_drawn)
-        numba_backward.project_backward(first, last, *drawn, *attributes, *place, *gradients)
+        numba_backward.project_backward(first, last, lists.order, of_drawn, *attributes, *place, *gradients)
 
     run_on_threads(blend_part, threads)
     run_on_threads(project_part, threads)

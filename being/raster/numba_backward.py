@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from being.raster.contract import JACOBIAN_MARGIN, MAX_ALPHA, MIN_ALPHA, MIN_TRANSMITTANCE
+from being.raster.contract import JACOBIAN_MARGIN, LOW_PASS, MAX_ALPHA, MIN_ALPHA, MIN_TRANSMITTANCE
 from being.raster.numba_forward import (
     BLUE,
     CENTER_X,
@@ -183,11 +183,20 @@ def blend_tile_backward(start, end, pairs, drawn, x0, y0, scratch, out):
 
 
 @kernel(CHECKED_MATH)
+def _adjugate_times(axes, x, y):
+    """Return adj(A A^T + s I) (x, y) for the 2x3 matrix A of these axes: J A A^T J^T + s I, J a quarter turn."""
+    h0, v0, h1, v1, h2, v2 = axes
+    turned0, turned1, turned2 = h0 * y - v0 * x, h1 * y - v1 * x, h2 * y - v2 * x
+    out_x = F(LOW_PASS) * x - v0 * turned0 - v1 * turned1 - v2 * turned2
+    out_y = F(LOW_PASS) * y + h0 * turned0 + h1 * turned1 + h2 * turned2
+    return out_x, out_y
+
+
+@kernel(CHECKED_MATH)
 def project_backward(
     first,
     last,
     order,
-    drawn,
     gradients,
     means,
     quats,
@@ -218,13 +227,13 @@ def project_backward(
     top, bottom = -cy / fy - margin_y, (F(height) - cy) / fy + margin_y
     for j in range(first, last):
         i = order[j]
-        du = dv = d_a = d_b = d_c = d_log_opacity = d_red = d_green = d_blue = d_z = F(0)
+        du = dv = d_xx = d_xy = d_yy = d_log_opacity = d_red = d_green = d_blue = d_z = F(0)
         for thread in range(gradients.shape[0]):
             du += gradients[thread, j, D_X]
             dv += gradients[thread, j, D_Y]
-            d_a += gradients[thread, j, D_XX]
-            d_b += gradients[thread, j, D_XY]
-            d_c += gradients[thread, j, D_YY]
+            d_xx += gradients[thread, j, D_XX]
+            d_xy += gradients[thread, j, D_XY]
+            d_yy += gradients[thread, j, D_YY]
             d_log_opacity += gradients[thread, j, D_LOG_OPACITY]
             d_red += gradients[thread, j, D_RED]
             d_green += gradients[thread, j, D_GREEN]
@@ -233,14 +242,6 @@ def project_backward(
         d_probe[i, 0], d_probe[i, 1] = du, dv
         d_colors[i, 0], d_colors[i, 1], d_colors[i, 2] = d_red, d_green, d_blue
         d_opacities[i] = d_log_opacity / opacities[i]
-
-        # Conic Q = inverse covariance: dSigma = -Q dQ Q, all symmetric; d_b counts both off-diagonal places.
-        a, b = drawn[j, CONIC_XX] * F(TO_NATURAL_SQUARE), drawn[j, CONIC_XY] * F(TO_NATURAL_CROSS)
-        c = drawn[j, CONIC_YY] * F(TO_NATURAL_SQUARE)
-        half_b = F(0.5) * d_b
-        m00, m01 = a * d_a + b * half_b, a * half_b + b * d_c
-        m10, m11 = b * d_a + c * half_b, b * half_b + c * d_c
-        d_xx, d_xy, d_yy = -(m00 * a + m01 * b), -(m00 * b + m01 * c), -(m10 * b + m11 * c)
 
         mx, my, mz = means[i, 0], means[i, 1], means[i, 2]
         x = w00 * mx + w01 * my + w02 * mz + t0
@@ -260,19 +261,36 @@ def project_backward(
         r10, r11, r12 = F(2) * (qx * qy + qw * qz), F(1) - F(2) * (qx * qx + qz * qz), F(2) * (qy * qz - qw * qx)
         r20, r21, r22 = F(2) * (qx * qz - qw * qy), F(2) * (qy * qz + qw * qx), F(1) - F(2) * (qx * qx + qy * qy)
         s0, s1, s2 = scales[i, 0], scales[i, 1], scales[i, 2]
-        # JWR, whose columns times the scales are the axes (h, v).
-        h0, v0 = a0 * r00 + a1 * r10 + a2 * r20, b0 * r00 + b1 * r10 + b2 * r20
-        h1, v1 = a0 * r01 + a1 * r11 + a2 * r21, b0 * r01 + b1 * r11 + b2 * r21
-        h2, v2 = a0 * r02 + a1 * r12 + a2 * r22, b0 * r02 + b1 * r12 + b2 * r22
+        # The splat's axes on screen, columns (h, v) of A = JWR s, as in the forward pass.
+        h0, v0 = (a0 * r00 + a1 * r10 + a2 * r20) * s0, (b0 * r00 + b1 * r10 + b2 * r20) * s0
+        h1, v1 = (a0 * r01 + a1 * r11 + a2 * r21) * s1, (b0 * r01 + b1 * r11 + b2 * r21) * s1
+        h2, v2 = (a0 * r02 + a1 * r12 + a2 * r22) * s2, (b0 * r02 + b1 * r12 + b2 * r22) * s2
+        cross01, cross02, cross12 = h0 * v1 - h1 * v0, h0 * v2 - h2 * v0, h1 * v2 - h2 * v1
+        low_pass = F(LOW_PASS)
+        trace = h0 * h0 + h1 * h1 + h2 * h2 + v0 * v0 + v1 * v1 + v2 * v2
+        crosses = cross01 * cross01 + cross02 * cross02 + cross12 * cross12
+        over_determinant = F(1) / (crosses + low_pass * trace + low_pass * low_pass)
 
-        # Sigma' = (JWR s)(JWR s)^T: d(JWR s) = 2 dSigma' (JWR s), and the low pass adds nothing.
-        dh0, dv0 = F(2) * s0 * (d_xx * h0 + d_xy * v0), F(2) * s0 * (d_xy * h0 + d_yy * v0)
-        dh1, dv1 = F(2) * s1 * (d_xx * h1 + d_xy * v1), F(2) * s1 * (d_xy * h1 + d_yy * v1)
-        dh2, dv2 = F(2) * s2 * (d_xx * h2 + d_xy * v2), F(2) * s2 * (d_xy * h2 + d_yy * v2)
-        d_scales[i, 0] = dh0 * h0 + dv0 * v0
-        d_scales[i, 1] = dh1 * h1 + dv1 * v1
-        d_scales[i, 2] = dh2 * h2 + dv2 * v2
-        dh0, dv0, dh1, dv1, dh2, dv2 = dh0 * s0, dv0 * s0, dh1 * s1, dv1 * s1, dh2 * s2, dv2 * s2
+        # Q = (A A^T + s I)^-1 and L depends on Q: dA = -2 Q dQ Q A. Written by axes, an axis' product with itself drops
+        # out of Q A (the cross product is 0), and thin splats keep the digits that the entries of Q would lose.
+        qh0 = (v1 * cross01 + v2 * cross02 + low_pass * h0) * over_determinant
+        qv0 = (low_pass * v0 - h1 * cross01 - h2 * cross02) * over_determinant
+        qh1 = (v2 * cross12 - v0 * cross01 + low_pass * h1) * over_determinant
+        qv1 = (h0 * cross01 - h2 * cross12 + low_pass * v1) * over_determinant
+        qh2 = (low_pass * h2 - v0 * cross02 - v1 * cross12) * over_determinant
+        qv2 = (h0 * cross02 + h1 * cross12 + low_pass * v2) * over_determinant
+        half_xy = F(0.5) * d_xy  # d_xy counts both off-diagonal places
+        gh0, gv0 = d_xx * qh0 + half_xy * qv0, half_xy * qh0 + d_yy * qv0
+        gh1, gv1 = d_xx * qh1 + half_xy * qv1, half_xy * qh1 + d_yy * qv1
+        gh2, gv2 = d_xx * qh2 + half_xy * qv2, half_xy * qh2 + d_yy * qv2
+        d_scales[i, 0] = F(-2) * (gh0 * qh0 + gv0 * qv0) / s0
+        d_scales[i, 1] = F(-2) * (gh1 * qh1 + gv1 * qv1) / s1
+        d_scales[i, 2] = F(-2) * (gh2 * qh2 + gv2 * qv2) / s2
+        # d(JWR) = dA s.
+        axes, factor = (h0, v0, h1, v1, h2, v2), F(-2) * over_determinant
+        dh0, dv0 = _adjugate_times(axes, gh0 * factor * s0, gv0 * factor * s0)
+        dh1, dv1 = _adjugate_times(axes, gh1 * factor * s1, gv1 * factor * s1)
+        dh2, dv2 = _adjugate_times(axes, gh2 * factor * s2, gv2 * factor * s2)
 
         # dR = (JW)^T d(JWR), then to the quaternion; what would change its norm is taken off.
         d00, d01, d02 = a0 * dh0 + b0 * dv0, a0 * dh1 + b0 * dv1, a0 * dh2 + b0 * dv2

@@ -78,7 +78,7 @@ _EIGHTH = np.float32(0.125)
 
 @njit(inline="always", fastmath=FINITE_MATH, error_model="numpy")
 def exp2_above_min_alpha(power: np.float32) -> np.float32:
-    """Return 2^power for power in [-8.4, 0], below it 2^-8.4, which is under 1/255; relative error 1e-6.
+    """Return 2^power for power in [-8.4, 0], below it 2^-8.4, which is under 1/255; relative error 2e-6.
 
     2^p = (2^(p/8))^8: a polynomial and three squarings, which vectorise where a library call would not.
     """
