@@ -1,0 +1,25 @@
+"""The deformation network on a CPU: an exact fused twin, three cheaper forms, and posing, without PyTorch.
+
+    deformer = make_deformer("lite", network, gaussians)
+    canonical, offsets = CanonicalBlocks.of(gaussians, deformer), offset_buffer(deformer)
+    splats = SplatArrays.empty(gaussians.count)
+    assemble_numpy(canonical, deformer(tokens, offsets), head_pose, torso_pose, splats)  # each frame
+
+Kernels are compiled at first use and cached beside this file. Who edits a kernel must delete that cache: numba does not
+see that a function called from another file has changed.
+"""
+
+from being.model.fast.assemble import CanonicalBlocks, SplatArrays, assemble_numpy
+from being.model.fast.deformer import Deformer, offset_buffer
+from being.model.fast.forms import FORMS, Form, make_deformer
+
+__all__ = [
+    "FORMS",
+    "CanonicalBlocks",
+    "Deformer",
+    "Form",
+    "SplatArrays",
+    "assemble_numpy",
+    "make_deformer",
+    "offset_buffer",
+]

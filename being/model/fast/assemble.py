@@ -34,7 +34,7 @@ C3A, C3B, C3C, C3D = (np.float32(v) for v in (harmonics.C3_A, harmonics.C3_B, ha
 
 @dataclass(frozen=True)
 class SplatArrays:
-    """Splats of one frame in camera space, as `being.raster.numba_backend.render_numpy` takes them (float32, C order)."""
+    """Splats of one frame in camera space, float32 in C order, as the rasterizer's NumPy path takes them."""
 
     means: Floats  # (N, 3)
     quats: Floats  # (N, 4) w x y z, unit
@@ -91,11 +91,19 @@ def assemble_numpy(
     poses = _pose_array(head_pose, torso_pose)
     blocks = block_count(canonical.count)
     flat_canonical, flat_offsets = canonical.blocks.reshape(-1), offsets.reshape(-1)
-    arrays = (out.means.reshape(-1), out.quats.reshape(-1), out.scales.reshape(-1), out.opacities, out.colors.reshape(-1))
+    arrays = (
+        out.means.reshape(-1),
+        out.quats.reshape(-1),
+        out.scales.reshape(-1),
+        out.opacities,
+        out.colors.reshape(-1),
+    )
 
     def work(queue: npt.NDArray[np.int64]) -> None:
         staging = np.empty(_STAGED * VECTOR, np.float32)
-        _assemble(queue, blocks, canonical.count, flat_canonical, flat_offsets, offsets.shape[1], poses, staging, *arrays)
+        _assemble(
+            queue, blocks, canonical.count, flat_canonical, flat_offsets, offsets.shape[1], poses, staging, *arrays
+        )
 
     crew.run(work, min(threads or crew.usable_cores(), blocks))
     return out

@@ -65,7 +65,9 @@ def fit_basis(
     movers = order[:moving]
     tokens = recorded_tokens(network, FIT_FRAMES)
     mean = survey.mean[movers, :LEAN_CHANNELS]
-    moved = np.stack([o[movers, :LEAN_CHANNELS] - mean for o in offsets_over(full_deformer(network, gaussians), tokens)])
+    moved = np.stack(
+        [o[movers, :LEAN_CHANNELS] - mean for o in offsets_over(full_deformer(network, gaussians), tokens)]
+    )
     weight = _importance(gaussians, survey)[movers]
     flat = (moved * weight).reshape(len(tokens), -1)
     # Eigenvectors in time (S x S) give the components in space without a decomposition of the large matrix.

@@ -23,9 +23,14 @@ class Deformer(Protocol):
         every frame; None for nothing.
     """
 
-    order: Indices
-    channels: int
-    baseline: Floats | None
+    @property
+    def order(self) -> Indices: ...
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def baseline(self) -> Floats | None: ...
 
     def __call__(self, tokens: Floats, out: Floats) -> Floats:
         """Write the offsets of a frame with tokens (T, width) into `out` from `offset_buffer`; returns it."""

@@ -105,7 +105,7 @@ class FusedDeformer:
     baseline : None, nothing is constant.
     """
 
-    baseline = None
+    baseline: Floats | None = None
 
     def __init__(self, network: DeformationNetwork, features: Floats, audio_gate: Floats, threads: int = 0) -> None:
         """features: (N, width) canonical features; audio_gate: (N,); threads: 0 for all usable cores."""
@@ -166,7 +166,19 @@ def _linear_pair(head: nn.Module) -> Head:
 
 @njit(**KERNEL)
 def _deform(  # type: ignore[no-untyped-def]
-    queue, blocks, features, gates, out, scratch, frame, layer_weights, head_weights, head_sizes, token_weight, audio, sizes
+    queue,
+    blocks,
+    features,
+    gates,
+    out,
+    scratch,
+    frame,
+    layer_weights,
+    head_weights,
+    head_sizes,
+    token_weight,
+    audio,
+    sizes,
 ):
     """Blocks of Gaussians from the shared queue until none is left; see `FusedNetwork.run` for the arrays."""
     width, heads, tokens, layers, hidden, channels = sizes

@@ -1,11 +1,13 @@
 """Small dense layers over blocks of 64 Gaussians: the pieces of the fused network, as nogil numba kernels.
 
-A block holds its Gaussians as lanes: row k, lane l of a block sits at k * 64 + l, so that a weight meets 64 Gaussians at
-once and every intermediate of a block (49 KB) stays in the core's own cache. One thread owns a scratch buffer; offsets
-into it name the intermediates.
+A block holds its Gaussians as lanes: row k, lane l of a block sits at k * 64 + l, so that a weight meets 64 Gaussians
+at once and every intermediate of a block (49 KB) stays in the core's own cache. One thread owns a scratch buffer;
+offsets into it name the intermediates.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +20,7 @@ Floats = npt.NDArray[np.float32]
 LANES = 64  # Gaussians in a block
 VECTOR = 16  # of them in one vector register value
 PANEL = 6  # outputs computed together: six accumulators, one input, one weight fit sixteen AVX2 registers
-KERNEL = {"error_model": "numpy", "nogil": True, "cache": True}  # division must not branch, or nothing vectorizes
+KERNEL: dict[str, Any] = {"error_model": "numpy", "nogil": True, "cache": True}  # a division check stops vectors
 
 
 def pack(weight: Floats, bias: Floats) -> Floats:

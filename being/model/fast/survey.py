@@ -96,7 +96,9 @@ def recorded_tokens(network: DeformationNetwork, most: int) -> Floats:
     """(S, T, width), S <= most, evenly spaced over what the network recorded."""
     recorded = network.recorded_tokens.detach().float().cpu().numpy()
     if not len(recorded):
-        raise InputError("the network recorded no frames", "Use its full form, or store tokens with network.record(...)")
+        raise InputError(
+            "the network recorded no frames", "Use its full form, or store tokens with network.record(...)"
+        )
     return recorded[np.linspace(0, len(recorded) - 1, min(most, len(recorded))).round().astype(int)]
 
 
