@@ -49,10 +49,11 @@ class TrainingRun:
     @staticmethod
     def start(gaussians: GaussianParameters, network: DeformationNetwork, config: FitConfig) -> TrainingRun:
         """A run at its first step."""
-        learned = {name: p for name, p in network.named_parameters() if not name.startswith("trunk.")}
-        if not network.config.emotion_states:
-            # No frame carries an emotion yet: the token must stay invisible, not become a second null token.
-            learned = {name: p for name, p in learned.items() if not name.startswith("emotion_")}
+        learned = {
+            name: parameter
+            for name, parameter in network.named_parameters()
+            if parameter.requires_grad and not name.startswith("trunk.")  # the trunk serves published avatars only
+        }
         planes = [p for name, p in learned.items() if name.startswith("triplane.")]
         others = [p for name, p in learned.items() if not name.startswith("triplane.")]
         rates = {"planes": config.lr.planes, "network": config.lr.network}

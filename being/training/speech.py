@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from being.audio.features import FeatureSpec, load_extractor
-from being.audio.windows import WindowSpec, audio_context, frame_windows
+from being.audio.features import STEPS_PER_FRAME, FeatureSpec, load_extractor
+from being.audio.windows import WindowSpec, audio_context, frame_windows, silence_steps
 from being.dataset import Dataset
 from being.dataset.folder import FPS, SAMPLE_RATE
+from being.dataset.tracking import read_array
 from being.errors import InputError
 from being.training.config import FitConfig
 
@@ -57,15 +58,16 @@ def listen(dataset: Dataset, config: FitConfig, cache: Path) -> Speech:
     extractor = load_extractor(spec)
     digest = hashlib.sha256(np.ascontiguousarray(dataset.audio).tobytes() + spec.model_dump_json().encode()).hexdigest()
     stored_at = cache / f"features-{spec.name}-{digest[:16]}.npy"
-    if stored_at.exists():
-        steps = np.load(stored_at, allow_pickle=False)
-    else:
-        steps = extractor(dataset.audio, 0, 2 * dataset.frames)
+    count = STEPS_PER_FRAME * dataset.frames + max(0, windows.last_step_offset)
+    steps = read_array(stored_at, (None, extractor.width)) if stored_at.exists() else np.empty((0, 0))
+    if len(steps) != count:
+        # With a length of its own: after the clip stands silence, as it does live.
+        steps = extractor(dataset.audio, 0, count)
         partial = stored_at.with_suffix(".partial.npy")
         np.save(partial, steps)
         os.replace(partial, stored_at)
-    silence = extractor(np.zeros(0, np.float32), -1, 1)[0]
-    contexts = audio_context(frame_windows(steps, dataset.frames, windows, silence), windows)
+    silence = silence_steps(extractor)
+    contexts = audio_context(frame_windows(steps, dataset.frames, windows, silence), windows, silence)
     return Speech(spec, windows, np.ascontiguousarray(contexts, np.float32), talking)
 
 
