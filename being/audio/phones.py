@@ -97,7 +97,7 @@ class Phones:
 
     def __init__(self, weights: str | Path = WEIGHTS) -> None:
         """Raises FormatError if the weights are missing, damaged, or of another network."""
-        self.tensors = _load(Path(weights))
+        self.tensors = load_weights(Path(weights))
         # Inputs of every layer in endless silence, from which a stream starts, and the answer to it.
         self.rest: dict[str, Array] = {}
         x = np.zeros((1, BANDS), np.float32)
@@ -207,7 +207,8 @@ def layout() -> dict[str, tuple[int, ...]]:
 
 
 @lru_cache(maxsize=4)
-def _load(path: Path) -> dict[str, Array]:
+def load_weights(path: Path) -> dict[str, Array]:
+    """The tensors of layout() as float32. Raises FormatError if the file is not that."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 

@@ -15,6 +15,8 @@ import click
 @click.option("--minutes-train", default=3.0, show_default=True, help="Wall-clock limit of the training.")
 @click.option("--steps", default=20_000, show_default=True, help="Limit of the optimiser's steps.")
 @click.option("--batch", default=128, show_default=True, help="Stretches of 3 s in a step.")
+@click.option("--learning-rate", default=2e-3, show_default=True, help="At its highest.")
+@click.option("--start", type=click.Path(path_type=Path, exists=True), help="Weights to go on from (refining).")
 @click.option("--minutes-evaluate", default=10.0, show_default=True, help="Minutes of held-out speech to score.")
 @click.option("--workers", default=os.cpu_count() or 1, show_default=True, help="Processes that speak.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, ...")
@@ -27,6 +29,8 @@ def main(
     minutes_train: float,
     steps: int,
     batch: int,
+    learning_rate: float,
+    start: Path | None,
     minutes_evaluate: float,
     workers: int,
     device: str,
@@ -52,8 +56,8 @@ def main(
     tell(f"making {hours:g} hours of speech with {workers} processes")
     corpus = make_corpus(hours, cast="training", seed=seed, workers=workers, progress=tell)
     tell(f"{corpus.hours:.2f} hours by {len(corpus.voices)} voices; training on {chosen}")
-    config = TrainingConfig(minutes=minutes_train, steps=steps, batch=batch, seed=seed)
-    train(corpus, config, chosen, progress=tell).save(out)
+    config = TrainingConfig(minutes=minutes_train, steps=steps, batch=batch, learning_rate=learning_rate, seed=seed)
+    train(corpus, config, chosen, start=start, progress=tell).save(out)
     tell(f"wrote {out} ({out.stat().st_size / 1e6:.2f} MB)")
     result = evaluate(Phones(out), minutes_evaluate, workers)
     click.echo(summary(result))

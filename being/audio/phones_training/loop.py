@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -36,9 +37,16 @@ _ARTICULATOR_WEIGHT = 2.0
 
 
 def train(
-    corpus: Corpus, config: TrainingConfig, device: torch.device, progress: Callable[[str], None] = print
+    corpus: Corpus,
+    config: TrainingConfig,
+    device: torch.device,
+    start: Path | None = None,
+    progress: Callable[[str], None] = print,
 ) -> PhonesNetwork:
-    """A trained network in eval mode, on ``device``. Stops at the time or the step limit, whichever comes first."""
+    """A trained network in eval mode, on ``device``. Stops at the time or the step limit, whichever comes first.
+
+    ``start``: the weights to go on from; their answers then change little, so that avatars that listen to them stay valid.
+    """
     torch.manual_seed(config.seed)
     generator = torch.Generator(device).manual_seed(config.seed)
     pcm = torch.from_numpy(corpus.pcm).to(device)
@@ -48,6 +56,11 @@ def train(
     weights = torch.tensor([_VISEME_WEIGHT.get(v, 1.0) for v in VISEMES], device=device)
 
     network.train()
+    if start is not None:
+        network.load(start)
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm1d):
+                module.eval()
     started, told = time.monotonic(), 0.0
     for step in range(config.steps):
         elapsed = time.monotonic() - started

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from being.audio.logmel import DECADES, FFT, FLOOR, WINDOW, mel_filters, window
-from being.audio.phones import BANDS, BLOCKS, CHANNELS, HOP, STEM, WIDTH, Conv
+from being.audio.phones import BANDS, BLOCKS, CHANNELS, HOP, STEM, WIDTH, Conv, load_weights
 
 
 class MelFrames(nn.Module):
@@ -59,6 +59,21 @@ class _Layer(nn.Module):
             tensors |= {"mix.weight": self.mix.weight[:, :, 0].T, "mix.bias": self.mix.bias}
         return tensors
 
+    @torch.no_grad()
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """The inverse of export(): the normalisation becomes the bias alone."""
+        norm = self.norm
+        assert norm.running_var is not None and norm.running_mean is not None
+        self.conv.weight.copy_(tensors["weight"].permute(2, 1, 0))
+        norm.weight.fill_(1.0)
+        norm.bias.copy_(tensors["bias"])
+        norm.running_mean.fill_(0.0)
+        norm.running_var.fill_(1.0 - norm.eps)
+        if self.mix is not None:
+            assert self.mix.bias is not None
+            self.mix.weight.copy_(tensors["mix.weight"].T[:, :, None])
+            self.mix.bias.copy_(tensors["mix.bias"])
+
 
 class PhonesNetwork(nn.Module):
     """mel (B, BANDS, n) -> logits (B, m, WIDTH) of the steps for which all context is there (no padding)."""
@@ -76,6 +91,18 @@ class PhonesNetwork(nn.Module):
         for layer in self.layers:
             x = layer(x)
         return self.head(self.dropout(x)).transpose(1, 2)
+
+    @torch.no_grad()
+    def load(self, path: Path) -> None:
+        """Start from the weights of an earlier training, in which the normalisation is folded: keep it in eval mode."""
+        tensors = {name: torch.from_numpy(array) for name, array in load_weights(path).items()}
+        for layer in self.layers:
+            assert isinstance(layer, _Layer)
+            own = f"{layer.spec.name}."
+            layer.load({name.removeprefix(own): t for name, t in tensors.items() if name.startswith(own)})
+        assert self.head.bias is not None
+        self.head.weight.copy_(tensors["head.weight"].T[:, :, None])
+        self.head.bias.copy_(tensors["head.bias"])
 
     def save(self, path: Path) -> None:
         """Write the weights that being.audio.phones reads, as float16."""
