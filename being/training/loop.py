@@ -141,7 +141,7 @@ class Trainer:
         run, step = self.run, self.run.position.step
         if step % LOG_EVERY and step != 1:
             return
-        total = float(loss.total)
+        total = float(loss.total.detach())
         if total != total:
             raise InputError(
                 f"the loss is not a number at step {step} of the {stage.name} stage",
@@ -156,7 +156,7 @@ class Trainer:
             "loss": total,
             "psnr": seen,
             "gaussians": run.gaussians.count,
-            **{name: float(value) for name, value in loss.parts.items()},
+            **{name: float(value.detach()) for name, value in loss.parts.items()},
         }
         done = sum(1 for p in run.history if p["stage"] == stage.name and "held_out" in p)
         if fraction * CURVE_POINTS >= done:

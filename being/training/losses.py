@@ -90,19 +90,38 @@ def _ssim_kernel(device: torch.device, dtype: torch.dtype) -> Tensor:
     return kernel / kernel.sum()
 
 
+@lru_cache(maxsize=8)
+def _blur_matrix(size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """(size, size) matrix that blurs a column of pixels with the SSIM window."""
+    line = torch.arange(size, device=device)
+    lag = line[:, None] - line[None] + SSIM_WINDOW // 2
+    inside = (lag >= 0) & (lag < SSIM_WINDOW)
+    return _ssim_kernel(device, dtype)[lag.clamp(0, SSIM_WINDOW - 1)] * inside
+
+
+def _blur(stack: Tensor) -> Tensor:
+    """Blur pictures (K, H, W) with the SSIM window, zero-padded.
+
+    On a CPU, PyTorch's one-channel convolutions are ten times slower than multiplying by a band matrix; on a GPU the
+    convolution wins (and must not run in tf32, which would drown the variance of flat skin).
+    """
+    height, width = stack.shape[1:]
+    if stack.device.type == "cpu":
+        rows = _blur_matrix(height, stack.device, stack.dtype)
+        return rows @ stack @ _blur_matrix(width, stack.device, stack.dtype).T
+    kernel, pad = _ssim_kernel(stack.device, stack.dtype), SSIM_WINDOW // 2
+    stack = F.conv2d(stack[:, None], kernel.view(1, 1, 1, -1), padding=(0, pad))
+    return F.conv2d(stack, kernel.view(1, 1, -1, 1), padding=(pad, 0))[:, 0]
+
+
 def ssim_map(a: Tensor, b: Tensor) -> Tensor:
     """Structural similarity of every pixel, averaged over channels: (B, H, W, 3) twice -> (B, H, W).
 
     Wang et al. 2004 with an 11x11 Gaussian window (sigma 1.5), zero-padded at the rim.
     """
-    kernel = _ssim_kernel(a.device, a.dtype)
     batch, height, width, channels = a.shape
-    x, y = (image.permute(0, 3, 1, 2).reshape(batch * channels, 1, height, width) for image in (a, b))
-    stack = torch.cat([x, y, x * x, y * y, x * y])
-    pad = SSIM_WINDOW // 2
-    stack = F.conv2d(stack, kernel.view(1, 1, 1, -1), padding=(0, pad))
-    stack = F.conv2d(stack, kernel.view(1, 1, -1, 1), padding=(pad, 0))
-    mean_x, mean_y, xx, yy, xy = stack.chunk(5)
+    x, y = (image.permute(0, 3, 1, 2).reshape(batch * channels, height, width) for image in (a, b))
+    mean_x, mean_y, xx, yy, xy = _blur(torch.cat([x, y, x * x, y * y, x * y])).chunk(5)
     var_x, var_y, cov = xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y
     ratio = ((2 * mean_x * mean_y + SSIM_C1) * (2 * cov + SSIM_C2)) / (
         (mean_x**2 + mean_y**2 + SSIM_C1) * (var_x + var_y + SSIM_C2)
