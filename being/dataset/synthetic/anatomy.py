@@ -13,10 +13,10 @@ from numba import njit
 from being.dataset.synthetic import rig
 
 (_HEAD, _TORSO) = (rig.HEAD, rig.TORSO)
-EYE_X, EYE_Y, EYE_Z, EYE_RADIUS = 0.312, 0.060, 0.505, 0.232
+EYE_X, EYE_Y, EYE_Z, EYE_RADIUS = 0.312, 0.060, 0.494, 0.243
 EYE_HALF_WIDTH = 0.84  # of the lid opening, in eyeball radii
 EYE_TILT = 0.10  # the outer corner stands above the inner one
-BROW_INNER, BROW_OUTER, BROW_Y = 0.150, 0.545, 0.385
+BROW_INNER, BROW_OUTER, BROW_Y = 0.150, 0.535, 0.362
 PARTING = -0.26
 
 jit = njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
@@ -79,7 +79,7 @@ def lip_edges(s, p):
     c = max(0.0, 1.0 - s * s)
     e = p[rig.LIP_OVAL]
     opening = c * sqrt(1.0 + e) / sqrt(c + e)
-    body = c * 1.0488 / sqrt(c + 0.1)
+    body = c * 1.1402 / sqrt(c + 0.3)
     line = p[rig.LIP_Y] + p[rig.LIP_CORNER] * s * s
     upper = line + p[rig.LIP_RAISE] * opening
     lower = line - p[rig.LIP_DROP] * opening
@@ -104,7 +104,7 @@ def lid_edges(u, side_sign, p):
 def brow_spine(t, x, p):
     """Height of the brow's middle line at t (0 inner end .. 1 outer end) of the side of x."""
     raised = p[rig.BROW_RIGHT] if x > 0 else p[rig.BROW_LEFT]
-    return BROW_Y + raised + 0.050 - 0.26 * (t - 0.48) * (t - 0.48)
+    return BROW_Y + raised + 0.045 - 0.22 * (t - 0.50) * (t - 0.50)
 
 
 @jit
@@ -135,15 +135,15 @@ def skin_of_head(x, y, z, p):
     """Distance to the head's skin: face, nose, lids, lips, ears; the mouth and the eye openings are cut out."""
     ax = abs(x)
     d = ellipsoid(x, y - 0.30, z + 0.10, 0.76, 0.82, 0.88)  # cranium
-    d = smooth_min(d, ellipsoid(x, y + 0.14, z - 0.10, 0.62, 0.76, 0.64), 0.25)  # face
+    d = smooth_min(d, ellipsoid(x, y + 0.11, z - 0.10, 0.62, 0.73, 0.64), 0.25)  # face
     # The jaw turns about its hinge.
     hy, hz = y - rig.JAW_HINGE[0], z - rig.JAW_HINGE[1]
     jy = p[rig.JAW_COS] * hy + p[rig.JAW_SIN] * hz + rig.JAW_HINGE[0]
     jz = p[rig.JAW_COS] * hz - p[rig.JAW_SIN] * hy + rig.JAW_HINGE[1]
-    d = smooth_min(d, ellipsoid(x, jy + 0.58, jz - 0.22, 0.415, 0.36, 0.46), 0.28)
+    d = smooth_min(d, ellipsoid(x, jy + 0.57, jz - 0.22, 0.405, 0.36, 0.46), 0.28)
     d = smooth_min(d, ellipsoid(x, jy + 0.865, jz - 0.52, 0.17, 0.14, 0.19), 0.26)  # chin
     lift = 0.05 * p[rig.SMILE]
-    d = smooth_min(d, ball(ax - 0.35, y + 0.24 - lift, z - 0.44 - 0.4 * lift, 0.235 + 0.2 * lift), 0.22)  # cheeks
+    d = smooth_min(d, ball(ax - 0.345, y + 0.225 - lift, z - 0.455 - 0.4 * lift, 0.235 + 0.2 * lift), 0.24)  # cheeks
     if z > 0.1 and ax < 0.8 and y < 0.75:
         drop = p[rig.JAW_DROP]
         d = smooth_min(d, ellipsoid(x, y - p[rig.LIP_Y] - 0.02 + 0.4 * drop, z - 0.40, 0.34, 0.25 + 0.4 * drop, 0.40), 0.16)
@@ -188,7 +188,7 @@ def skin_of_head(x, y, z, p):
             hl = 0.5 * (lower - lower_outer) + 0.012
             ul = ellipsoid(out, y - upper - hu, z - front + depth, 0.03 + hu, hu, depth)
             ll = ellipsoid(out, y - lower + hl, z - front + depth + 0.012 + p[rig.LIP_ROLL], 0.03 + hl, hl, depth)
-            d = smooth_min(d, min(ul, ll), 0.05)
+            d = smooth_min(d, min(ul, ll) + abs(out), 0.05)
     return d
 
 
@@ -209,10 +209,11 @@ def hair(x, y, z):
         return d - 0.02
     # the face's window: under the hairline, which falls from the parting to both temples
     t = x - PARTING
-    line = 0.80 - (0.62 * t * t + 0.10 * t if t > 0.0 else 2.6 * t * t)
+    line = 0.755 - (0.62 * t * t + 0.10 * t if t > 0.0 else 2.6 * t * t)
     window = max(max(y - line, ax - 0.565 - 0.03 * y), 0.04 - z)
     d = smooth_max(d, -window * 0.8, 0.30)
-    return d + 0.014 * sin(13.0 * comb(x, y, z))
+    a = comb(x, y, z)
+    return d + 0.013 * sin(13.0 * a) + 0.006 * sin(29.0 * a)
 
 
 @jit

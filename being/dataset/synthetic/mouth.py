@@ -30,7 +30,7 @@ SHAPES: dict[str, tuple[float, ...]] = {
     "SS": (0.09, 0.45, 0.00, 0.55, 0.60, 0.0, 0.0, 0.3, 0.0),
     "nn": (0.22, 0.10, 0.00, 0.25, 0.25, 0.0, 0.0, 1.0, 0.2),
     "RR": (0.24, 0.00, 0.42, 0.20, 0.25, 0.0, 0.0, 0.5, 0.0),
-    "aa": (0.95, 0.10, 0.00, 0.20, 0.25, 0.0, 0.0, 0.0, 0.0),
+    "aa": (0.84, 0.10, 0.00, 0.20, 0.25, 0.0, 0.0, 0.0, 0.0),
     "E": (0.55, 0.40, 0.00, 0.25, 0.25, 0.0, 0.0, 0.1, 0.2),
     "ih": (0.30, 0.60, 0.00, 0.30, 0.35, 0.0, 0.0, 0.2, 0.3),
     "oh": (0.62, 0.00, 0.65, 0.10, 0.10, 0.0, 0.0, 0.0, 0.0),
@@ -38,10 +38,10 @@ SHAPES: dict[str, tuple[float, ...]] = {
 }
 
 FINE_RATE = 200  # steps per second the curves are computed at
-RISE_S, FALL_S = 0.060, 0.070  # a phone's weight grows before it sounds and fades after
+RISE_S, FALL_S = 0.060, 0.090  # a phone's weight grows before it sounds and fades after
 SMOOTH_S = 0.020  # reach of the last smoothing to either side: anticipation is RISE_S + SMOOTH_S at most
 CLOSURE_S = 0.056  # a closure is complete for this long: more than one frame of 40 ms
-CLOSURE_EDGE_S = 0.050
+CLOSURE_EDGE_S, RELEASE_S = 0.050, 0.080
 LOUD_RMS = 0.12  # level of a stressed vowel in the normalised voice
 LOUDNESS_WINDOW_S = 0.08
 
@@ -106,7 +106,7 @@ def mouth_curves(
         if event.viseme in held:
             start, stop = closure_of(event)
             curve = held[event.viseme]
-            curve[low:high] = np.maximum(curve[low:high], _hold(span, start, stop, CLOSURE_EDGE_S, CLOSURE_EDGE_S))
+            curve[low:high] = np.maximum(curve[low:high], _hold(span, start, stop, CLOSURE_EDGE_S, RELEASE_S))
     weights[:, 0] += 1e-3  # where nobody says anything the mouth rests
     weights /= weights.sum(1, keepdims=True)
     shapes = np.array([SHAPES[v] for v in VISEMES])

@@ -24,7 +24,7 @@ from being.dataset.synthetic.voice import SAMPLE_RATE, default_voices, speak
 from being.errors import FormatError, InputError
 
 SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
-REST_SMILE = 0.22
+REST_SMILE = 0.26
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ LIP_SINK = 56  # how far the lips sink into the cheeks at the corners
 PARAMETERS = 57
 
 MOUTH_Y, MOUTH_Z = -0.550, 0.815
-MOUTH_HALF_WIDTH = 0.285
+MOUTH_HALF_WIDTH = 0.270
 JAW_TRAVEL = 0.25  # how far the lower lip falls with the jaw fully open
 JAW_HINGE = (-0.20, -0.05)  # y, z
 LID_UPPER_OPEN, LID_LOWER_OPEN = 0.495, 0.40  # eyeball radii
@@ -107,7 +107,7 @@ def parameters(state: FaceState) -> NDArray[np.float64]:
     thin = 1.0 - 0.28 * state.press - 0.12 * max(0.0, state.spread)
     p[LIP_UPPER] = (0.085 + 0.015 * rounding - 0.012 * state.upper) * thin
     p[LIP_LOWER] = (0.105 + 0.020 * rounding - 0.045 * state.roll) * thin
-    p[LIP_CORNER] = 0.030 + 0.085 * state.smile - 0.03 * state.jaw
+    p[LIP_CORNER] = 0.026 + 0.085 * state.smile - 0.03 * state.jaw
     p[LIP_ROLL] = 0.05 * state.roll
     p[LIP_OVAL] = 0.30 - 0.27 * rounding
     p[LIP_CURVE] = 1.15

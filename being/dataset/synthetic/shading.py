@@ -38,7 +38,7 @@ def backdrop(u, v):
 @jit
 def skin_colour(x, y, z, p):
     """Painted skin at a point of head space: cheeks, lips, brows, lashes, the inside of the mouth. Returns rgb and gloss."""
-    c = (0.80, 0.475, 0.335)
+    c = (0.82, 0.49, 0.355)
     gloss = 0.16
     ax = abs(x)
     if z > 0.1:
@@ -61,10 +61,11 @@ def skin_colour(x, y, z, p):
         if r < 0.36 and w > 0:
             u, v = u / anatomy.EYE_RADIUS, v / anatomy.EYE_RADIUS
             upper, lower = anatomy.lid_edges(u, side, p)
-            near = smooth_step(0.36, 0.20, r)
+            near = smooth_step(0.36, 0.29, r)
             above = v - upper
             if above > -0.15:
-                c = mix(c, (0.66, 0.31, 0.24), 0.40 * near * smooth_step(0.75, 0.0, above))
+                tint = smooth_step(0.75, 0.0, above) * smooth_step(-0.15, 0.0, above) * smooth_step(1.15, 0.75, abs(u))
+                c = mix(c, (0.66, 0.31, 0.24), 0.40 * near * tint)
             width = 0.085 + 0.05 * smooth_step(-0.3, 0.9, u)
             ends = smooth_step(0.99, 0.80, abs(u + 0.02))
             lash = smooth_step(width + 0.05, width - 0.05, above) * smooth_step(-0.14, -0.06, above) * ends
@@ -117,8 +118,8 @@ def eye_colour(x, y, z, p):
     iris = 0.545
     t = r / iris
     ring = mix((0.20, 0.115, 0.035), (0.055, 0.085, 0.055), smooth_step(0.35, 0.95, t))
-    low = smooth_step(-0.25, 0.45, gy - dy)  # light gathers in the iris opposite the key
-    ring = mix(ring, (ring[0] * 2.3, ring[1] * 2.3, ring[2] * 2.2), low * smooth_step(0.98, 0.6, t))
+    low = smooth_step(-0.30, 0.40, gy - dy)  # light gathers in the iris opposite the key
+    ring = mix(ring, (ring[0] * 2.9, ring[1] * 2.8, ring[2] * 2.6), low * smooth_step(0.98, 0.6, t))
     ring = mix(ring, (0.012, 0.014, 0.012), smooth_step(0.78, 0.98, t))
     ring = mix((0.004, 0.004, 0.004), ring, smooth_step(0.41, 0.51, t))
     c = mix(ring, c, smooth_step(0.94, 1.06, t))
@@ -132,8 +133,8 @@ def eye_colour(x, y, z, p):
 @jit
 def hair_colour(x, y, z):
     """Soft broad streaks that follow the combing, at a point of head space."""
-    tone = 0.45 + 0.35 * y + 0.22 * sin(13.0 * anatomy.comb(x, y, z)) + 0.15 * sin(5.0 * anatomy.comb(x, y, z))
-    return mix((0.090, 0.030, 0.018), (0.150, 0.052, 0.028), min(1.0, max(0.0, tone)))
+    tone = 0.45 + 0.35 * y - 0.26 * sin(13.0 * anatomy.comb(x, y, z)) - 0.20 * sin(29.0 * anatomy.comb(x, y, z)) + 0.12 * sin(5.0 * anatomy.comb(x, y, z))
+    return mix((0.080, 0.025, 0.015), (0.185, 0.066, 0.034), min(1.0, max(0.0, tone)))
 
 
 @jit
@@ -216,7 +217,7 @@ def shade(x, y, z, dx, dy, dz, p):
         r, g, bl, gloss = skin_colour(hx, hy, hz, p)
         wrap_r, wrap_g, wrap_b = 0.50, 0.30, 0.25
     elif part == NECK:
-        r, g, bl, gloss = 0.80, 0.475, 0.335, 0.10
+        r, g, bl, gloss = 0.82, 0.49, 0.355, 0.10
         wrap_r, wrap_g, wrap_b = 0.50, 0.30, 0.25
     elif part == CLOTH:
         r, g, bl = 0.030, 0.165, 0.175
@@ -255,14 +256,10 @@ def shade(x, y, z, dx, dy, dz, p):
     if part == EYE:
         spark = smooth_step(0.9905, 0.9945, nh)
         r, g, bl = r + (1.1 - r) * spark, g + (1.1 - g) * spark, bl + (1.1 - bl) * spark
-        hxv, hyv, hzv = 0.45 - dx, -0.35 - dy, 0.82 - dz
-        m = 1.0 / sqrt(hxv * hxv + hyv * hyv + hzv * hzv)
-        soft = 0.14 * smooth_step(0.965, 0.998, (n[0] * hxv + n[1] * hyv + n[2] * hzv) * m)
-        r, g, bl = r + soft, g + soft, bl + soft
     elif part == HAIR:
         # a band across the combing: bright where the normal's height matches the key's
         band = n[1] * 0.8 + n[2] * 0.25
-        glow = smooth_step(0.30, 0.60, band) * smooth_step(0.92, 0.62, band) * shadow
+        glow = smooth_step(0.30, 0.62, band) * smooth_step(0.94, 0.66, band) * shadow
         edge = (1.0 - facing) * (1.0 - facing)
         r += 0.26 * glow * 0.85 + 0.05 * edge * openness
         g += 0.26 * glow * 0.42 + 0.025 * edge * openness

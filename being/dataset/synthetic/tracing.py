@@ -25,14 +25,14 @@ def march(px, py, fx, fy, cx, cy, start, p):
     t = start
     eps = 0.0006
     d = 1.0
-    for _ in range(90):
+    for _ in range(140):
         d = scene(dx * t, dy * t, dz * t, p)
         if d < eps:
             return t, dx, dy, dz
         t += d * 0.88
         if t > FAR:
             return -1.0, dx, dy, dz
-    if d < 0.01:  # grazing a silhouette
+    if d < 0.03:  # grazing a silhouette
         return t, dx, dy, dz
     return -1.0, dx, dy, dz
 
