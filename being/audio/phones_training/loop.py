@@ -45,7 +45,7 @@ def train(
 ) -> PhonesNetwork:
     """A trained network in eval mode, on ``device``. Stops at the time or the step limit, whichever comes first.
 
-    ``start``: the weights to go on from; their answers then change little, so that avatars that listen to them stay valid.
+    ``start``: weights to go on from; their answers then change little, so avatars that listen to them stay valid.
     """
     torch.manual_seed(config.seed)
     generator = torch.Generator(device).manual_seed(config.seed)
