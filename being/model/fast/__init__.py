@@ -5,8 +5,7 @@
     splats = SplatArrays.empty(gaussians.count)
     assemble_numpy(canonical, deformer(tokens, offsets), head_pose, torso_pose, splats)  # each frame
 
-Kernels are compiled at first use and cached beside this file. Who edits a kernel must delete that cache: numba does not
-see that a function called from another file has changed.
+Kernels are compiled at first use (5 s) and cached beside this file.
 """
 
 from being.model.fast.assemble import CanonicalBlocks, SplatArrays, assemble_numpy

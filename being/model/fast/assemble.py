@@ -17,10 +17,11 @@ from being.model.deform import quaternion_from_rotation
 from being.model.fast import crew
 from being.model.fast.blocks import FULL_CHANNELS, Floats, attribute_rows, block_count, to_blocks
 from being.model.fast.deformer import Deformer
-from being.model.fast.kernels import KERNEL, LANES, VECTOR
-from being.model.fast.simd import broadcast, exp, fetch_add, fill, fma, load, maximum, relu, root, store
+from being.model.fast.kernels import EXACT, LANES, VECTOR
+from being.model.fast.simd import broadcast, exp, fill, fma, load, maximum, relu, root, store
 from being.model.gaussians import Gaussians
 from being.raster import sh as harmonics
+from being.raster.numba_jit import fetch_add, kernel
 
 _WEIGHT_ROW = FULL_CHANNELS  # of a canonical block: the head weight follows the 59 attributes
 _ROWS = FULL_CHANNELS + 1
@@ -118,7 +119,7 @@ def _pose_array(head_pose: Floats, torso_pose: Floats) -> Floats:
     return np.concatenate([poses.reshape(-1), quats.reshape(-1)])
 
 
-@njit(inline="always", **KERNEL)
+@njit(inline="always", error_model="numpy")
 def _moved(pose, at, x, y, z):  # type: ignore[no-untyped-def]
     """One coordinate of R p + t; `at` is the row of the pose."""
     return fma(
@@ -128,22 +129,22 @@ def _moved(pose, at, x, y, z):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(inline="always", **KERNEL)
+@njit(inline="always", error_model="numpy")
 def _lerp(a, b, weight):  # type: ignore[no-untyped-def]
     return fma(b - a, weight, a)
 
 
-@njit(inline="always", **KERNEL)
+@njit(inline="always", error_model="numpy")
 def _inverse_length(squared):  # type: ignore[no-untyped-def]
     return fill(np.float32(1)) / maximum(root(squared), fill(np.float32(1e-12)))
 
 
-@njit(inline="always", **KERNEL)
+@njit(inline="always", error_model="numpy")
 def _scaled(factor, value):  # type: ignore[no-untyped-def]
     return fill(factor) * value
 
 
-@njit(**KERNEL)
+@kernel(EXACT)
 def _assemble(  # type: ignore[no-untyped-def]
     queue, blocks, count, canonical, offsets, channels, pose, staging, means, quats, scales, opacities, colors
 ):

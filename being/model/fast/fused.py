@@ -11,15 +11,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 from torch import Tensor, nn
 
 from being.errors import InputError
 from being.model.fast import crew
 from being.model.fast.blocks import FULL_CHANNELS, Floats, Indices, to_blocks
-from being.model.fast.kernels import KERNEL, LANES, affine, layer_norm, pack, rectify, weigh_tokens
-from being.model.fast.simd import fetch_add
+from being.model.fast.kernels import EXACT, LANES, affine, layer_norm, pack, rectify, weigh_tokens
 from being.model.network import OFFSET_SIZES, DeformationNetwork
+from being.raster.numba_jit import fetch_add, kernel
 
 Head = tuple[nn.Linear, nn.Linear]
 
@@ -164,7 +163,7 @@ def _linear_pair(head: nn.Module) -> Head:
     return first, second
 
 
-@njit(**KERNEL)
+@kernel(EXACT)
 def _deform(  # type: ignore[no-untyped-def]
     queue,
     blocks,

@@ -7,20 +7,19 @@ offsets into it name the intermediates.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
 from being.model.fast.simd import broadcast, exp, fill, fma, load, maximum, relu, root, store
+from being.raster.numba_jit import kernel
 
 Floats = npt.NDArray[np.float32]
 
 LANES = 64  # Gaussians in a block
 VECTOR = 16  # of them in one vector register value
+EXACT: set[str] = set()  # the order of operations is written out: nothing for a compiler to reassociate
 PANEL = 6  # outputs computed together: six accumulators, one input, one weight fit sixteen AVX2 registers
-KERNEL: dict[str, Any] = {"error_model": "numpy", "nogil": True, "cache": True}  # a division check stops vectors
 
 
 def pack(weight: Floats, bias: Floats) -> Floats:
@@ -33,7 +32,7 @@ def pack(weight: Floats, bias: Floats) -> Floats:
     return np.ascontiguousarray(rows.reshape(panels, PANEL, inputs + 1).transpose(0, 2, 1)).reshape(-1)
 
 
-@njit(**KERNEL)
+@kernel(EXACT)
 def affine(x, x_at, y, y_at, weight, at, inputs, outputs, activate, add):  # type: ignore[no-untyped-def]
     """y = W x + b for one block; `activate`: ReLU; `add`: onto what y holds. Returns where the next weights start."""
     for first in range(0, outputs, PANEL):
@@ -80,7 +79,7 @@ def affine(x, x_at, y, y_at, weight, at, inputs, outputs, activate, add):  # typ
     return at
 
 
-@njit(inline="always", **KERNEL)
+@njit(inline="always", error_model="numpy")
 def _put(y, at, value, add):  # type: ignore[no-untyped-def]
     if add:
         store(y, at, value + load(y, at))
@@ -88,7 +87,7 @@ def _put(y, at, value, add):  # type: ignore[no-untyped-def]
         store(y, at, value)
 
 
-@njit(**KERNEL)
+@kernel(EXACT)
 def layer_norm(x, x_at, weight, at, width):  # type: ignore[no-untyped-def]
     """Normalise each lane over its `width` rows, in place; weights are `width` gammas, then betas. Returns the next."""
     share = fill(np.float32(1) / np.float32(width))
@@ -108,7 +107,7 @@ def layer_norm(x, x_at, weight, at, width):  # type: ignore[no-untyped-def]
     return at + 2 * width
 
 
-@njit(**KERNEL)
+@kernel(EXACT)
 def weigh_tokens(a, a_at, heads, tokens, token_weight, audio, gates, gates_at):  # type: ignore[no-untyped-def]
     """Scores (rows h * tokens + t) to attention in place: softmax, times each token's weight, renormalised.
 
@@ -133,7 +132,7 @@ def weigh_tokens(a, a_at, heads, tokens, token_weight, audio, gates, gates_at): 
                 store(a, i + t * LANES, load(a, i + t * LANES) * share)
 
 
-@njit(**KERNEL)
+@kernel(EXACT)
 def rectify(x, x_at, rows):  # type: ignore[no-untyped-def]
     """ReLU of `rows` rows in place."""
     for i in range(x_at, x_at + rows * LANES, VECTOR):

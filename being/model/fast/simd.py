@@ -202,14 +202,3 @@ _operator(operator.add, "fadd")
 _operator(operator.sub, "fsub")
 _operator(operator.mul, "fmul")
 _operator(operator.truediv, "fdiv")
-
-
-@intrinsic
-def fetch_add(typing: Any, array: Any, value: Any) -> Any:
-    """Atomically add to array[0] (int64) and return what it was: the queue that nogil threads share."""
-
-    def generate(context: Any, builder: Any, signature: Any, operands: Any) -> Any:
-        address = _address(context, builder, signature.args[0], operands[0], ir.Constant(ir.IntType(64), 0))
-        return builder.atomic_rmw("add", address, operands[1], "monotonic")
-
-    return types.int64(array, types.int64), generate
