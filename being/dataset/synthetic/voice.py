@@ -17,15 +17,16 @@ from being.audio.espeak import SAMPLE_RATE, Speech
 __all__ = ["DEFAULT_VOICES", "FORMANT", "SAMPLE_RATE", "Speech", "default_voices", "normalise", "speak"]
 
 FORMANT = "formant"
-# One language, many speakers; other voices and variants stay unheard, for tests.
+# One language, many speakers; none of those kept for tests (audio/phones_training/voices.py).
 DEFAULT_VOICES = (
     "gmw/en-US+f2",
     "gmw/en-US",
-    "gmw/en+f4",
-    "gmw/en-US+m3",
     "gmw/en-GB-x-rp+f5",
-    "gmw/en-US+Annie",
-    "gmw/en+m7",
+    "gmw/en-US+m3",
+    "gmw/en+f3",
+    "gmw/en-US+Alicia",
+    "gmw/en-GB-x-rp+adam",
+    "gmw/en-US+linda",
 )
 LOUDNESS = 0.09  # RMS of the voiced parts after `normalise`
 
