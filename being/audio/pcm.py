@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 OUTPUT_RATE = 48_000  # samples per second of the sound in a finished video
 LIMIT_S = 3600.0  # seconds of sound accepted unless the caller says otherwise
 _TOLERANCE_S = 0.5  # containers round their durations
+# Plain containers only: a playlist (HLS, concat, DASH) would make the decoder open other files on its author's behalf.
+_CONTAINERS = (
+    "wav,w64,aiff,au,caf,mp3,aac,flac,ogg,mov,mp4,m4a,matroska,webm,avi,asf,flv,mpegts,mpeg,amr,ac3,eac3,wv,ape,tta,mxf"
+)
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def _read(source: str | Path | BinaryIO, rate: int, most_channels: int, limit_s:
             raise InputError(f"{name} is empty", remedy)
         source = str(path)
     try:
-        with av.open(source, mode="r") as container:
+        with av.open(source, mode="r", options={"format_whitelist": _CONTAINERS}) as container:
             if not container.streams.audio:
                 raise InputError(f"{name} holds no sound", remedy)
             stream = container.streams.audio[0]

@@ -89,7 +89,7 @@ def test_padded_span() -> None:
 
 
 def test_unknown_features_are_refused() -> None:
-    with pytest.raises(InputError, match="'hubert' is unknown.*logmel, phones, wav2vec2, deepspeech"):
+    with pytest.raises(InputError, match=r"'hubert' is unknown.*logmel, phones, wav2vec2, deepspeech"):
         load_extractor(FeatureSpec(name="hubert"))
     with pytest.raises(InputError, match="does not take the parameters"):
         load_extractor(FeatureSpec(name="logmel", params={"colour": "red"}))

@@ -1,5 +1,6 @@
 """Phones of any language become visemes; diphthongs come apart where their parts look different."""
 
+# ruff: noqa: RUF001 -- IPA letters are meant, not the Latin ones they resemble
 import pytest
 
 from being.audio.visemes import VISEMES, split_diphthong, viseme_of_ipa

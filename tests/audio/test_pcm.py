@@ -1,0 +1,145 @@
+"""Any audio file becomes samples; what is not one is refused in one line that says why."""
+
+import io
+import wave
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from being.audio.pcm import read_audio, read_audio_48k
+from being.errors import InputError
+
+
+def _wav(path: Path, sound: np.ndarray, rate: int, width: int = 2) -> Path:
+    """sound (S, channels) in [-1, 1]."""
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(sound.shape[1])
+        out.setsampwidth(width)
+        out.setframerate(rate)
+        if width == 1:
+            out.writeframes((np.round(sound * 127) + 128).astype(np.uint8).tobytes())
+        else:
+            out.writeframes(np.round(sound * 32767).astype("<i2").tobytes())
+    return path
+
+
+def _tone(hz: float, rate: int, seconds: float = 1.0) -> np.ndarray:
+    return 0.5 * np.sin(2 * np.pi * hz * np.arange(round(rate * seconds)) / rate)
+
+
+def _encoded(path: Path, codec: str, sample_format: str, rate: int) -> Path:
+    sound = _tone(440.0, rate, 2.0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.format = sample_format
+        stream.layout = "mono"
+        frame = av.AudioFrame.from_ndarray(np.round(sound * 32767).astype(np.int16)[None], format="s16", layout="mono")
+        frame.sample_rate = rate
+        resampler = av.AudioResampler(format=sample_format, layout="mono", rate=rate)
+        for part in [*resampler.resample(frame), *resampler.resample(None), None]:
+            container.mux(stream.encode(part))
+    return path
+
+
+@pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000])
+@pytest.mark.parametrize("width", [1, 2])
+def test_wav_of_any_rate(tmp_path: Path, rate: int, width: int) -> None:
+    pcm = read_audio(_wav(tmp_path / "a.wav", _tone(440.0, rate)[:, None], rate, width))
+    assert pcm.rate == 16_000 and pcm.samples.dtype == np.float32
+    assert pcm.seconds == pytest.approx(1.0, abs=1e-3)
+    np.testing.assert_allclose(pcm.samples[400:-400], _tone(440.0, 16_000)[400:-400], atol=0.01)
+
+
+def test_stereo_is_mixed_for_the_ear_and_kept_for_the_sound_track(tmp_path: Path) -> None:
+    stereo = np.stack([_tone(440.0, 44_100), np.zeros(44_100)], axis=1)
+    path = _wav(tmp_path / "a.wav", stereo, 44_100)
+    np.testing.assert_allclose(read_audio(path).samples[400:-400], 0.5 * _tone(440.0, 16_000)[400:-400], atol=1e-3)
+    track = read_audio_48k(path)
+    assert track.samples.shape == (48_000, 2) and track.rate == 48_000
+    assert np.abs(track.samples[:, 0]).max() > 0.4
+    assert np.abs(track.samples[:, 1]).max() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "sample_format", "rate"),
+    [("a.mp3", "mp3", "fltp", 44_100), ("a.flac", "flac", "s16", 48_000), ("a.m4a", "aac", "fltp", 48_000)],
+)
+def test_compressed_formats(tmp_path: Path, name: str, codec: str, sample_format: str, rate: int) -> None:
+    pcm = read_audio(_encoded(tmp_path / name, codec, sample_format, rate))
+    assert pcm.seconds == pytest.approx(2.0, abs=0.1)
+    middle = pcm.samples[8000:24_000]
+    assert np.abs(np.fft.rfft(middle)).argmax() == 440
+    assert np.abs(middle).max() == pytest.approx(0.5, abs=0.08)  # lossy
+
+
+def test_an_open_file_is_as_good_as_a_path(tmp_path: Path) -> None:
+    path = _wav(tmp_path / "a.wav", _tone(440.0, 16_000)[:, None], 16_000)
+    upload = io.BytesIO(path.read_bytes())
+    np.testing.assert_array_equal(read_audio(upload).samples, read_audio(path).samples)
+
+
+def test_what_is_not_audio(tmp_path: Path) -> None:
+    text, empty, hollow = tmp_path / "a.txt", tmp_path / "b.wav", tmp_path / "c.wav"
+    text.write_text("not a sound\n" * 50)
+    empty.touch()
+    _wav(hollow, np.zeros((0, 1)), 16_000)
+    for source, problem in [
+        (text, "not readable as audio"),
+        (empty, "is empty"),
+        (hollow, "holds no samples"),
+        (tmp_path / "none.wav", "does not exist"),
+        (tmp_path, "is not a file"),
+        (io.BytesIO(b"nonsense"), "the upload is not readable as audio"),
+    ]:
+        with pytest.raises(InputError, match=problem) as caught:
+            read_audio(source)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_silent_film_holds_no_sound(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        for part in (av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24"), None):
+            container.mux(stream.encode(part))
+    with pytest.raises(InputError, match="holds no sound"):
+        read_audio(tmp_path / "a.mp4")
+
+
+def test_a_playlist_cannot_make_us_open_another_file(tmp_path: Path) -> None:
+    _wav(tmp_path / "secret.wav", _tone(440.0, 16_000)[:, None], 16_000)
+    listed = tmp_path / "list.m3u8"
+    listed.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{tmp_path}/secret.wav\n#EXT-X-ENDLIST\n")
+    with pytest.raises(InputError, match="not readable as audio"):
+        read_audio(listed)
+
+
+def test_a_stated_duration_beyond_the_limit_is_refused_before_decoding(tmp_path: Path) -> None:
+    path = _wav(tmp_path / "long.wav", np.zeros((8000 * 20, 1)), 8000, width=1)
+    with pytest.raises(InputError, match=r"lasts 0:00:20, the limit is 0:00:10"):
+        read_audio(path, limit_s=10.0)
+    assert read_audio(path, limit_s=20.0).seconds == pytest.approx(20.0)
+
+
+def test_an_unstated_duration_is_counted_while_decoding(tmp_path: Path) -> None:
+    # A raw MP3 stream without a duration header, fed through a source that cannot seek to its end.
+    class Pipe(io.RawIOBase):
+        def __init__(self, data: bytes) -> None:
+            self._rest = io.BytesIO(data)
+
+        def read(self, size: int = -1) -> bytes:
+            return self._rest.read(size)
+
+        def readable(self) -> bool:
+            return True
+
+        def seekable(self) -> bool:
+            return False
+
+    adts = tmp_path / "a.aac"
+    _encoded(adts, "aac", "fltp", 48_000)
+    with pytest.raises(InputError, match="the limit is 0:00:01"):
+        read_audio(Pipe(adts.read_bytes()), limit_s=1.0)  # type: ignore[arg-type]
