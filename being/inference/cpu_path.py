@@ -28,6 +28,7 @@ from being.model.fast.crew import usable_cores
 from being.raster.numba_backend import NumbaRenderer
 
 FloatArray = npt.NDArray[np.float32]
+Row = tuple[Performer, Drive]
 T = TypeVar("T")
 
 CAMERA_VIEW = np.eye(3, 4, dtype=np.float32)  # splats arrive in camera space
@@ -54,16 +55,17 @@ class CpuPath:
         """Fit or load the avatar's form, so that its first frame does not pay for it."""
         self._stage(performer, self._cores)
 
-    def draw(self, rows: Sequence[tuple[Performer, Drive]]) -> list[Drawn]:
-        """One frame a row, in order; rows may mix avatars and sizes."""
+    def draw(self, rows: Sequence[Row], finish: Callable[[Row, Drawn], T]) -> list[T]:
+        """What `finish`, called on the thread that drew, makes of each row's frame; rows may mix avatars and sizes."""
         tokens = _tokens(rows)
-        if len(rows) == 1:
-            return [self._draw_row(*rows[0], tokens[0], self._cores)]
         threads = max(1, self._cores // len(rows))
-        frames = [
-            self._crew.submit(self._draw_row, performer, drive, given, threads)
-            for (performer, drive), given in zip(rows, tokens, strict=True)
-        ]
+
+        def work(row: Row, given: FloatArray) -> T:
+            return finish(row, self._draw_row(*row, given, threads))
+
+        if len(rows) == 1:
+            return [work(rows[0], tokens[0])]
+        frames = [self._crew.submit(work, row, given) for row, given in zip(rows, tokens, strict=True)]
         return [frame.result() for frame in frames]
 
     def _draw_row(self, performer: Performer, drive: Drive, tokens: FloatArray, threads: int) -> Drawn:
@@ -142,7 +144,7 @@ def cache_folder(avatar_id: str) -> Path:
     return (Path(home) if home else Path.home() / ".cache") / "being" / avatar_id
 
 
-def _tokens(rows: Sequence[tuple[Performer, Drive]]) -> list[FloatArray]:
+def _tokens(rows: Sequence[Row]) -> list[FloatArray]:
     """(T, 64) condition tokens of each row, in one pass per avatar."""
     by_performer: dict[Performer, list[int]] = {}
     for index, (performer, _) in enumerate(rows):

@@ -14,7 +14,7 @@ import torch
 from being.avatar.library import Library
 from being.errors import BeingError
 from being.inference import torch_path
-from being.inference.cpu_path import CpuPath
+from being.inference.cpu_path import CpuPath, Row
 from being.inference.drawn import Drawn
 from being.inference.performer import Performer
 from being.inference.records import Drive, FrameRecord, check_drive, failed
@@ -100,7 +100,7 @@ class Engine:
     def render(self, drives: Sequence[Drive]) -> list[FrameRecord]:
         """One record a drive, in order. A row that cannot be drawn carries its error; nothing is raised for it."""
         records: list[FrameRecord | None] = [None] * len(drives)
-        rows: list[tuple[Performer, Drive]] = []
+        rows: list[Row] = []
         places: list[int] = []
         for place, drive in enumerate(drives):
             try:
@@ -111,29 +111,29 @@ class Engine:
             else:
                 rows.append((performer, drive))
                 places.append(place)
-        for place, (performer, drive), drawn in zip(places, rows, self._draw(rows), strict=True):
-            records[place] = failed(drive, drawn) if isinstance(drawn, str) else _record(performer, drive, drawn)
+        for place, record in zip(places, self._draw(rows), strict=True):
+            records[place] = record
         return [record for record in records if record is not None]
 
-    def _draw(self, rows: Sequence[tuple[Performer, Drive]]) -> list[Drawn | str]:
+    def _draw(self, rows: Sequence[Row]) -> list[FrameRecord]:
         """Draw all rows together; where that fails, one by one, so that only the guilty ones carry an error."""
         if not rows:
             return []
         try:
-            return list(self._draw_together(rows))
+            if self._cpu is not None:
+                return self._cpu.draw(rows, _record)
+            drawn = torch_path.draw(rows, backend="reference" if self.fast == "off" else "auto")
+            return [_record(row, frame) for row, frame in zip(rows, drawn, strict=True)]
         except Exception as error:
-            if len(rows) == 1:
-                log.exception("avatar %s, frame %d could not be drawn", rows[0][1].avatar, rows[0][1].index)
-                return [f"the frame could not be drawn ({type(error).__name__}: {error})"]
-            return [self._draw([row])[0] for row in rows]
-
-    def _draw_together(self, rows: Sequence[tuple[Performer, Drive]]) -> Sequence[Drawn]:
-        if self._cpu is not None:
-            return self._cpu.draw(rows)
-        return torch_path.draw(rows, backend="reference" if self.fast == "off" else "auto")
+            if len(rows) > 1:
+                return [self._draw([row])[0] for row in rows]
+            drive = rows[0][1]
+            log.exception("avatar %s, frame %d could not be drawn", drive.avatar, drive.index)
+            return [failed(drive, f"the frame could not be drawn ({type(error).__name__}: {error})")]
 
 
-def _record(performer: Performer, drive: Drive, drawn: Drawn) -> FrameRecord:
+def _record(row: Row, drawn: Drawn) -> FrameRecord:
+    performer, drive = row
     return FrameRecord(
         index=drive.index,
         generation=drive.generation,
