@@ -46,7 +46,10 @@ def make_corpus(
     workers: int,
     progress: Callable[[str], None] = print,
 ) -> Corpus:
-    """Speak for ``hours``. The same arguments give the same corpus, whatever the number of workers."""
+    """Speak for ``hours``. The same arguments give the same texts and speakers, whatever the number of workers.
+
+    Not the same samples: espeak's voice source starts wherever its last utterance left it.
+    """
     pieces = max(1, round(hours * 3600.0 / PIECE_S))
     tasks = [(seed, k, cast) for k in range(pieces)]
     started, told = time.monotonic(), 0.0
