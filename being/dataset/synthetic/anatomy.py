@@ -247,22 +247,15 @@ def garment(x, y, z):
 @jit
 def neck(x, y, z, p):
     """Distance to the neck, a rod from the head's base to the torso's: it bends under both poses (kernel axes)."""
-    hx, hy, hz = 0.0, -0.55, -0.20
-    ax = p[0] * hx + p[1] * hy + p[2] * hz + p[9]
-    ay = p[3] * hx + p[4] * hy + p[5] * hz + p[10]
-    az = p[6] * hx + p[7] * hy + p[8] * hz + p[11]
-    hy, hz = -1.75, -0.38
-    bx = p[13] * hy + p[14] * hz + p[21]
-    by = p[16] * hy + p[17] * hz + p[22]
-    bz = p[19] * hy + p[20] * hz + p[23]
-    return capsule(x, y, z, ax, ay, az, bx, by, bz, 0.335, 0.43)
+    n = rig.NECK_ENDS
+    return capsule(x, y, z, p[n], p[n + 1], p[n + 2], p[n + 3], p[n + 4], p[n + 5], 0.335, 0.43)
 
 
 @jit
 def parts(x, y, z, p):
     """Distances at a camera-side point: skin of the head, neck, garment, hair, eyeballs, teeth, tongue."""
     tx, ty, tz = to_local(x, y, z, p, _TORSO)
-    cloth = garment(tx, ty, tz)
+    cloth = garment(tx, ty, tz) if ty < -0.9 else ty + 1.25  # above the collar its distance to the collar's height will do
     throat = neck(x, y, z, p)
     hx, hy, hz = to_local(x, y, z, p, _HEAD)
     bound = ball(hx, hy, hz, 1.55)

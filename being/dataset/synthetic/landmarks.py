@@ -19,7 +19,10 @@ COUNT = 68
 UPPER_LIP, LOWER_LIP = 62, 66  # the inner edges at the centre
 HIDDEN_BEHIND = 0.08  # dm: a point this far behind what the camera sees is hidden
 
-_OUTER_LIP_S = (0.60, 0.28, 0.0)
+# Where annotators and face meshes put the points of a curve: along the lips (1 is the corner) and down the nose.
+_UPPER_LIP_S, _LOWER_LIP_S = (0.78, 0.30, 0.0), (0.76, 0.52, 0.0)
+_NOSE_BRIDGE_Y = (0.110, -0.055, -0.190, -0.272)
+_NOSTRILS_X = (-0.155, -0.075, 0.0, 0.075, 0.155)
 _LEFT, _RIGHT = -1.0, 1.0
 
 
@@ -60,13 +63,13 @@ def lip_point(s, y, outer, p):
 def head_landmarks(p, out):
     """Fill out (68, 3) with the landmarks in head space."""
     for k in range(17):  # jaw: rays from inside the head, through the widest line of the face
-        angle = (k - 8) * 0.2155
+        angle = (k - 8) * 0.236
         forward = 0.22 + 0.32 * cos(angle) * cos(angle)
         dx, dy, dz = sin(angle), -cos(angle), forward
         n = 1.0 / sqrt(dx * dx + dy * dy + dz * dz)
         dx, dy, dz = dx * n, dy * n, dz * n
-        t = skin_along(0.0, -0.25, 0.12, dx, dy, dz, p)
-        out[k, 0], out[k, 1], out[k, 2] = dx * t, -0.25 + dy * t, 0.12 + dz * t
+        t = skin_along(0.0, -0.15, 0.12, dx, dy, dz, p)
+        out[k, 0], out[k, 1], out[k, 2] = dx * t, -0.15 + dy * t, 0.12 + dz * t
     span = anatomy.BROW_OUTER - anatomy.BROW_INNER
     for k in range(5):
         for side in (_LEFT, _RIGHT):
@@ -76,11 +79,11 @@ def head_landmarks(p, out):
             index = 17 + k if side < 0 else 22 + k
             out[index, 0], out[index, 1], out[index, 2] = x, y, skin_depth(x, y, p)
     for k in range(4):
-        y = 0.04 - 0.097 * k
+        y = _NOSE_BRIDGE_Y[k]
         out[27 + k, 0], out[27 + k, 1], out[27 + k, 2] = 0.0, y, skin_depth(0.0, y, p)
     for k in range(5):
-        x = 0.052 * (k - 2)
-        y = -0.352 + 0.010 * abs(k - 2)
+        x = _NOSTRILS_X[k]
+        y = -0.368 + 0.010 * abs(k - 2)
         out[31 + k, 0], out[31 + k, 1], out[31 + k, 2] = x, y, skin_depth(x, y, p)
     for k in range(6):
         for side in (_LEFT, _RIGHT):
@@ -99,10 +102,10 @@ def head_landmarks(p, out):
             _, upper, lower, _ = lip_edges(s, p)
             point = lip_point(s, 0.5 * (upper + lower), True, p)
         elif k < 6:
-            s = -_OUTER_LIP_S[k - 1] if k <= 3 else _OUTER_LIP_S[5 - k]
+            s = -_UPPER_LIP_S[k - 1] if k <= 3 else _UPPER_LIP_S[5 - k]
             point = lip_point(s, lip_edges(s, p)[0], True, p)
         else:
-            s = _OUTER_LIP_S[k - 7] if k <= 9 else -_OUTER_LIP_S[11 - k]
+            s = _LOWER_LIP_S[k - 7] if k <= 9 else -_LOWER_LIP_S[11 - k]
             point = lip_point(s, lip_edges(s, p)[3], True, p)
         out[48 + k, 0], out[48 + k, 1], out[48 + k, 2] = point
     for k in range(8):

@@ -32,11 +32,13 @@ LID_UPPER_LEFT, LID_UPPER_RIGHT = 46, 47  # height of the upper lid's edge in ey
 LID_LOWER_LEFT, LID_LOWER_RIGHT = 48, 49
 GAZE_LEFT, GAZE_RIGHT = 50, 53  # unit vectors in head space
 LIP_SINK = 56  # how far the lips sink into the cheeks at the corners
-PARAMETERS = 57
+NECK_ENDS = 57  # both ends of the neck's rod, kernel axes: the upper rides on the head, the lower on the torso
+PARAMETERS = 63
 
 MOUTH_Y, MOUTH_Z = -0.550, 0.815
 MOUTH_HALF_WIDTH = 0.270
 JAW_TRAVEL = 0.25  # how far the lower lip falls with the jaw fully open
+NECK_TOP, NECK_BASE = (0.0, -0.55, -0.20), (0.0, -1.75, -0.38)
 JAW_HINGE = (-0.20, -0.05)  # y, z
 LID_UPPER_OPEN, LID_LOWER_OPEN = 0.495, 0.40  # eyeball radii
 
@@ -94,6 +96,8 @@ def parameters(state: FaceState) -> NDArray[np.float64]:
     for slot, pose in ((HEAD, state.head), (TORSO, state.torso)):
         p[slot : slot + 9] = (FLIP @ pose[:, :3]).ravel()
         p[slot + 9 : slot + 12] = FLIP @ pose[:, 3]
+    p[NECK_ENDS : NECK_ENDS + 3] = FLIP @ (state.head @ (*NECK_TOP, 1.0))
+    p[NECK_ENDS + 3 : NECK_ENDS + 6] = FLIP @ (state.torso @ (*NECK_BASE, 1.0))
     raised, dropped = lip_gap(state)
     angle = JAW_TRAVEL * state.jaw * 0.92
     p[JAW_SIN], p[JAW_COS] = np.sin(angle), np.cos(angle)
