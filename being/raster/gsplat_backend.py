@@ -38,8 +38,7 @@ def rasterize_gsplat(splats: Splats, cameras: Cameras, probe: Tensor | None = No
         return Raster(blank[..., None].expand(-1, -1, -1, 3), blank, blank, splats.means.new_zeros(0))
 
     batch = _Batch(splats)
-    opacities = splats.opacities + (splats.opacities.clamp(max=MAX_ALPHA) - splats.opacities).detach()
-    opacities = batch.fold(opacities, 0.0)
+    opacities = batch.fold(_drawable_opacities(splats), 0.0)
     view = pad(cameras.view.detach().to(splats.means.device, torch.float32), (0, 0, 0, 1))  # (B, 4, 4)
     view[:, 3, 3] = 1.0
     # Each image is a scene of its own to gsplat, (B, n, ...), seen by one camera, (B, 1, ...).
@@ -62,7 +61,7 @@ def rasterize_gsplat(splats: Splats, cameras: Cameras, probe: Tensor | None = No
         centers = centers + batch.fold(probe, 0.0)
 
     across, down = -(-width // TILE), -(-height // TILE)
-    _, tile_keys, order = gsplat.isect_tiles(centers, radii, depths, TILE, across, down, packed=False, n_images=images)
+    _, tile_keys, order = gsplat.isect_tiles(centers, radii, depths, TILE, across, down, packed=False)
     starts = gsplat.isect_offset_encode(tile_keys, images, across, down).reshape(images, down, across)
     # Depth is blended like a colour.
     channels = torch.cat([batch.fold(splats.colors, 0.0), depths[..., None]], dim=-1)
@@ -102,6 +101,14 @@ class _Batch:
         """Return rows (B, n, ...) as values (N, ...)."""
         values = rows.reshape(self.rows * self.length, *rows.shape[2:])
         return values[self._slots] if self.ragged else values
+
+
+def _drawable_opacities(splats: Splats) -> Tensor:
+    """Return the opacities (N,) capped at 0.99, without stopping their gradient, and 0 for splats of bad numbers."""
+    excess = (splats.opacities - MAX_ALPHA).clamp(min=0.0).detach()
+    numbers = [splats.means, splats.quats, splats.scales, splats.colors, splats.opacities[:, None]]
+    good = torch.cat(numbers, dim=-1).detach().isfinite().all(-1) & (splats.quats != 0).any(-1)
+    return torch.where(good, splats.opacities - excess, 0.0)
 
 
 def _camera_matrices(intrinsics: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from being.raster.contract import (
     MIN_TRANSMITTANCE,
     NEAR_PLANE,
 )
-from being.raster.numba_jit import CHECKED_MATH, FINITE_MATH, exp2_above_min_alpha, fetch_add, kernel
+from being.raster.numba_jit import CHECKED_MATH, FINITE_MATH, ceiling, exp2_above_min_alpha, fetch_add, floor, kernel
 
 F = np.float32
 U = np.uint64  # unsigned indices need no test for a negative (wrapped) index, which would stop vectorisation
@@ -123,8 +123,8 @@ def project(
         log_opacity = math.log2(opacity)
         reach = F(2.0 / LOG2E) * max(log_opacity + F(LOG2_OF_255), F(0))  # 2 ln(255 opacity)
         half_width, half_height = math.sqrt(reach * xx), math.sqrt(reach * yy)
-        first_column, last_column = math.ceil(u - half_width - F(0.5)), math.floor(u + half_width - F(0.5))
-        first_row, last_row = math.ceil(v - half_height - F(0.5)), math.floor(v + half_height - F(0.5))
+        first_column, last_column = ceiling(u - half_width - F(0.5)), floor(u + half_width - F(0.5))
+        first_row, last_row = ceiling(v - half_height - F(0.5)), floor(v + half_height - F(0.5))
         if max(first_column, 0) > min(last_column, width - 1) or max(first_row, 0) > min(last_row, height - 1):
             continue
         keys[i] = z
@@ -205,8 +205,8 @@ def list_pairs(first, last, order, projected, tiles_across, tiles_down, drawn, c
         level = (projected[i, LOG_OPACITY] + F(LOG2_OF_255)) * F(1.0005) + F(1e-4)
         x_of_lowest = -xy * half_height / (F(2) * xx)  # dx at which the ellipse reaches its largest dy
         half_inverse_yy = F(0.5) / yy
-        first_column = max(math.ceil(u - half_width - F(0.501)), 0)
-        last_column = min(math.floor(u + half_width - F(0.499)), TILE_WIDTH * tiles_across - 1)
+        first_column = max(ceiling(u - half_width - F(0.501)), 0)
+        last_column = min(floor(u + half_width - F(0.499)), TILE_WIDTH * tiles_across - 1)
         for tile_x in range(first_column // TILE_WIDTH, last_column // TILE_WIDTH + 1):
             # Pixel centres of this column of tiles, from the splat's centre, where the ellipse has any height.
             near = max(F(tile_x * TILE_WIDTH) + F(0.5) - u, -half_width)
@@ -220,8 +220,8 @@ def list_pairs(first, last, order, projected, tiles_across, tiles_down, drawn, c
             root_high = math.sqrt(max(F(4) * yy * level - discriminant * x_high * x_high, F(0)))
             low = v + (-xy * x_low + root_low) * half_inverse_yy
             high = v + (-xy * x_high - root_high) * half_inverse_yy
-            first_row = max(math.ceil(high - F(0.501)), 0)
-            end_row = min(math.floor(low - F(0.499)) + 1, TILE_HEIGHT * tiles_down)
+            first_row = max(ceiling(high - F(0.501)), 0)
+            end_row = min(floor(low - F(0.499)) + 1, TILE_HEIGHT * tiles_down)
             if end_row <= first_row:
                 continue
             for tile_y in range(first_row // TILE_HEIGHT, (end_row - 1) // TILE_HEIGHT + 1):

@@ -87,3 +87,20 @@ def exp2_above_min_alpha(power: np.float32) -> np.float32:
     square = root * root
     fourth = square * square
     return fourth * fourth
+
+
+@njit(inline="always", error_model="numpy")
+def floor(value: np.float32) -> np.int64:
+    """Return the largest integer not above a value of magnitude under 2^62.
+
+    math.floor and math.ceil are calls into the C library here, and cost a kernel its registers.
+    """
+    whole = np.int64(value)  # towards zero
+    return whole - np.int64(np.float32(whole) > value)
+
+
+@njit(inline="always", error_model="numpy")
+def ceiling(value: np.float32) -> np.int64:
+    """Return the smallest integer not below a value of magnitude under 2^62."""
+    whole = np.int64(value)
+    return whole + np.int64(np.float32(whole) < value)
