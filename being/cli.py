@@ -76,9 +76,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _terminated)
     debug = os.environ.get("BEING_DEBUG", "") not in ("", "0")
     try:
-        being(prog_name="being", standalone_mode=False)
-    except click.exceptions.Exit as leave:
-        sys.exit(leave.exit_code)
+        status = being(prog_name="being", standalone_mode=False)  # what a command gave to ctx.exit, else None
     except (click.Abort, KeyboardInterrupt):
         _complain("stopped")
         sys.exit(INTERRUPTED)
@@ -102,7 +100,7 @@ def main() -> NoReturn:
             raise
         _complain(f"internal error: {type(error).__name__}: {_one_line(error)} (BEING_DEBUG=1 shows where)")
         sys.exit(INTERNAL_ERROR)
-    sys.exit(0)
+    sys.exit(status or 0)
 
 
 def _terminated(number: int, frame: Any) -> NoReturn:

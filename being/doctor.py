@@ -75,10 +75,8 @@ def checks() -> list[Check]:
         Check("python", "the ground", _python, "Use Python 3.11 or newer"),
         Check("torch", "the network", _torch, f"Install it: {CPU_TORCH}"),
         Check("numba", "drawing on the CPU", _numba, "Install it again: pip install --force-reinstall numba"),
-        Check("H.264 + AAC", "MP4 files", _mp4, "Install PyAV's own wheel: pip install --force-reinstall av"),
-        Check(
-            "VP9 + Opus", "WebM with transparency", _webm, "Install PyAV's own wheel: pip install --force-reinstall av"
-        ),
+        Check("H.264 + AAC", "MP4 files", _mp4, wheel),
+        Check("VP9 + Opus", "WebM with transparency", _webm, wheel),
         Check("phones", "hearing speech", _phones, reinstall),
         Check("demo avatar", "the face that comes along", _demo, reinstall),
         Check("CUDA + gsplat", "drawing and training on a GPU", _cuda, "pip install 'being[gpu]'", required=False),

@@ -140,10 +140,24 @@ async def perform(
 
 
 def make_graph(library: Library, device: str) -> LocalGraph:
-    """The graph in this process."""
+    """The graph in this process.
+
+    Raises
+    ------
+    InputError
+        There is no such device here.
+    """
+    import torch
+
     from being.inference.engine import Engine
     from being.live.graph import LocalGraph
 
+    if device != "auto":
+        try:
+            torch.zeros(1, device=device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"device {device!r} cannot be used ({reason})", "Use --device cpu") from error
     return LocalGraph(Engine(library, device))
 
 

@@ -1,0 +1,107 @@
+"""`being serve`: the live server. Ray Serve's own `serve run`, with the settings a single machine wants."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from being.errors import InputError, MissingDependencyError
+
+CONFIG = Path("serve_config.yaml")
+# What serve_config.yaml says, for an installation without the file; a test holds the two together.
+DEFAULT: dict[str, Any] = {
+    "proxy_location": "HeadOnly",
+    "http_options": {"host": "127.0.0.1", "port": 8000},
+    "logging_config": {"enable_access_log": False},
+    "applications": [
+        {
+            "name": "being",
+            "route_prefix": "/",
+            "import_path": "deployments.graph:build",
+            "args": {},
+        }
+    ],
+}
+OBJECT_STORE_BYTES = 512 << 20  # frames travel by value; Ray would take a third of the memory
+
+
+@click.command(name="serve", context_settings={"max_content_width": 110})
+@click.argument("config", required=False, type=click.Path(path_type=Path))
+@click.option("--host", help="Address to listen on [default: of the config]. There is no login: mind who can reach it.")
+@click.option("--port", type=click.IntRange(1, 65535), help="[default: of the config, 8000]")
+@click.option(
+    "--library",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Folder of avatars, may be repeated [default: of the config].",
+)
+@click.option("--address", help="A running Ray cluster [default: start one on this machine].")
+@click.option("--dashboard/--no-dashboard", default=False, show_default=True, help="Ray's dashboard; it costs CPU time.")
+def command(
+    config: Path | None, host: str | None, port: int | None, library: tuple[Path, ...], address: str | None, dashboard: bool
+) -> None:
+    """Serve the avatars: the page at /, the API at /docs.
+
+    \b
+    Examples:
+        being serve
+        being serve serve_config.a100.yaml --host 0.0.0.0
+    """
+    import yaml
+
+    settings = merged(_read(config), host, port, library)
+    try:
+        import ray
+        from ray.serve.scripts import run
+    except ImportError as error:
+        raise MissingDependencyError("ray", "serve", "Serving") from error
+
+    if address is None:
+        ray.init(
+            num_cpus=max(2, os.cpu_count() or 1),
+            include_dashboard=dashboard,
+            object_store_memory=OBJECT_STORE_BYTES,
+            namespace="serve",
+            log_to_driver=True,
+        )
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml", prefix="being-serve-") as file:
+        yaml.safe_dump(settings, file)
+        file.flush()
+        arguments = [file.name] if address is None else [file.name, "--address", address]
+        run.main(arguments, standalone_mode=False)
+
+
+def merged(settings: dict[str, Any], host: str | None, port: int | None, library: tuple[Path, ...]) -> dict[str, Any]:
+    """The configuration with what the command line says instead."""
+    http = {**settings.get("http_options", {})}
+    if host is not None:
+        http["host"] = host
+    if port is not None:
+        http["port"] = port
+    applications = [dict(application) for application in settings["applications"]]
+    if library:
+        for application in applications:
+            application["args"] = {**application.get("args", {}), "library": [str(path.resolve()) for path in library]}
+    return {**settings, "http_options": http, "applications": applications}
+
+
+def _read(config: Path | None) -> dict[str, Any]:
+    """The file named, the one in this folder, or the built-in one."""
+    import yaml
+
+    if config is None and not CONFIG.is_file():
+        return DEFAULT
+    path = config or CONFIG
+    try:
+        settings = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})", "Name a Serve config file") from None
+    except (yaml.YAMLError, UnicodeError) as error:
+        raise InputError(f"{path}: is not YAML ({str(error).splitlines()[0]})", "Name a Serve config file") from None
+    if not isinstance(settings, dict) or not isinstance(settings.get("applications"), list):
+        raise InputError(f"{path}: has no list `applications`", "See serve_config.yaml")
+    return settings
