@@ -1,4 +1,4 @@
-"""Drawing on a CPU at speed: compiled kernels from condition tokens to bytes, PyTorch only for the tokens.
+"""Drawing on a CPU at speed: numpy for the condition tokens, compiled kernels from there to bytes, no PyTorch.
 
 A batch is spread over the cores by frames, each drawn by one thread: no kernel then waits for another, and nothing is
 serial. Where there are fewer frames than cores (a single live frame), the cores share each frame instead.
@@ -23,6 +23,7 @@ from being.inference.compositing import Transparent, straight_colours
 from being.inference.drawn import Drawn
 from being.inference.performer import Performer
 from being.inference.records import Drive
+from being.inference.tokens import TokenEncoder
 from being.model.fast import CanonicalBlocks, Form, SplatArrays, assemble_numpy, make_deformer, offset_buffer
 from being.model.fast.crew import usable_cores
 from being.raster.numba_backend import NumbaRenderer
@@ -57,8 +58,8 @@ class CpuPath:
 
     def draw(self, rows: Sequence[Row], finish: Callable[[Row, Drawn], T]) -> list[T]:
         """What `finish`, called on the thread that drew, makes of each row's frame; rows may mix avatars and sizes."""
-        tokens = _tokens(rows)
         threads = max(1, self._cores // len(rows))
+        tokens = self._tokens(rows, threads)
 
         def work(row: Row, given: FloatArray) -> T:
             return finish(row, self._draw_row(*row, given, threads))
@@ -67,6 +68,17 @@ class CpuPath:
             return [work(rows[0], tokens[0])]
         frames = [self._crew.submit(work, row, given) for row, given in zip(rows, tokens, strict=True)]
         return [frame.result() for frame in frames]
+
+    def _tokens(self, rows: Sequence[Row], threads: int) -> list[FloatArray]:
+        """(T, 64) condition tokens of each row, in one pass per avatar."""
+        by_performer: dict[Performer, list[int]] = {}
+        for index, (performer, _) in enumerate(rows):
+            by_performer.setdefault(performer, []).append(index)
+        tokens: dict[int, FloatArray] = {}
+        for performer, indices in by_performer.items():
+            encoder = self._stage(performer, threads).encoder
+            tokens.update(zip(indices, encoder([rows[index][1] for index in indices]), strict=True))
+        return [tokens[index] for index in range(len(rows))]
 
     def _draw_row(self, performer: Performer, drive: Drive, tokens: FloatArray, threads: int) -> Drawn:
         width, height = performer.frame_size(drive)
@@ -104,6 +116,7 @@ class _Stage:
     def __init__(self, avatar: Avatar, form: Form, threads: int) -> None:
         caches = [avatar.folder] if avatar.folder else []
         self._threads = threads
+        self.encoder = TokenEncoder(avatar.network)
         self._deformer = make_deformer(
             form, avatar.network, avatar.gaussians, threads=threads, caches=caches, write_to=cache_folder(avatar.id)
         )
@@ -142,15 +155,3 @@ def cache_folder(avatar_id: str) -> Path:
     """Where fitted forms of an avatar are kept: `$XDG_CACHE_HOME/being/<id>`, by default under `~/.cache`."""
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "being" / avatar_id
-
-
-def _tokens(rows: Sequence[Row]) -> list[FloatArray]:
-    """(T, 64) condition tokens of each row, in one pass per avatar."""
-    by_performer: dict[Performer, list[int]] = {}
-    for index, (performer, _) in enumerate(rows):
-        by_performer.setdefault(performer, []).append(index)
-    tokens: list[FloatArray] = [np.empty(0, np.float32)] * len(rows)
-    for performer, indices in by_performer.items():
-        for index, given in zip(indices, performer.tokens([rows[index][1] for index in indices]).numpy(), strict=True):
-            tokens[index] = given
-    return tokens
