@@ -1,0 +1,168 @@
+"""End to end: seconds of sound through an avatar into MP4, frames a second and time by stage.
+
+    python benchmarks/render.py                              the demo avatar, its own size, 16 s of the sample sentence
+    python benchmarks/render.py --size 256x256 --size 512x512 --sound speech.wav --json render.json
+
+Stages overlap (a batch is encoded while the next one is drawn), so their sum may exceed the elapsed time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the being command sets it, before torch loads
+
+
+@dataclass(frozen=True)
+class Run:
+    """One render. Times in seconds, stage times in milliseconds a frame."""
+
+    size: str
+    frames: int
+    elapsed_s: float
+    frames_per_second: float
+    real_time: float
+    features_ms: float
+    draw_ms: float
+    encode_ms: float
+
+
+@click.command()
+@click.option("--avatar", default="demo", show_default=True, help="Id or folder.")
+@click.option("--sound", type=click.Path(path_type=Path), help="Sound file [default: the sample sentence, repeated].")
+@click.option("--seconds", default=16.0, show_default=True, help="Length rendered; the sound is repeated or cut.")
+@click.option("--size", "sizes", multiple=True, metavar="WxH", help="May be repeated [default: as recorded].")
+@click.option("--repeat", default=3, show_default=True, help="Runs a size; the median is in the table.")
+@click.option("--device", default="auto", show_default=True)
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results here.")
+def main(
+    avatar: str,
+    sound: Path | None,
+    seconds: float,
+    sizes: tuple[str, ...],
+    repeat: int,
+    device: str,
+    json_path: Path | None,
+) -> None:
+    """Measure `being render`."""
+    started = time.perf_counter()
+    from being.audio.pcm import read_audio, read_audio_48k
+    from being.commands.render import find_avatar, make_graph, parse_size
+    from being.live.offline import warm_up
+    from being.live.spans import Stage
+    from being.samples import HELLO
+
+    library, manifest = find_avatar(avatar)
+    graph = make_graph(library, device)
+    facts = asyncio.run(graph.prepare(manifest.id))
+    loaded_s = time.perf_counter() - started
+    read_s = time.perf_counter()
+    face = fitted(read_audio(sound or HELLO).samples, round(seconds * 16_000))
+    ears = fitted(read_audio_48k(sound or HELLO).samples, round(seconds * 48_000))
+    read_s = time.perf_counter() - read_s
+    runs: list[Run] = []
+    warm_up_s = None
+    for width, height in [parse_size(size) for size in sizes] or [(manifest.width, manifest.height)]:
+        stage = Stage(width, height, yuv=True)
+        started = time.perf_counter()
+        asyncio.run(warm_up(graph, facts, stage))
+        warm_up_s = warm_up_s or time.perf_counter() - started
+        runs += [measure(graph, facts, stage, face, ears) for _ in range(repeat)]
+    graph.close()
+
+    machine = {
+        "processor": processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "load_before": os.getloadavg()[0],
+        "python": platform.python_version(),
+    }
+    result = {
+        "avatar": manifest.id,
+        "gaussians": manifest.gaussians,
+        "shortcut": manifest.shortcut,
+        "device": str(graph.engine.device),
+        "look_ahead_ms": round(1000 * facts.reach.look_ahead_s),
+        "start_s": {"load": loaded_s, "read": read_s, "warm_up": warm_up_s},
+        "machine": machine,
+        "runs": [asdict(run) for run in runs],
+    }
+    if json_path is not None:
+        json_path.write_text(json.dumps(result, indent=2) + "\n")
+    report(result, runs)
+
+
+def measure(graph, facts, stage, face, ears) -> Run:  # type: ignore[no-untyped-def]
+    """Render once into a file that is thrown away."""
+    from being.live.offline import perform
+    from being.live.sinks import WriterSink
+    from being.video import StreamFormat, open_writer
+
+    before = dict(graph.seconds)
+    with tempfile.TemporaryDirectory() as folder:
+        format = StreamFormat(stage.width, stage.height, sound_channels=ears.shape[1])
+        with open_writer(Path(folder) / "out.mp4", format) as writer:
+            totals = asyncio.run(perform(graph, facts, stage, face, ears, WriterSink(writer)))
+    frame_ms = 1000 / totals.frames
+    return Run(
+        size=f"{stage.width}x{stage.height}",
+        frames=totals.frames,
+        elapsed_s=totals.elapsed_s,
+        frames_per_second=totals.frames / totals.elapsed_s,
+        real_time=len(face) / 16_000 / totals.elapsed_s,
+        features_ms=(graph.seconds["features"] - before["features"]) * frame_ms,
+        draw_ms=(graph.seconds["draw"] - before["draw"]) * frame_ms,
+        encode_ms=totals.sink_s * frame_ms,
+    )
+
+
+def fitted(sound: np.ndarray, length: int) -> np.ndarray:
+    """The sound, repeated or cut to a length."""
+    return np.concatenate([sound] * -(-length // len(sound)))[:length]
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def report(result: dict, runs: list[Run]) -> None:
+    """One table, a row a size with the medians."""
+    from rich.console import Console
+    from rich.table import Table
+
+    machine, start = result["machine"], result["start_s"]
+    title = (
+        f"{result['avatar']} ({result['gaussians']:,} Gaussians, {result['shortcut']}) on {result['device']}, "
+        f"{machine['cores']} cores of {machine['processor']}, look-ahead {result['look_ahead_ms']} ms"
+    )
+    table = Table(title=title, title_justify="left")
+    for name in ("size", "frames", "frames/s", "x real time", "features ms", "draw ms", "encode ms"):
+        table.add_column(name, justify="right")
+    for size in dict.fromkeys(run.size for run in runs):
+        same = [run for run in runs if run.size == size]
+        names = ("frames_per_second", "real_time", "features_ms", "draw_ms", "encode_ms")
+        medians = [statistics.median(getattr(run, name) for run in same) for name in names]
+        table.add_row(size, str(same[0].frames), *(f"{value:.2f}" for value in medians))
+    console = Console(file=sys.stdout)
+    console.print(table)
+    console.print(f"load {start['load']:.1f} s, read {start['read']:.1f} s, warm-up {start['warm_up']:.1f} s")
+
+
+if __name__ == "__main__":
+    main()
