@@ -40,9 +40,16 @@ OBJECT_STORE_BYTES = 512 << 20  # frames travel by value; Ray would take a third
     help="Folder of avatars, may be repeated [default: of the config].",
 )
 @click.option("--address", help="A running Ray cluster [default: start one on this machine].")
-@click.option("--dashboard/--no-dashboard", default=False, show_default=True, help="Ray's dashboard; it costs CPU time.")
+@click.option(
+    "--dashboard/--no-dashboard", default=False, show_default=True, help="Ray's dashboard; it costs CPU time."
+)
 def command(
-    config: Path | None, host: str | None, port: int | None, library: tuple[Path, ...], address: str | None, dashboard: bool
+    config: Path | None,
+    host: str | None,
+    port: int | None,
+    library: tuple[Path, ...],
+    address: str | None,
+    dashboard: bool,
 ) -> None:
     """Serve the avatars: the page at /, the API at /docs.
 

@@ -1,0 +1,99 @@
+"""Who may come in: a session is admitted only where the measured cost of its frames still fits the clock."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from being.video.contract import FPS
+
+SMOOTHING = 0.05  # weight of a new measurement: about twenty ticks are remembered
+SLOW_START = 5  # measurements before a cost counts: the first frames of an avatar load and compile
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a session draws: an avatar at a size."""
+
+    avatar: str
+    width: int
+    height: int
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+
+@dataclass
+class _Cost:
+    seconds: float
+    measured: int = 0
+
+
+def shard_of(avatar: str, shards: int) -> int:
+    """The shard of the renderers an avatar belongs to; the same in every process."""
+    return zlib.crc32(avatar.encode()) % shards
+
+
+class Admission:
+    """Keeps the seconds of renderer time that a frame costs, by avatar and size.
+
+    Parameters
+    ----------
+    budget : float
+        Share of a shard's time that sessions may plan with; the rest is room for `speak` and for noise.
+    shards : int
+        Renderers that draw side by side, each its own avatars.
+    """
+
+    def __init__(self, budget: float = 0.85, shards: int = 1) -> None:
+        self.budget = budget
+        self.shards = shards
+        self._costs: dict[Load, _Cost] = {}
+
+    def observe(self, frames: Mapping[Load, int], seconds: float) -> None:
+        """A pass drew so many frames of each load in `seconds`; shared out by pixels."""
+        pixels = sum(load.pixels * count for load, count in frames.items())
+        for load, count in frames.items():
+            if not count:
+                continue
+            frame_s = seconds * load.pixels / pixels
+            cost = self._costs.setdefault(load, _Cost(frame_s))
+            cost.measured += 1
+            if cost.measured <= SLOW_START:
+                cost.seconds = frame_s
+            else:
+                cost.seconds += SMOOTHING * (frame_s - cost.seconds)
+
+    def cost(self, load: Load) -> float | None:
+        """Seconds a frame of the load takes; estimated from other loads where it was never drawn, None if none was."""
+        known = {other: cost for other, cost in self._costs.items() if cost.measured > SLOW_START}
+        if load in known:
+            return known[load].seconds
+        guesses = [cost.seconds * max(1.0, load.pixels / other.pixels) for other, cost in known.items()]
+        return max(guesses) if guesses else None
+
+    def admits(self, running: Mapping[Load, int], asked: Load) -> bool:
+        """Whether one more session fits beside those that run. The first one always may: it is the measurement."""
+        shard = shard_of(asked.avatar, self.shards)
+        here = {load: count for load, count in running.items() if shard_of(load.avatar, self.shards) == shard}
+        if not any(here.values()):
+            return True
+        needed = self._seconds(here) + (self.cost(asked) or 0.0)
+        return needed * FPS <= self.budget
+
+    def room(self, running: Mapping[Load, int], asked: Load, most: int) -> int:
+        """How many more sessions of a kind would be admitted one after another, at most `most`."""
+        planned = dict(running)
+        for count in range(most):
+            if not self.admits(planned, asked):
+                return count
+            planned[asked] = planned.get(asked, 0) + 1
+        return most
+
+    def _seconds(self, running: Mapping[Load, int]) -> float:
+        return sum(count * (self.cost(load) or 0.0) for load, count in running.items())
+
+
+Observer = Callable[[Mapping[Load, int], float], None]

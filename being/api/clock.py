@@ -1,0 +1,115 @@
+"""The conductor on a real clock: ticks start when they are due, go through the graph, and reach the viewers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from being.api.metrics import Meter
+from being.live.conductor import Conductor, Delivery, Pacing, Tick
+from being.live.graph import Graph
+from being.live.session import Session
+
+log = logging.getLogger(__name__)
+
+Now = Callable[[], float]
+
+
+class Audience(Protocol):
+    """Takes what the conductor has for one session."""
+
+    session: Session
+
+    def push(self, delivery: Delivery, now: float) -> None: ...
+
+
+class Clock:
+    """Runs until closed. One for an ingress replica; everything happens on its event loop."""
+
+    def __init__(self, graph: Graph, meter: Meter, *, pacing: Pacing | None = None, now: Now = time.monotonic) -> None:
+        self._graph = graph
+        self._meter = meter
+        self._now = now
+        self._pacing = pacing or Pacing()
+        self.conductor = Conductor(now(), pacing=self._pacing)
+        self._audience: dict[str, Audience] = {}
+        self._awake = asyncio.Event()
+        self._flying: set[asyncio.Task[None]] = set()
+        self._running: asyncio.Task[None] | None = None
+        self._failing = False
+
+    def start(self) -> None:
+        self._running = asyncio.create_task(self._run(), name="being-clock")
+
+    async def close(self) -> None:
+        tasks = [*self._flying, *([self._running] if self._running else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def alive(self) -> bool:
+        return self._running is not None and not self._running.done()
+
+    def join(self, viewer: Audience) -> None:
+        self._audience[viewer.session.id] = viewer
+        self.conductor.join(viewer.session)
+
+    def leave(self, viewer: Audience) -> None:
+        if self._audience.get(viewer.session.id) is viewer:
+            del self._audience[viewer.session.id]
+            self.conductor.leave(viewer.session.id)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._awake.clear()
+            now = self._now()
+            tick, deliveries = self.conductor.start(now)
+            self._hand_out(deliveries, now)
+            if tick is not None:
+                task = loop.create_task(self._draw(tick))
+                self._flying.add(task)
+                task.add_done_callback(self._flying.discard)
+            alarm = loop.call_later(max(0.0, self.conductor.next_due(now) - self._now()), self._awake.set)
+            await self._awake.wait()
+            alarm.cancel()
+
+    async def _draw(self, tick: Tick) -> None:
+        """One pass. An answer later than the conductor's patience finds nobody: the pass is cancelled."""
+        started = self._now()
+        late = max(span.count for span in tick.spans) > 1
+        self._meter.add("being_ticks")
+        self._meter.add("being_late_ticks", float(late))
+        try:
+            records = await asyncio.wait_for(self._graph.submit(tick.spans), self._pacing.patience_s)
+        except TimeoutError:
+            self._fail(tick, "late")
+        except Exception as error:
+            self._fail(tick, f"{type(error).__name__}: {error}".partition("\n")[0])
+        else:
+            if self._failing:
+                log.info("ticks are answered again")
+                self._failing = False
+            now = self._now()
+            self._meter.observe("being_stage_seconds", started - tick.due, stage="wait")
+            self._meter.observe("being_stage_seconds", now - started, stage="graph")
+            self._hand_out(self.conductor.finish(tick.number, records, now), now)
+        self._awake.set()
+
+    def _fail(self, tick: Tick, reason: str) -> None:
+        self._meter.add("being_failed_ticks")
+        if not self._failing:
+            log.warning("tick %d was not drawn (%s); the last pictures are shown again", tick.number, reason)
+            self._failing = True
+        now = self._now()
+        self._hand_out(self.conductor.finish(tick.number, reason, now), now)
+
+    def _hand_out(self, deliveries: list[Delivery], now: float) -> None:
+        for delivery in deliveries:
+            viewer = self._audience.get(delivery.session)
+            if viewer is not None:
+                viewer.push(delivery, now)

@@ -1,0 +1,46 @@
+"""Whether the server lives, whether it can take work, and what it measures."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import PlainTextResponse
+
+from being.api.admission import Load
+from being.api.problems import Problem, documented
+from being.api.schemas import Health, Readiness
+from being.api.service import REFERENCE, RETRY_AFTER_S, Service
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz", summary="The process lives", responses=documented(503))
+async def healthz(request: Request) -> Health:
+    service: Service = request.app.state.service
+    if not service.clock.alive:
+        raise Problem(503, "the frame clock has stopped", retry_after=RETRY_AFTER_S)
+    return Health(status="ok")
+
+
+@router.get("/readyz", summary="An avatar can be played", responses=documented(503))
+async def readyz(request: Request) -> Readiness:
+    """Ready when at least one avatar loads in the graph; also says how many more sessions would fit."""
+    service: Service = request.app.state.service
+    playable = [entry.manifest for entry in service.library.entries() if service.may_serve(entry.manifest)]
+    if not playable:
+        raise Problem(503, "there is no avatar to play", "Train one: being fit", retry_after=RETRY_AFTER_S)
+    first = playable[0].id
+    await service.prepare(first, service.graph)
+    cost = service.admission.cost(Load(first, *REFERENCE))
+    return Readiness(
+        status="ready",
+        avatars=len(playable),
+        sessions=len(service.viewers()),
+        frame_ms=round(1000 * cost, 2) if cost is not None else None,
+        room=service.room(first),
+    )
+
+
+@router.get("/metrics", summary="Prometheus metrics of this ingress", response_class=PlainTextResponse)
+async def metrics(request: Request) -> PlainTextResponse:
+    service: Service = request.app.state.service
+    return PlainTextResponse(service.prometheus.exposition(), media_type="text/plain; version=0.0.4")

@@ -1,0 +1,159 @@
+"""`WS /v1/avatars/{id}/live`: PCM and JSON controls up; pictures, sound and JSON events down.
+
+Whatever goes wrong is said in an `error` event before the connection closes, for browsers hide the HTTP status of a
+refused WebSocket: its `problem` has the status and `retry_after` an HTTP client would get.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+from fastapi import APIRouter, WebSocket
+from pydantic import ValidationError
+from starlette.websockets import WebSocketDisconnect, WebSocketState
+
+from being.api.problems import Problem
+from being.api.schemas import Configure, End, Interrupt, LiveOptions, Received, client_message
+from being.api.service import Service
+from being.api.viewer import Gone, Superseded, Viewer
+from being.errors import BeingError
+
+GOODBYES = (1000, 1001)  # close codes of a client that left on purpose
+TRY_AGAIN, TOO_BIG, POLICY, INTERNAL = 1013, 1009, 1008, 1011
+REFUSED = 4000  # plus the HTTP status
+MISTAKES = 50  # messages without sense before the connection is closed
+
+log = logging.getLogger(__name__)
+
+router = APIRouter()
+
+
+class _Fatal(Exception):
+    """Ends the connection after saying why."""
+
+    def __init__(self, problem: Problem, code: int) -> None:
+        self.problem = problem
+        self.code = code
+
+
+@router.websocket("/v1/avatars/{avatar_id}/live")
+async def live(socket: WebSocket, avatar_id: str) -> None:
+    service: Service = socket.app.state.service
+    await socket.accept()
+    try:
+        viewer = await _enter(socket, avatar_id, service)
+    except Problem as problem:
+        code = TRY_AGAIN if problem.details.status == 503 else REFUSED + problem.details.status
+        await _close(socket, code, problem)
+        return
+    except WebSocketDisconnect:
+        return
+    await _serve(socket, viewer, service)
+
+
+async def _enter(socket: WebSocket, avatar_id: str, service: Service) -> Viewer:
+    try:
+        options = LiveOptions.model_validate(dict(socket.query_params))
+    except ValidationError as error:
+        raise Problem.invalid(error) from None
+    if options.session is not None:
+        viewer = service.resume(options.session, options.token)
+        if viewer is not None and viewer.session.avatar.id == avatar_id:
+            return viewer
+    try:
+        return await service.admit(avatar_id, options)
+    except BeingError as error:
+        raise Problem.of(error, 422) from None
+
+
+async def _serve(socket: WebSocket, viewer: Viewer, service: Service) -> None:
+    """Send and receive side by side until one of them ends."""
+    sending = asyncio.create_task(viewer.serve(socket))
+    receiving = asyncio.create_task(_receive(socket, viewer, service))
+    superseded, may_return = False, True
+    try:
+        await asyncio.wait((sending, receiving), return_when=asyncio.FIRST_COMPLETED)
+        for task in (sending, receiving):
+            task.cancel()
+        for outcome in await asyncio.gather(sending, receiving, return_exceptions=True):
+            if isinstance(outcome, WebSocketDisconnect):
+                may_return = outcome.code not in GOODBYES
+            elif isinstance(outcome, Superseded):
+                superseded = True
+            elif isinstance(outcome, Gone):
+                await _close(socket, POLICY, Problem(408, str(outcome)))
+            elif isinstance(outcome, _Fatal):
+                may_return = False
+                await _close(socket, outcome.code, outcome.problem)
+            elif isinstance(outcome, Exception) and not _is_connection_loss(outcome):
+                log.error("session %s failed", viewer.session.id, exc_info=outcome)
+                await _close(socket, INTERNAL, Problem(500, "the server failed; its log says why"))
+    finally:
+        sending.cancel()
+        receiving.cancel()
+        if not superseded:
+            service.part(viewer, may_return=may_return)
+
+
+async def _receive(socket: WebSocket, viewer: Viewer, service: Service) -> None:
+    mistakes = 0
+    limit = service.limits.message_bytes
+    while True:
+        message = await socket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code") or 1005, message.get("reason"))
+        data, text = message.get("bytes"), message.get("text")
+        if max(len(data or b""), len(text or "")) > limit:
+            raise _Fatal(Problem(413, f"a message is larger than {limit} bytes", "Send sound in chunks"), TOO_BIG)
+        if data is not None:
+            await viewer.hear(data)
+            continue
+        try:
+            _obey(viewer, _parsed(text or ""))
+        except Problem as problem:
+            mistakes += 1
+            if mistakes >= MISTAKES:
+                raise _Fatal(problem, POLICY) from None
+            viewer.refuse(problem)
+        except BeingError as error:
+            viewer.refuse(Problem.of(error, 422))
+
+
+def _parsed(text: str) -> Configure | Interrupt | End | Received:
+    try:
+        return client_message.validate_python(json.loads(text))
+    except ValidationError as error:
+        raise Problem.invalid(error) from None
+    except (ValueError, RecursionError):
+        raise Problem(400, "the message is not JSON", 'Send one object, for example {"type": "interrupt"}') from None
+
+
+def _obey(viewer: Viewer, message: Configure | Interrupt | End | Received) -> None:
+    if isinstance(message, Received):
+        viewer.received(message.bytes)
+    elif isinstance(message, Interrupt):
+        viewer.interrupt()
+    elif isinstance(message, End):
+        viewer.end()
+    else:
+        viewer.configure(message)
+
+
+async def _close(socket: WebSocket, code: int, problem: Problem) -> None:
+    """Say why, then close; a client that is gone already does not matter."""
+    event: dict[str, Any] = {"type": "error", "fatal": True, "problem": problem.body()}
+    try:
+        if socket.application_state is WebSocketState.CONNECTED:
+            await socket.send_text(json.dumps(event))
+            await socket.close(code, problem.details.detail[:100])
+    except Exception as error:
+        if not _is_connection_loss(error):
+            raise
+
+
+def _is_connection_loss(error: BaseException) -> bool:
+    """Servers differ in what they raise when the far end is gone; Starlette wraps some of it in RuntimeError."""
+    return isinstance(error, WebSocketDisconnect | OSError | RuntimeError)

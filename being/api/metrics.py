@@ -1,0 +1,102 @@
+"""What the server measures of itself, in one table, and where it goes: Prometheus, Ray's exporter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+SECONDS = (0.002, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.12, 0.2, 0.4, 1.0)
+
+
+@dataclass(frozen=True)
+class Instrument:
+    name: str
+    kind: Kind
+    description: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = SECONDS
+
+
+INSTRUMENTS = (
+    Instrument("being_sessions", "gauge", "Live sessions", ("state",)),
+    Instrument("being_ticks", "counter", "Ticks sent to the graph"),
+    Instrument("being_late_ticks", "counter", "Ticks that had to carry more than one frame a session"),
+    Instrument("being_failed_ticks", "counter", "Ticks the graph did not answer in time or at all"),
+    Instrument("being_frames", "counter", "Frames sent to live clients", ("kind",)),
+    Instrument("being_dropped_pieces", "counter", "Pieces of stream that slow clients never got"),
+    Instrument("being_interrupts", "counter", "Interruptions"),
+    Instrument("being_refused", "counter", "Requests refused", ("reason",)),
+    Instrument("being_stage_seconds", "histogram", "Time a tick spends in a stage", ("stage",)),
+    Instrument("being_latency_seconds", "histogram", "Tick to sent, each frame of live sessions"),
+    Instrument("being_frame_cost_seconds", "gauge", "Renderer time of a frame", ("avatar", "size")),
+    Instrument("being_speak_seconds", "histogram", "Request of speak to", ("until",), (0.2, 0.5, 1, 2, 5, 15, 60)),
+)
+
+
+class Meter(Protocol):
+    """Takes measurements by the instruments' names."""
+
+    def add(self, name: str, value: float = 1.0, **labels: str) -> None: ...
+
+    def set(self, name: str, value: float, **labels: str) -> None: ...
+
+    def observe(self, name: str, value: float, **labels: str) -> None: ...
+
+
+class PrometheusMeter:
+    """A registry of its own, so that several servers can live in one process."""
+
+    def __init__(self, instruments: Sequence[Instrument] = INSTRUMENTS) -> None:
+        self._registry = CollectorRegistry()
+        self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, Gauge] = {}
+        self._histograms: dict[str, Histogram] = {}
+        for item in instruments:
+            if item.kind == "counter":
+                self._counters[item.name] = Counter(item.name, item.description, item.labels, registry=self._registry)
+            elif item.kind == "gauge":
+                self._gauges[item.name] = Gauge(item.name, item.description, item.labels, registry=self._registry)
+            else:
+                self._histograms[item.name] = Histogram(
+                    item.name, item.description, item.labels, registry=self._registry, buckets=item.buckets
+                )
+
+    def add(self, name: str, value: float = 1.0, **labels: str) -> None:
+        counter = self._counters[name]
+        (counter.labels(**labels) if labels else counter).inc(value)
+
+    def set(self, name: str, value: float, **labels: str) -> None:
+        gauge = self._gauges[name]
+        (gauge.labels(**labels) if labels else gauge).set(value)
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        histogram = self._histograms[name]
+        (histogram.labels(**labels) if labels else histogram).observe(value)
+
+    def exposition(self) -> bytes:
+        """The Prometheus text format."""
+        return generate_latest(self._registry)
+
+
+class Meters:
+    """Several meters as one."""
+
+    def __init__(self, *meters: Meter) -> None:
+        self._meters = meters
+
+    def add(self, name: str, value: float = 1.0, **labels: str) -> None:
+        for meter in self._meters:
+            meter.add(name, value, **labels)
+
+    def set(self, name: str, value: float, **labels: str) -> None:
+        for meter in self._meters:
+            meter.set(name, value, **labels)
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        for meter in self._meters:
+            meter.observe(name, value, **labels)

@@ -1,0 +1,234 @@
+"""Everything one ingress holds: the avatars it may show, the graph, the clock, and its sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from being.api.admission import Admission, Load
+from being.api.clock import Clock
+from being.api.limits import ServingLimits
+from being.api.metrics import Meter, Meters, PrometheusMeter
+from being.api.problems import Problem
+from being.api.schemas import LiveOptions
+from being.api.viewer import Viewer, check_size, live_background
+from being.avatar.library import Library
+from being.avatar.schema import AvatarManifest
+from being.errors import BeingError, InputError
+from being.inference.compositing import parse_background
+from being.live.conductor import Pacing
+from being.live.graph import Graph
+from being.live.session import Limits, Session
+from being.live.spans import AvatarFacts, Stage
+
+ENCODING_THREADS = 4
+RETRY_AFTER_S = 5  # what a refused client is told
+REFERENCE = (512, 512)  # size the readiness answer counts in
+
+
+class Service:
+    """Opened and closed with the app that routes to it.
+
+    Parameters
+    ----------
+    library : avatars by id.
+    graph : where frames are drawn live.
+    offline : where whole sounds are drawn; the same graph unless a deployment gives them less weight.
+    admission : fed by whoever measures the graph.
+    meter : where measurements go besides the Prometheus registry.
+    name : of this ingress, the first part of its session ids.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        graph: Graph,
+        *,
+        offline: Graph | None = None,
+        limits: ServingLimits | None = None,
+        admission: Admission | None = None,
+        meter: Meter | None = None,
+        pacing: Pacing | None = None,
+        name: str = "s",
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.library = library
+        self.graph = graph
+        self.offline = offline or graph
+        self.limits = limits or ServingLimits()
+        self.admission = admission or Admission()
+        self.prometheus = PrometheusMeter()
+        self.meter: Meter = Meters(self.prometheus, meter) if meter else self.prometheus
+        self._pacing = pacing
+        self._name = name
+        self._now = now
+        self._viewers: dict[str, Viewer] = {}
+        self._opening: Counter[Load] = Counter()
+        self._expiry: dict[str, asyncio.TimerHandle] = {}
+        self._speaking = 0
+
+    async def open(self) -> None:
+        """Start the clock; call on the event loop that serves."""
+        self.pool = ThreadPoolExecutor(ENCODING_THREADS, thread_name_prefix="being-encode")
+        self.clock = Clock(self.graph, self.meter, pacing=self._pacing, now=self._now)
+        self.clock.start()
+
+    async def close(self) -> None:
+        for timer in self._expiry.values():
+            timer.cancel()
+        await self.clock.close()
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+    # Avatars.
+
+    def may_serve(self, manifest: AvatarManifest) -> bool:
+        return self.limits.serve_unconsented or manifest.consent.may_be_served
+
+    def manifest(self, avatar_id: str) -> AvatarManifest:
+        """The manifest of an avatar this server plays.
+
+        Raises
+        ------
+        Problem
+            404 where there is none, 403 where nobody agreed to its being played.
+        """
+        try:
+            manifest = self.library.get(avatar_id).manifest
+        except InputError as error:
+            raise Problem.of(error, 404) from None
+        if not self.may_serve(manifest):
+            raise Problem(
+                403,
+                f"avatar {avatar_id!r} has no consent record",
+                "Record the person's consent, or set limits.serve_unconsented for your own experiments",
+            )
+        return manifest
+
+    async def prepare(self, avatar_id: str, graph: Graph) -> AvatarFacts:
+        """Load an avatar; 409 where its folder is damaged, 503 where the graph does not answer."""
+        self.manifest(avatar_id)
+        try:
+            return await graph.prepare(avatar_id)
+        except BeingError as error:
+            raise Problem.of(error, 409) from None
+        except Exception as error:
+            reason = f"avatar {avatar_id!r} could not be loaded: {type(error).__name__}"
+            raise self._refused("graph", reason) from error
+
+    # Live sessions.
+
+    async def admit(self, avatar_id: str, options: LiveOptions) -> Viewer:
+        """A viewer for a new client, on the clock.
+
+        Raises
+        ------
+        Problem
+            Unknown avatar, impossible options, or 503: no room.
+        """
+        background = parse_background(live_background(options.background))
+        manifest = self.manifest(avatar_id)
+        width, height = options.width or _even(manifest.width), options.height or _even(manifest.height)
+        check_size(width, height, self.limits)
+        load = Load(avatar_id, width, height)
+        self._check_room(load)
+        self._opening[load] += 1
+        try:
+            facts = await self.prepare(avatar_id, self.graph)
+            stage = Stage(width, height, background, yuv=options.format == "mp4")
+            session = await asyncio.to_thread(self._new_session, facts, stage)
+        finally:
+            self._opening[load] -= 1
+        emotions = manifest.network.emotion_states
+        viewer = Viewer(
+            session, options.format, options.sample_rate, emotions, self.limits, self.meter, self.pool, self._now
+        )
+        self._viewers[session.id] = viewer
+        self.clock.join(viewer)
+        self._count_sessions()
+        return viewer
+
+    def resume(self, session_id: str, token: str | None) -> Viewer | None:
+        """The viewer of a client that comes back with its token; None where it is not known here."""
+        viewer = self._viewers.get(session_id)
+        if viewer is None or token is None or not secrets.compare_digest(viewer.token.encode(), token.encode()):
+            return None
+        if (timer := self._expiry.pop(session_id, None)) is not None:
+            timer.cancel()
+            self.clock.join(viewer)
+        self._count_sessions()
+        return viewer
+
+    def part(self, viewer: Viewer, *, may_return: bool) -> None:
+        """The connection is gone; a client that did not say goodbye may come back for a while."""
+        self.clock.leave(viewer)
+        if may_return:
+            loop = asyncio.get_running_loop()
+            session_id = viewer.session.id
+            self._expiry[session_id] = loop.call_later(self.limits.gone_s, self._forget, session_id)
+        else:
+            self._forget(viewer.session.id)
+        self._count_sessions()
+
+    def viewers(self) -> list[Viewer]:
+        return list(self._viewers.values())
+
+    def viewer(self, session_id: str) -> Viewer:
+        if session_id not in self._viewers:
+            raise Problem(404, f"there is no session {session_id!r}", "See /v1/sessions")
+        return self._viewers[session_id]
+
+    def room(self, avatar_id: str) -> int:
+        """Further sessions of an avatar at the reference size that would be admitted now."""
+        free = self.limits.sessions - len(self._viewers)
+        return self.admission.room(self._running(), Load(avatar_id, *REFERENCE), max(0, free))
+
+    # Whole sounds.
+
+    def begin_speaking(self) -> None:
+        """Take a place among the `speak` requests; 503 where all are taken."""
+        if self._speaking >= self.limits.speaking:
+            raise self._refused("speaking", f"{self._speaking} sounds are being spoken already")
+        self._speaking += 1
+
+    def end_speaking(self) -> None:
+        self._speaking -= 1
+
+    def _refused(self, reason: str, detail: str) -> Problem:
+        self.meter.add("being_refused", reason=reason)
+        return Problem(503, detail, "Try again in a few seconds", retry_after=RETRY_AFTER_S)
+
+    def _check_room(self, load: Load) -> None:
+        if len(self._viewers) + self._opening.total() >= self.limits.sessions:
+            raise self._refused("sessions", f"this server holds {self.limits.sessions} sessions and is full")
+        if not self.admission.admits(self._running(), load):
+            cost = 1000 * (self.admission.cost(load) or 0)
+            raise self._refused(
+                "cost", f"no room for another session: a {load.width}x{load.height} frame costs {cost:.0f} ms"
+            )
+
+    def _running(self) -> dict[Load, int]:
+        return dict(Counter(viewer.load for viewer in self._viewers.values()) + self._opening)
+
+    def _new_session(self, facts: AvatarFacts, stage: Stage) -> Session:
+        limits = Limits(buffered_s=self.limits.buffered_s)
+        return Session(
+            f"{self._name}-{secrets.token_hex(6)}", facts, stage, seed=secrets.randbelow(1 << 31), limits=limits
+        )
+
+    def _forget(self, session_id: str) -> None:
+        self._viewers.pop(session_id, None)
+        self._expiry.pop(session_id, None)
+        self._count_sessions()
+
+    def _count_sessions(self) -> None:
+        waiting = len(self._expiry)
+        self.meter.set("being_sessions", float(len(self._viewers) - waiting), state="live")
+        self.meter.set("being_sessions", float(waiting), state="waiting")
+
+
+def _even(side: int) -> int:
+    return side - side % 2

@@ -1,0 +1,23 @@
+"""`/v1/sessions`: who is being played right now."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+
+from being.api.problems import documented
+from being.api.schemas import SessionInfo, SessionList
+from being.api.service import Service
+
+router = APIRouter(tags=["sessions"])
+
+
+@router.get("/v1/sessions", summary="All live sessions")
+async def sessions(request: Request) -> SessionList:
+    service: Service = request.app.state.service
+    return SessionList(sessions=[viewer.info() for viewer in service.viewers()])
+
+
+@router.get("/v1/sessions/{session_id}", summary="One live session", responses=documented(404, 422))
+async def session(request: Request, session_id: str) -> SessionInfo:
+    service: Service = request.app.state.service
+    return service.viewer(session_id).info()

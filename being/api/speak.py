@@ -1,0 +1,231 @@
+"""`POST /v1/avatars/{id}/speak`: a sound in, the talking picture out, streamed while it is made."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from typing import Annotated, Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
+
+from being.api.limits import MULTIPART_FIELD, receive_upload
+from being.api.problems import Problem, documented
+from being.api.schemas import Background, Side, SpeakFormat
+from being.api.service import Service
+from being.api.viewer import check_size
+from being.audio.pcm import read_audio, read_audio_48k
+from being.errors import BeingError
+from being.inference.compositing import Transparent, parse_background
+from being.inference.records import FrameRecord
+from being.live.graph import Graph
+from being.live.offline import perform
+from being.live.sinks import JpegSink, Sink, WriterSink
+from being.live.spans import AvatarFacts, SpanRequest, Stage
+from being.video.contract import StreamFormat
+from being.video.fmp4 import Fmp4Writer
+from being.video.webm_stream import WebmStreamWriter
+
+BATCH = 8  # frames of a call: few, so that the first picture comes soon and live sessions are not held up
+FRAMES_PER_FRAGMENT = 5
+READY_BYTES = 8 << 20  # made and not yet taken by the client: then drawing waits
+BOUNDARY = "being-frame"
+MEDIA_TYPES = {
+    "mp4": "video/mp4",
+    "webm": "video/webm",
+    "mjpeg": f"multipart/x-mixed-replace; boundary={BOUNDARY}",
+}
+
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "audio/*": {"schema": {"type": "string", "format": "binary"}},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": [MULTIPART_FIELD],
+                    "properties": {MULTIPART_FIELD: {"type": "string", "format": "binary"}},
+                }
+            },
+        },
+    }
+}
+ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The talking avatar, streamed while it is made",
+        "content": {kind.partition(";")[0]: {} for kind in MEDIA_TYPES.values()},
+    }
+}
+
+router = APIRouter(tags=["speak"])
+
+
+@router.post(
+    "/v1/avatars/{avatar_id}/speak",
+    summary="A sound in, the talking avatar out",
+    openapi_extra=BODY,
+    responses={**ANSWER, **documented(400, 403, 404, 409, 413, 422, 503)},
+    response_class=StreamingResponse,
+)
+async def speak(
+    request: Request,
+    avatar_id: str,
+    width: Annotated[Side | None, Query(description="Pixels; as recorded if left out")] = None,
+    height: Annotated[Side | None, Query(description="Pixels; as recorded if left out")] = None,
+    background: Annotated[Background, Query()] = "plate",
+    format: Annotated[SpeakFormat, Query(description="`mjpeg` is silent")] = "mp4",
+) -> StreamingResponse:
+    """Send any audio file, as the body or as the multipart field `audio`; a fragmented MP4 (H.264, AAC) comes back
+    while it is drawn. `webm` (VP9, Opus) can be transparent: `background=none`."""
+    started = time.monotonic()
+    service: Service = request.app.state.service
+    manifest = service.manifest(avatar_id)
+    stage = _stage(width or manifest.width, height or manifest.height, background, format, service)
+    service.begin_speaking()
+    try:
+        upload = await receive_upload(request, service.limits.upload_bytes)
+        face, ears = await asyncio.to_thread(_decode, upload, service.limits.sound_s)
+        facts = await service.prepare(avatar_id, service.offline)
+        film = Film(service, facts, stage, face, ears, format)
+        await film.open()
+    except BaseException as error:
+        service.end_speaking()
+        if isinstance(error, BeingError):
+            raise Problem.of(error, 422) from None
+        raise
+
+    async def body() -> AsyncIterator[bytes]:
+        first = True
+        try:
+            async for piece in film.pieces():
+                yield piece
+                if first:
+                    service.meter.observe("being_speak_seconds", time.monotonic() - started, until="first byte")
+                    first = False
+            service.meter.observe("being_speak_seconds", time.monotonic() - started, until="end")
+        finally:
+            service.end_speaking()
+            await film.close()
+
+    return StreamingResponse(body(), media_type=MEDIA_TYPES[format], headers={"Cache-Control": "no-store"})
+
+
+def _stage(width: int, height: int, background: str, format: SpeakFormat, service: Service) -> Stage:
+    width, height = width - width % 2, height - height % 2
+    check_size(width, height, service.limits)
+    if background == "none" and format != "webm":
+        raise Problem(422, f"{format} cannot be transparent", "Choose format=webm, or another background")
+    return Stage(width, height, parse_background(background), yuv=format == "mp4")
+
+
+def _decode(upload: BinaryIO, limit_s: float) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """16 kHz for the face, (S, channels) at 48 kHz for the ears. The upload is closed."""
+    with upload:
+        face = read_audio(upload, limit_s).samples
+        upload.seek(0)
+        return face, read_audio_48k(upload, limit_s).samples
+
+
+class Film:
+    """One sound being played into bytes: drawing and encoding run ahead of the client by a bounded amount."""
+
+    def __init__(
+        self,
+        service: Service,
+        facts: AvatarFacts,
+        stage: Stage,
+        face: npt.NDArray[np.float32],
+        ears: npt.NDArray[np.float32],
+        format: SpeakFormat,
+    ) -> None:
+        self._graph = service.offline
+        self._pool = service.pool
+        self._facts = facts
+        self._stage = stage
+        self._face = face
+        self._ears = ears
+        self._format = format
+        self._ready: deque[bytes] = deque()
+        self._held = 0
+        self._changed = asyncio.Event()
+
+    async def open(self) -> None:
+        """Open the encoders and start drawing."""
+        self._loop = asyncio.get_running_loop()
+        self._sink = await self._loop.run_in_executor(self._pool, self._open_sink)
+        self._drawing = asyncio.create_task(self._draw())
+        self._drawing.add_done_callback(lambda _: self._changed.set())
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The film's bytes as they are made. A frame that cannot be drawn ends it: the client sees a cut stream."""
+        while True:
+            self._changed.clear()
+            while self._ready:
+                piece = self._ready.popleft()
+                self._held -= len(piece)
+                yield piece
+            if self._drawing.done():
+                self._drawing.result()
+                return
+            if not self._ready:
+                await self._changed.wait()
+
+    async def close(self) -> None:
+        """Stop, whether finished or not."""
+        self._drawing.cancel()
+        await asyncio.gather(self._drawing, return_exceptions=True)
+
+    async def _draw(self) -> None:
+        graph = _Paced(self._graph, self)
+        await perform(graph, self._facts, self._stage, self._face, self._ears, self._sink, batch=BATCH)
+        # What the worker threads emitted was put on this loop before their answer, so all of it is there by now.
+        await self._loop.run_in_executor(self._pool, self._sink.close)
+
+    def _open_sink(self) -> Sink:
+        size = self._stage.width, self._stage.height
+        if self._format == "mjpeg":
+            return JpegSink(self._jpeg)
+        format = StreamFormat(*size, sound_channels=self._ears.shape[1])
+        clear = isinstance(self._stage.background, Transparent)
+        if self._format == "webm":
+            return WriterSink(WebmStreamWriter(self._emit, format, alpha=clear), alpha=clear)
+        return WriterSink(Fmp4Writer(self._emit, format, frames_per_fragment=FRAMES_PER_FRAGMENT))
+
+    def _jpeg(self, index: int, picture: bytes) -> None:
+        head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
+        self._emit(head.encode() + picture + b"\r\n")
+
+    def _emit(self, piece: bytes) -> None:
+        """From a worker thread."""
+        self._loop.call_soon_threadsafe(self._put, piece)
+
+    def _put(self, piece: bytes) -> None:
+        self._ready.append(piece)
+        self._held += len(piece)
+        self._changed.set()
+
+    async def room(self) -> None:
+        """Wait until the client has taken enough of what is made."""
+        while self._held > READY_BYTES:
+            await asyncio.sleep(0.05)
+
+
+class _Paced:
+    """The graph, held back while the client does not keep up."""
+
+    def __init__(self, graph: Graph, film: Film) -> None:
+        self._graph = graph
+        self._film = film
+
+    async def prepare(self, avatar: str) -> AvatarFacts:
+        return await self._graph.prepare(avatar)
+
+    async def submit(self, tick: Sequence[SpanRequest]) -> list[FrameRecord]:
+        await self._film.room()
+        return await self._graph.submit(tick)

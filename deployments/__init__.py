@@ -1,0 +1,1 @@
+"""The Ray Serve graph: AudioEncoder -> Renderer -> Refiner, behind an Ingress that holds all state."""

@@ -1,0 +1,55 @@
+"""Sound to audio contexts: stateless, so that any replica can answer any request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from ray import serve
+
+from being.errors import BeingError
+from being.live.encoder import SoundEncoder
+from being.live.spans import SpanRequest
+from deployments.settings import GraphSettings
+
+Heard = list[npt.NDArray[np.float32] | str]  # for each span its contexts (n, 8, 16, D), or why there are none
+
+
+class SpanListener:
+    """Encodes spans of any avatars of the library."""
+
+    def __init__(self, settings: GraphSettings) -> None:
+        self._library = settings.open_library()
+        self._encoder = SoundEncoder()
+        for entry in self._library.entries():
+            try:
+                self._encoder.extractor(entry.manifest.features)
+            except BeingError:
+                continue  # its sessions are told when they ask for it; the others must not wait
+
+    def listen(self, spans: Sequence[SpanRequest]) -> Heard:
+        return [self._one(span) for span in spans]
+
+    def _one(self, span: SpanRequest) -> npt.NDArray[np.float32] | str:
+        try:
+            manifest = self._library.get(span.avatar).manifest
+            return self._encoder.encode(span, manifest.features, manifest.windows)
+        except BeingError as error:
+            return str(error)
+
+
+@serve.deployment(
+    name="AudioEncoder",
+    max_ongoing_requests=32,
+    health_check_period_s=2,
+    graceful_shutdown_timeout_s=5,
+    ray_actor_options={"num_cpus": 0.2},
+)
+class AudioEncoder:
+    def __init__(self, settings: GraphSettings) -> None:
+        self._listener = SpanListener(settings)
+
+    async def encode(self, spans: Sequence[SpanRequest]) -> Heard:
+        return await asyncio.to_thread(self._listener.listen, spans)

@@ -1,0 +1,116 @@
+"""One thread that draws for many callers: whatever waits when it is free is drawn as one batch, live frames first."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from being.inference.records import Drive, FrameRecord
+
+UNHURRIED_FRAMES = 2  # how long a live frame waits for work that is not live
+
+Draw = Callable[[Sequence[Drive]], list[FrameRecord]]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A caller's records, and the seconds of drawing they stand for: its share of the batch."""
+
+    records: list[FrameRecord]
+    seconds: float
+
+
+@dataclass(eq=False)
+class _Order:
+    drives: Sequence[Drive]
+    loop: asyncio.AbstractEventLoop
+    answer: asyncio.Future[Drawn]
+    records: list[FrameRecord] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def settle(self, error: Exception | None = None) -> None:
+        """Answer the caller, on its own loop."""
+
+        def settle() -> None:
+            if self.answer.done():
+                return
+            if error is None:
+                self.answer.set_result(Drawn(self.records, self.seconds))
+            else:
+                self.answer.set_exception(error)
+
+        with contextlib.suppress(RuntimeError):  # the caller's loop is closed: the replica is going down
+            self.loop.call_soon_threadsafe(settle)
+
+
+class DrawingThread:
+    """Merges the ticks of several ingresses; work that is not live is drawn a few frames at a time in between.
+
+    Parameters
+    ----------
+    draw : makes a batch of records; called on the thread.
+    """
+
+    def __init__(self, draw: Draw) -> None:
+        self._draw = draw
+        self._live: deque[_Order] = deque()
+        self._unhurried: deque[_Order] = deque()
+        self._waiting = threading.Condition()
+        self._thread = threading.Thread(target=self._work, name="being-draw", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    async def __call__(self, drives: Sequence[Drive], *, live: bool) -> Drawn:
+        """Records of the drives, in order. A caller that gives up before its turn costs nothing."""
+        loop = asyncio.get_running_loop()
+        order = _Order(drives, loop, loop.create_future())
+        with self._waiting:
+            (self._live if live else self._unhurried).append(order)
+            self._waiting.notify()
+        return await order.answer
+
+    def _work(self) -> None:
+        while True:
+            orders, most = self._next()
+            batch = [(order, drive) for order in orders for drive in order.drives[len(order.records) :][:most]]
+            started = time.perf_counter()
+            try:
+                records = self._draw([drive for _, drive in batch])
+            except Exception as error:
+                for order in orders:
+                    order.settle(error)
+                continue
+            share = (time.perf_counter() - started) / max(1, len(batch))
+            for (order, _), record in zip(batch, records, strict=True):
+                order.records.append(record)
+                order.seconds += share
+            for order in orders:
+                if len(order.records) == len(order.drives):
+                    order.settle()
+                else:
+                    self._put_back(order)
+
+    def _put_back(self, order: _Order) -> None:
+        with self._waiting:
+            self._unhurried.appendleft(order)
+
+    def _next(self) -> tuple[list[_Order], int | None]:
+        """All live orders, or a few frames of one of the others."""
+        while True:
+            with self._waiting:
+                while not self._live and not self._unhurried:
+                    self._waiting.wait()
+                most = None if self._live else UNHURRIED_FRAMES
+                orders = list(self._live) if self._live else [self._unhurried.popleft()]
+                self._live.clear()
+            wanted = [order for order in orders if not order.answer.cancelled()]
+            if wanted:
+                return wanted, most

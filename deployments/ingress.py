@@ -1,0 +1,61 @@
+"""The ingress: the app of `being.api` in a replica, over the graph's handles. All sessions' state is here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fastapi import FastAPI
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from being.api.admission import Admission, Load
+from being.api.app import create_app
+from being.api.service import Service
+from deployments.graph import RayGraph
+from deployments.meter import RayMeter
+from deployments.settings import GraphSettings
+
+
+@serve.deployment(
+    name="Ingress",
+    max_ongoing_requests=1000,
+    health_check_period_s=5,
+    graceful_shutdown_timeout_s=10,
+    ray_actor_options={"num_cpus": 0.4},
+)
+@serve.ingress()
+class Ingress:
+    def __init__(
+        self,
+        settings: GraphSettings,
+        renderer: DeploymentHandle,
+        encoder: DeploymentHandle | None,
+        refiner: DeploymentHandle | None,
+    ) -> None:
+        admission = Admission(settings.budget, settings.shards)
+        meter = RayMeter()
+
+        def observe(frames: Mapping[Load, int], seconds: float) -> None:
+            admission.observe(frames, seconds)
+            for load in frames:
+                if (cost := admission.cost(load)) is not None:
+                    size = f"{load.width}x{load.height}"
+                    meter.set("being_frame_cost_seconds", cost, avatar=load.avatar, size=size)
+
+        self._service = Service(
+            settings.open_library(),
+            RayGraph(settings, renderer, encoder, refiner, observer=observe),
+            offline=RayGraph(settings, renderer, encoder, refiner, live=False),
+            limits=settings.limits,
+            admission=admission,
+            meter=meter,
+            pacing=settings.pacing.pacing(),
+            name=serve.get_replica_context().replica_id.unique_id,
+        )
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return create_app(self._service)
+
+    def check_health(self) -> None:
+        if not self._service.clock.alive:
+            raise RuntimeError("the frame clock has stopped")

@@ -1,0 +1,77 @@
+"""The arguments of the graph, checked before anything starts: what stands under `args` in a Serve config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from being.api.limits import ServingLimits
+from being.avatar.library import Library
+from being.inference.engine import Fast
+from being.live.conductor import Pacing
+
+Transport = Literal["values", "objects"]
+EncoderPlace = Literal["own", "renderer"]
+
+
+class PacingSettings(BaseModel):
+    """The frame clock; see being.live.conductor.Pacing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    in_flight: int = Field(default=3, ge=1, le=16)
+    longest_tick: int = Field(default=4, ge=1, le=25)
+    patience_s: float = Field(default=0.4, gt=0)
+
+    def pacing(self) -> Pacing:
+        return Pacing(self.in_flight, self.longest_tick, self.patience_s)
+
+
+class RefinerSettings(BaseModel):
+    """The refiner: absent unless configured."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    load: str = Field(
+        pattern=r"^[\w.]+:\w+$",
+        description="module:function; called with `device`, it returns a function of frame records (RGB) to records",
+    )
+    device: str = "auto"
+    place: Literal["own", "renderer"] = Field(
+        default="own", description="a deployment of its own, or inside the Renderer's process (one GPU, no hand-over)"
+    )
+
+
+class GraphSettings(BaseModel):
+    """Everything that shapes the graph; how many replicas and what share of a machine each gets is Serve's own part.
+
+    Parameters
+    ----------
+    library : folders of avatars; empty for $BEING_AVATARS or ./avatars, and the packaged demo.
+    device, fast : of the engine.
+    resident : avatars one renderer keeps loaded.
+    shards : renderers between which the avatars are divided; set the Renderer's `num_replicas` at least as high.
+    encoder : the AudioEncoder as a deployment of its own, or its work inside the Renderer: a hop and a process less.
+    transport : how stages hand on what they made. "values": by gRPC from replica to replica, least delay for frames of
+        one machine; "objects": through Ray's shared memory, for large batches and stages on one node.
+    budget : share of a renderer's time that live sessions may plan with.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    library: tuple[str, ...] = ()
+    device: str = "auto"
+    fast: Fast = "auto"
+    resident: int = Field(default=8, ge=1)
+    shards: int = Field(default=1, ge=1, le=1024)
+    encoder: EncoderPlace = "own"
+    transport: Transport = "values"
+    budget: float = Field(default=0.85, gt=0, le=1)
+    refiner: RefinerSettings | None = None
+    limits: ServingLimits = ServingLimits()
+    pacing: PacingSettings = PacingSettings()
+
+    def open_library(self) -> Library:
+        return Library([Path(path) for path in self.library] or None)
