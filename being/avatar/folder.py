@@ -73,18 +73,44 @@ def save_avatar(
         raise InputError(f"{folder}: the folder of avatar {avatar.id!r} must be called {avatar.id!r}")
     if folder.exists() and not replace_existing:
         raise InputError(f"{folder}: already exists", "Choose another id, or allow it to be replaced")
-    for name in extra or {}:
-        if name not in OPTIONAL_FILES:
-            raise InputError(f"{name!r} is not a file an avatar may hold", f"Known: {', '.join(OPTIONAL_FILES)}")
     with _written_beside(folder) as draft:
         _write_files(avatar, draft, avatar.background if preview is None else preview)
-        for name, source in (extra or {}).items():
-            shutil.copyfile(source, draft / name)
-        hashes = {path.name: sha256_of(path) for path in sorted(draft.iterdir())}
-        manifest = avatar.manifest.model_copy(update={"files": hashes})
-        (draft / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
-        _read(draft, parse_manifest(read_json(draft / MANIFEST), str(folder / MANIFEST)))
+        _add_files(draft, extra or {})
+        manifest = _seal(draft, avatar.manifest)
     return replace(avatar, manifest=manifest, folder=folder)
+
+
+def amend_avatar(folder: Path, *, extra: dict[str, Path] | None = None, **fields: object) -> AvatarManifest:
+    """Change fields of a stored avatar's manifest and add or replace optional files; all or nothing, as `save_avatar`.
+
+    Raises
+    ------
+    InputError, FormatError
+        As `load_avatar` and `save_avatar`.
+    """
+    folder = Path(folder)
+    avatar = load_avatar(folder)
+    with _written_beside(folder) as draft:
+        for name in avatar.manifest.files:
+            shutil.copyfile(folder / name, draft / name)
+        _add_files(draft, extra or {})
+        return _seal(draft, avatar.manifest.model_copy(update=fields))
+
+
+def _add_files(draft: Path, extra: dict[str, Path]) -> None:
+    for name, source in extra.items():
+        if name not in OPTIONAL_FILES:
+            raise InputError(f"{name!r} is not a file an avatar may hold", f"Known: {', '.join(OPTIONAL_FILES)}")
+        shutil.copyfile(source, draft / name)
+
+
+def _seal(draft: Path, manifest: AvatarManifest) -> AvatarManifest:
+    """Write the manifest with the hashes of the draft's files, and read everything once as a stranger would."""
+    hashes = {path.name: sha256_of(path) for path in sorted(draft.iterdir())}
+    manifest = manifest.model_copy(update={"files": hashes})
+    (draft / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
+    _read(draft, parse_manifest(read_json(draft / MANIFEST), str(draft / MANIFEST)))
+    return manifest
 
 
 def load_avatar(folder: Path) -> Avatar:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from tiny import make_motion, make_tiny_avatar
 
 from being.avatar.content import sha256_of
-from being.avatar.folder import Avatar, load_avatar, save_avatar
+from being.avatar.folder import Avatar, amend_avatar, load_avatar, save_avatar
 from being.errors import FormatError, InputError
 
 
@@ -260,3 +260,21 @@ def test_unwritable_place_is_one_clear_error(tiny_avatar: Avatar, tmp_path: Path
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(InputError, match="cannot be written"):
         save_avatar(tiny_avatar, tmp_path / "file" / "tiny")
+
+
+def test_amending_changes_only_what_is_asked(tiny_avatar: Avatar, tmp_path: Path) -> None:
+    folder = tiny_avatar.folder
+    assert folder is not None
+    cache = tmp_path / "cache.safetensors"
+    save_file({"x": torch.zeros(3)}, cache)
+    preview = (folder / "preview.jpg").read_bytes()
+    amend_avatar(folder, extra={"lite.safetensors": cache}, shortcut="lite")
+    loaded = load_avatar(folder)
+    assert loaded.manifest.shortcut == "lite" and "lite.safetensors" in loaded.manifest.files
+    assert loaded.manifest.gaussians == tiny_avatar.manifest.gaussians
+    assert (folder / "preview.jpg").read_bytes() == preview
+    with pytest.raises(FormatError, match="shortcut"):
+        amend_avatar(folder, shortcut="magic")
+    with pytest.raises(InputError, match=r"'notes\.txt' is not a file"):
+        amend_avatar(folder, extra={"notes.txt": cache})
+    assert load_avatar(folder).manifest.shortcut == "lite"
