@@ -1,4 +1,4 @@
-"""`python -m being.dataset.synthetic plan | render | make`: speech where espeak-ng is, frames where the processors are."""
+"""`python -m being.dataset.synthetic plan | render | make`: speech where espeak-ng is, frames where processors are."""
 
 from __future__ import annotations
 

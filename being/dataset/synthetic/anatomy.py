@@ -1,25 +1,21 @@
 """The character's shape: signed distances of every part at a point, smoothly blended.
 
-Blends are the polynomial smooth minimum; ellipsoids use the first-order distance k0 (k0 - 1) / k1. Both never overshoot by
-much, and the tracer steps a little short of them. All lengths are decimetres.
+Blends are the polynomial smooth minimum; ellipsoids use the first-order distance k0 (k0 - 1) / k1. Neither overshoots
+by much, and the tracer steps a little short of them. All lengths are decimetres.
 """
 
 from __future__ import annotations
 
 from math import atan2, sin, sqrt
 
-from numba import njit
-
 from being.dataset.synthetic import rig
+from being.dataset.synthetic.kernels import jit
 
-(_HEAD, _TORSO) = (rig.HEAD, rig.TORSO)
 EYE_X, EYE_Y, EYE_Z, EYE_RADIUS = 0.312, 0.060, 0.494, 0.243
 EYE_HALF_WIDTH = 0.84  # of the lid opening, in eyeball radii
 EYE_TILT = 0.10  # the outer corner stands above the inner one
 BROW_INNER, BROW_OUTER, BROW_Y = 0.150, 0.535, 0.362
-PARTING = -0.26
-
-jit = njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+PARTING = -0.26  # x of the hair's parting
 
 
 @jit
@@ -109,7 +105,7 @@ def brow_spine(t, x, p):
 
 @jit
 def brow_depth(x, y, p):
-    """How deep a point of the forehead lies in the brow of its side: 1 on its spine, 0 at its edge, negative outside."""
+    """How deep a point of the forehead lies in its side's brow: 1 on the spine, 0 at the edge, negative outside."""
     t = (abs(x) - BROW_INNER) / (BROW_OUTER - BROW_INNER)
     tc = min(1.0, max(0.0, t))
     half = 0.040 * (1.0 - 0.55 * tc * tc)
@@ -132,7 +128,7 @@ def mouth_hole(x, y, z, p):
 
 @jit
 def skin_of_head(x, y, z, p):
-    """Distance to the head's skin: face, nose, lids, lips, ears; the mouth and the eye openings are cut out."""
+    """Distance to the head's skin: face, nose, lids, lips; the mouth and the eye openings are cut out."""
     ax = abs(x)
     d = ellipsoid(x, y - 0.30, z + 0.10, 0.76, 0.82, 0.88)  # cranium
     d = smooth_min(d, ellipsoid(x, y + 0.11, z - 0.10, 0.62, 0.73, 0.64), 0.25)  # face
@@ -146,7 +142,8 @@ def skin_of_head(x, y, z, p):
     d = smooth_min(d, ball(ax - 0.345, y + 0.225 - lift, z - 0.455 - 0.4 * lift, 0.235 + 0.2 * lift), 0.24)  # cheeks
     if z > 0.1 and ax < 0.8 and y < 0.75:
         drop = p[rig.JAW_DROP]
-        d = smooth_min(d, ellipsoid(x, y - p[rig.LIP_Y] - 0.02 + 0.4 * drop, z - 0.40, 0.34, 0.25 + 0.4 * drop, 0.40), 0.16)
+        muzzle = ellipsoid(x, y - p[rig.LIP_Y] - 0.02 + 0.4 * drop, z - 0.40, 0.34, 0.25 + 0.4 * drop, 0.40)
+        d = smooth_min(d, muzzle, 0.16)
         # Eyes: a socket, then lids that wrap the eyeball.
         side = 1.0 if x > 0 else -1.0
         ex, ey, ez = ax - EYE_X, y - EYE_Y, z - EYE_Z
@@ -254,10 +251,10 @@ def neck(x, y, z, p):
 @jit
 def parts(x, y, z, p):
     """Distances at a camera-side point: skin of the head, neck, garment, hair, eyeballs, teeth, tongue."""
-    tx, ty, tz = to_local(x, y, z, p, _TORSO)
-    cloth = garment(tx, ty, tz) if ty < -0.9 else ty + 1.25  # above the collar its distance to the collar's height will do
+    tx, ty, tz = to_local(x, y, z, p, rig.TORSO)
+    cloth = garment(tx, ty, tz) if ty < -0.9 else ty + 1.25  # far above the collar its height bounds the distance
     throat = neck(x, y, z, p)
-    hx, hy, hz = to_local(x, y, z, p, _HEAD)
+    hx, hy, hz = to_local(x, y, z, p, rig.HEAD)
     bound = ball(hx, hy, hz, 1.55)
     if bound > 0.35:
         return bound, throat, cloth, bound, bound, bound, bound
@@ -274,5 +271,3 @@ def scene(x, y, z, p):
     skin, throat, cloth, locks, eye, teeth, tongue = parts(x, y, z, p)
     d = min(smooth_min(skin, throat, 0.16), cloth)
     return min(min(d, locks), min(eye, min(teeth, tongue)))
-
-

@@ -4,6 +4,7 @@ Letters become phones by a few spelling rules; each phone aims at three formants
 and noise for fricatives and bursts, through resonators in cascade (after Klatt 1980, much reduced).
 """
 
+# ruff: noqa: RUF001 -- IPA letters are meant, not the Latin ones they resemble
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ from math import cos, exp, pi
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from being.audio.espeak import SAMPLE_RATE, PhoneEvent, Speech
 from being.audio.visemes import viseme_of_ipa
@@ -58,8 +58,8 @@ _SPELLINGS: dict[str, tuple[str, ...]] = {
     "ee": ("i",), "ea": ("i",), "oo": ("u",), "ou": ("a", "u"), "ow": ("ɔ", "u"), "oa": ("ɔ", "u"), "ai": ("ɛ", "ɪ"),
     "ay": ("ɛ", "ɪ"), "oy": ("ɔ", "ɪ"), "oi": ("ɔ", "ɪ"), "ew": ("u",), "er": ("ə", "ɹ"), "ar": ("a", "ɹ"),
     "a": ("a",), "e": ("ɛ",), "i": ("ɪ",), "o": ("ɔ",), "u": ("ʌ",), "y": ("i",), "b": ("b",), "c": ("k",), "d": ("d",),
-    "f": ("f",), "g": ("ɡ",), "h": ("h",), "j": ("dʒ",), "k": ("k",), "l": ("l",), "m": ("m",), "n": ("n",), "p": ("p",),
-    "r": ("ɹ",), "s": ("s",), "t": ("t",), "v": ("v",), "w": ("w",), "x": ("k", "s"), "z": ("z",),
+    "f": ("f",), "g": ("ɡ",), "h": ("h",), "j": ("dʒ",), "k": ("k",), "l": ("l",), "m": ("m",), "n": ("n",),
+    "p": ("p",), "r": ("ɹ",), "s": ("s",), "t": ("t",), "v": ("v",), "w": ("w",), "x": ("k", "s"), "z": ("z",),
 }  # fmt: skip
 
 _CONTROL_STEP = 80  # samples between updates of the resonators: 5 ms
@@ -116,7 +116,9 @@ def _resonate(source, noise, tracks, step, rate, out):
         out[i] = v + y[3, 0]
 
 
-def speak_formants(text: str, pitch_hz: float = 120.0, formant_scale: float = 1.0, rate: float = 1.0, seed: int = 0) -> Speech:
+def speak_formants(
+    text: str, pitch_hz: float = 120.0, formant_scale: float = 1.0, rate: float = 1.0, seed: int = 0
+) -> Speech:
     """Speak a text. formant_scale is the inverse of the vocal tract's length, rate the speed."""
     phones = phones_of_text(text) or [("", False)]
     rng = np.random.default_rng(seed)

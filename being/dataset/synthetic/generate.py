@@ -1,7 +1,7 @@
 """Footage with exact truth: a performance drawn into a talking-portrait folder.
 
-Beside what published folders hold it writes `truth.npz` and `performance.npz`. A run that was cut short goes on where it
-stopped when it is started again with the same performance.
+Beside what published folders hold it writes `truth.npz` and `performance.npz`. A run that was cut short goes on where
+it stopped when it is started again with the same performance.
 """
 
 from __future__ import annotations
@@ -108,12 +108,12 @@ def _claim(root: Path, clip: Performance) -> None:
 
 
 def truth(clip: Performance, width: int, height: int) -> dict[str, NDArray]:
-    """Everything known of a clip at a picture size, as arrays over its T frames; see docs of each name below.
+    """Everything known of a clip at a picture size, as named arrays over its T frames, E phones and U utterances.
 
-    landmarks (T, 68, 2) px, visible (T, 68), mouth_open (T,) px, lips_closed (T,), blink (T,), eye_open (T,), gaze (T, 2) rad,
-    head_pose and torso_pose (T, 3, 4), viseme_weights (T, 15) with viseme_names, controls (T, 9) with control_names,
-    talking (T,), event_times (E, 2) s, event_visemes (E,), event_phones (E,), event_stress (E,), spans (U, 2) s, span_voices (U,),
-    texts (U,), intrinsics (4,) px, size (2,), seed.
+    landmarks (T, 68, 2) px, visible (T, 68), mouth_open (T,) px between the inner lips, lips_closed (T,), blink (T,),
+    eye_open (T,), gaze (T, 2) rad, head_pose and torso_pose (T, 3, 4), viseme_weights (T, 15) with viseme_names,
+    controls (T, 9) with control_names, talking (T,), event_times (E, 2) s, event_visemes (E,), event_phones (E,),
+    event_stress (E,), spans (U, 2) s, span_voices (U,), texts (U,), intrinsics (4,) px, size (2,), rest_pose, seed.
     """
     frames = [frame_truth(clip.state(i), width, height) for i in range(clip.frames)]
     return {

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from being.dataset.synthetic import anatomy, rig
-from being.dataset.synthetic.anatomy import jit, lid_edges, lip_edges, scene, skin_of_head
+from being.dataset.synthetic.anatomy import lid_edges, lip_edges, scene, skin_of_head
+from being.dataset.synthetic.kernels import jit
 from being.dataset.synthetic.tracing import NEAR, intrinsics
 
 COUNT = 68
@@ -56,7 +57,8 @@ def lip_point(s, y, outer, p):
     x = s * p[rig.LIP_HALF_WIDTH]
     if outer:
         return x, y, skin_depth(x, y, p)
-    return x, y, p[rig.LIP_Z] - p[rig.LIP_CURVE] * x * x - p[rig.LIP_SINK] * s * s * s * s - 0.02 - 0.035 * sqrt(1.0 - s * s)
+    front = p[rig.LIP_Z] - p[rig.LIP_CURVE] * x * x - p[rig.LIP_SINK] * s * s * s * s
+    return x, y, front - 0.02 - 0.035 * sqrt(1.0 - s * s)
 
 
 @jit

@@ -92,7 +92,9 @@ def _rotation(pitch: NDArray[np.float64], yaw: NDArray[np.float64], roll: NDArra
     return np.asarray(x @ y @ z)
 
 
-def _about(rotation: NDArray[np.float64], pivot: NDArray[np.float64], shift: NDArray[np.float64]) -> NDArray[np.float64]:
+def _about(
+    rotation: NDArray[np.float64], pivot: NDArray[np.float64], shift: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Turn about a pivot and shift, in head space: (T, 3, 4) in the same space."""
     moved = pivot - np.einsum("tij,j->ti", rotation, pivot) + shift
     return np.concatenate([rotation, moved[..., None]], axis=2)

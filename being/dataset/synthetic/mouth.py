@@ -1,9 +1,9 @@
 """Speech to lips: the phones' visemes become smooth curves of the mouth's controls.
 
-Each phone pulls the mouth to its viseme's shape with a weight that rises shortly before it sounds and falls shortly after;
-the shape is the weighted mean. Anticipation is short on purpose: a live avatar hears about 100 ms ahead, so what its
-lips do must be decided by what it can hear. p, b, m close the lips and f, v bring the lower lip to the teeth whatever
-the neighbours want.
+Each phone pulls the mouth to its viseme's shape with a weight that rises shortly before it sounds and falls shortly
+after; the shape is the weighted mean. Anticipation is short on purpose: a live avatar hears about 100 ms ahead, so what
+its lips do must be decided by what it can hear. p, b, m close the lips and f, v bring the lower lip to the teeth
+whatever the neighbours want.
 """
 
 from __future__ import annotations

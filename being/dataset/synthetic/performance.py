@@ -140,7 +140,9 @@ def _perform(utterances: Sequence[_Utterance], frames: int, seed: int) -> Perfor
     )
 
 
-def perform(text: str, voice: str | None = None, seed: int = 0, lead_s: float = 0.4, tail_s: float = 0.6) -> Performance:
+def perform(
+    text: str, voice: str | None = None, seed: int = 0, lead_s: float = 0.4, tail_s: float = 0.6
+) -> Performance:
     """One text spoken by one voice, with some silence around it."""
     voice = voice or default_voices()[0]
     speech = speak(text, voice, seed=seed)

@@ -1,7 +1,7 @@
 """What moves the character: a `FaceState` (named controls) and the flat parameter vector the kernels read.
 
-Lengths are in decimetres of head space (CONTRACT: x to the image right, y up, z to the viewer); controls run from 0 (rest)
-to 1 (full) unless stated otherwise.
+Lengths are in decimetres of head space (x to the image right, y up, z to the viewer); controls run from 0 (rest) to 1
+(full) unless stated otherwise.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-FLIP = np.diag([1.0, -1.0, -1.0])  # OpenCV axes <-> the kernels' y-up, z-to-viewer axes
+from being.dataset.pose import FLIP  # OpenCV axes <-> the kernels' y-up, z-to-viewer axes
 
 # Slots of the parameter vector. Poses: row-major rotation (9) then translation (3), kernel axes.
 HEAD, TORSO = 0, 12
@@ -43,19 +43,13 @@ JAW_HINGE = (-0.20, -0.05)  # y, z
 LID_UPPER_OPEN, LID_LOWER_OPEN = 0.495, 0.40  # eyeball radii
 
 
-def _rest_pose() -> NDArray[np.float64]:
-    return np.hstack([FLIP, np.array([[0.0], [0.0], [REST_DISTANCE]])])
-
-
 REST_DISTANCE = 6.6
 REST_HEIGHT = 0.24  # the head's centre stands this far above the optical axis
 
 
 def rest_pose() -> NDArray[np.float64]:
     """The pose (3, 4) of an upright head or torso facing the camera."""
-    pose = _rest_pose()
-    pose[1, 3] = -REST_HEIGHT
-    return pose
+    return np.hstack([FLIP, np.array([[0.0], [-REST_HEIGHT], [REST_DISTANCE]])])
 
 
 @dataclass
@@ -103,7 +97,8 @@ def parameters(state: FaceState) -> NDArray[np.float64]:
     p[JAW_SIN], p[JAW_COS] = np.sin(angle), np.cos(angle)
     p[JAW_DROP] = JAW_TRAVEL * state.jaw
     rounding = state.round
-    p[LIP_HALF_WIDTH] = MOUTH_HALF_WIDTH * (1 + 0.15 * state.spread + 0.15 * state.smile - 0.40 * rounding - 0.05 * state.jaw)
+    wide = 1.0 + 0.15 * state.spread + 0.15 * state.smile - 0.40 * rounding - 0.05 * state.jaw
+    p[LIP_HALF_WIDTH] = MOUTH_HALF_WIDTH * wide
     closed_drop = JAW_TRAVEL * state.jaw - dropped  # lips closed over an open jaw meet a little lower
     p[LIP_Y] = MOUTH_Y - 0.35 * max(0.0, closed_drop) * (1 - 0.8 * state.roll)
     p[LIP_Z] = MOUTH_Z + 0.10 * rounding - 0.01 * state.spread - 0.012 * state.press - 0.02 * state.jaw

@@ -1,6 +1,6 @@
 """The character's looks: the colour of every part and the studio's lights (a key, a fill, a rim, a dome).
 
-Colours are linear RGB. Lights stand still in the camera's space and are broad, so that turning the head moves them little.
+Colours are linear RGB. Lights stand still in the camera's space and are broad: turning the head changes little.
 """
 
 from __future__ import annotations
@@ -8,10 +8,16 @@ from __future__ import annotations
 from math import sin, sqrt
 
 from being.dataset.synthetic import anatomy, rig
-from being.dataset.synthetic.anatomy import ball, jit, parts, scene, to_local
+from being.dataset.synthetic.anatomy import parts, scene, to_local
+from being.dataset.synthetic.kernels import jit
+
+# Where the lights stand (unit vectors, kernel axes).
+KEY = (-0.489, 0.565, 0.665)
+FILL = (0.780, 0.130, 0.612)
+RIM_RIGHT = (0.640, 0.480, -0.600)
+RIM_LEFT = (-0.760, 0.300, -0.576)
 
 BACKDROP, SKIN, NECK, CLOTH, HAIR, EYE, TEETH, TONGUE = 0, 1, 2, 3, 4, 5, 6, 7
-_HEAD = rig.HEAD
 
 
 @jit
@@ -37,7 +43,7 @@ def backdrop(u, v):
 
 @jit
 def skin_colour(x, y, z, p):
-    """Painted skin at a point of head space: cheeks, lips, brows, lashes, the inside of the mouth. Returns rgb and gloss."""
+    """Painted skin at a point of head space (cheeks, lips, brows, lashes, the mouth's walls): rgb and gloss."""
     c = (0.82, 0.49, 0.355)
     gloss = 0.16
     ax = abs(x)
@@ -133,7 +139,8 @@ def eye_colour(x, y, z, p):
 @jit
 def hair_colour(x, y, z):
     """Soft broad streaks that follow the combing, at a point of head space."""
-    tone = 0.45 + 0.35 * y - 0.26 * sin(13.0 * anatomy.comb(x, y, z)) - 0.20 * sin(29.0 * anatomy.comb(x, y, z)) + 0.12 * sin(5.0 * anatomy.comb(x, y, z))
+    a = anatomy.comb(x, y, z)
+    tone = 0.45 + 0.35 * y - 0.26 * sin(13.0 * a) - 0.20 * sin(29.0 * a) + 0.12 * sin(5.0 * a)
     return mix((0.080, 0.025, 0.015), (0.185, 0.066, 0.034), min(1.0, max(0.0, tone)))
 
 
@@ -161,13 +168,7 @@ def classify(x, y, z, p):
 def lit(n, lx, ly, lz, wrap):
     """Diffuse light that wraps around the terminator by `wrap`."""
     d = (n[0] * lx + n[1] * ly + n[2] * lz + wrap) / (1.0 + wrap)
-    return d * d if d > 0.0 and wrap > 0.6 else max(0.0, d)
-
-
-KEY = (-0.489, 0.565, 0.665)
-FILL = (0.780, 0.130, 0.612)
-RIM = (0.640, 0.480, -0.600)
-HALF_RIM_2 = (-0.760, 0.300, -0.576)
+    return max(0.0, d)
 
 
 @jit
@@ -182,7 +183,7 @@ def shade(x, y, z, dx, dy, dz, p):
     m = 1.0 / (sqrt(nx * nx + ny * ny + nz * nz) + 1e-12)
     n = (nx * m, ny * m, nz * m)
     part = classify(x, y, z, p)
-    hx, hy, hz = to_local(x, y, z, p, _HEAD)
+    hx, hy, hz = to_local(x, y, z, p, rig.HEAD)
     if part == EYE:  # the ball's own normal: the blend with the lids would glitter
         side = anatomy.EYE_X if hx > 0 else -anatomy.EYE_X
         ux, uy, uz = hx - side, hy - anatomy.EYE_Y, hz - anatomy.EYE_Z
@@ -211,7 +212,7 @@ def shade(x, y, z, dx, dy, dz, p):
         shadow = shadow * shadow * (3.0 - 2.0 * shadow)
     shadow = 0.30 + 0.70 * shadow
 
-    gloss, power = 0.10, 18.0
+    gloss = 0.10
     wrap_r, wrap_g, wrap_b = 0.25, 0.25, 0.25
     if part == SKIN:
         r, g, bl, gloss = skin_colour(hx, hy, hz, p)
@@ -240,7 +241,9 @@ def shade(x, y, z, dx, dy, dz, p):
     kg = lit(n, KEY[0], KEY[1], KEY[2], wrap_g) * (shadow - 0.05 * (1.0 - shadow))
     kb = lit(n, KEY[0], KEY[1], KEY[2], wrap_b) * (shadow - 0.07 * (1.0 - shadow))
     fill = lit(n, FILL[0], FILL[1], FILL[2], 0.4) * (0.4 + 0.6 * openness)
-    rim = lit(n, RIM[0], RIM[1], RIM[2], 0.0) + 0.6 * lit(n, HALF_RIM_2[0], HALF_RIM_2[1], HALF_RIM_2[2], 0.0)
+    rim = lit(n, RIM_RIGHT[0], RIM_RIGHT[1], RIM_RIGHT[2], 0.0) + 0.6 * lit(
+        n, RIM_LEFT[0], RIM_LEFT[1], RIM_LEFT[2], 0.0
+    )
     rim *= smooth_step(0.45, 0.95, openness) * (0.40 if part == HAIR else 0.75)
     dome = (0.62 + 0.38 * n[1]) * openness
     lr = 0.92 * kr + 0.20 * fill + 0.38 * dome + 0.75 * rim + 0.03 * (1.0 - openness)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from being.dataset.synthetic import rig
-from being.dataset.synthetic.anatomy import jit, scene
+from being.dataset.synthetic.anatomy import scene
+from being.dataset.synthetic.kernels import jit
 from being.dataset.synthetic.shading import BACKDROP, backdrop, shade
 
 TILE = 8
@@ -107,7 +108,6 @@ def trace(width, height, fx, fy, cx, cy, p, starts, image, part, depth):
             if not edge:
                 continue
             start = starts[j // TILE, i // TILE]
-            # neighbours in other tiles may see what this tile's cone misses only by rounding; take the nearer start
             r = g = b = 0.0
             for n in range(4):
                 ox, oy = EDGE_SAMPLES[n]
@@ -131,7 +131,9 @@ def intrinsics(width: int, height: int) -> tuple[float, float, float, float]:
     return focal, focal, 0.5 * width, 0.5 * height
 
 
-def draw(state: rig.FaceState, width: int, height: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:
+def draw(
+    state: rig.FaceState, width: int, height: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:
     """Picture (H, W, 3) uint8, part ids (H, W) uint8 and distance along the ray (H, W) of a state."""
     p = rig.parameters(state)
     fx, fy, cx, cy = intrinsics(width, height)
@@ -152,7 +154,8 @@ def _fill_backdrop(image):
     half = 0.5 * min(width, height)
     for j in range(height):
         for i in range(width):
-            image[j, i, 0], image[j, i, 1], image[j, i, 2] = backdrop((i + 0.5 - 0.5 * width) / half, (0.5 * height - j - 0.5) / half)
+            u, v = (i + 0.5 - 0.5 * width) / half, (0.5 * height - j - 0.5) / half
+            image[j, i, 0], image[j, i, 1], image[j, i, 2] = backdrop(u, v)
 
 
 def draw_backdrop(width: int, height: int) -> NDArray[np.uint8]:
