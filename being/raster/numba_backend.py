@@ -42,6 +42,10 @@ class Buffers:
             self._flat[name] = flat
         return flat[:size].reshape(shape)
 
+    def capacity(self, name: str) -> int:
+        """Return how many numbers the named array has room for."""
+        return self._flat[name].size if name in self._flat else 0
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -111,28 +115,27 @@ def list_splats(
     tiles = camera.tiles_across * camera.tiles_down
     drawn = take("drawn", (shown, numba_forward.DRAWN))
     counts, starts = take("counts", (threads, tiles), np.int64), take("starts", tiles + 1, np.int64)
-    room = [max(1024, 10 * shown // threads)] * threads  # about 8 tiles a splat on a typical head
+    # A splat is in about 5 tiles of a typical head; where it is more, the buffers remember.
+    room = [max(1024, 10 * shown // threads, buffers.capacity(f"pair tiles {part}")) for part in range(threads)]
+
+    def pairs_of(part: int) -> tuple[NDArray, NDArray]:
+        return take(f"pair tiles {part}", room[part], np.int32), take(f"pairs {part}", (room[part], 2), np.int32)
 
     def list_pairs(part: int) -> int:
         first, last = share(shown, part, threads)
-        while True:
-            tile_of, pairs = (
-                take(f"tiles {part}", room[part], np.int32),
-                take(f"pairs {part}", (room[part], 2), np.int32),
-            )
-            size = (camera.tiles_across, camera.tiles_down)
-            found = numba_forward.list_pairs(first, last, order, projected, *size, drawn, counts[part], tile_of, pairs)
-            if found <= room[part]:
-                return found
+        place = (camera.tiles_across, camera.tiles_down, drawn, counts[part])
+        found = numba_forward.list_pairs(first, last, order, projected, *place, *pairs_of(part))
+        if found > room[part]:
             room[part] = found
+            numba_forward.list_pairs(first, last, order, projected, *place, *pairs_of(part))
+        return found
 
     found = run_on_threads(list_pairs, threads)
     numba_forward.place_tiles(counts, starts)
-    sorted_pairs = take("pairs", (sum(found), 2), np.int32)
+    sorted_pairs = take("sorted pairs", (sum(found), 2), np.int32)
 
     def sort_pairs(part: int) -> None:
-        tile_of, pairs = take(f"tiles {part}", room[part], np.int32), take(f"pairs {part}", (room[part], 2), np.int32)
-        numba_forward.sort_pairs(found[part], counts[part], tile_of, pairs, sorted_pairs)
+        numba_forward.sort_pairs(found[part], counts[part], *pairs_of(part), sorted_pairs)
 
     run_on_threads(sort_pairs, threads)
     return TileLists(camera, order[:shown], drawn, starts, sorted_pairs, radii)
@@ -187,6 +190,7 @@ class NumbaRenderer:
         if out is None:
             rgb = np.empty((height, width, 3), np.float32)
             out = (rgb, np.empty((height, width), np.float32), np.empty((height, width), np.float32))
+        _check_out(out, np.float32, [(height, width, 3), (height, width), (height, width)])
         blend(lists, self.threads, self.buffers, *out)
         return out
 
@@ -215,6 +219,7 @@ class NumbaRenderer:
         lists = list_splats(_attributes(means, quats, scales, opacities, colors), camera, self.threads, self.buffers)
         if out is None:
             out = (np.empty((height, width, 3), np.uint8), np.empty((height, width), np.uint8))
+        _check_out(out, np.uint8, [(height, width, 3), (height, width)])
         picture, alpha = out
         background = np.require(background, np.uint8, ["C", "W"])
         queue = np.zeros(1, np.int64)
@@ -234,6 +239,16 @@ def _float32(value: Any, shape: tuple[int, ...], name: str) -> Array:
     if array.shape != shape:
         raise InputError(f"{name} has shape {array.shape}, expected {shape}")
     return array
+
+
+def _check_out(out: Sequence[NDArray], dtype: DTypeLike, shapes: Sequence[tuple[int, ...]]) -> None:
+    """Raise InputError unless the kernels, which check no bounds, can write to these arrays."""
+    for array, shape in zip(out, shapes, strict=True):
+        if array.shape != shape or array.dtype != dtype or not array.flags.c_contiguous or not array.flags.writeable:
+            raise InputError(
+                f"out holds a {array.dtype} array of shape {array.shape}, expected {np.dtype(dtype)} {shape}",
+                "Give contiguous, writable arrays",
+            )
 
 
 def _attributes(means: Array, quats: Array, scales: Array, opacities: Array, colors: Array) -> list[Array]:

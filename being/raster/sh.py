@@ -6,12 +6,13 @@ polynomials of the unit direction (x, y, z): https://en.wikipedia.org/wiki/Table
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from math import pi, sqrt
 
 import torch
 from torch import Tensor
 
-from being.errors import InputError, MissingDependencyError
+from being.errors import InputError
 
 C0 = 0.5 * sqrt(1.0 / pi)
 C1 = 0.5 * sqrt(3.0 / pi)
@@ -42,16 +43,14 @@ def spherical_harmonics(sh: Tensor, directions: Tensor, *, backend: str = "auto"
         raise InputError(f"sh has shape {tuple(sh.shape)}, expected (N, K, 3) with K one of {COEFFICIENTS}")
     if tuple(directions.shape) != (sh.shape[0], 3):
         raise InputError(f"directions have shape {tuple(directions.shape)}, expected {(sh.shape[0], 3)}")
-    on_cpu = sh.device.type == "cpu" and directions.device.type == "cpu"
-    if backend == "numba" or (backend == "auto" and on_cpu and sh.dtype == directions.dtype == torch.float32):
-        try:
-            from being.raster.numba_sh import SphericalHarmonics
-        except ImportError as error:
-            if backend == "numba":
-                raise MissingDependencyError("numba", "", "Fast colour on the CPU") from error
-        else:
-            return SphericalHarmonics.apply(sh.float(), directions.float())
-    elif backend not in ("auto", "reference"):
+    if backend == "auto":
+        fast = sh.device.type == "cpu" and sh.dtype == directions.dtype == torch.float32
+        backend = "numba" if fast and find_spec("numba") is not None else "reference"
+    if backend == "numba":
+        from being.raster.numba_sh import SphericalHarmonics
+
+        return SphericalHarmonics.apply(sh.float(), directions.float())
+    if backend != "reference":
         raise InputError(f"There is no colour backend {backend!r}", "Choose one of auto, numba, reference")
     return spherical_harmonics_reference(sh, directions)
 

@@ -230,5 +230,8 @@ def test_wrong_shapes_are_refused() -> None:
         NumbaRenderer(1).render(scene[0], scene[1][:, :3], *scene[2:], 20, 20)
     with pytest.raises(InputError, match="background"):
         NumbaRenderer(1).render_over(*scene, np.zeros((20, 20), np.uint8))
+    with pytest.raises(InputError, match="out holds"):
+        blank = np.empty((20, 20), np.float32)
+        NumbaRenderer(1).render(*scene, 20, 20, out=(np.empty((20, 19, 3), np.float32), blank, blank.copy()))
     with pytest.raises(InputError, match="0x20"):
         NumbaRenderer(1).render(*scene, 0, 20)
