@@ -157,8 +157,9 @@ def _config(theirs: Mapping[str, Tensor]) -> NetworkConfig:
         )
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "sizes"
-        raise FormatError(f"the network's {field} is not supported: {first['msg']}") from error
+        field = ".".join(str(part) for part in first["loc"])
+        message = f"{field + ': ' if field else ''}{first['msg'].removeprefix('Value error, ')}"
+        raise FormatError(f"a network of these sizes is not supported: {message}") from error
 
 
 def _run_length(theirs: Mapping[str, Tensor], pattern: str, most: int) -> int:

@@ -72,20 +72,24 @@ def fit_basis(
     flat = (moved * weight).reshape(len(tokens), -1)
     # Eigenvectors in time (S x S) give the components in space without a decomposition of the large matrix.
     variance, in_time = np.linalg.eigh((flat @ flat.T).astype(np.float64))
-    count = int(min(modes, (variance > variance[-1] * 1e-10).sum())) if moving and variance[-1] > 0 else 0
-    in_time = in_time[:, ::-1][:, :count].astype(np.float32)
-    fields = np.einsum("sk,snc->knc", in_time, moved) if count else np.zeros((0, moving, LEAN_CHANNELS), np.float32)
-    peak = np.abs(fields).max(axis=(1, 2), keepdims=True) if count else 1.0
-    half = (fields / np.maximum(peak, 1e-30)).astype(np.float16)
+    kept = min(modes, int((variance > max(variance[-1] * 1e-10, 1e-20)).sum()))
+    if not kept:
+        return Basis(np.zeros((0, moving, LEAN_CHANNELS), np.float16), order[:0], np.zeros((0, 0), np.float32))
+    in_time = in_time[:, : -kept - 1 : -1].astype(np.float32)
+    fields = np.einsum("sk,snc->knc", in_time, moved)
+    half = (fields / np.abs(fields).max(axis=(1, 2), keepdims=True)).astype(np.float16)
 
-    rounded = half.astype(np.float32) * weight
-    # Gaussians that say much about the modes (leverage scores), drawn without repetition.
-    orthonormal, _ = np.linalg.qr(rounded.reshape(count, -1).T) if count else (np.zeros((moving * LEAN_CHANNELS, 0)), 0)
-    leverage = (orthonormal**2).sum(axis=1).reshape(moving, -1).sum(axis=1) + 1e-9
-    picked = np.random.default_rng(seed).choice(moving, min(probes, moving), replace=False, p=leverage / leverage.sum())
-    seen = rounded[:, picked].reshape(count, -1)  # (K, P * 14)
-    solve = np.linalg.pinv(seen.T.astype(np.float64), rcond=1e-6) * weight[picked].reshape(-1)
-    return Basis(half, movers[picked], solve.astype(np.float32))
+    seen = half.astype(np.float32) * weight
+    picked = _telling(seen, min(probes, moving), seed)
+    solve = np.linalg.pinv(seen[:, picked].reshape(kept, -1).T.astype(np.float64), rcond=1e-6)
+    return Basis(half, movers[picked], (solve * weight[picked].reshape(-1)).astype(np.float32))
+
+
+def _telling(modes: Floats, count: int, seed: int) -> Indices:
+    """Rows of (K, M, 14) that say most about the modes: drawn by leverage score, without repetition."""
+    orthonormal, _ = np.linalg.qr(modes.reshape(len(modes), -1).T)
+    leverage = (orthonormal**2).reshape(modes.shape[1], -1).sum(axis=1) + 1e-9
+    return np.random.default_rng(seed).choice(len(leverage), count, replace=False, p=leverage / leverage.sum())
 
 
 class BasisDeformer:
