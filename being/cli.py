@@ -20,6 +20,7 @@ INTERRUPTED = 130  # Ctrl-C, as shells have it
 COMMANDS = {
     "render": "A sound file in, the talking video out.",
     "avatars": "List the avatars at hand.",
+    "serve": "Play the avatars live, to browsers and over HTTP.",
     "fit": "Train an avatar from a talking-portrait folder.",
     "synth": "Make footage of the synthetic person, with exact truth.",
     "doctor": "What works on this machine, and the remedy for what does not.",
