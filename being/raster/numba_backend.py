@@ -314,7 +314,8 @@ def render_over(
 def warmup(progress: Callable[[str, int, int], None] | None = None, *, training: bool = False) -> None:
     """Compile the kernels, or load them from numba's cache, before the first picture needs them.
 
-    Cold, about 10 s for inference and 10 s more for training; 0.5 s from the cache, which is kept for each CPU model.
+    Cold, 8 to 13 s of CPU time for inference and as much more for training; under 1 s from the cache, which is kept for
+    each CPU model.
 
     Parameters
     ----------
