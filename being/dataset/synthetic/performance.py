@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +81,7 @@ class Performance:
         try:
             with np.load(path, allow_pickle=False) as file:
                 return cls(**{f.name: file[f.name] for f in fields(cls)})
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, ValueError, BadZipFile) as error:
             raise FormatError(f"{path} is no saved performance ({error})", "Make it with the plan command") from error
 
 

@@ -48,6 +48,9 @@ def normalise(pcm: NDArray[np.float32]) -> NDArray[np.float32]:
 def speak(text: str, voice: str | None = None, rate_wpm: int = 165, pitch: int = 50, seed: int = 0) -> Speech:
     """Speak a text with known phones, at a fixed loudness, without silence around it.
 
+    The formant voice is the same bit for bit for the same seed. espeak-ng keeps the state of its glottis between
+    utterances, so its sound repeats only to the ear; a saved performance is what makes footage repeatable.
+
     Raises
     ------
     InputError
