@@ -1,0 +1,149 @@
+"""The whole path on a real tiny clip: it learns, it stops and goes on, it writes an avatar that loads."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from being.avatar.folder import load_avatar
+from being.dataset import Dataset
+from being.dataset.synthetic import generate
+from being.errors import FormatError, InputError
+from being.training import FitConfig, FitResult, fit
+from being.training.__main__ import main
+from being.training.checkpoint import NAME
+from being.training.config import DensifyConfig, LearningRates
+from being.training.loop import Stop
+from being.training.progress import Silent
+
+CONFIG = FitConfig(
+    static_steps=50,
+    network_steps=50,
+    batch=2,
+    initial_gaussians=700,
+    gaussians=1000,
+    features="logmel",
+    plane_resolutions=(16, 32),
+    inner_block=0.1,
+    densify=DensifyConfig(rounds=5),
+    lr=LearningRates(final=0.3),  # few steps: leave them large
+    device="cpu",
+)
+
+
+class StopAt(Silent):
+    """Asks for a stop when a stage reports a fraction at or beyond the given one."""
+
+    def __init__(self, stop: Stop, part: str, fraction: float) -> None:
+        self.stop, self.wanted_part, self.fraction, self.now = stop, part, fraction, ""
+
+    def part(self, name: str) -> None:
+        self.now = name
+
+    def update(self, fraction: float, **numbers: float) -> None:
+        if self.now == self.wanted_part and fraction >= self.fraction:
+            self.stop.wanted = True
+
+
+@pytest.fixture(scope="module")
+def undisturbed(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> FitResult:
+    return fit(clip, tmp_path_factory.mktemp("a") / "ada", CONFIG, consent="synthetic", name="Ada")
+
+
+def history(result: FitResult) -> list[dict[str, Any]]:
+    from safetensors import safe_open
+
+    with safe_open(result.work / NAME, framework="pt") as file:
+        return json.loads(file.metadata()["values"])["history"]
+
+
+def test_it_learns(undisturbed: FitResult) -> None:
+    points = history(undisturbed)
+    held_out = [p["held_out"] for p in points if "held_out" in p]
+    assert held_out[-1] > held_out[0] + 2
+    static = [p for p in points if p["stage"] == "static"]
+    network = [p for p in points if p["stage"] == "network"]
+    # the network starts where the static stage ended, and its loss falls further
+    assert network[0]["held_out"] == pytest.approx(static[-1]["held_out"], abs=1.0)
+    assert network[-1]["lips"] < network[0]["lips"]
+    assert undisturbed.metrics["held_out_psnr"] == pytest.approx(held_out[-1], abs=1.0)
+    assert points[-1]["gaussians"] <= CONFIG.gaussians
+
+
+def test_the_avatar_loads_and_is_what_was_trained(undisturbed: FitResult, clip: Path) -> None:
+    assert undisturbed.avatar is not None and undisturbed.avatar.folder is not None
+    avatar = load_avatar(undisturbed.avatar.folder)
+    data = Dataset(clip)
+    assert avatar.manifest.name == "Ada" and avatar.manifest.consent.may_be_served
+    assert avatar.manifest.features.name == "logmel" and avatar.manifest.look_ahead == 1
+    assert len(avatar.motion) == data.frames
+    np.testing.assert_allclose(avatar.motion.torso_pose, data.torso_poses)
+    assert avatar.network.recorded_tokens.shape[0] == len(data.split.train) - round(0.1 * len(data.split.train))
+    assert avatar.manifest.metrics["held_out_ssim"] == undisturbed.metrics["held_out_ssim"]
+
+
+def test_the_report_needs_nothing_else(undisturbed: FitResult) -> None:
+    page = (undisturbed.work / "report.html").read_text()
+    assert page.count("<svg") == 4 and page.count("data:image/jpeg") >= 1 + 5 * 2
+    assert "http" not in page.replace("http-equiv", "")
+    scores = json.loads((undisturbed.work / "metrics.json").read_text())
+    assert set(scores["frames"]) == {"inner", "end"} and scores["seconds"]["static"] > 0
+
+
+def test_stop_and_resume_equal_the_undisturbed_run(tmp_path: Path) -> None:
+    """With the reference rasterizer: threads of the fast one add up gradients in any order, and Adam enlarges that."""
+    clip = generate(tmp_path / "clip", seconds=0.6, seed=3, size=(32, 32), workers=1)
+    changes = {"static_steps": 24, "network_steps": 24, "initial_gaussians": 100, "gaussians": 150, "backend": "reference"}
+    config = CONFIG.model_copy(update=changes)
+    undisturbed = fit(clip, tmp_path / "a" / "ada", config)
+    out = tmp_path / "b" / "ada"
+    for part, fraction in (("static", 0.5), ("network", 0.5)):
+        stop = Stop()
+        stopped = fit(clip, out, config, StopAt(stop, part, fraction), stop=stop)
+        assert stopped.stopped and not out.exists()
+    resumed = fit(clip, out, config)
+    assert resumed.avatar is not None and undisturbed.avatar is not None
+    assert resumed.avatar.gaussians.count > 100
+    for name, value in undisturbed.avatar.gaussians.tensors().items():
+        torch.testing.assert_close(resumed.avatar.gaussians.tensors()[name], value, atol=1e-5, rtol=1e-4, msg=name)
+    state = resumed.avatar.network.state_dict()
+    for name, value in undisturbed.avatar.network.state_dict().items():
+        torch.testing.assert_close(state[name], value, atol=1e-5, rtol=1e-4, msg=name)
+    assert [p["loss"] for p in history(resumed)] == pytest.approx([p["loss"] for p in history(undisturbed)], rel=1e-4)
+
+
+def test_what_is_wrong_is_said_before_anything_is_computed(undisturbed: FitResult, clip: Path, tmp_path: Path) -> None:
+    assert undisturbed.avatar is not None and undisturbed.avatar.folder is not None
+    with pytest.raises(InputError, match="already exists"):
+        fit(clip, undisturbed.avatar.folder, CONFIG)
+    with pytest.raises(InputError, match="other settings"):
+        fit(clip, undisturbed.avatar.folder, CONFIG.model_copy(update={"seed": 9}), replace=True)
+    with pytest.raises(InputError, match="device 'cuda:99'"):
+        fit(clip, tmp_path / "b", CONFIG.model_copy(update={"device": "cuda:99"}))
+    with pytest.raises(InputError, match="feature name 'smell'"):
+        fit(clip, tmp_path / "b", CONFIG.model_copy(update={"features": "smell"}))
+    with pytest.raises(InputError, match="is not a folder"):
+        fit(tmp_path / "nobody", tmp_path / "b", CONFIG)
+    with pytest.raises(FormatError, match="not a consent record"):
+        (tmp_path / "consent.json").write_text('{"status": "maybe"}')
+        fit(clip, tmp_path / "b", CONFIG, consent=str(tmp_path / "consent.json"))
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        fit(clip, blocked / "b", CONFIG)
+    assert not (tmp_path / "b").exists()
+
+
+def test_command_line_says_one_line(clip: Path, tmp_path: Path) -> None:
+    broken = Path(shutil.copytree(clip, tmp_path / "broken"))
+    (broken / "parsing" / "7.png").unlink()
+    result = CliRunner().invoke(main, [str(broken), "-o", str(tmp_path / "x"), "--features", "logmel"])
+    assert result.exit_code == 1
+    assert [line for line in result.output.splitlines() if line.startswith("Error")][0].count("7.png is missing") == 1
