@@ -101,11 +101,11 @@ def test_an_utterance_has_a_target_for_every_step() -> None:
 
 
 def test_augmentation_changes_every_row_and_keeps_it_finite() -> None:
-    pcm = 0.1 * torch.sin(torch.arange(32_000) * 0.1).repeat(16, 1)
+    pcm = 0.1 * torch.sin(torch.arange(16_000) * 0.1).repeat(8, 1)
     heard = augment(pcm, torch.Generator().manual_seed(0))
     assert heard.shape == pcm.shape
     assert torch.isfinite(heard).all() and heard.abs().max() <= 1.0
-    assert len({round(float(row.abs().sum()), 3) for row in heard}) == 16
+    assert len({round(float(row.abs().sum()), 3) for row in heard}) == 8
     again = augment(pcm, torch.Generator().manual_seed(0))
     torch.testing.assert_close(heard, again)
     levels = level_only(pcm, torch.Generator().manual_seed(0)).abs().amax(dim=1)
@@ -153,11 +153,11 @@ def test_scores_of_a_perfect_and_of_a_deaf_listener(tmp_path: Path) -> None:
 def test_the_command_from_end_to_end(tmp_path: Path) -> None:
     from being.audio.phones_training.__main__ import main
 
-    arguments = ["--hours", "0.02", "--steps", "3", "--batch", "2", "--minutes-evaluate", "0.5", "--workers", "1"]
+    arguments = ["--hours", "0.02", "--steps", "3", "--batch", "2", "--minutes-evaluate", "0.3", "--workers", "1"]
     arguments += ["--out", str(tmp_path / "w.safetensors"), "--report", str(tmp_path / "r.json"), "--device", "cpu"]
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    assert "corpus 1/1 minutes spoken" in result.output
+    assert "corpus 100% spoken" in result.output
     report = json.loads((tmp_path / "r.json").read_text())
     assert set(report["scores"]) >= {"speakers, clean", "speakers, distorted", "languages, any level"}
     assert Phones(tmp_path / "w.safetensors")(np.zeros(3200, np.float32)).shape == (10, WIDTH)

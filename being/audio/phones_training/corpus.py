@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -21,7 +22,7 @@ from being.audio.resample import resample
 from being.errors import BeingError
 
 SPEECH_RMS = 0.08  # every utterance is brought to this level; training draws its own
-PIECE_S = 60.0  # seconds of corpus made by one task
+PIECE_S = 60.0  # seconds of corpus made by one task, about
 _WARP = 400  # tract length changes are multiples of 1/40, so that few resampling filters are needed
 
 
@@ -51,17 +52,16 @@ def make_corpus(
     Not the same samples: espeak's voice source starts wherever its last utterance left it.
     """
     pieces = max(1, round(hours * 3600.0 / PIECE_S))
-    tasks = [(seed, k, cast) for k in range(pieces)]
+    tasks = [(seed, k, cast, hours * 3600.0 / pieces) for k in range(pieces)]
     started, told = time.monotonic(), 0.0
     done: list[Corpus] = []
-    # spawn: the parent may have a GPU context or threads, which do not survive a fork.
-    with multiprocessing.get_context("spawn").Pool(max(1, min(workers, pieces))) as pool:
-        for piece in pool.imap(_piece, tasks):
+    with _spoken(tasks, min(workers, pieces)) as spoken:
+        for piece in spoken:
             done.append(piece)
             now = time.monotonic() - started
             if now - told > 5.0 or len(done) == pieces:
                 told = now
-                progress(f"corpus {len(done)}/{pieces} minutes spoken, {now:.0f} s")
+                progress(f"corpus {100 * len(done) // pieces}% spoken, {now:.0f} s")
     return Corpus(
         np.concatenate([c.pcm for c in done]),
         np.concatenate([c.targets for c in done]),
@@ -69,21 +69,32 @@ def make_corpus(
     )
 
 
+@contextmanager
+def _spoken(tasks: list[tuple[int, int, Cast, float]], workers: int) -> Iterator[Iterator[Corpus]]:
+    """The pieces in order, made by so many processes, or here if one is enough."""
+    if workers <= 1:
+        yield map(_piece, tasks)
+        return
+    # spawn: the parent may have a GPU context or threads, which do not survive a fork.
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        yield pool.imap(_piece, tasks)
+
+
 @lru_cache(maxsize=2)
 def _casting(cast: Cast) -> Casting:
     return Casting(cast)
 
 
-def _piece(task: tuple[int, int, Cast]) -> Corpus:
-    """About PIECE_S seconds of utterances by a few speakers."""
-    seed, index, cast = task
+def _piece(task: tuple[int, int, Cast, float]) -> Corpus:
+    """So many seconds of utterances by a few speakers, and a little more."""
+    seed, index, cast, wanted_s = task
     rng = np.random.default_rng([seed, index, *cast.encode()])
     casting = _casting(cast)
     sounds: list[NDArray[np.int16]] = []
     labels: list[NDArray[np.uint8]] = []
     voices: set[str] = set()
     seconds = 0.0
-    while seconds < PIECE_S:
+    while seconds < wanted_s:
         speaker = casting.draw(rng)
         for _ in range(3):
             spoken = utterance(rng, speaker, warped=cast == "training")
