@@ -193,3 +193,13 @@ def test_record_keeps_the_ends() -> None:
     assert torch.equal(network.recorded_tokens[[0, -1]], tokens[[0, -1]])
     with pytest.raises(InputError, match="recorded tokens"):
         network.record(tokens[:, :3])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_matches_cpu() -> None:
+    network, xyz, given = make(), positions(), conditions()
+    with torch.no_grad():
+        exact = network(xyz, given)
+        on_gpu = Conditions(given.audio.cuda(), given.eye.cuda(), given.camera.cuda())
+        found = network.cuda()(xyz.cuda(), on_gpu)
+    torch.testing.assert_close(found.sh.cpu(), exact.sh, atol=1e-4, rtol=1e-3)
