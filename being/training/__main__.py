@@ -19,7 +19,9 @@ STOPPED = 130  # exit status of a run ended by Ctrl-C, as shells have it
 
 @click.command(context_settings={"max_content_width": 110})
 @click.argument("dataset", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="the avatar's folder; its name is the id")
+@click.option(
+    "-o", "--out", required=True, type=click.Path(path_type=Path), help="the avatar's folder; its name is the id"
+)
 @click.option("--name", default=None, help="display name [default: the id]")
 @click.option("--work", default=None, type=click.Path(path_type=Path), help="checkpoint and report [default: OUT.run]")
 @click.option("--restart", is_flag=True, help="forget an earlier checkpoint")
@@ -27,7 +29,14 @@ STOPPED = 130  # exit status of a run ended by Ctrl-C, as shells have it
 @click.option("--consent", default="unconsented", help="synthetic, unconsented, or a JSON consent record")
 @fit_options
 def main(
-    dataset: Path, out: Path, name: str | None, work: Path | None, restart: bool, replace: bool, consent: str, **values: Any
+    dataset: Path,
+    out: Path,
+    name: str | None,
+    work: Path | None,
+    restart: bool,
+    replace: bool,
+    consent: str,
+    **values: Any,
 ) -> None:
     """Train an avatar from a talking-portrait folder.
 

@@ -57,13 +57,17 @@ def line_chart(lines: Sequence[Line], x_label: str, logarithmic: bool = False, b
     for tick in nice_ticks(x_low, x_high):
         if x_low <= tick <= x_high:
             x, _ = place(tick, low)
-            parts.append(f'<text class="tick" x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{tick:g}</text>')
+            parts.append(
+                f'<text class="tick" x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{tick:g}</text>'
+            )
     for band in bands:
         x, _ = place(band, low)
         parts.append(f'<line class="band" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
     for line in drawn:
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in line.points))
-        style = f'stroke="{line.colour}" opacity="{0.35 if line.faint else 1}" stroke-width="{1.2 if line.faint else 2}"'
+        style = (
+            f'stroke="{line.colour}" opacity="{0.35 if line.faint else 1}" stroke-width="{1.2 if line.faint else 2}"'
+        )
         parts.append(f'<polyline fill="none" {style} stroke-linejoin="round" points="{path}"/>')
     for row, line in enumerate(drawn):
         x, y = WIDTH - RIGHT - 120, HEIGHT - BOTTOM - 14 * (len(drawn) - row)

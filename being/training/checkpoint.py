@@ -43,7 +43,9 @@ def save_checkpoint(folder: Path, mark: str, tensors: dict[str, Tensor], values:
         save_file(flat, partial, metadata=header)
         os.replace(partial, path)
     except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror})", "Free some space or choose another folder") from error
+        raise InputError(
+            f"{path} cannot be written ({error.strerror})", "Free some space or choose another folder"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -66,7 +68,9 @@ def load_checkpoint(folder: Path, mark: str) -> tuple[dict[str, Tensor], dict[st
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise FormatError(f"{path} is damaged ({error})", "Start over with --restart") from error
     if version != str(VERSION):
-        raise FormatError(f"{path} is a checkpoint of version {version}, expected {VERSION}", "Start over with --restart")
+        raise FormatError(
+            f"{path} is a checkpoint of version {version}, expected {VERSION}", "Start over with --restart"
+        )
     if found != mark:
         raise InputError(
             f"{path} belongs to a run with other settings or other footage",

@@ -20,80 +20,95 @@ class _Part(BaseModel):
 class LossWeights(_Part):
     """How much each part of the loss counts; 0 leaves the part out."""
 
-    l1: Weight = Field(0.8, description="mean absolute difference of colours")
-    ssim: Weight = Field(0.2, description="1 - structural similarity")
-    lips: Weight = Field(0.1, description="mean absolute difference inside the lip box")
-    eyes: Weight = Field(0.05, description="mean absolute difference inside the eye boxes")
-    alpha: Weight = Field(0.1, description="coverage against the person's mask")
-    perceptual: Weight = Field(0.01, description="VGG features; only where --vgg gives weights")
-    offsets: Weight = Field(1e-3, description="size of the network's displacements (dm)")
+    l1: Weight = Field(default=0.8, description="mean absolute difference of colours")
+    ssim: Weight = Field(default=0.2, description="1 - structural similarity")
+    lips: Weight = Field(default=0.1, description="mean absolute difference inside the lip box")
+    eyes: Weight = Field(default=0.05, description="mean absolute difference inside the eye boxes")
+    alpha: Weight = Field(default=0.1, description="coverage against the person's mask")
+    perceptual: Weight = Field(default=0.01, description="VGG features; only where --vgg gives weights")
+    offsets: Weight = Field(default=1e-3, description="size of the network's displacements (dm)")
 
 
 class LearningRates(_Part):
     """Adam's learning rates at the start of a stage; each falls exponentially to `final` of it at the stage's end."""
 
-    xyz: Rate = Field(4e-4, description="positions, dm a step")
-    colour: Rate = Field(5e-3, description="constant colour; the direction-dependent part learns at 1/20 of it")
-    opacity: Rate = Field(2.5e-2, description="opacity logits")
-    scale: Rate = Field(5e-3, description="log scales")
-    rotation: Rate = Field(2e-3, description="quaternions")
-    head_weight: Rate = Field(1e-3, description="share of head and torso motion")
-    network: Rate = Field(1e-3, description="attention, heads and condition nets")
-    planes: Rate = Field(5e-3, description="triplane")
-    final: Rate = Field(0.02, description="what is left of a rate at the end of a stage")
-    gaussians_in_network_stage: Share = Field(0.3, description="factor on the Gaussians' rates in the second stage")
+    xyz: Rate = Field(default=4e-4, description="positions, dm a step")
+    colour: Rate = Field(default=5e-3, description="constant colour; the direction-dependent part learns at 1/20 of it")
+    opacity: Rate = Field(default=2.5e-2, description="opacity logits")
+    scale: Rate = Field(default=5e-3, description="log scales")
+    rotation: Rate = Field(default=2e-3, description="quaternions")
+    head_weight: Rate = Field(default=1e-3, description="share of head and torso motion")
+    network: Rate = Field(default=1e-3, description="attention, heads and condition nets")
+    planes: Rate = Field(default=5e-3, description="triplane")
+    final: Rate = Field(default=0.02, description="what is left of a rate at the end of a stage")
+    gaussians_in_network_stage: Share = Field(
+        default=0.3, description="factor on the Gaussians' rates in the second stage"
+    )
 
 
 class DensifyConfig(_Part):
     """When Gaussians are added and removed; see `being.training.densify`."""
 
-    rounds: Annotated[int, Field(ge=0)] = Field(40, description="rounds a stage")
-    start: Share = Field(0.05, description="first round, as a share of the stage")
-    stop: Share = Field(0.6, description="last round, as a share of the stage")
-    static_share: Share = Field(0.6, description="share of the growth that the static stage may use")
-    prune_opacity: Share = Field(0.01, description="Gaussians fainter than this are removed")
-    smallest: Annotated[float, Field(gt=0)] = Field(2e-3, description="dm; smaller Gaussians are not divided")
-    split_above: Annotated[float, Field(gt=0)] = Field(0.03, description="dm; larger ones split, smaller ones clone")
-    largest: Annotated[float, Field(gt=0)] = Field(1.5, description="dm; larger Gaussians are removed")
-    reset_opacity: Share = Field(0.0, description="lower all opacities to this after half of the static rounds; 0: never")
+    rounds: Annotated[int, Field(ge=0)] = Field(default=40, description="rounds a stage")
+    start: Share = Field(default=0.05, description="first round, as a share of the stage")
+    stop: Share = Field(default=0.6, description="last round, as a share of the stage")
+    static_share: Share = Field(default=0.6, description="share of the growth that the static stage may use")
+    prune_opacity: Share = Field(default=0.01, description="Gaussians fainter than this are removed")
+    smallest: Annotated[float, Field(gt=0)] = Field(default=2e-3, description="dm; smaller Gaussians are not divided")
+    split_above: Annotated[float, Field(gt=0)] = Field(
+        default=0.03, description="dm; larger ones split, smaller ones clone"
+    )
+    largest: Annotated[float, Field(gt=0)] = Field(default=1.5, description="dm; larger Gaussians are removed")
+    reset_opacity: Share = Field(
+        default=0.0, description="lower all opacities to this after half of the static rounds; 0: never"
+    )
 
 
 class FitConfig(_Part):
     """One training run."""
 
     minutes: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="wall-clock budget: stages and learning rates are fitted to it and the steps are ignored"
+        default=None,
+        description="wall-clock budget: stages and learning rates are fitted to it and the steps are ignored",
     )
-    static_steps: Annotated[int, Field(ge=0)] = Field(3000, description="steps of the static stage")
-    network_steps: Annotated[int, Field(ge=0)] = Field(12000, description="steps of the network stage")
-    static_minutes_share: Share = Field(0.2, description="share of --minutes the static stage gets")
-    batch: Count = Field(8, description="frames a step")
-    gaussians: Annotated[int, Field(ge=16, le=1_000_000)] = Field(20_000, description="at most so many Gaussians")
-    initial_gaussians: Annotated[int, Field(ge=16)] = Field(12_000, description="Gaussians before densification")
-    features: str = Field("phones", description="speech features: phones, logmel, wav2vec2, deepspeech")
+    static_steps: Annotated[int, Field(ge=0)] = Field(default=3000, description="steps of the static stage")
+    network_steps: Annotated[int, Field(ge=0)] = Field(default=12000, description="steps of the network stage")
+    static_minutes_share: Share = Field(default=0.2, description="share of --minutes the static stage gets")
+    batch: Count = Field(default=8, description="frames a step")
+    gaussians: Annotated[int, Field(ge=16, le=1_000_000)] = Field(
+        default=20_000, description="at most so many Gaussians"
+    )
+    initial_gaussians: Annotated[int, Field(ge=16)] = Field(
+        default=12_000, description="Gaussians before densification"
+    )
+    features: str = Field(default="phones", description="speech features: phones, logmel, wav2vec2, deepspeech")
     look_ahead: Annotated[int, Field(ge=0, le=25)] | Literal["published"] = Field(
-        1, description="frames of future sound a frame may hear"
+        default=1, description="frames of future sound a frame may hear"
     )
-    feature_noise: Weight = Field(0.05, description="noise on the features while training, in their deviations")
-    open_mouth_weight: Weight = Field(2.0, description="how much more often frames with an open mouth are drawn")
-    blink_weight: Weight = Field(2.0, description="how much more often frames with shut eyes are drawn")
+    feature_noise: Weight = Field(default=0.05, description="noise on the features while training, in their deviations")
+    open_mouth_weight: Weight = Field(
+        default=2.0, description="how much more often frames with an open mouth are drawn"
+    )
+    blink_weight: Weight = Field(default=2.0, description="how much more often frames with shut eyes are drawn")
     inner_block: Annotated[float, Field(ge=0, lt=0.5)] = Field(
-        0.04, description="share of the frames held out in one block inside the footage"
+        default=0.04, description="share of the frames held out in one block inside the footage"
     )
-    plane_resolutions: tuple[Count, ...] = Field((64, 128), description="triplane sizes")
-    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="dropout of the network")
+    plane_resolutions: tuple[Count, ...] = Field(default=(64, 128), description="triplane sizes")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.0, description="dropout of the network")
     loss: LossWeights = LossWeights()
     lr: LearningRates = LearningRates()
     densify: DensifyConfig = DensifyConfig()
-    vgg: Path | None = Field(None, description="VGG-16 weights (.safetensors or .pt) for the perceptual loss")
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1")
-    backend: str = Field("auto", description="rasterizer: auto, gsplat, numba, reference")
+    vgg: Path | None = Field(default=None, description="VGG-16 weights (.safetensors or .pt) for the perceptual loss")
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1")
+    backend: str = Field(default="auto", description="rasterizer: auto, gsplat, numba, reference")
     precision: Literal["auto", "float32", "tf32", "bf16"] = Field(
-        "auto", description="arithmetic of the network; auto is tf32 on CUDA, float32 on CPU"
+        default="auto", description="arithmetic of the network; auto is tf32 on CUDA, float32 on CPU"
     )
-    seed: int = Field(0, description="start of all random numbers")
-    checkpoint_every_s: Annotated[float, Field(gt=0)] = Field(60.0, description="seconds between checkpoints")
-    evaluation_frames: Annotated[int, Field(ge=1)] = Field(300, description="at most so many held-out frames are scored")
+    seed: int = Field(default=0, description="start of all random numbers")
+    checkpoint_every_s: Annotated[float, Field(gt=0)] = Field(default=60.0, description="seconds between checkpoints")
+    evaluation_frames: Annotated[int, Field(ge=1)] = Field(
+        default=300, description="at most so many held-out frames are scored"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> FitConfig:

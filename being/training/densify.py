@@ -1,9 +1,9 @@
 """Where Gaussians are added and removed: a policy beside the loop.
 
-Every round, Gaussians with a large gradient in screen space (the picture pulls them two ways at once) are cloned where they
-are small and split where they are large; faint and oversized ones go. How many are added follows a budget that grows over
-the stages to the cap, and who is added is drawn with probability proportional to the gradient, so no threshold needs tuning
-to a picture size and one hard region cannot take the whole budget.
+Every round, Gaussians with a large gradient in screen space (the picture pulls them two ways at once) are cloned
+where they are small and split where they are large; faint and oversized ones go. How many are added follows a budget
+that grows over the stages to the cap, and who is added is drawn with probability proportional to the gradient, so no
+threshold needs tuning to a picture size and one hard region cannot take the whole budget.
 """
 
 from __future__ import annotations

@@ -42,7 +42,8 @@ class Picture:
 def listen_and_move(gaussians: Gaussians, network: DeformationNetwork, batch: Batch, craft: Stagecraft) -> Offsets:
     """Offsets of N Gaussians for the B frames of the batch.
 
-    Positions are detached: the place of a Gaussian is taught by the picture, not by what its triplane cell would prefer.
+    Positions are detached: the place of a Gaussian is taught by the picture, not by what its triplane cell would
+    prefer.
     """
     with craft.arithmetic():
         features = network.canonical_features(gaussians.xyz.detach())

@@ -139,7 +139,12 @@ def fit(
             work / "report.html", title, preview, evaluation, shown, run.history, all_seconds,
             _facts(data, footage, run, config, speech, device, precision),
         )  # fmt: skip
-        document = {"metrics": metrics, "seconds": all_seconds, **evaluation.as_json(), "config": config.model_dump(mode="json")}
+        document = {
+            "metrics": metrics,
+            "seconds": all_seconds,
+            **evaluation.as_json(),
+            "config": config.model_dump(mode="json"),
+        }
         (work / "metrics.json").write_text(json.dumps(document, indent=1))
         avatar = export(run, footage, data, speech, metrics, preview, out, title, record, replace)
         progress.note(f"wrote {out} and {work / 'report.html'}", **metrics)
@@ -191,7 +196,9 @@ def choose_device(config: FitConfig) -> tuple[torch.device, str]:
         device = torch.device(wanted)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {config.device!r} cannot be used ({str(error).splitlines()[0]})", "Use --device cpu") from error
+        raise InputError(
+            f"device {config.device!r} cannot be used ({str(error).splitlines()[0]})", "Use --device cpu"
+        ) from error
     precision = config.precision
     if precision == "auto":
         precision = "tf32" if device.type == "cuda" else "float32"

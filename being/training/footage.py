@@ -29,8 +29,8 @@ MEMORY_SHARE = 0.5  # of the device's free memory that frames may take; else the
 class Batch:
     """B frames on the training device.
 
-    truth (B, H, W, 3) in [0, 1]; mask (B, H, W) 1 on the person; lips (B, 4) and eyes (B, 2, 4) boxes x0 y0 x1 y1 in pixels;
-    head_pose, torso_pose (B, 3, 4); eye (B, 1) closure; audio (B, 8, 16, D).
+    truth (B, H, W, 3) in [0, 1]; mask (B, H, W) 1 on the person; lips (B, 4) and eyes (B, 2, 4) boxes x0 y0 x1 y1 in
+    pixels; head_pose, torso_pose (B, 3, 4); eye (B, 1) closure; audio (B, 8, 16, D).
     """
 
     truth: Tensor
@@ -169,7 +169,7 @@ def boxes_of(points: NDArray[np.float32], margin: float) -> NDArray[np.float32]:
 
 
 def mouth_opening(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Gap of the inner lips against the eyes' distance, over its 95th percentile, clipped to [0, 1]: (T, 68, 2) -> (T,)."""
+    """Gap of the inner lips over the eyes' distance, by its 95th percentile, in [0, 1]: (T, 68, 2) -> (T,)."""
     gap = np.linalg.norm(landmarks[:, INNER_LIPS[0]] - landmarks[:, INNER_LIPS[1]], axis=-1)
     eyes = np.linalg.norm(landmarks[:, EYE_CORNERS[0]] - landmarks[:, EYE_CORNERS[1]], axis=-1)
     opening = gap / np.maximum(eyes, 1e-6)

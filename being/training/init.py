@@ -1,9 +1,9 @@
 """The first Gaussians: pixels of a few well-chosen frames, lifted onto a rough head, neck and torso.
 
-The head is an ellipsoid whose width and height come from the masks and whose depth comes from landmarks triangulated over
-the whole clip; neck and torso start on the plane through the head's middle. Points that leave the person in other frames
-are dropped (a visual hull). Training moves everything afterwards; what it cannot repair is a missing region or a wrong
-share of head and torso motion, so those are what this file is careful about.
+The head is an ellipsoid whose width and height come from the masks and whose depth comes from landmarks triangulated
+over the whole clip; neck and torso start on the plane through the head's middle. Points that leave the person in other
+frames are dropped (a visual hull). Training moves everything afterwards; what it cannot repair is a missing region or a
+wrong share of head and torso motion, so those are what this file is careful about.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def seed_gaussians(
         clouds.append((points, weight, labels, colours))
     points, weight, labels, colours = (np.concatenate(part) for part in zip(*clouds, strict=True))
     inside = _inside_hull(footage, points, weight, heads, torsos, intrinsics)
-    points, weight, labels, colours = (part[inside][:count] for part in (points, weight, labels, colours))
+    points, weight = points[inside][:count], weight[inside][:count]
+    labels, colours = labels[inside][:count], colours[inside][:count]
     if len(points) < 16:
         raise InputError(
             "The masks and poses do not fit each other: no point of the head stays inside the masks",
@@ -75,7 +76,7 @@ def seed_gaussians(
 
 
 def source_frames(footage: Footage, heads: Array) -> list[int]:
-    """The most ordinary training frame first, then those whose poses differ most from all chosen, then the widest mouth."""
+    """The most ordinary training frame, then those whose poses differ most from all chosen, then the widest mouth."""
     train = np.array(footage.train)
     pose = np.concatenate([10 * heads[train][:, :, :3].reshape(-1, 9), heads[train][:, :, 3]], 1)
     ordinary = np.linalg.norm(pose - np.median(pose, 0), axis=1) + 2 * footage.closure[:, 0].cpu().numpy()[train]

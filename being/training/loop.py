@@ -169,7 +169,9 @@ class Trainer:
 
 def densify_policy(config: FitConfig, stage: Stage) -> Densify:
     """The budget of a stage: the static stage grows part of the way to the cap, the network stage the rest."""
-    middle = config.initial_gaussians + round((config.gaussians - config.initial_gaussians) * config.densify.static_share)
+    middle = config.initial_gaussians + round(
+        (config.gaussians - config.initial_gaussians) * config.densify.static_share
+    )
     if stage.name == STATIC:
         return Densify(config.densify, config.initial_gaussians, middle)
     return Densify(config.densify, middle, config.gaussians)

@@ -3,8 +3,8 @@
     loss = l1 |p - t| + ssim (1 - SSIM(p, t)) + lips |p - t| over the lip box + eyes |p - t| over the eye boxes
            + alpha |coverage - mask| + perceptual |VGG(p) - VGG(t)| + offsets |displacements|
 
-`p` is the predicted person over the clean plate, `t` the filmed frame over the same plate. The two box terms are means over
-their boxes, which cover about a hundredth of the picture: a weight of 0.1 makes a lip pixel count about ten times.
+`p` is the predicted person over the clean plate, `t` the filmed frame over the same plate. The two box terms are means
+over their boxes, which cover about a hundredth of the picture: a weight of 0.1 makes a lip pixel count about ten times.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def ssim_map(a: Tensor, b: Tensor) -> Tensor:
 
 
 def psnr(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio (B,) in dB of pictures (B, H, W, 3) in [0, 1] over a mask (B, H, W); NaN where empty."""
+    """Peak signal-to-noise ratio (B,) in dB of pictures (B, H, W, 3) in [0, 1] over a mask (B, H, W); empty: NaN."""
     squared = ((a - b) ** 2).mean(-1)
     error = (squared * mask).sum((1, 2)) / mask.sum((1, 2))
     return -10 * torch.log10(error.clamp(min=1e-10))

@@ -18,8 +18,8 @@ ADAM_EPSILON = 1e-15  # gradients of tiny Gaussians are far below Adam's default
 class GaussianParameters:
     """N trainable Gaussians and their optimizer.
 
-    `values` holds xyz (N, 3), log_scales (N, 3), quats (N, 4), opacity_logits (N,), sh_dc (N, 1, 3), sh_rest (N, 15, 3) and
-    head_weight (N,); `audio_gate` (N,) is set once and kept.
+    `values` holds xyz (N, 3), log_scales (N, 3), quats (N, 4), opacity_logits (N,), sh_dc (N, 1, 3), sh_rest (N, 15,
+    3) and head_weight (N,); `audio_gate` (N,) is set once and kept.
     """
 
     def __init__(self, gaussians: Gaussians, rates: LearningRates) -> None:

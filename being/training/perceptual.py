@@ -24,7 +24,8 @@ class Perceptual(nn.Module):
 
     Parameters
     ----------
-    path : file (or a folder holding one) with `features.N.weight` and `.bias` of torchvision's VGG-16, .safetensors or .pt.
+    path : file (or a folder holding one) with `features.N.weight` and `.bias` of torchvision's VGG-16, .safetensors
+    or .pt.
 
     Raises
     ------

@@ -37,14 +37,16 @@ p { margin: 0 0 12px; color: var(--soft); max-width: 75ch; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 14px 16px; }
 .card b { display: block; font-size: 26px; letter-spacing: -.02em; } .card span { color: var(--soft); font-size: 13px; }
 .two { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 12px; }
-svg { width: 100%; height: auto; display: block; } .grid { stroke: var(--line); } .tick { fill: var(--soft); font-size: 11px; }
+svg { width: 100%; height: auto; display: block; }
+.grid { stroke: var(--line); } .tick { fill: var(--soft); font-size: 11px; }
 .band { stroke: var(--soft); stroke-dasharray: 3 4; }
 .frame { display: grid; grid-template-columns: repeat(3, 1fr) 1fr; gap: 8px; margin-bottom: 18px; }
 .frame figure { margin: 0; } .frame img { width: 100%; display: block; border-radius: 8px; }
 .mouths { display: grid; gap: 8px; }
 figcaption { color: var(--soft); font-size: 12px; margin-top: 4px; font-variant-numeric: tabular-nums; }
 table { border-collapse: collapse; width: 100%; background: var(--card); border-radius: 12px; overflow: hidden; }
-td, th { padding: 8px 14px; text-align: right; border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums; }
+td, th { padding: 8px 14px; text-align: right; border-bottom: 1px solid var(--line); }
+td { font-variant-numeric: tabular-nums; }
 td:first-child, th:first-child { text-align: left; } th { color: var(--soft); font-weight: 500; font-size: 13px; }
 """
 
@@ -86,7 +88,11 @@ def write_report(
         f"(white is {ERROR_FULL:.0%} of full scale or more); beside them the mouth, filmed above drawn.</p>",
         "".join(_frame(frame) for frame in shown) or "<p>No frame was held out.</p>",
         "<h2>Scores</h2>" + _scores(evaluation),
-        '<div class="two"><div><h2>Time</h2>' + _time(seconds) + "</div><div><h2>Run</h2>" + _facts(facts) + "</div></div>",
+        '<div class="two"><div><h2>Time</h2>'
+        + _time(seconds)
+        + "</div><div><h2>Run</h2>"
+        + _facts(facts)
+        + "</div></div>",
     ]
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
@@ -111,7 +117,9 @@ def mouth_crop(picture: Picture, lips: tuple[float, float, float, float]) -> Pic
     half = max(x1 - x0, y1 - y0, 4.0) / 2
     cx, cy = (x0 + x1) / 2, (y0 + y1) / 2
     box = (cx - half, cy - half, cx + half, cy + half)
-    return np.asarray(Image.fromarray(picture).resize((CROP_SIDE, CROP_SIDE), Image.Resampling.BICUBIC, box=_within(box, picture)))
+    return np.asarray(
+        Image.fromarray(picture).resize((CROP_SIDE, CROP_SIDE), Image.Resampling.BICUBIC, box=_within(box, picture))
+    )
 
 
 def _within(box: tuple[float, float, float, float], picture: Picture) -> tuple[float, float, float, float]:
@@ -152,7 +160,10 @@ def _curves(history: Sequence[dict[str, Any]]) -> str:
         shift = {"static": 0, "network": static_steps}
         return [(p["step"] + shift[p["stage"]], p[field]) for p in history if p.get(field) is not None]
 
-    quality = [Line("trained frames", curve("psnr"), BLUE, faint=True), Line("held-out frames", curve("held_out"), ORANGE)]
+    quality = [
+        Line("trained frames", curve("psnr"), BLUE, faint=True),
+        Line("held-out frames", curve("held_out"), ORANGE),
+    ]
     charts = [
         ("PSNR over the person, dB", line_chart(quality, "step", bands=bands)),
         ("Loss", line_chart([Line("loss", curve("loss"), BLUE)], "step", logarithmic=True, bands=bands)),
@@ -203,7 +214,9 @@ def _time(seconds: dict[str, float]) -> str:
 
 
 def _facts(facts: dict[str, str]) -> str:
-    return "<table>" + "".join(f"<tr><td>{escape(k)}</td><td>{escape(v)}</td></tr>" for k, v in facts.items()) + "</table>"
+    return (
+        "<table>" + "".join(f"<tr><td>{escape(k)}</td><td>{escape(v)}</td></tr>" for k, v in facts.items()) + "</table>"
+    )
 
 
 def _clock(seconds: float) -> str:

@@ -102,7 +102,9 @@ class TrainingRun:
             optimizer = part("optimizer.")
             for name, parameter in self.network.named_parameters():
                 load_adam_state(self.network_optimizer, parameter, name, optimizer)
-            self.gradients = ScreenGradients(tensors["gradients.total"].to(device), tensors["gradients.seen"].to(device))
+            self.gradients = ScreenGradients(
+                tensors["gradients.total"].to(device), tensors["gradients.seen"].to(device)
+            )
             self.generator.set_state(tensors["generator"])
             self.position = Position(**values["position"])
             self.history, self.seconds = list(values["history"]), dict(values["seconds"])

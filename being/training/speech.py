@@ -59,9 +59,11 @@ def listen(dataset: Dataset, config: FitConfig, cache: Path) -> Speech:
     digest = hashlib.sha256(np.ascontiguousarray(dataset.audio).tobytes() + spec.model_dump_json().encode()).hexdigest()
     stored_at = cache / f"features-{spec.name}-{digest[:16]}.npy"
     count = STEPS_PER_FRAME * dataset.frames + max(0, windows.last_step_offset)
-    steps = read_array(stored_at, (None, extractor.width)) if stored_at.exists() else np.empty((0, 0))
+    steps: NDArray[np.float32] = np.empty((0, extractor.width), np.float32)
+    if stored_at.exists():
+        steps = read_array(stored_at, (None, extractor.width)).astype(np.float32)
     if len(steps) != count:
-        # With a length of its own: after the clip stands silence, as it does live.
+        # Beyond the clip's end stands silence, as it does live.
         steps = extractor(dataset.audio, 0, count)
         partial = stored_at.with_suffix(".partial.npy")
         np.save(partial, steps)

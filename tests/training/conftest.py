@@ -13,4 +13,6 @@ SECONDS, SIZE = 1.6, 96
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return generate(tmp_path_factory.mktemp("footage") / "person", seconds=SECONDS, seed=3, size=(SIZE, SIZE), workers=2)
+    return generate(
+        tmp_path_factory.mktemp("footage") / "person", seconds=SECONDS, seed=3, size=(SIZE, SIZE), workers=2
+    )

@@ -100,7 +100,13 @@ def test_the_report_needs_nothing_else(undisturbed: FitResult) -> None:
 def test_stop_and_resume_equal_the_undisturbed_run(tmp_path: Path) -> None:
     """With the reference rasterizer: threads of the fast one add up gradients in any order, and Adam enlarges that."""
     clip = generate(tmp_path / "clip", seconds=0.6, seed=3, size=(32, 32), workers=1)
-    changes = {"static_steps": 24, "network_steps": 24, "initial_gaussians": 100, "gaussians": 150, "backend": "reference"}
+    changes = {
+        "static_steps": 24,
+        "network_steps": 24,
+        "initial_gaussians": 100,
+        "gaussians": 150,
+        "backend": "reference",
+    }
     config = CONFIG.model_copy(update=changes)
     undisturbed = fit(clip, tmp_path / "a" / "ada", config)
     out = tmp_path / "b" / "ada"
@@ -146,4 +152,4 @@ def test_command_line_says_one_line(clip: Path, tmp_path: Path) -> None:
     (broken / "parsing" / "7.png").unlink()
     result = CliRunner().invoke(main, [str(broken), "-o", str(tmp_path / "x"), "--features", "logmel"])
     assert result.exit_code == 1
-    assert [line for line in result.output.splitlines() if line.startswith("Error")][0].count("7.png is missing") == 1
+    assert sum("7.png is missing" in line for line in result.output.splitlines() if line.startswith("Error")) == 1

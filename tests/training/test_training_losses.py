@@ -26,7 +26,9 @@ def test_ssim_is_that_of_the_paper() -> None:
     kernel /= kernel.sum()
 
     def blur(v: np.ndarray) -> np.ndarray:
-        return ndimage.convolve1d(ndimage.convolve1d(v, kernel, axis=1, mode="constant"), kernel, axis=2, mode="constant")
+        return ndimage.convolve1d(
+            ndimage.convolve1d(v, kernel, axis=1, mode="constant"), kernel, axis=2, mode="constant"
+        )
 
     mx, my = blur(x), blur(y)
     vx, vy, cov = blur(x * x) - mx**2, blur(y * y) - my**2, blur(x * y) - mx * my

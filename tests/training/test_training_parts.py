@@ -36,7 +36,8 @@ def test_every_field_is_an_option() -> None:
 
 
 def test_options_reach_the_config() -> None:
-    arguments = "--minutes 2.5 --look-ahead published --loss-lips 0.3 --lr-xyz 1e-4 --plane-resolutions 16,32 --densify-rounds 3"
+    arguments = "--minutes 2.5 --look-ahead published --loss-lips 0.3 --lr-xyz 1e-4"
+    arguments += " --plane-resolutions 16,32 --densify-rounds 3"
     result = CliRunner().invoke(echo, arguments.split())
     config = FitConfig.model_validate_json(result.output)
     assert config.minutes == 2.5 and config.look_ahead == "published" and config.loss.lips == 0.3
