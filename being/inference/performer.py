@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -23,23 +24,22 @@ FACE_POINTS = 512  # enough to find it
 
 
 class Performer:
-    """One avatar on one device.
-
-    Attributes
-    ----------
-    features : (N, 64) canonical features of the network.
-    """
+    """One avatar on one device."""
 
     def __init__(self, avatar: Avatar, device: torch.device) -> None:
         self.avatar = avatar
         self.device = device
         self.gaussians = avatar.gaussians.to(device)
         self.network = avatar.network.to(device)
-        with torch.inference_mode():
-            self.features = self.network.canonical_features(self.gaussians.xyz).contiguous()
         self._face = _face_points(avatar)
         self._backdrops: OrderedDict[tuple[Background, int, int], npt.NDArray[np.uint8]] = OrderedDict()
         self._lock = threading.Lock()
+
+    @cached_property
+    def features(self) -> Tensor:
+        """(N, 64) canonical features of the network, which no frame changes."""
+        with torch.inference_mode():
+            return self.network.canonical_features(self.gaussians.xyz).contiguous()
 
     def frame_size(self, drive: Drive) -> tuple[int, int]:
         """Width and height of the drive's frame; what it leaves open is as recorded."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tiny import TINY_HEIGHT, TINY_WIDTH, make_tiny_avatar
 
 from being.avatar.folder import save_avatar
@@ -176,3 +177,15 @@ def test_retrained_avatar_replaces_the_loaded_one(tmp_path: Path) -> None:
     save_avatar(make_tiny_avatar(seed=4), tmp_path / "tiny", replace_existing=True)
     now[0] += RESCAN_S
     assert difference(before, engine.render([drive()])[0]) > 10
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_draws_what_the_reference_draws(tiny_folder: Path) -> None:
+    cuda = Engine(Library([tiny_folder]), device="cuda")
+    reference = Engine(Library([tiny_folder]), device="cpu", fast="off")
+    drives = [drive("tiny", 0), drive("other", 1), drive("tiny", 2, width=40, height=60), drive("tiny", 4, depth=True)]
+    for found, expected in zip(cuda.render(drives), reference.render(drives), strict=True):
+        assert np.abs(image(found).astype(int) - image(expected)).mean() < 0.2
+        assert (
+            difference(found, expected) <= 8
+        )  # a splat at a cut-off may be on one side of it here, on the other there
