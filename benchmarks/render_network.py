@@ -4,8 +4,8 @@
 
 Draws frames of the avatar's own recorded tokens and poses, each stage timed on its own, and compares every form's
 picture with that of the exact network: PSNR over the pixels the person covers, mean and worst frame. The forms are
-varied by `still` (how little a Gaussian may move to be skipped) and, for the basis, by the number of modes. The recorded
-tokens are partly those the forms were fitted to; `benchmarks/shortcuts.py` judges forms against footage held out.
+varied by `still` (how little a Gaussian may move to be skipped) and, for the basis, by the number of modes. The
+recorded tokens are partly those the forms were fitted to; `benchmarks/shortcuts.py` judges forms on footage held out.
 
 Times are medians of wall time, and CPU time of all threads, which a busy machine disturbs less.
 """

@@ -42,16 +42,20 @@ def load_network(path: str | os.PathLike[str], config: NetworkConfig) -> Deforma
         state = load_file(path)
     except (SafetensorError, OSError) as error:
         raise FormatError(f"{path}: not a readable safetensors file ({error})") from error
-    network = DeformationNetwork(config)
+    with torch.device("meta"):  # nothing is allocated for a hostile config before the file is known to match it
+        network = DeformationNetwork(config)
     try:
-        fill(network, state)
+        check_state(network, state)
     except FormatError as error:
         raise FormatError(f"{path}: {error.problem}", error.remedy) from error
+    network.to_empty(device="cpu")
+    network.recorded_tokens = torch.empty(state[RECORDED].shape)
+    network.load_state_dict({name: value.float() for name, value in state.items()})
     return network.eval()
 
 
-def fill(network: DeformationNetwork, state: Mapping[str, Tensor]) -> None:
-    """Copy a checked state into `network`; FormatError names the first tensor that is wrong."""
+def check_state(network: DeformationNetwork, state: Mapping[str, Tensor]) -> None:
+    """FormatError names the first tensor that `network` could not take."""
     own = network.state_dict()
     for name, value in own.items():
         if name not in state:
@@ -67,8 +71,6 @@ def fill(network: DeformationNetwork, state: Mapping[str, Tensor]) -> None:
     unknown = sorted(set(state) - set(own))
     if unknown:
         raise FormatError(f"tensor {unknown[0]} is unknown")
-    network.recorded_tokens = torch.zeros_like(state[RECORDED], dtype=torch.float32)
-    network.load_state_dict({name: value.float() for name, value in state.items()})
 
 
 def check_finite(name: str, value: Tensor) -> None:
