@@ -1,0 +1,172 @@
+// The page: one session, one player, the controls between them.
+
+import { Player } from "./player.js";
+import { LiveSession } from "./session.js";
+import { Microphone, Playback, RATE, decode, pcm16 } from "./sound.js";
+
+const at = (id) => document.getElementById(id);
+const player = new Player(at("picture"));
+const COLOURS = ["#1d3b4f", "#e9e4da", "#31503f", "#5b2f45", "#00b140"];
+
+let session = null;
+let microphone = null;
+let playback = null;
+let first = 0; // the session's frame at second 0 of the stream
+let fps = 25;
+let avatars = [];
+
+// What a test or a curious person may look at.
+window.being = { player, get session() { return session; } };
+
+function say(text) {
+  at("message").hidden = !text;
+  at("message").textContent = text || "";
+}
+
+function show(state) {
+  at("stage").dataset.state = state;
+  at("state").textContent = { connecting: "connecting", listening: "listening", speaking: "speaking", lost: "reconnecting" }[state];
+  at("interrupt").disabled = state !== "speaking" && !playback;
+}
+
+function connect(avatar) {
+  session?.close();
+  quiet();
+  show("connecting");
+  session = new LiveSession(avatar.id, { format: "mp4", background: chosenBackground(), sample_rate: RATE });
+  const on = (type, handler) => session.addEventListener(type, (event) => handler(event.detail));
+  on("ready", (ready) => {
+    fps = ready.fps;
+    say("");
+    try {
+      player.open(ready.media_type);
+    } catch (error) {
+      say(error.message);
+    }
+    at("stage").style.setProperty("--ratio", ready.width / ready.height);
+    at("lookahead").textContent = `${Math.round(ready.look_ahead_ms)} ms`;
+    show("listening");
+  });
+  on("started", (event) => { first = event.frame; });
+  on("bytes", (bytes) => player.append(bytes));
+  on("speaking", () => show("speaking"));
+  on("idle", () => show("listening"));
+  on("interrupted", (event) => { player.hush((event.frame - first) / fps); });
+  on("stats", (stats) => {
+    at("fps").textContent = Math.min(fps, stats.fps).toFixed(0);
+    at("latency").textContent = stats.latency_ms ? `${Math.round(stats.latency_ms.p95)} ms` : "–";
+  });
+  on("error", (event) => say(event.problem.detail));
+  on("lost", ({ problem, wait }) => {
+    show("lost");
+    if (problem) say(`${problem.detail}${problem.status === 503 ? `; trying again in ${Math.round(wait / 1000)} s` : ""}`);
+  });
+}
+
+function hear(on) {
+  player.sound = on;
+  at("sound").setAttribute("aria-pressed", String(on));
+}
+
+function speak(samples) {
+  let peak = 0;
+  for (const sample of samples) peak = Math.max(peak, Math.abs(sample));
+  at("level").style.transform = `scaleX(${Math.min(1, peak)})`;
+  session?.send(pcm16(samples));
+}
+
+function quiet() {
+  microphone?.stop();
+  microphone = null;
+  playback?.stop();
+  playback = null;
+  at("microphone").setAttribute("aria-pressed", "false");
+  at("level").style.transform = "scaleX(0)";
+}
+
+async function toggleMicrophone() {
+  if (microphone) {
+    quiet();
+    session?.send({ type: "end" });
+    return;
+  }
+  quiet();
+  const mine = (microphone = new Microphone());
+  try {
+    await mine.start((samples) => microphone === mine && speak(samples));
+    hear(false); // one's own voice a moment later, through the speakers into the microphone again
+    at("microphone").setAttribute("aria-pressed", "true");
+  } catch (error) {
+    quiet();
+    say(`The microphone cannot be used: ${error.message}`);
+  }
+}
+
+async function play(bytes) {
+  hear(true);
+  quiet();
+  try {
+    const samples = await decode(bytes);
+    playback = new Playback(samples, speak, () => {
+      playback = null;
+      at("level").style.transform = "scaleX(0)";
+      session?.send({ type: "end" });
+    });
+    show(at("stage").dataset.state);
+  } catch {
+    say("That file is not sound this browser can read.");
+  }
+}
+
+function interrupt() {
+  quiet();
+  player.hush(player.video.currentTime + player.ahead);
+  session?.send({ type: "interrupt" });
+  show("listening");
+}
+
+function chosenBackground() {
+  return document.querySelector("#backgrounds input:checked")?.value || "plate";
+}
+
+function offerBackgrounds() {
+  for (const value of ["plate", ...COLOURS]) {
+    const swatch = document.createElement("label");
+    swatch.className = "swatch";
+    swatch.title = value === "plate" ? "As recorded" : value;
+    swatch.style.setProperty("--colour", value === "plate" ? "linear-gradient(135deg, #7c88a1, #2d3342)" : value);
+    const input = document.createElement("input");
+    Object.assign(input, { type: "radio", name: "background", value, checked: value === "plate" });
+    input.setAttribute("aria-label", swatch.title);
+    input.addEventListener("change", () => session?.configure({ background: value }));
+    swatch.append(input);
+    at("backgrounds").append(swatch);
+  }
+}
+
+async function begin() {
+  offerBackgrounds();
+  const answer = await fetch("/v1/avatars");
+  avatars = (await answer.json()).avatars.filter((avatar) => avatar.servable);
+  if (!avatars.length) {
+    say("There is no avatar to play. Train one: being fit");
+    return;
+  }
+  for (const avatar of avatars) at("avatar").append(new Option(avatar.name, avatar.id));
+  at("avatar").hidden = avatars.length < 2;
+  at("avatar").addEventListener("change", () => connect(avatars[at("avatar").selectedIndex]));
+  at("microphone").addEventListener("click", toggleMicrophone);
+  at("sample").addEventListener("click", async () => play(await (await fetch("/page/hello.wav")).arrayBuffer()));
+  at("file").addEventListener("click", () => at("chosen").click());
+  at("chosen").addEventListener("change", async () => {
+    const [file] = at("chosen").files;
+    at("chosen").value = "";
+    if (file) play(await file.arrayBuffer());
+  });
+  at("interrupt").addEventListener("click", interrupt);
+  at("sound").addEventListener("click", () => hear(!player.sound));
+  setInterval(() => { at("buffer").textContent = `${Math.max(0, Math.round(player.ahead * 1000))} ms`; }, 500);
+  connect(avatars[0]);
+}
+
+begin();

@@ -1,0 +1,172 @@
+"""A live client that measures: sends speech as it is spoken, and notes when which frame and which sound arrived."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+from scipy.signal import correlate
+from websockets.asyncio.client import ClientConnection, connect
+
+FPS = 25
+RATE = 16_000
+FRAME = RATE // FPS
+VIDEO_TRACK = 1
+ACKNOWLEDGE_S = 0.25
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass
+class Recording:
+    """What one session sent and got. Times are of one steady clock, seconds."""
+
+    ready: dict[str, Any] = field(default_factory=dict)
+    events: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+    pieces: list[tuple[float, bytes]] = field(default_factory=list)
+    sent: list[tuple[float, int]] = field(default_factory=list)  # when, and samples sent by then
+    speech: Floats = field(default_factory=lambda: np.zeros(0, np.float32))
+    refused: dict[str, Any] | None = None
+
+    @property
+    def stream(self) -> bytes:
+        return b"".join(piece for _, piece in self.pieces)
+
+    def last_stats(self) -> dict[str, Any]:
+        return next((event for _, event in reversed(self.events) if event["type"] == "stats"), {})
+
+
+async def converse(url: str, speech: Floats, seconds: float, chunk_s: float = 0.02, wait_s: float = 1.0) -> Recording:
+    """Listen for `wait_s`, then speak in real time, `chunk_s` at a time, until `seconds` are over."""
+    recording = Recording(speech=speech)
+    async with connect(url, max_size=None, compression=None, open_timeout=60) as socket:
+        listening = asyncio.create_task(_listen(socket, recording))
+        try:
+            while not recording.ready and not listening.done():
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(wait_s)
+            await _speak(socket, recording, seconds - wait_s, chunk_s)
+            await asyncio.sleep(0.5)
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+    return recording
+
+
+async def _speak(socket: ClientConnection, recording: Recording, seconds: float, chunk_s: float) -> None:
+    chunk = round(chunk_s * RATE)
+    pcm = (np.clip(recording.speech, -1, 1) * 32767).astype("<i2")
+    started = time.monotonic()
+    for first in range(0, min(len(pcm), round(seconds * RATE)), chunk):
+        # A chunk can be sent when its last sample has been spoken.
+        await asyncio.sleep(max(0.0, started + (first + chunk) / RATE - time.monotonic()))
+        await socket.send(pcm[first : first + chunk].tobytes())
+        recording.sent.append((time.monotonic(), first + chunk))
+
+
+async def _listen(socket: ClientConnection, recording: Recording) -> None:
+    received, acknowledged_at = 0, 0.0
+    async for message in socket:
+        now = time.monotonic()
+        if isinstance(message, str):
+            event = json.loads(message)
+            recording.events.append((now, event))
+            if event["type"] == "ready":
+                recording.ready = event
+            elif event["type"] == "error" and event["fatal"]:
+                recording.refused = event["problem"]
+                return
+        else:
+            recording.pieces.append((now, message))
+            received += len(message)
+        if now - acknowledged_at > ACKNOWLEDGE_S:
+            acknowledged_at = now
+            await socket.send(json.dumps({"type": "received", "bytes": received}))
+
+
+def frame_arrivals(recording: Recording) -> dict[int, float]:
+    """When each frame of the stream (counted from its start) was there in full."""
+    arrivals: dict[int, float] = {}
+    for when, piece in recording.pieces:
+        for start in _video_starts(piece):
+            arrivals.setdefault(start, when)
+    return arrivals
+
+
+def _video_starts(piece: bytes) -> Iterator[int]:
+    """Frame numbers of the video runs in whole fragments; the server's stream has one picture a run."""
+    for kind, body in _boxes(piece):
+        if kind != b"moof":
+            continue
+        for part, content in _boxes(body):
+            if part != b"traf":
+                continue
+            fields = dict(_boxes(content))
+            (track,) = struct.unpack(">I", fields[b"tfhd"][4:8])
+            if track == VIDEO_TRACK:
+                (ticks,) = struct.unpack(">Q", fields[b"tfdt"][4:12])
+                yield round(ticks / 1000)
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 0
+    while at + 8 <= len(data):
+        (size,) = struct.unpack(">I", data[at : at + 4])
+        yield data[at + 4 : at + 8], data[at + 8 : at + size]
+        at += size
+
+
+def decoded(stream: bytes) -> tuple[list[int], int, Floats]:
+    """Frame numbers that were decoded, how many of them look exactly like the one before, and the sound at 16 kHz."""
+    frames, same, before = [], 0, None
+    with av.open(io.BytesIO(stream)) as container:
+        for frame in container.decode(video=0):
+            picture = frame.to_ndarray(format="gray")
+            same += before is not None and bool(np.array_equal(picture, before))
+            before = picture
+            assert frame.pts is not None and frame.time_base is not None
+            frames.append(round(float(frame.pts * frame.time_base) * FPS))
+    resampler = av.AudioResampler("flt", "mono", RATE)
+    blocks, first = [], None
+    with av.open(io.BytesIO(stream)) as container:
+        for block in container.decode(audio=0):
+            if first is None and block.pts is not None and block.time_base is not None:
+                first = float(block.pts * block.time_base)
+            blocks += [part.to_ndarray()[0] for part in resampler.resample(block)]
+    sound = np.concatenate([np.zeros(round((first or 0.0) * RATE), np.float32), *blocks])
+    return frames, same, sound
+
+
+def offset_of(speech: Floats, sound: Floats) -> tuple[int, float]:
+    """Where in `sound` the speech begins, samples, and how alike the two are there (correlation, 0 to 1)."""
+    scores = correlate(sound, speech, mode="full", method="fft")
+    at = int(np.argmax(scores)) - (len(speech) - 1)
+    heard = sound[max(at, 0) : at + len(speech)]
+    said = speech[max(-at, 0) :][: len(heard)]
+    scale = float(np.linalg.norm(heard) * np.linalg.norm(said)) or 1.0
+    return at, float(np.dot(heard[: len(said)], said)) / scale
+
+
+def latencies(recording: Recording, arrivals: dict[int, float], offset: int) -> list[float]:
+    """For each frame, seconds from sending the last sound it is drawn from to its arrival.
+
+    offset: the stream position (16 kHz) of the first sample sent.
+    """
+    ahead = round(recording.ready["look_ahead_ms"] / 1000 * RATE)
+    times = np.array([when for when, _ in recording.sent])
+    ends = np.array([samples for _, samples in recording.sent])
+    found = []
+    for frame, arrived in sorted(arrivals.items()):
+        needed = (frame + 1) * FRAME + ahead - offset
+        if 0 < needed <= ends[-1]:
+            found.append(arrived - float(times[np.searchsorted(ends, needed)]))
+    return found

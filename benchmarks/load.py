@@ -1,0 +1,198 @@
+"""N live sessions with real-time speech against a running server: frames, repeats, latency from sound to picture.
+
+    being serve &
+    python benchmarks/load.py --sessions 1 --seconds 60 --size 512x512 --json load.json --plot load.png
+
+Everything is measured from outside. A frame's processing latency runs from the moment the client sent the last sound
+the frame is drawn from (its look-ahead included, which is stated beside it) to the moment the frame was here; it
+finds its own words in the sound that comes back, so no clock and no statement of the server's is trusted. Repeats are
+pictures that decode exactly like the one before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from live_client import FPS, RATE, Recording, converse, decoded, frame_arrivals, latencies, offset_of
+
+from being.audio.pcm import read_audio
+
+SAMPLE = Path(__file__).parent.parent / "being" / "samples" / "hello.wav"
+LATE_MS = 120.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """One session. Latencies in milliseconds."""
+
+    frames: int
+    distinct_per_s: float
+    repeated_share: float
+    missing: int
+    late_share: float
+    p50: float
+    p95: float
+    p99: float
+    look_ahead_ms: float
+    sound_match: float
+    server_p95: float | None
+    server_repeats: int
+
+
+@click.command()
+@click.option("--url", default="ws://127.0.0.1:8000", show_default=True)
+@click.option("--avatar", default="demo", show_default=True)
+@click.option("--sessions", default=1, show_default=True)
+@click.option("--seconds", default=60.0, show_default=True)
+@click.option("--size", metavar="WxH", help="[default: as recorded]")
+@click.option(
+    "--speech", type=click.Path(path_type=Path), default=SAMPLE, help="Said again and again, a pause between."
+)
+@click.option("--chunk-ms", default=20.0, show_default=True, help="Sound sent at a time.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results here.")
+@click.option(
+    "--plot", type=click.Path(path_type=Path), help="Latencies over time and their distribution (needs matplotlib)."
+)
+def main(
+    url: str,
+    avatar: str,
+    sessions: int,
+    seconds: float,
+    size: str | None,
+    speech: Path,
+    chunk_ms: float,
+    json_path: Path | None,
+    plot: Path | None,
+) -> None:
+    """Measure live sessions."""
+    sound = read_audio(speech).samples
+    query = "?format=mp4"
+    if size:
+        width, _, height = size.partition("x")
+        query += f"&width={width}&height={height}"
+    address = f"{url}/v1/avatars/{avatar}/live{query}"
+    recordings = asyncio.run(_all(address, sound, sessions, seconds, chunk_ms / 1000))
+    results, curves = [], []
+    for number, recording in enumerate(recordings):
+        if recording.refused is not None:
+            click.echo(f"session {number + 1} was refused: {recording.refused['detail']}")
+            continue
+        result, curve = _judge(recording)
+        results.append(result)
+        curves.append(curve)
+    _table(results)
+    report = {
+        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "size": size or "as recorded",
+        "seconds": seconds,
+        "asked": sessions,
+        "sessions": [asdict(result) for result in results],
+    }
+    if json_path is not None:
+        json_path.write_text(json.dumps(report, indent=2) + "\n")
+    if plot is not None and curves:
+        _plot(curves, plot)
+
+
+async def _all(url: str, sound: Any, sessions: int, seconds: float, chunk_s: float) -> list[Recording]:
+    async def one(number: int) -> Recording:
+        await asyncio.sleep(0.37 * number)  # people do not arrive together, nor speak in step
+        pause = np.zeros(round(0.8 * RATE), np.float32)
+        round_ = np.concatenate([sound, pause])
+        times = int(np.ceil(seconds * RATE / len(round_))) + 1
+        speech = np.roll(np.tile(round_, times), number * 7919)
+        # A touch of noise that never repeats makes the place of every word certain.
+        noise = np.random.default_rng(number).normal(0, 3e-3, len(speech)).astype(np.float32)
+        return await converse(url, speech + noise, seconds, chunk_s)
+
+    return list(await asyncio.gather(*(one(number) for number in range(sessions))))
+
+
+def _judge(recording: Recording) -> tuple[Result, list[float]]:
+    arrivals = frame_arrivals(recording)
+    frames, same, heard = decoded(recording.stream)
+    said = recording.speech[: recording.sent[-1][1]]
+    offset, match = offset_of(said, heard)
+    curve = [1000 * value for value in latencies(recording, arrivals, offset)]
+    span = (max(frames) - min(frames) + 1) / FPS
+    stats = recording.last_stats()
+    p50, p95, p99 = (float(value) for value in np.percentile(curve, (50, 95, 99)))
+    return (
+        Result(
+            frames=len(frames),
+            distinct_per_s=(len(frames) - same) / span,
+            repeated_share=same / len(frames),
+            missing=max(frames) - min(frames) + 1 - len(frames),
+            late_share=float(np.mean(np.array(curve) > LATE_MS)),
+            p50=p50,
+            p95=p95,
+            p99=p99,
+            look_ahead_ms=recording.ready["look_ahead_ms"],
+            sound_match=match,
+            server_p95=(stats.get("latency_ms") or {}).get("p95"),
+            server_repeats=stats.get("repeats", 0),
+        ),
+        curve,
+    )
+
+
+def _table(results: list[Result]) -> None:
+    head = (
+        "session",
+        "frames",
+        "distinct/s",
+        "repeated",
+        "missing",
+        "late",
+        "p50",
+        "p95",
+        "p99",
+        "look-ahead",
+        "sound",
+    )
+    click.echo(" ".join(f"{title:>10}" for title in head))
+    for number, one in enumerate(results):
+        cells = (
+            str(number + 1),
+            str(one.frames),
+            f"{one.distinct_per_s:.2f}",
+            f"{100 * one.repeated_share:.1f} %",
+            str(one.missing),
+            f"{100 * one.late_share:.1f} %",
+            f"{one.p50:.0f} ms",
+            f"{one.p95:.0f} ms",
+            f"{one.p99:.0f} ms",
+            f"{one.look_ahead_ms:.0f} ms",
+            f"{one.sound_match:.3f}",
+        )
+        click.echo(" ".join(f"{cell:>10}" for cell in cells))
+
+
+def _plot(curves: list[list[float]], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (over_time, spread) = pyplot.subplots(1, 2, figsize=(11, 4), width_ratios=(2, 1), sharey=True)
+    for number, curve in enumerate(curves):
+        over_time.plot(np.arange(len(curve)) / FPS, curve, linewidth=0.8, label=f"session {number + 1}")
+    spread.hist(np.concatenate(curves), bins=60, orientation="horizontal", color="0.4")
+    over_time.axhline(LATE_MS, color="tab:red", linewidth=0.8, linestyle="--")
+    over_time.set(xlabel="seconds", ylabel="sound sent to frame received, ms", ylim=(0, None))
+    over_time.legend(loc="upper right", fontsize="small")
+    spread.set(xlabel="frames")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
