@@ -92,6 +92,22 @@ def test_an_interrupted_run_continues(tmp_path: Path) -> None:
         assert (out / "ori_imgs" / name).stat().st_mtime_ns == stamp
 
 
+def test_an_interrupted_run_is_continued_without_its_performance(tmp_path: Path) -> None:
+    out = tmp_path / "person"
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        generate(out, seconds=1.2, seed=4, size=(32, 32), progress=stop)
+    first = (out / "performance.npz").read_bytes()
+    with pytest.raises(InputError, match="another clip"):
+        generate(out, seconds=1.2, seed=5, size=(32, 32))
+    generate(out, seconds=1.2, seed=4, size=(32, 32))
+    assert (out / "performance.npz").read_bytes() == first
+    assert Dataset(out).frames == 30
+
+
 @pytest.mark.parametrize("size", [(8, 512), (512, 100_000)])
 def test_a_senseless_size_is_refused_before_anything_is_written(tmp_path: Path, size: tuple[int, int]) -> None:
     with pytest.raises(InputError, match="size"):

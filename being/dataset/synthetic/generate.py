@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from being.audio.visemes import VISEMES
 from being.dataset.synthetic import rig
 from being.dataset.synthetic.frame import frame_truth, render_frame
+from being.dataset.synthetic.motion import FPS
 from being.dataset.synthetic.mouth import CONTROLS
 from being.dataset.synthetic.performance import Performance, plan
 from being.dataset.synthetic.tracing import draw_backdrop, intrinsics
+from being.dataset.synthetic.voice import default_voices
 from being.dataset.writer import DatasetWriter
 from being.errors import InputError
 
@@ -56,7 +58,7 @@ def generate(
     root, (width, height) = Path(out), size
     if not (SMALLEST <= width <= LARGEST and SMALLEST <= height <= LARGEST):
         raise InputError(f"size is {width}x{height}", f"Give between {SMALLEST} and {LARGEST} pixels a side")
-    clip = performance if performance is not None else plan(seconds, seed, voices)
+    clip = performance or _begun(root, seconds, seed, voices) or plan(seconds, seed, voices)
     focal, _, cx, cy = intrinsics(width, height)
     writer = DatasetWriter(root, width, height, focal, cx, cy).prepare()
     _claim(root, clip)
@@ -94,6 +96,15 @@ def generate(
     if video is not None:
         write_video(root, Path(video), clip)
     return root
+
+
+def _begun(root: Path, seconds: float, seed: int, voices: Sequence[str] | None) -> Performance | None:
+    """The clip an interrupted run left here, if it is the one asked for: espeak's sound never repeats exactly."""
+    if not (root / "performance.npz").exists():
+        return None
+    clip = Performance.load(root / "performance.npz")
+    same_voices = set(clip.span_voices.tolist()) <= set(voices or default_voices())
+    return clip if clip.frames == round(seconds * FPS) and int(clip.seed) == seed and same_voices else None
 
 
 def _claim(root: Path, clip: Performance) -> None:
