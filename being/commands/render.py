@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from contextlib import nullcontext
+import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from being.live.spans import AvatarFacts, Stage
     from being.training.progress import Progress
     from being.video.contract import VideoWriter
+
+COMPILING_S = 3.0  # a warm-up that takes longer is compiling, not reading the cache
 
 
 @click.command(name="render", context_settings={"max_content_width": 110})
@@ -123,9 +126,18 @@ async def perform(
     facts = await graph.prepare(avatar)
     progress.update(1.0)
     progress.part("warm up")
-    await offline.warm_up(graph, facts, stage)
+    warming = asyncio.ensure_future(offline.warm_up(graph, facts, stage))
+    done, _ = await asyncio.wait({warming}, timeout=COMPILING_S)
+    if not done:
+        progress.note("compiling the drawing kernels, once on this machine")
+    await warming
     progress.update(1.0)
     progress.part("render")
+    started = time.perf_counter()
+
+    def tell(frames: int, total: int) -> None:
+        progress.update(frames / total, fps=frames / (time.perf_counter() - started))
+
     totals = await offline.perform(
         graph,
         facts,
@@ -134,7 +146,7 @@ async def perform(
         ears.samples,
         WriterSink(writer, alpha=alpha),
         seed=seed,
-        progress=lambda done, total: progress.update(done / total),
+        progress=tell,
     )
     return facts, totals
 
@@ -184,7 +196,7 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def show_progress() -> nullcontext[Progress] | Progress:
+def show_progress() -> AbstractContextManager[Progress]:
     """A bar on a terminal, JSON lines otherwise, both on stderr."""
     from being.training.progress import Bar, JsonLines
 
