@@ -86,6 +86,7 @@ class FitConfig(_Part):
         default=1, description="frames of future sound a frame may hear"
     )
     feature_noise: Weight = Field(default=0.05, description="noise on the features while training, in their deviations")
+    camera_noise: Weight = Field(default=0.02, description="noise on the camera code while training")
     open_mouth_weight: Weight = Field(
         default=2.0, description="how much more often frames with an open mouth are drawn"
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from being.model import Conditions, DeformationNetwork, Gaussians, Offsets, assemble, camera_code
+from being.model import Conditions, DeformationNetwork, Gaussians, Offsets, assemble
 from being.raster import Cameras, rasterize
 from being.training.footage import Batch
 
@@ -47,7 +47,7 @@ def listen_and_move(gaussians: Gaussians, network: DeformationNetwork, batch: Ba
     """
     with craft.arithmetic():
         features = network.canonical_features(gaussians.xyz.detach())
-        conditions = Conditions(audio=batch.audio, eye=batch.eye, camera=camera_code(batch.head_pose))
+        conditions = Conditions(audio=batch.audio, eye=batch.eye, camera=batch.camera)
         return network.offsets(features, network.condition_tokens(conditions), gaussians.audio_gate)
 
 

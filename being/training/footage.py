@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import cpu_count
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 from being.dataset import Dataset
 from being.dataset.parsing import BACKGROUND
 from being.errors import InputError
+from being.model import camera_code
 from being.training.config import FitConfig
 
 MOUTH = slice(48, 68)  # of the 68 iBUG landmarks
@@ -30,7 +31,7 @@ class Batch:
     """B frames on the training device.
 
     truth (B, H, W, 3) in [0, 1]; mask (B, H, W) 1 on the person; lips (B, 4) and eyes (B, 2, 4) boxes x0 y0 x1 y1 in
-    pixels; head_pose, torso_pose (B, 3, 4); eye (B, 1) closure; audio (B, 8, 16, D).
+    pixels; head_pose, torso_pose (B, 3, 4); eye (B, 1) closure; camera (B, 12) camera code; audio (B, 8, 16, D).
     """
 
     truth: Tensor
@@ -40,6 +41,7 @@ class Batch:
     head_pose: Tensor
     torso_pose: Tensor
     eye: Tensor
+    camera: Tensor
     audio: Tensor
 
 
@@ -128,14 +130,20 @@ class Footage:
         weight = 1 + config.open_mouth_weight * self.opening + config.blink_weight * eye
         self._chance = torch.from_numpy(weight[list(self.train)]).double()
         self._train = torch.tensor(self.train)
+        self._camera_noise = config.camera_noise
         self._noise = config.feature_noise * self.contexts[self._train.to(device)].flatten(0, 2).std(0)
 
     def draw(self, count: int, generator: torch.Generator) -> Batch:
-        """`count` random training frames; open mouths and blinks come more often, features carry a little noise."""
+        """`count` random training frames; open mouths and blinks come more often.
+
+        Features and camera code carry a little noise: a clip has few sentences and each was spoken in one pose, and the
+        network must not learn to read the words off the pose.
+        """
         picked = torch.multinomial(self._chance, count, replacement=True, generator=generator)
         batch = self.batch(self._train[picked].tolist())
         noise = torch.randn(batch.audio.shape, generator=generator).to(self.device) * self._noise
-        return Batch(**{**batch.__dict__, "audio": batch.audio + noise})
+        shake = self._camera_noise * torch.randn(batch.camera.shape, generator=generator).to(self.device)
+        return replace(batch, audio=batch.audio + noise, camera=batch.camera + shake)
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """The frames `indices`, as they are."""
@@ -149,6 +157,7 @@ class Footage:
             head_pose=self.head_poses[where],
             torso_pose=self.torso_poses[where],
             eye=self.closure[where],
+            camera=camera_code(self.head_poses[where]),
             audio=self.contexts[where],
         )
 
