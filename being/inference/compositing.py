@@ -125,10 +125,16 @@ def backdrop(background: Background, plate: Pixels, width: int, height: int) -> 
 def straight_colours(premultiplied: npt.NDArray[np.float32], alpha: npt.NDArray[np.float32]) -> tuple[Pixels, Pixels]:
     """Premultiplied (H, W, 3) and alpha (H, W) in [0, 1] to the straight uint8 RGB and alpha of PNG and WebM."""
     colour = premultiplied / np.maximum(alpha, 1 / 255)[..., None]
-    return _to_bytes(colour), _to_bytes(alpha)
+    return to_bytes(colour), to_bytes(alpha)
 
 
-def _to_bytes(values: npt.NDArray[np.float32]) -> Pixels:
+def laid_over(premultiplied: npt.NDArray[np.float32], alpha: npt.NDArray[np.float32], behind: Pixels) -> Pixels:
+    """Premultiplied (H, W, 3) and alpha (H, W) in [0, 1] over a backdrop (H, W, 3), as uint8."""
+    return to_bytes(premultiplied + (1 - alpha[..., None]) * (behind.astype(np.float32) / 255))
+
+
+def to_bytes(values: npt.NDArray[np.float32]) -> Pixels:
+    """[0, 1] to 0..255, rounded; what lies outside is cut."""
     return (np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from being.avatar.folder import Avatar
-from being.inference.compositing import Transparent, straight_colours
+from being.inference.compositing import Transparent, laid_over, straight_colours, to_bytes
 from being.inference.drawn import Drawn
 from being.inference.performer import Performer
 from being.inference.records import Drive
@@ -92,9 +92,7 @@ class CpuPath:
         mean_depth = np.divide(depth, alpha, out=np.zeros_like(depth), where=alpha > 0) if drive.depth else None
         if isinstance(drive.background, Transparent):
             return Drawn(*straight_colours(colours, alpha), mean_depth)
-        over = colours + (1 - alpha[..., None]) * (backdrop.astype(np.float32) / 255)
-        # Coverage 1 turns straight colours into the bytes of a finished picture.
-        return Drawn(straight_colours(over, np.ones_like(alpha))[0], straight_colours(over, alpha)[1], mean_depth)
+        return Drawn(laid_over(colours, alpha, backdrop), to_bytes(alpha), mean_depth)
 
     def _stage(self, performer: Performer, threads: int) -> _Stage:
         with self._lock:
