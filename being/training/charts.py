@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 560, 240  # viewBox units
-LEFT, RIGHT, TOP, BOTTOM = 48, 12, 16, 30  # room for the labels
+LEFT, RIGHT, TOP, BOTTOM = 48, 12, 28, 30  # room for the labels
 TICKS = 5
 
 
@@ -69,10 +69,11 @@ def line_chart(lines: Sequence[Line], x_label: str, logarithmic: bool = False, b
             f'stroke="{line.colour}" opacity="{0.35 if line.faint else 1}" stroke-width="{1.2 if line.faint else 2}"'
         )
         parts.append(f'<polyline fill="none" {style} stroke-linejoin="round" points="{path}"/>')
-    for row, line in enumerate(drawn):
-        x, y = WIDTH - RIGHT - 120, HEIGHT - BOTTOM - 14 * (len(drawn) - row)
+    x, y = LEFT, 10
+    for line in drawn:
         parts.append(f'<rect x="{x}" y="{y}" width="10" height="3" fill="{line.colour}"/>')
         parts.append(f'<text class="tick" x="{x + 16}" y="{y + 5}">{escape(line.name)}</text>')
+        x += 30 + 7 * len(line.name)
     parts.append(f'<text class="tick" x="{WIDTH - RIGHT}" y="{HEIGHT - 2}" text-anchor="end">{escape(x_label)}</text>')
     return "".join(parts) + "</svg>"
 

@@ -30,7 +30,7 @@ class LossWeights(_Part):
 
 
 class LearningRates(_Part):
-    """Adam's learning rates at the start of a stage; each falls exponentially to `final` of it at the stage's end."""
+    """Adam's highest learning rates in a stage; each ends it at `final` of that (see `being.training.schedule`)."""
 
     xyz: Rate = Field(default=4e-4, description="positions, dm a step")
     colour: Rate = Field(default=5e-3, description="constant colour; the direction-dependent part learns at 1/20 of it")
@@ -41,6 +41,9 @@ class LearningRates(_Part):
     network: Rate = Field(default=1e-3, description="attention, heads and condition nets")
     planes: Rate = Field(default=5e-3, description="triplane")
     final: Rate = Field(default=0.02, description="what is left of a rate at the end of a stage")
+    warmup: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.03, description="share of the network stage in which its rates rise from 0"
+    )
     gaussians_in_network_stage: Share = Field(
         default=0.3, description="factor on the Gaussians' rates in the second stage"
     )

@@ -22,7 +22,7 @@ from being.training.losses import Loss, picture_loss, psnr
 from being.training.perceptual import Perceptual
 from being.training.progress import Progress
 from being.training.run import TrainingRun
-from being.training.schedule import NETWORK, STATIC, Stage, decay
+from being.training.schedule import NETWORK, STATIC, Stage, decay, warm_cosine
 
 LOG_EVERY = 20  # steps; reading a loss makes the GPU wait
 CURVE_POINTS = 25  # held-out points of a stage's curve
@@ -119,10 +119,11 @@ class Trainer:
 
     def update(self, stage: Stage, fraction: float) -> None:
         """One optimizer step of everything the stage trains."""
-        factor = decay(fraction, self.config.lr.final)
+        rates = self.config.lr
+        factor = decay(fraction, rates.final)
         if stage.name == NETWORK:
-            self.run.step_network(factor)
-            self.run.gaussians.step(factor * self.config.lr.gaussians_in_network_stage)
+            self.run.step_network(warm_cosine(fraction, rates.warmup, rates.final))
+            self.run.gaussians.step(factor * rates.gaussians_in_network_stage)
         else:
             self.run.gaussians.step(factor)
 

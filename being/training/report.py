@@ -40,7 +40,7 @@ p { margin: 0 0 12px; color: var(--soft); max-width: 75ch; }
 svg { width: 100%; height: auto; display: block; }
 .grid { stroke: var(--line); } .tick { fill: var(--soft); font-size: 11px; }
 .band { stroke: var(--soft); stroke-dasharray: 3 4; }
-.frame { display: grid; grid-template-columns: repeat(3, 1fr) 1fr; gap: 8px; margin-bottom: 18px; }
+.frame { display: grid; grid-template-columns: 2fr 2fr 2fr .98fr; gap: 8px; margin-bottom: 18px; }
 .frame figure { margin: 0; } .frame img { width: 100%; display: block; border-radius: 8px; }
 .mouths { display: grid; gap: 8px; }
 figcaption { color: var(--soft); font-size: 12px; margin-top: 4px; font-variant-numeric: tabular-nums; }

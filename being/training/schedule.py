@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from being.training.config import FitConfig
@@ -34,5 +35,17 @@ def stages(config: FitConfig) -> tuple[Stage, Stage]:
 
 
 def decay(fraction: float, final: float) -> float:
-    """Exponential from 1 at the start of a stage to `final` at its end."""
+    """Factor on the Gaussians' rates: exponential from 1 at the start of a stage to `final` at its end."""
     return final**fraction
+
+
+def warm_cosine(fraction: float, warmup: float, final: float) -> float:
+    """Factor on the network's rates: up from 0 over a share `warmup` of the stage, then half a cosine down to `final`.
+
+    Adam's first steps are as long as its later ones whatever the gradient: without the slow start they would throw a
+    face that already fits out of shape (measured: 29 dB to 20 dB and 600 steps to come back).
+    """
+    if fraction < warmup:
+        return fraction / warmup
+    rest = (fraction - warmup) / max(1 - warmup, 1e-9)
+    return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(rest, 1.0)))

@@ -18,7 +18,7 @@ from being.training.checkpoint import NAME, load_checkpoint, save_checkpoint
 from being.training.config import FitConfig
 from being.training.options import config_of, fields_of, fit_options
 from being.training.progress import JsonLines
-from being.training.schedule import decay, stages
+from being.training.schedule import decay, stages, warm_cosine
 from being.training.speech import talking_frames
 
 
@@ -67,6 +67,7 @@ def test_stages_by_steps_and_by_the_clock() -> None:
     assert static.seconds == 15 and network.seconds == 45
     assert network.fraction(10**9, 9) == pytest.approx(0.2)
     assert decay(0, 0.01) == 1 and decay(1, 0.01) == pytest.approx(0.01)
+    assert [warm_cosine(f, 0.2, 0.1) for f in (0, 0.1, 0.2, 0.6, 1)] == pytest.approx([0, 0.5, 1, 0.55, 0.1])
 
 
 def test_checkpoint_round_trip_and_refusals(tmp_path: Path) -> None:
