@@ -1,0 +1,59 @@
+"""Admission by measured cost: plain numbers."""
+
+from __future__ import annotations
+
+from being.api.admission import Admission, Load, shard_of
+
+SMALL, LARGE = Load("a", 256, 256), Load("a", 512, 512)
+
+
+def measured(cost_s: float, load: Load = LARGE, **options: float) -> Admission:
+    admission = Admission(**options)  # type: ignore[arg-type]
+    for _ in range(50):
+        admission.observe({load: 2}, 2 * cost_s)
+    return admission
+
+
+def test_first_session_is_the_measurement() -> None:
+    assert Admission().admits({}, LARGE)
+    assert Admission().cost(LARGE) is None
+
+
+def test_admits_while_the_frames_fit_the_clock() -> None:
+    admission = measured(0.010, budget=0.8)  # 32 ms of 40 may be planned: three sessions
+    assert admission.admits({LARGE: 2}, LARGE)
+    assert not admission.admits({LARGE: 3}, LARGE)
+    assert admission.room({LARGE: 1}, LARGE, 10) == 2
+
+
+def test_unknown_sizes_are_guessed_by_pixels_and_never_cheaper() -> None:
+    admission = measured(0.010, SMALL)
+    assert admission.cost(LARGE) == 0.040
+    assert measured(0.010, LARGE).cost(SMALL) == 0.010
+
+
+def test_cost_follows_the_measurement() -> None:
+    admission = measured(0.010)
+    for _ in range(200):
+        admission.observe({LARGE: 1}, 0.020)
+    assert abs((admission.cost(LARGE) or 0) - 0.020) < 1e-4
+
+
+def test_first_frames_do_not_count() -> None:
+    admission = Admission()
+    admission.observe({LARGE: 1}, 5.0)  # loading
+    for _ in range(10):
+        admission.observe({LARGE: 1}, 0.010)
+    assert (admission.cost(LARGE) or 0) < 0.011
+
+
+def test_shards_are_counted_apart() -> None:
+    names = [f"avatar{number}" for number in range(40)]
+    here = [name for name in names if shard_of(name, 2) == 0]
+    there = next(name for name in names if shard_of(name, 2) == 1)
+    admission = Admission(budget=0.8, shards=2)
+    for _ in range(20):
+        admission.observe({Load(here[0], 512, 512): 1}, 0.030)
+    busy = {Load(here[0], 512, 512): 1}
+    assert not admission.admits(busy, Load(here[1], 512, 512))
+    assert admission.admits(busy, Load(there, 512, 512))

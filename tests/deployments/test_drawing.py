@@ -1,0 +1,77 @@
+"""The drawing thread: what waits is merged, live work goes first, a bad batch answers everybody."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from being.inference.records import Drive, FrameRecord
+from deployments.drawing import DrawingThread
+
+POSE = np.zeros((3, 4), np.float32)
+
+
+def drive(index: int) -> Drive:
+    return Drive("a", np.zeros((8, 16, 1), np.float32), 0.0, POSE, POSE, index=index)
+
+
+class Press:
+    """Draws nothing, slowly if told to, and remembers its batches."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.gate = threading.Event()
+        self.entered = threading.Event()
+        self.fail = False
+
+    def __call__(self, drives: Sequence[Drive]) -> list[FrameRecord]:
+        self.batches.append([one.index for one in drives])
+        self.entered.set()
+        assert self.gate.wait(10)
+        if self.fail:
+            raise ValueError("no ink")
+        return [FrameRecord(one.index, 0, None, None, None, None, POSE) for one in drives]
+
+
+def test_waiting_ticks_become_one_batch_and_live_goes_first() -> None:
+    press = Press()
+
+    async def scenario() -> None:
+        draw = DrawingThread(press)
+        running = asyncio.create_task(draw([drive(0)], live=True))
+        await asyncio.to_thread(press.entered.wait, 10)
+        film = asyncio.create_task(draw([drive(index) for index in range(100, 105)], live=False))
+        ticks = [asyncio.create_task(draw([drive(index), drive(index + 1)], live=True)) for index in (10, 20)]
+        given_up = asyncio.create_task(draw([drive(30)], live=True))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.sleep(0)
+        press.gate.set()
+        assert [record.index for record in (await running).records] == [0]
+        for index, tick in zip((10, 20), ticks, strict=True):
+            drawn = await tick
+            assert [record.index for record in drawn.records] == [index, index + 1] and drawn.seconds >= 0
+        assert [record.index for record in (await film).records] == [100, 101, 102, 103, 104]
+
+    asyncio.run(scenario())
+    assert press.batches == [[0], [10, 11, 20, 21], [100, 101], [102, 103], [104]]
+
+
+def test_failure_reaches_every_caller_and_the_thread_lives() -> None:
+    press = Press()
+    press.gate.set()
+
+    async def scenario() -> None:
+        draw = DrawingThread(press)
+        press.fail = True
+        with pytest.raises(ValueError, match="no ink"):
+            await draw([drive(0)], live=True)
+        press.fail = False
+        assert len((await draw([drive(1)], live=True)).records) == 1
+        assert draw.alive
+
+    asyncio.run(scenario())
