@@ -69,7 +69,7 @@ class Library:
         return list(self._broken)
 
     def get(self, avatar_id: str) -> LibraryEntry:
-        """The entry of an id; looks again at the disk before it gives up.
+        """The entry of an id, the same object until the avatar changes; looks at the disk again before it gives up.
 
         Raises
         ------

@@ -1,7 +1,7 @@
 """Drawing on a CPU at speed: numpy for the condition tokens, compiled kernels from there to bytes, no PyTorch.
 
 A batch is spread over the cores by frames, each drawn by one thread: no kernel then waits for another, and nothing is
-serial. Where there are fewer frames than cores (a single live frame), the cores share each frame instead.
+serial. Where there are fewer frames than cores (a single live frame), all cores share one frame after the other.
 """
 
 from __future__ import annotations
@@ -53,19 +53,21 @@ class CpuPath:
         self._lock = threading.Lock()
 
     def prepare(self, performer: Performer) -> None:
-        """Fit or load the avatar's form, so that its first frame does not pay for it."""
-        self._stage(performer, self._cores)
+        """Fit or load the avatar's form, so that its first frames do not pay for it."""
+        for threads in {1, self._cores}:
+            self._stage(performer, threads)
 
     def draw(self, rows: Sequence[Row], finish: Callable[[Row, Drawn], T]) -> list[T]:
         """What `finish`, called on the thread that drew, makes of each row's frame; rows may mix avatars and sizes."""
-        threads = max(1, self._cores // len(rows))
+        by_frames = len(rows) >= self._cores
+        threads = 1 if by_frames else self._cores
         tokens = self._tokens(rows, threads)
 
         def work(row: Row, given: FloatArray) -> T:
             return finish(row, self._draw_row(*row, given, threads))
 
-        if len(rows) == 1:
-            return [work(rows[0], tokens[0])]
+        if not by_frames:
+            return [work(row, given) for row, given in zip(rows, tokens, strict=True)]
         frames = [self._crew.submit(work, row, given) for row, given in zip(rows, tokens, strict=True)]
         return [frame.result() for frame in frames]
 

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from being.avatar.library import Library
+from being.avatar.library import Library, LibraryEntry
 from being.errors import BeingError
 from being.inference import torch_path
 from being.inference.cpu_path import CpuPath, Row
@@ -53,7 +53,7 @@ class Engine:
         if self.device.type == "cpu" and fast != "off":
             self._cpu = CpuPath(None if fast == "auto" else fast)
         self._capacity = max(1, capacity)
-        self._performers: OrderedDict[str, Performer] = OrderedDict()
+        self._loaded: OrderedDict[str, tuple[LibraryEntry, Performer]] = OrderedDict()
         self._lock = threading.Lock()
 
     def prepare(self, avatar_id: str) -> Performer:
@@ -66,18 +66,18 @@ class Engine:
         """
         entry = self.library.get(avatar_id)
         with self._lock:
-            performer = self._performers.get(avatar_id)
-            if performer is not None and performer.avatar.manifest == entry.manifest:
-                self._performers.move_to_end(avatar_id)
-                return performer
+            loaded = self._loaded.get(avatar_id)
+            if loaded is not None and loaded[0] is entry:
+                self._loaded.move_to_end(avatar_id)
+                return loaded[1]
         performer = Performer(self.library.load(avatar_id), self.device)
         if self._cpu is not None:
             self._cpu.prepare(performer)
         with self._lock:
-            self._performers[avatar_id] = performer
-            self._performers.move_to_end(avatar_id)
-            while len(self._performers) > self._capacity:
-                self._performers.popitem(last=False)
+            self._loaded[avatar_id] = (entry, performer)
+            self._loaded.move_to_end(avatar_id)
+            while len(self._loaded) > self._capacity:
+                self._loaded.popitem(last=False)
         return performer
 
     def warm_up(self, avatar_id: str) -> None:
@@ -95,7 +95,7 @@ class Engine:
     def resident(self) -> list[str]:
         """Ids of the loaded avatars, the one to leave first first."""
         with self._lock:
-            return list(self._performers)
+            return list(self._loaded)
 
     def render(self, drives: Sequence[Drive]) -> list[FrameRecord]:
         """One record a drive, in order. A row that cannot be drawn carries its error; nothing is raised for it."""
