@@ -1,0 +1,42 @@
+"""The Kubernetes manifest, as far as it can be checked without a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ray.serve.schema import ServeDeploySchema
+
+from deployments.settings import GraphSettings
+
+MANIFEST: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "deploy" / "rayservice.yaml").read_text())
+
+
+def test_serve_config_inside_is_valid() -> None:
+    config = yaml.safe_load(MANIFEST["spec"]["serveConfigV2"])
+    ServeDeploySchema.model_validate(config)
+    GraphSettings.model_validate(config["applications"][0]["args"])
+
+
+def test_workers_hold_the_graph() -> None:
+    config = yaml.safe_load(MANIFEST["spec"]["serveConfigV2"])
+    needed = {"num_cpus": 0.0, "num_gpus": 0.0}
+    for deployment in config["applications"][0]["deployments"]:
+        for key in needed:
+            needed[key] += deployment.get("num_replicas", 1) * deployment["ray_actor_options"].get(key, 0)
+    limits = MANIFEST["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]["template"]["spec"]["containers"][0][
+        "resources"
+    ]["limits"]
+    assert needed["num_cpus"] <= float(limits["cpu"]) and needed["num_gpus"] <= float(limits["nvidia.com/gpu"])
+
+
+def test_names_and_mounts_fit() -> None:
+    assert (MANIFEST["apiVersion"], MANIFEST["kind"]) == ("ray.io/v1", "RayService")
+    cluster = MANIFEST["spec"]["rayClusterConfig"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        pod = group["template"]["spec"]
+        volumes = {volume["name"] for volume in pod["volumes"]}
+        for container in pod["containers"]:
+            assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
+            assert container["env"], "OMP_WAIT_POLICY must reach the workers"
