@@ -37,6 +37,7 @@ class Run:
     features_ms: float
     draw_ms: float
     encode_ms: float
+    cpu_ms: float  # of all threads; a busy machine disturbs it less than the others
 
 
 @click.command()
@@ -109,7 +110,7 @@ def measure(graph, facts, stage, face, ears) -> Run:  # type: ignore[no-untyped-
     from being.live.sinks import WriterSink
     from being.video import StreamFormat, open_writer
 
-    before = dict(graph.seconds)
+    before, cpu_s = dict(graph.seconds), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         format = StreamFormat(stage.width, stage.height, sound_channels=ears.shape[1])
         with open_writer(Path(folder) / "out.mp4", format) as writer:
@@ -124,6 +125,7 @@ def measure(graph, facts, stage, face, ears) -> Run:  # type: ignore[no-untyped-
         features_ms=(graph.seconds["features"] - before["features"]) * frame_ms,
         draw_ms=(graph.seconds["draw"] - before["draw"]) * frame_ms,
         encode_ms=totals.sink_s * frame_ms,
+        cpu_ms=(time.process_time() - cpu_s) * frame_ms,
     )
 
 
@@ -152,11 +154,11 @@ def report(result: dict, runs: list[Run]) -> None:
         f"{machine['cores']} cores of {machine['processor']}, look-ahead {result['look_ahead_ms']} ms"
     )
     table = Table(title=title, title_justify="left")
-    for name in ("size", "frames", "frames/s", "x real time", "features ms", "draw ms", "encode ms"):
+    for name in ("size", "frames", "frames/s", "x real time", "features ms", "draw ms", "encode ms", "CPU ms"):
         table.add_column(name, justify="right")
     for size in dict.fromkeys(run.size for run in runs):
         same = [run for run in runs if run.size == size]
-        names = ("frames_per_second", "real_time", "features_ms", "draw_ms", "encode_ms")
+        names = ("frames_per_second", "real_time", "features_ms", "draw_ms", "encode_ms", "cpu_ms")
         medians = [statistics.median(getattr(run, name) for run in same) for name in names]
         table.add_row(size, str(same[0].frames), *(f"{value:.2f}" for value in medians))
     console = Console(file=sys.stdout)
