@@ -47,6 +47,7 @@ class Run:
 @click.option("--size", "sizes", multiple=True, metavar="WxH", help="May be repeated [default: as recorded].")
 @click.option("--repeat", default=3, show_default=True, help="Runs a size; the median is in the table.")
 @click.option("--device", default="auto", show_default=True)
+@click.option("--form", default="auto", show_default=True, help="Of the network: auto, full, still, basis, lite, off.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results here.")
 def main(
     avatar: str,
@@ -55,18 +56,21 @@ def main(
     sizes: tuple[str, ...],
     repeat: int,
     device: str,
+    form: str,
     json_path: Path | None,
 ) -> None:
     """Measure `being render`."""
     started = time.perf_counter()
     from being.audio.pcm import read_audio, read_audio_48k
-    from being.commands.render import find_avatar, make_graph, parse_size
+    from being.commands.render import find_avatar, parse_size
+    from being.inference.engine import Engine
+    from being.live.graph import LocalGraph
     from being.live.offline import warm_up
     from being.live.spans import Stage
     from being.samples import HELLO
 
     library, manifest = find_avatar(avatar)
-    graph = make_graph(library, device)
+    graph = LocalGraph(Engine(library, device, form))  # type: ignore[arg-type]
     facts = asyncio.run(graph.prepare(manifest.id))
     loaded_s = time.perf_counter() - started
     read_s = time.perf_counter()
@@ -92,7 +96,7 @@ def main(
     result = {
         "avatar": manifest.id,
         "gaussians": manifest.gaussians,
-        "shortcut": manifest.shortcut,
+        "form": manifest.shortcut if form == "auto" else form,
         "device": str(graph.engine.device),
         "look_ahead_ms": round(1000 * facts.reach.look_ahead_s),
         "start_s": {"load": loaded_s, "read": read_s, "warm_up": warm_up_s},
@@ -150,7 +154,7 @@ def report(result: dict, runs: list[Run]) -> None:
 
     machine, start = result["machine"], result["start_s"]
     title = (
-        f"{result['avatar']} ({result['gaussians']:,} Gaussians, {result['shortcut']}) on {result['device']}, "
+        f"{result['avatar']} ({result['gaussians']:,} Gaussians, {result['form']}) on {result['device']}, "
         f"{machine['cores']} cores of {machine['processor']}, look-ahead {result['look_ahead_ms']} ms"
     )
     table = Table(title=title, title_justify="left")

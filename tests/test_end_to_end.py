@@ -94,6 +94,16 @@ def test_sound_becomes_a_video_in_step_with_it(
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["avatars", "in.wav", name])
 
 
+def test_the_avatar_that_ships_speaks_the_sample(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    status, _, err = render(capsys, "--sample", "-o", tmp_path / "hello.mp4", "--size", "128x128")
+    assert (status, err) == (0, "")
+    with av.open(str(tmp_path / "hello.mp4")) as container:
+        pictures = [frame.to_ndarray(format="gray").astype(int) for frame in container.decode(video=0)]
+    assert len(pictures) == 118  # 4.7 s
+    still, moving = (np.abs(np.diff(pictures[low:high], axis=0)).mean() for low, high in ((0, 5), (10, 40)))
+    assert moving > 1.3 * still > 0  # it says something, after a moment of silence
+
+
 def test_nothing_behind_the_avatar_is_transparent(
     capsys: pytest.CaptureFixture[str], tiny_avatar: Avatar, tmp_path: Path
 ) -> None:
