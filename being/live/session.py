@@ -25,6 +25,8 @@ OUTPUT_FRAME = FRAME_SAMPLES * OUTPUT_RATIO  # 1920 samples of 48 kHz a video fr
 FADE_WEIGHTS = (2 / 3, 1 / 3)  # of the old sound in the first frames after an interruption; then none
 CUT_FADE_S = 0.01  # the heard sound fades this fast at an interruption: no click, no rest of a word
 SPEECH_RMS = 10 ** (-45 / 20)  # a frame of sound louder than this is somebody talking
+LONGEST_GAP_S = 1.0  # sound that stays away longer was a pause, not a network out of breath
+QUIET_STEP = FRAME_SAMPLES // 4  # 10 ms: pieces of silence that may be left out
 HANGOVER = 12  # frames that a talker keeps moving like one after the last sound: pauses between words are not idleness
 
 
@@ -91,6 +93,8 @@ class Session:
         self._inbox: list[tuple[FloatArray, FloatArray]] = []
         self._inbox_since = 0.0
         self._utterance_over = False
+        self._line_complete = True  # what was laid down last was the end of an utterance
+        self._slip = 0  # samples of silence that late sound has cost: repaid from the speaker's own pauses
         self._old_line: SoundLine | None = None
         self._cut_frame = 0
         self._last_speech = -HANGOVER - 1  # frame
@@ -122,6 +126,7 @@ class Session:
             )
         if not self._inbox:
             self._inbox_since = now
+            self._line_complete = self._line_complete or self._utterance_over
         self._inbox.append((face, ears))
         self._utterance_over = False
 
@@ -174,6 +179,7 @@ class Session:
         self._heard.append(rest)
         self._line.pad_to(cut + fading // OUTPUT_RATIO)
         self._committed = cut
+        self._line_complete, self._slip = True, 0
         self._last_speech = self.next_frame - HANGOVER - 1
         return self.next_frame
 
@@ -188,12 +194,32 @@ class Session:
         flowing = self._line.end >= self._committed > 0
         enough = self._inbox_samples >= self._limits.onset_s * FRAME_SAMPLES * FPS
         if flowing or enough or self._utterance_over or now - self._inbox_since >= self._limits.onset_s:
+            gap = self._committed - self._line.end
+            if not self._line_complete and 0 < gap <= LONGEST_GAP_S * FRAME_SAMPLES * FPS:
+                self._slip += gap
+            self._line_complete = self._utterance_over
             self._line.pad_to(self._committed)
             self._heard.pad_to(OUTPUT_RATIO * self._committed)
             for face, ears in self._inbox:
-                self._line.append(face)
-                self._heard.append(ears)
+                kept = self._repay(face)
+                self._line.append(face[kept])
+                self._heard.append(ears[np.repeat(kept, OUTPUT_RATIO)])
             self._inbox.clear()
+
+    def _repay(self, face: FloatArray) -> npt.NDArray[np.bool_]:
+        """Which samples of arriving sound to keep, (S,): silence is left out until late sound has caught up.
+
+        Without this a microphone that is always open would lag by every hiccup of its network, for ever.
+        """
+        kept = np.ones(len(face), np.bool_)
+        for start in range(0, len(face) - QUIET_STEP + 1, QUIET_STEP):
+            if self._slip < QUIET_STEP:
+                break
+            piece = face[start : start + QUIET_STEP]
+            if np.dot(piece, piece) < QUIET_STEP * SPEECH_RMS**2:
+                kept[start : start + QUIET_STEP] = False
+                self._slip -= QUIET_STEP
+        return kept
 
     def _talking(self, first: int, count: int) -> npt.NDArray[np.bool_]:
         """Whether each of the frames belongs to speech, (n,)."""

@@ -158,3 +158,21 @@ def test_skipped_frames_are_heard(facts: AvatarFacts) -> None:
     session.hear(face, ears, 0.0)
     sound = np.concatenate([session.take(1, 0.0).sound, session.skip(2, 0.1), session.take(3, 0.1).sound])
     np.testing.assert_array_equal(sound, ears[: 6 * OUTPUT_FRAME])
+
+
+def test_late_sound_is_caught_up_in_the_speakers_pauses(facts: AvatarFacts) -> None:
+    """A network that stutters costs silence once; the next pauses give it back, and words are never cut."""
+    session = Session("s", facts, Stage(64, 48), limits=Limits(onset_s=0.04))
+    loud, quiet = np.full(FRAME_SAMPLES, 0.2, np.float32), np.zeros(FRAME_SAMPLES, np.float32)
+    backlog = []
+    for tick in range(100):
+        now = tick / 25
+        if tick not in (20, 21, 22):  # three frames of sound are late, and come at once
+            for _ in range(4 if tick == 23 else 1):
+                block = quiet if 50 <= tick < 60 else loud
+                session.hear(block, np.repeat(block, 3)[:, None], now)
+        session.take(1, now)
+        backlog.append(session.waiting_s)
+    assert max(backlog[24:50]) > backlog[15] + 0.08, "the late sound waits"
+    assert backlog[70] == pytest.approx(backlog[15], abs=0.021), "and is caught up in the pause"
+    assert backlog[99] == pytest.approx(backlog[70], abs=1e-6)
