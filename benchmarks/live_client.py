@@ -22,6 +22,10 @@ RATE = 16_000
 FRAME = RATE // FPS
 VIDEO_TRACK = 1
 ACKNOWLEDGE_S = 0.25
+LATEST_START = 3.0  # seconds after its stream's beginning in which the speech must begin
+PART = 0.5  # seconds of speech found at a time
+DRIFT = 0.6  # seconds the next part may have moved
+ALIKE = 0.5
 
 Floats = npt.NDArray[np.float32]
 
@@ -146,27 +150,45 @@ def decoded(stream: bytes) -> tuple[list[int], int, Floats]:
     return frames, same, sound
 
 
-def offset_of(speech: Floats, sound: Floats) -> tuple[int, float]:
-    """Where in `sound` the speech begins, samples, and how alike the two are there (correlation, 0 to 1)."""
-    scores = correlate(sound, speech, mode="full", method="fft")
-    at = int(np.argmax(scores)) - (len(speech) - 1)
-    heard = sound[max(at, 0) : at + len(speech)]
-    said = speech[max(-at, 0) :][: len(heard)]
-    scale = float(np.linalg.norm(heard) * np.linalg.norm(said)) or 1.0
-    return at, float(np.dot(heard[: len(said)], said)) / scale
+def alignment(speech: Floats, sound: Floats) -> tuple[npt.NDArray[np.int64], float]:
+    """Where in `sound` each part of the speech is, PART by PART: offsets in samples, and how alike the two are.
+
+    Parts are looked for near the one before, for the same sentence comes again; -1 where nothing like a part is found.
+    The likeness is the mean correlation of the loud parts, 0 to 1.
+    """
+    offsets, scores = [], []
+    part, reach = round(PART * RATE), round(DRIFT * RATE)
+    low, high = 0, round(LATEST_START * RATE)
+    for start in range(0, len(speech) - part + 1, part):
+        said = speech[start : start + part]
+        heard = sound[start + low : start + high + part]
+        offsets.append(-1)
+        if len(heard) < part:
+            continue
+        energy = np.sqrt(np.maximum(np.convolve(heard * heard, np.ones(part), "valid"), 1e-9))
+        likeness = correlate(heard, said, mode="valid", method="fft") / (energy * (float(np.linalg.norm(said)) or 1.0))
+        at = int(np.argmax(likeness))
+        scores.append(float(likeness[at]))
+        if likeness[at] > ALIKE:
+            offsets[-1] = low + at
+            low, high = max(0, low + at - reach), low + at + reach
+    return np.array(offsets), float(np.mean(scores)) if scores else 0.0
 
 
-def latencies(recording: Recording, arrivals: dict[int, float], offset: int) -> list[float]:
+def latencies(recording: Recording, arrivals: dict[int, float], offsets: npt.NDArray[np.int64]) -> dict[int, float]:
     """For each frame, seconds from sending the last sound it is drawn from to its arrival.
 
-    offset: the stream position (16 kHz) of the first sample sent.
+    offsets: of the parts of what was sent, from `alignment`.
     """
     ahead = round(recording.ready["look_ahead_ms"] / 1000 * RATE)
     times = np.array([when for when, _ in recording.sent])
     ends = np.array([samples for _, samples in recording.sent])
-    found = []
+    part = round(PART * RATE)
+    found = {}
     for frame, arrived in sorted(arrivals.items()):
-        needed = (frame + 1) * FRAME + ahead - offset
-        if 0 < needed <= ends[-1]:
-            found.append(arrived - float(times[np.searchsorted(ends, needed)]))
+        heard_until = (frame + 1) * FRAME + ahead
+        for number in np.flatnonzero(offsets >= 0):
+            needed = heard_until - int(offsets[number])
+            if part * number < needed <= min(part * (number + 1), int(ends[-1])):
+                found[frame] = arrived - float(times[np.searchsorted(ends, needed)])
     return found

@@ -21,7 +21,7 @@ from typing import Any
 
 import click
 import numpy as np
-from live_client import FPS, RATE, Recording, converse, decoded, frame_arrivals, latencies, offset_of
+from live_client import FPS, RATE, Recording, alignment, converse, decoded, frame_arrivals, latencies
 
 from being.audio.pcm import read_audio
 
@@ -120,8 +120,8 @@ def _judge(recording: Recording) -> tuple[Result, list[float]]:
     arrivals = frame_arrivals(recording)
     frames, same, heard = decoded(recording.stream)
     said = recording.speech[: recording.sent[-1][1]]
-    offset, match = offset_of(said, heard)
-    curve = [1000 * value for value in latencies(recording, arrivals, offset)]
+    offsets, match = alignment(said, heard)
+    curve = [1000 * value for value in latencies(recording, arrivals, offsets).values()]
     span = (max(frames) - min(frames) + 1) / FPS
     stats = recording.last_stats()
     p50, p95, p99 = (float(value) for value in np.percentile(curve, (50, 95, 99)))

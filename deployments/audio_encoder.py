@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from ray import serve
 
+from being.avatar.schema import AvatarManifest
 from being.errors import BeingError
 from being.live.encoder import SoundEncoder
 from being.live.spans import SpanRequest
@@ -23,6 +24,7 @@ class SpanListener:
     def __init__(self, settings: GraphSettings) -> None:
         self._library = settings.open_library()
         self._encoder = SoundEncoder()
+        self._silences: dict[str, npt.NDArray[np.float32]] = {}
         for entry in self._library.entries():
             try:
                 self._encoder.extractor(entry.manifest.features)
@@ -35,9 +37,18 @@ class SpanListener:
     def _one(self, span: SpanRequest) -> npt.NDArray[np.float32] | str:
         try:
             manifest = self._library.get(span.avatar).manifest
+            if span.fade is None and not span.pcm.any():
+                return self._silence(span, manifest)
             return self._encoder.encode(span, manifest.features, manifest.windows)
         except BeingError as error:
             return str(error)
+
+    def _silence(self, span: SpanRequest, manifest: AvatarManifest) -> npt.NDArray[np.float32]:
+        """Contexts of somebody who listens, which most sessions do most of the time: computed once."""
+        key = f"{manifest.features.model_dump_json()} {manifest.look_ahead} {span.count}"
+        if key not in self._silences:
+            self._silences[key] = self._encoder.encode(span, manifest.features, manifest.windows)
+        return self._silences[key]
 
 
 @serve.deployment(
@@ -49,6 +60,9 @@ class SpanListener:
 )
 class AudioEncoder:
     def __init__(self, settings: GraphSettings) -> None:
+        import torch
+
+        torch.set_num_threads(1)  # a frame's sound is too little work to share
         self._listener = SpanListener(settings)
 
     async def encode(self, spans: Sequence[SpanRequest]) -> Heard:

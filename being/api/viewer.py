@@ -121,9 +121,12 @@ class Viewer:
             for frame in frames_of(delivery):
                 self._due[frame] = now
             self._note_talking(delivery.index)
+        # Sound alone waits for the picture that comes a moment later, or for the next tick: half as many messages.
+        alone = isinstance(delivery, Sound) and not self._pending
         self._pending.append(delivery)
         self._queue_overrun = len(self._pending) > PENDING
-        self._awake.set()
+        if not alone:
+            self._awake.set()
 
     # What the client says.
 
