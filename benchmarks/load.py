@@ -6,7 +6,8 @@
 Everything is measured from outside. A frame's processing latency runs from the moment the client sent the last sound
 the frame is drawn from (its look-ahead included, which is stated beside it) to the moment the frame was here; it
 finds its own words in the sound that comes back, so no clock and no statement of the server's is trusted. Repeats are
-pictures that decode exactly like the one before.
+pictures that decode exactly like the one before, or the server's own count where that is higher: an encoder polishes a
+picture that is shown again.
 """
 
 from __future__ import annotations
@@ -44,7 +45,6 @@ class Result:
     look_ahead_ms: float
     sound_match: float
     server_p95: float | None
-    server_repeats: int
 
 
 @click.command()
@@ -119,17 +119,18 @@ async def _all(url: str, sound: Any, sessions: int, seconds: float, chunk_s: flo
 def _judge(recording: Recording) -> tuple[Result, list[float]]:
     arrivals = frame_arrivals(recording)
     frames, same, heard = decoded(recording.stream)
+    stats = recording.last_stats()
+    repeats = max(same, stats.get("repeats", 0))
     said = recording.speech[: recording.sent[-1][1]]
     offsets, match = alignment(said, heard)
     curve = [1000 * value for value in latencies(recording, arrivals, offsets).values()]
     span = (max(frames) - min(frames) + 1) / FPS
-    stats = recording.last_stats()
     p50, p95, p99 = (float(value) for value in np.percentile(curve, (50, 95, 99)))
     return (
         Result(
             frames=len(frames),
-            distinct_per_s=(len(frames) - same) / span,
-            repeated_share=same / len(frames),
+            distinct_per_s=(len(frames) - repeats) / span,
+            repeated_share=repeats / len(frames),
             missing=max(frames) - min(frames) + 1 - len(frames),
             late_share=float(np.mean(np.array(curve) > LATE_MS)),
             p50=p50,
@@ -138,7 +139,6 @@ def _judge(recording: Recording) -> tuple[Result, list[float]]:
             look_ahead_ms=recording.ready["look_ahead_ms"],
             sound_match=match,
             server_p95=(stats.get("latency_ms") or {}).get("p95"),
-            server_repeats=stats.get("repeats", 0),
         ),
         curve,
     )

@@ -66,7 +66,7 @@ class GraphSettings(BaseModel):
     fast: Fast = "auto"
     resident: int = Field(default=8, ge=1)
     shards: int = Field(default=1, ge=1, le=1024)
-    encoder: EncoderPlace = "own"
+    encoder: EncoderPlace = "renderer"
     transport: Transport = "values"
     budget: float = Field(default=0.85, gt=0, le=1)
     refiner: RefinerSettings | None = None

@@ -21,7 +21,7 @@ from being.api.service import Service
 from being.api.viewer import Gone, Superseded, Viewer
 from being.errors import BeingError
 
-GOODBYES = (1000, 1001)  # close codes of a client that left on purpose
+GOODBYES = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010)  # close codes after which nobody comes back
 TRY_AGAIN, TOO_BIG, POLICY, INTERNAL = 1013, 1009, 1008, 1011
 REFUSED = 4000  # plus the HTTP status
 MISTAKES = 50  # messages without sense before the connection is closed

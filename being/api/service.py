@@ -202,13 +202,20 @@ class Service:
         return Problem(503, detail, "Try again in a few seconds", retry_after=RETRY_AFTER_S)
 
     def _check_room(self, load: Load) -> None:
+        """Refuse where there is no room, even after sessions that only wait for their clients have given way."""
+        while (refusal := self._no_room(load)) is not None:
+            if not self._expiry:
+                raise refusal
+            self._forget(next(iter(self._expiry)))
+
+    def _no_room(self, load: Load) -> Problem | None:
         if len(self._viewers) + self._opening.total() >= self.limits.sessions:
-            raise self._refused("sessions", f"this server holds {self.limits.sessions} sessions and is full")
+            return self._refused("sessions", f"this server holds {self.limits.sessions} sessions and is full")
         if not self.admission.admits(self._running(), load):
             cost = 1000 * (self.admission.cost(load) or 0)
-            raise self._refused(
-                "cost", f"no room for another session: a {load.width}x{load.height} frame costs {cost:.0f} ms"
-            )
+            detail = f"no room for another session: a {load.width}x{load.height} frame costs {cost:.0f} ms"
+            return self._refused("cost", detail)
+        return None
 
     def _running(self) -> dict[Load, int]:
         return dict(Counter(viewer.load for viewer in self._viewers.values()) + self._opening)
@@ -221,7 +228,8 @@ class Service:
 
     def _forget(self, session_id: str) -> None:
         self._viewers.pop(session_id, None)
-        self._expiry.pop(session_id, None)
+        if (timer := self._expiry.pop(session_id, None)) is not None:
+            timer.cancel()
         self._count_sessions()
 
     def _count_sessions(self) -> None:

@@ -67,7 +67,8 @@ def read_audio_48k(source: str | Path | BinaryIO, limit_s: float = LIMIT_S) -> P
 
 def _read(source: str | Path | BinaryIO, rate: int, most_channels: int, limit_s: float) -> Array:
     """(S, channels) float32 in [-1, 1]."""
-    name = str(getattr(source, "name", "the upload")) if not isinstance(source, str | Path) else str(source)
+    called = source if isinstance(source, str | Path) else getattr(source, "name", None)
+    name = str(called) if isinstance(called, str | Path) else "the upload"  # temporary files are called by a number
     try:
         import av
     except ImportError as error:

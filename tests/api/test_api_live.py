@@ -240,6 +240,17 @@ def test_full_server_says_when_to_come_back(serve: Callable[..., Server]) -> Non
         third.event("ready")
 
 
+def test_lost_clients_give_way_to_new_ones(serve: Callable[..., Server]) -> None:
+    server = serve(ServingLimits(sessions=1, gone_s=60.0))
+    with live(server) as client:
+        client.event("ready")
+        client.socket.socket.close()
+    eventually(lambda: [viewer.info().state for viewer in server.service.viewers()] == ["waiting"])
+    with live(server) as client:
+        client.event("ready")
+        assert len(server.service.viewers()) == 1
+
+
 def test_lost_client_comes_back_with_its_token(server: Server) -> None:
     with live(server) as client:
         ready = client.event("ready")

@@ -80,7 +80,7 @@ def red_square(device: str) -> Callable[[list[Any]], list[Any]]:
 
 
 def test_film_live_session_and_death_of_the_renderer(deploy: Callable[..., str]) -> None:
-    url = deploy()
+    url = deploy(encoder="own")
     film = httpx.post(f"{url}/v1/avatars/tiny/speak", content=sound(1.0), timeout=60, trust_env=False)
     assert film.status_code == 200 and len(frames_of(film.content)) == 25
 

@@ -28,11 +28,10 @@ def test_built_in_configuration_is_the_file() -> None:
     assert GraphSettings.model_validate(application["args"]) == GraphSettings.model_validate(built_in["args"])
     for key in ("proxy_location", "http_options", "logging_config"):
         assert config[key] == DEFAULT[key]
-    from deployments.audio_encoder import AudioEncoder
     from deployments.ingress import Ingress
     from deployments.renderer import Renderer
 
-    for deployment in (AudioEncoder, Ingress, Renderer):
+    for deployment in (Ingress, Renderer):
         stated = next(one for one in application["deployments"] if one["name"] == deployment.name)
         assert stated["ray_actor_options"]["num_cpus"] == deployment.ray_actor_options["num_cpus"]
 
