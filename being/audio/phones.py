@@ -5,8 +5,8 @@ known (being/audio/phones_training, docs/phones.md). Its 32 numbers, all in [0, 
 and 17 articulatory readings. Inference is plain numpy: a live step is too small for a tensor library to pay.
 
 The receptive field is finite: a step depends on 0.96 s before it and 57.5 ms after it, and on nothing else, so any span
-can be computed anywhere. Where the network is sure that nobody speaks, its answer is replaced by the answer to digital
-silence, so that the hum of a room does not move the mouth.
+can be computed anywhere. Where the network is sure that nobody speaks, or the sound is far below the loudest of the
+last second, its answer is replaced by the answer to digital silence, so that the hum of a room does not move the mouth.
 """
 
 from __future__ import annotations
@@ -37,6 +37,11 @@ WEIGHTS = Path(__file__).parent / "weights" / "phones.safetensors"
 
 # The silence gate: untouched below OPEN, exactly silence above SHUT (posterior of "sil").
 GATE_OPEN, GATE_SHUT = 0.80, 0.97
+# And by loudness against the loudest of the last second: untouched above FULL, exactly silence below NOTHING (dB).
+# Breath, room and music between two words are no closures of a k, which is what the network may take them for.
+LOUDNESS_FULL, LOUDNESS_NOTHING = -12.0, -26.0
+RECENT = 46  # steps back that "the last second" reaches; what they read lies within the network's own left context
+QUIETEST = 3e-4**2  # mean square (-70 dBFS) that counts as a loudest, so that dither does not
 
 
 @dataclass(frozen=True)
@@ -81,10 +86,25 @@ def _context() -> tuple[int, int]:
 LEFT_CONTEXT, RIGHT_CONTEXT = _context()  # 15,320 and 920 samples
 
 
-def gated(answer: Array, silence: Array) -> Array:
-    """answer (n, WIDTH) -> the same, drawn to silence (WIDTH,) where the "sil" posterior is high."""
-    openness = np.clip((GATE_SHUT - answer[:, :1]) / (GATE_SHUT - GATE_OPEN), 0.0, 1.0)
-    return (silence + openness * (answer - silence)).astype(np.float32)
+def gated(answer: Array, silence: Array, power: Array) -> Array:
+    """answer (n, WIDTH) -> the same, drawn to silence (WIDTH,) where nobody speaks.
+
+    power : (n + RECENT + 3,) mean squares of the sound's steps, from RECENT + 1 steps before the first answered one to
+        two after the last.
+    """
+    if not len(answer):
+        return answer.astype(np.float32)
+    sure = np.clip((GATE_SHUT - answer[:, :1]) / (GATE_SHUT - GATE_OPEN), 0.0, 1.0)
+    smooth = (power[:-2] + power[1:-1] + power[2:]) / 3.0
+    loudest = np.maximum(np.lib.stride_tricks.sliding_window_view(smooth, RECENT + 2).max(axis=1), QUIETEST)
+    decibels = 10.0 * np.log10(np.maximum(smooth[RECENT:-1] / loudest, 1e-9))
+    loud = np.clip((decibels - LOUDNESS_NOTHING) / (LOUDNESS_FULL - LOUDNESS_NOTHING), 0.0, 1.0)[:, None]
+    return (silence + sure * loud * (answer - silence)).astype(np.float32)
+
+
+def step_powers(pcm: Array) -> Array:
+    """pcm (n * STEP,) -> (n,) mean squares."""
+    return np.square(pcm.reshape(-1, STEP), dtype=np.float64).mean(axis=1)
 
 
 class Phones:
@@ -111,10 +131,13 @@ class Phones:
         if count <= 0:
             return np.zeros((0, WIDTH), np.float32)
         start = first * STEP
-        x = mel_frames(padded_span(pcm, start - LEFT_CONTEXT, start + count * STEP + RIGHT_CONTEXT), HOP, BANDS)
+        span = padded_span(pcm, start - LEFT_CONTEXT, start + count * STEP + RIGHT_CONTEXT)
+        x = mel_frames(span, HOP, BANDS)
         for conv in (*STEM, *BLOCKS):
             x = self.layer(conv, x)
-        return gated(self.head(x), self.silence)
+        oldest = LEFT_CONTEXT - (RECENT + 1) * STEP
+        power = step_powers(span[oldest : oldest + (count + RECENT + 3) * STEP])
+        return gated(self.head(x), self.silence, power)
 
     def stream(self) -> FeatureStream:
         return PhonesStream(self)
@@ -159,6 +182,8 @@ class PhonesStream:
             for conv in (*STEM, *BLOCKS)
         }
         self._pcm = np.zeros(self._WARM * STEP + FRAME_LEAD, np.float32)
+        self._unmeasured = np.zeros(0, np.float32)  # sound of the step that is not complete
+        self._power = np.zeros(RECENT + 1)  # mean squares, the first is RECENT + 1 steps before the next to emit
         self._received = 0
         self._emitted = 0
         # Frames enter from step -WARM on, and a layer that looks ahead answers for an earlier step: the stem for one
@@ -176,6 +201,7 @@ class PhonesStream:
         return steps
 
     def _advance(self, pcm: Array) -> Array:
+        self._measure(pcm)
         self._pcm = np.concatenate([self._pcm, np.asarray(pcm, np.float32)])
         frames = (len(self._pcm) - WINDOW) // HOP + 1
         if frames <= 0:
@@ -189,9 +215,17 @@ class PhonesStream:
             x = y
         skipped = min(self._skip, len(x))
         self._skip -= skipped
-        steps = gated(self._phones.head(x[skipped:]), self._phones.silence)
+        answer = self._phones.head(x[skipped:])
+        steps = gated(answer, self._phones.silence, self._power[: len(answer) + RECENT + 3])
+        self._power = self._power[len(steps) :]
         self._emitted += len(steps)
         return steps
+
+    def _measure(self, pcm: Array) -> None:
+        sound = np.concatenate([self._unmeasured, np.asarray(pcm, np.float32)])
+        whole = len(sound) // STEP * STEP
+        self._power = np.concatenate([self._power, step_powers(sound[:whole])])
+        self._unmeasured = sound[whole:]
 
 
 def layout() -> dict[str, tuple[int, ...]]:

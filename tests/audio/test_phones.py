@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from being.audio import espeak
-from being.audio.phones import NAMES, WEIGHTS, WIDTH, Phones, gated, layout
+from being.audio.phones import NAMES, RECENT, WEIGHTS, WIDTH, Phones, gated, layout
 from being.audio.phones_training.articulation import targets
 from being.audio.phones_training.evaluation import score
 from being.audio.phones_training.voices import HELD_OUT_VOICES
@@ -56,8 +56,18 @@ def test_a_quiet_room_is_silence(phones: Phones) -> None:
 def test_the_gate_leaves_speech_alone() -> None:
     silence = np.zeros(WIDTH, np.float32)
     speech, pause = np.full((1, WIDTH), 0.5, np.float32), np.full((1, WIDTH), 0.99, np.float32)
-    np.testing.assert_array_equal(gated(speech, silence), speech)
-    np.testing.assert_array_equal(gated(pause, silence), [silence])
+    steady = np.full(RECENT + 4, 1e-2)
+    np.testing.assert_array_equal(gated(speech, silence, steady), speech)
+    np.testing.assert_array_equal(gated(pause, silence, steady), [silence])
+
+
+@pytest.mark.parametrize(("drop_db", "kept"), [(6, 1.0), (12, 1.0), (19, 0.5), (26, 0.0), (60, 0.0)])
+def test_what_is_far_below_the_last_second_is_silence(drop_db: float, kept: float) -> None:
+    silence, speech = np.zeros(WIDTH, np.float32), np.full((1, WIDTH), 0.5, np.float32)
+    power = np.full(RECENT + 4, 1e-2)
+    power[-4:] *= 10 ** (-drop_db / 10)
+    np.testing.assert_allclose(gated(speech, silence, power), kept * speech, atol=1e-3)
+    np.testing.assert_allclose(gated(speech, silence, 1e-4 * power), kept * speech, atol=1e-3)  # at any level
 
 
 @needs_espeak

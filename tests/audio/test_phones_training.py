@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from being.audio import espeak
 from being.audio.espeak import PhoneEvent
-from being.audio.phones import LEFT_CONTEXT, NAMES, RIGHT_CONTEXT, WEIGHTS, WIDTH, Phones, gated
+from being.audio.phones import LEFT_CONTEXT, NAMES, RECENT, RIGHT_CONTEXT, WEIGHTS, WIDTH, Phones, gated
 from being.audio.phones_training.articulation import silence_targets, targets
 from being.audio.phones_training.augment import augment, level_only
 from being.audio.phones_training.corpus import utterance
@@ -125,7 +125,8 @@ def test_the_exported_network_is_the_trained_one(tmp_path: Path) -> None:
     # The first sample of the span is LEFT_CONTEXT before step 0: not a whole number of steps, so pad it to one.
     padded = np.pad(pcm[0].numpy(), (-LEFT_CONTEXT % 320, 0))
     got = shipped(padded, -(-LEFT_CONTEXT // 320), 50)
-    np.testing.assert_allclose(got, gated(answer, shipped.silence), atol=5e-3)  # float16 weights
+    steady = np.ones(len(answer) + RECENT + 3)
+    np.testing.assert_allclose(got, gated(answer, shipped.silence, steady), atol=5e-3)  # float16 weights
     assert not list(tmp_path.glob("*.partial"))
 
 
