@@ -5,8 +5,8 @@ Three measurements on the avatar that ships (or any avatar of the synthetic pers
 1. A held-out espeak-ng voice says sentences of its own. Truth (the synthetic person, ray traced) and avatar (driven by
    the sound alone, at the truth's head poses) are looked at by the same face mesh: distance of the 20 mouth landmarks,
    and lips closed in p, b, m. The threshold of "closed" is where the mesh separates the truth's closed and open lips.
-2. A recording of real speech (--speech): correlation of the mouth opening with loudness (in decibels over a range of 40,
-   and as plain RMS), and its best lag, beside what the truth shows by the same measure on its own speech.
+2. A recording of real speech (--speech): correlation of the mouth opening with loudness (in decibels over a range of
+   40, and as plain RMS), and its best lag, beside what the truth shows by the same measure on its own speech.
 3. Silence after that speech: the opening as a share of its talking maximum.
 
     python benchmarks/lips.py --speech talk.wav --out lips.json

@@ -4,8 +4,9 @@
     python benchmarks/shortcuts.py avatars/demo dataset/ --write    and name the fastest good form in avatar.json
 
 Loss is PSNR against the true frames, of the exact network less that of the form, in dB: over the person, and over the
-mouth alone. A form is good where the person loses no more than --tolerance; what the mouth loses is shown beside it. Times are of one frame after the other, all cores on
-each: wall time (medians), and CPU time of all threads, which a busy machine disturbs less.
+mouth alone. A form is good where the person loses no more than --tolerance; what the mouth loses is shown beside it.
+Times are of one frame after the other, all cores on each: wall time (medians), and CPU time of all threads, which a
+busy machine disturbs less.
 """
 
 from __future__ import annotations
