@@ -10,8 +10,8 @@ BACKGROUND, HEAD, NECK, TORSO = 0, 1, 2, 3
 # Colours as an image viewer shows them. Row k paints label k.
 PALETTE = np.array([[255, 255, 255], [0, 0, 255], [0, 255, 0], [255, 0, 0]], np.uint8)
 
-# Label by which of (R, G, B) are bright. Three colours are the palette's; black (hair) and dark grey (mouth) are InsTaG's
-# and move with the head; mixtures only occur on the rims of resized masks.
+# Label by which of (R, G, B) are bright. Three colours are the palette's; black (hair) and dark grey (mouth) are
+# InsTaG's and move with the head; mixtures only occur on the rims of resized masks.
 _LABEL_OF_BRIGHT = np.array([HEAD, HEAD, NECK, HEAD, TORSO, HEAD, NECK, BACKGROUND], np.uint8)
 
 
