@@ -16,7 +16,6 @@ import os
 import signal
 import time
 import urllib.request
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,13 @@ import click
 import numpy as np
 from live_client import ACKNOWLEDGE_S, FPS, RATE, Recording, alignment, converse, decoded, frame_arrivals
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from being.audio.pcm import read_audio
 
 SAMPLE = Path(__file__).parent.parent / "being" / "samples" / "hello.wav"
 AUDIBLE = 0.01
+FRESH_FPS = 12  # distinct frames of a second in which a session plays again
 
 
 @click.group()
@@ -115,14 +116,16 @@ def kill(obj: dict[str, Any], seconds: float) -> None:
     # An encoder polishes a picture that is shown again, so repeats cannot be told from the stream: the server counts.
     stats = [(when - killed, event["repeats"]) for when, event in recording.events if event["type"] == "stats"]
     before = max((repeats for when, repeats in stats if when <= 0), default=0)
-    growing = [b[0] for a, b in pairwise(stats) if b[0] > 0 and b[1] > a[1] + 2]
+    rates = [(when - killed, event["fps"]) for when, event in recording.events if event["type"] == "stats"]
+    still = [when for when, fps in rates if when > 0 and fps < FRESH_FPS]
+    again = [when for when, fps in rates if still and when > still[0] and fps >= FRESH_FPS]
     moved = np.diff(offsets[offsets >= 0])
     click.echo(
         json.dumps(
             {
                 "frames": len(frames),
                 "repeated": stats[-1][1] - before,
-                "fresh_again_after_s": round(max(growing), 1) if growing else None,
+                "fresh_again_after_s": round(again[0], 1) if again else None,
                 "sound_match": round(match, 3),
                 "sound_parts_found": f"{int(np.sum(offsets >= 0))} of {len(offsets)}",
                 "sound_moved_ms": round(1000 * float(np.abs(moved).max()) / RATE, 1),
@@ -150,10 +153,16 @@ def drops(obj: dict[str, Any], count: int, settle: float) -> None:
 
 
 async def _drop(url: str, count: int) -> None:
-    for number in range(count):
+    number = 0
+    while number < count:
         socket = await connect(url, max_size=None, compression=None)
-        while isinstance(await socket.recv(), str):
-            pass
+        try:
+            while isinstance(await socket.recv(), str):
+                pass
+        except ConnectionClosed:  # no room: the server has not noticed yet that the one before is gone
+            await asyncio.sleep(0.2)
+            continue
+        number += 1
         if number % 2:
             await socket.close()
         else:

@@ -28,7 +28,7 @@ def test_admits_while_the_frames_fit_the_clock() -> None:
 
 def test_unknown_sizes_are_guessed_by_pixels_and_never_cheaper() -> None:
     admission = measured(0.010, SMALL)
-    assert admission.cost(LARGE) == 0.040
+    assert admission.cost(LARGE) == 0.020
     assert measured(0.010, LARGE).cost(SMALL) == 0.010
 
 
