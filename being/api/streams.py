@@ -72,7 +72,8 @@ class Mp4Stream:
         return self._sink.outbox.dropped
 
     def close(self) -> None:
-        """Nothing more is sent; the encoders go with the object."""
+        """Nothing more is sent."""
+        self._sink.abort()
 
 
 class JpegStream:

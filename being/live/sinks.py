@@ -83,6 +83,10 @@ class WriterSink:
     def close(self) -> None:
         self._writer.close()
 
+    def abort(self) -> None:
+        """Nobody waits for the rest: the encoders go at once."""
+        self._writer.abort()
+
 
 class Outbox:
     """Bytes on their way to one client, bounded: when it falls behind, it skips to the next point it can start at.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,6 +29,10 @@ from being.video.encoders import (
     h264_options,
     require_av,
 )
+
+if TYPE_CHECKING:
+    from av.audio.codeccontext import AudioCodecContext
+    from av.video.codeccontext import VideoCodecContext
 
 VIDEO_TRACK, SOUND_TRACK = 1, 2
 TICKS = 1000  # video timescale units a frame
@@ -82,14 +87,14 @@ class Fmp4Writer(VideoWriter):
         video.options = h264_options(live=True, quality=quality)
         video.flags |= Flags.global_header
         video.open()
-        self._video = video
+        self._video: VideoCodecContext | None = video
         self._make_frame = FrameMaker(format, "yuv420p")
         configuration = avc_configuration(bytes(video.extradata or b""))
         timescale = TICKS * format.fps
         tracks = [video_track(VIDEO_TRACK, timescale, format.width, format.height, configuration)]
         codecs = [f"avc1.{configuration[1:4].hex()}"]
 
-        self._sound = None
+        self._sound: AudioCodecContext | None = None
         if format.sound_channels:
             sound = av.CodecContext.create("aac", "w")
             bit_rate = SOUND_BIT_RATE * format.sound_channels
@@ -97,6 +102,7 @@ class Fmp4Writer(VideoWriter):
             sound.flags |= Flags.global_header
             sound.open()
             self._sound = sound
+            self._sound_block = int(sound.frame_size)
             self._framer = SoundFramer(format, sound.frame_size, "fltp")
             config = bytes(sound.extradata or b"")
             tracks.append(sound_track(SOUND_TRACK, format.sound_rate, format.sound_channels, config, bit_rate))
@@ -111,18 +117,23 @@ class Fmp4Writer(VideoWriter):
     def write_frame(self, picture: np.ndarray, pts: int) -> None:
         from av.video.frame import PictureType
 
+        video = self._video
+        if video is None:  # given up meanwhile by another thread
+            return
+
         frame = self._make_frame(picture, pts)
         if self._key_frame_wanted:
             frame.pict_type = PictureType.I
             self._key_frame_wanted = False
-        self._take_pictures(self._video.encode(frame))
+        self._take_pictures(video.encode(frame))
         if len(self._pictures) >= self._frames_per_fragment:
             self.flush()
 
     def write_sound(self, pcm: np.ndarray) -> None:
-        if self._sound is not None:
+        sound = self._sound
+        if sound is not None:
             for frame in self._framer.push(pcm):
-                self._take_blocks(self._sound.encode(frame))
+                self._take_blocks(sound.encode(frame))
 
     def flush(self) -> None:
         """Emit what has been encoded, even where the fragment is not full: sound must not wait for a late picture."""
@@ -148,7 +159,8 @@ class Fmp4Writer(VideoWriter):
         if self._closed:
             return
         self._closed = True
-        self._take_pictures(self._video.encode(None))
+        if self._video is not None:
+            self._take_pictures(self._video.encode(None))
         if self._sound is not None:
             for frame in self._framer.flush():
                 self._take_blocks(self._sound.encode(frame))
@@ -156,8 +168,9 @@ class Fmp4Writer(VideoWriter):
         self.flush()
 
     def abort(self) -> None:
-        """Stop without the tail; what was emitted is with the client already."""
+        """Stop without the tail; what was emitted is with the client already. Encoders and their threads go now."""
         self._closed = True
+        self._video = self._sound = None
 
     def _take_pictures(self, packets: list) -> None:
         for packet in packets:
@@ -167,8 +180,3 @@ class Fmp4Writer(VideoWriter):
         for packet in packets:
             if packet.pts >= 0:  # the priming block ends at 0
                 self._blocks.append(Sample(bytes(packet), self._sound_block))
-
-    @property
-    def _sound_block(self) -> int:
-        assert self._sound is not None
-        return int(self._sound.frame_size)
