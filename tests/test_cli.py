@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -66,6 +67,17 @@ def test_mistakes_are_one_line_and_status_two(capsys: pytest.CaptureFixture[str]
         status, out, err = run(capsys, *arguments)
         assert status == cli.USER_ERROR and out == ""
         assert words in complaint(err)
+
+
+def test_an_avatar_by_its_folder_is_that_one_or_an_error(
+    capsys: pytest.CaptureFixture[str], tiny_folder: Path, tmp_path: Path
+) -> None:
+    """Never another avatar of the same id."""
+    renamed = tmp_path / "somebody"
+    shutil.copytree(tiny_folder / "tiny", renamed)
+    status, _, err = run(capsys, "render", "--sample", "-o", str(tmp_path / "a.mp4"), "--avatar", str(renamed))
+    assert status == cli.USER_ERROR and "must be called like the id" in complaint(err)
+    assert not (tmp_path / "a.mp4").exists()
 
 
 def test_unexpected_errors_are_one_line_too(

@@ -180,12 +180,12 @@ def find_avatar(name: str) -> tuple[Library, AvatarManifest]:
 
     folder = Path(name)
     if folder.name != name or (folder / MANIFEST).is_file():
-        manifest = read_manifest(folder)
+        read_manifest(folder)  # says what is wrong with the folder as the user named it
         library = Library([folder.resolve().parent, *default_paths()])
+        name = folder.resolve().name
     else:
         library = Library()
-        manifest = library.get(name).manifest
-    return library, manifest
+    return library, library.get(name).manifest
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -94,9 +94,9 @@ def fit(
 
     # Everything that can be wrong is looked at first; training may take an hour.
     record = read_consent(consent)
-    check_place(out, work, replace)
     device, precision = choose_device(config)
     data = Dataset(dataset)
+    check_place(out, work, replace)
     mark = fingerprint(data, config)
     if restart:
         (work / NAME).unlink(missing_ok=True)

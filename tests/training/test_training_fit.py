@@ -153,7 +153,8 @@ def test_what_is_wrong_is_said_before_anything_is_computed(undisturbed: FitResul
     with pytest.raises(InputError, match="feature name 'smell'"):
         fit(clip, tmp_path / "b", CONFIG.model_copy(update={"features": "smell"}))
     with pytest.raises(InputError, match="is not a folder"):
-        fit(tmp_path / "nobody", tmp_path / "b", CONFIG)
+        fit(tmp_path / "nobody", tmp_path / "c", CONFIG)
+    assert not (tmp_path / "c.run").exists()
     with pytest.raises(FormatError, match="not a consent record"):
         (tmp_path / "consent.json").write_text('{"status": "maybe"}')
         fit(clip, tmp_path / "b", CONFIG, consent=str(tmp_path / "consent.json"))
