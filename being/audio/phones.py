@@ -183,7 +183,7 @@ class PhonesStream:
         }
         self._pcm = np.zeros(self._WARM * STEP + FRAME_LEAD, np.float32)
         self._unmeasured = np.zeros(0, np.float32)  # sound of the step that is not complete
-        self._power = np.zeros(RECENT + 1, np.float32)  # mean squares, the first is RECENT + 1 steps before the next to emit
+        self._power = np.zeros(RECENT + 1, np.float32)  # mean squares from RECENT + 1 steps before the next to emit
         self._received = 0
         self._emitted = 0
         # Frames enter from step -WARM on, and a layer that looks ahead answers for an earlier step: the stem for one
