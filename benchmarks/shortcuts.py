@@ -37,6 +37,7 @@ from being.inference.cpu_path import cache_folder
 from being.inference.engine import Engine
 from being.inference.records import Drive
 from being.model.fast import FORMS, Form
+from being.training.evaluate import spaced
 
 MOUTH = slice(48, 68)  # of the 68 landmarks
 MOUTH_MARGIN = 0.3  # of the mouth's width, around its landmarks
@@ -156,11 +157,6 @@ def psnr(picture: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], mask: npt
     """dB over the masked pixels."""
     error = (picture[mask].astype(np.float64) - truth[mask]) / 255
     return -10 * math.log10(max(float((error**2).mean()), 1e-10))
-
-
-def spaced(frames: tuple[int, ...], count: int) -> list[int]:
-    """At most `count` of the frames, evenly spaced."""
-    return [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, count).round().astype(int))]
 
 
 def report(manifest: AvatarManifest, scores: list[Score], best: Form, frames: int) -> None:

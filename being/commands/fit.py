@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import click
 
 from being.training import fit
 from being.training.options import config_of, fit_options
-from being.training.progress import Bar, JsonLines
+from being.training.progress import show_progress
 
 STOPPED = 130  # exit status of a run ended by Ctrl-C, as shells have it
 
@@ -48,7 +46,7 @@ def command(
         being render speech.wav -o speech.mp4 --avatar me
     """
     config = config_of(values)
-    with Bar() if sys.stderr.isatty() else nullcontext(JsonLines()) as progress:
+    with show_progress() as progress:
         result = fit(
             dataset, out, config, progress, work=work, restart=restart, replace=force, name=name, consent=consent
         )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import sys
 import time
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,6 +78,7 @@ def command(
     from being.inference.compositing import Transparent, parse_background
     from being.live.spans import Stage
     from being.samples import HELLO
+    from being.training.progress import show_progress
     from being.video.contract import StreamFormat, check_target, open_writer
 
     source = HELLO if audio is None else audio
@@ -194,10 +193,3 @@ def parse_size(text: str) -> tuple[int, int]:
     if match is None:
         raise InputError(f"size {text!r} is not WIDTHxHEIGHT", "Write it like 512x512")
     return int(match[1]), int(match[2])
-
-
-def show_progress() -> AbstractContextManager[Progress]:
-    """A bar on a terminal, JSON lines otherwise, both on stderr."""
-    from being.training.progress import Bar, JsonLines
-
-    return Bar() if sys.stderr.isatty() else nullcontext(JsonLines())

@@ -22,7 +22,7 @@ DEFAULT: dict[str, Any] = {
             "name": "being",
             "route_prefix": "/",
             "import_path": "deployments.graph:build",
-            "args": {"fast": "basis"},
+            "args": {"fast": "auto"},
         }
     ],
 }

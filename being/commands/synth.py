@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -37,9 +35,9 @@ def command(
     """
     from being.commands.render import parse_size
     from being.dataset.synthetic import generate
-    from being.training.progress import Bar, JsonLines
+    from being.training.progress import show_progress
 
-    with Bar() if sys.stderr.isatty() else nullcontext(JsonLines()) as progress:
+    with show_progress() as progress:
         progress.part("frames")
         generate(
             out,

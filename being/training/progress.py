@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any, Protocol, TextIO
 
@@ -113,3 +114,8 @@ class Bar:
     def note(self, text: str, **numbers: Any) -> None:
         """Something worth a line of its own."""
         self._console.print(text, highlight=False)
+
+
+def show_progress() -> AbstractContextManager[Progress]:
+    """A bar on a terminal, JSON lines otherwise, both on stderr."""
+    return Bar() if sys.stderr.isatty() else nullcontext(JsonLines())
