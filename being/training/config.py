@@ -24,9 +24,11 @@ class LossWeights(_Part):
     ssim: Weight = Field(default=0.2, description="1 - structural similarity")
     lips: Weight = Field(default=0.1, description="mean absolute difference inside the lip box")
     eyes: Weight = Field(default=0.05, description="mean absolute difference inside the eye boxes")
+    teeth: Weight = Field(default=0.05, description="mean absolute difference inside the open mouth, teeth first")
     alpha: Weight = Field(default=0.1, description="coverage against the person's mask")
     perceptual: Weight = Field(default=0.01, description="VGG features; only where --vgg gives weights")
     offsets: Weight = Field(default=1e-3, description="size of the network's displacements (dm)")
+    corrections: Weight = Field(default=1e-4, description="size of the frames' corrections, in what is ordinary")
 
 
 class LearningRates(_Part):
@@ -46,6 +48,23 @@ class LearningRates(_Part):
     )
     gaussians_in_network_stage: Share = Field(
         default=0.3, description="factor on the Gaussians' rates in the second stage"
+    )
+
+
+class CorrectionConfig(_Part):
+    """Exposure and pose of single frames, refined while training; see `being.training.corrections`."""
+
+    exposure: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=1e-3, description="learning rate of the frames' exposure; 0: as filmed"
+    )
+    pose: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=2e-4, description="learning rate of the frames' pose corrections (radians, dm); 0: as tracked"
+    )
+    ordinary_exposure: Annotated[float, Field(gt=0)] = Field(
+        default=0.02, description="an ordinary correction of exposure, as a share"
+    )
+    ordinary_pose: Annotated[float, Field(gt=0)] = Field(
+        default=0.01, description="an ordinary correction of a pose, radians and dm"
     )
 
 
@@ -88,6 +107,10 @@ class FitConfig(_Part):
     look_ahead: Annotated[int, Field(ge=0, le=25)] | Literal["published"] = Field(
         default=1, description="frames of future sound a frame may hear"
     )
+    audio_prior: str = Field(
+        default="demo",
+        description="avatar that lends its trained ear (the nets behind the audio token); none: start deaf",
+    )
     feature_noise: Weight = Field(default=0.05, description="noise on the features while training, in their deviations")
     camera_noise: Weight = Field(default=0.02, description="noise on the camera code while training")
     open_mouth_weight: Weight = Field(
@@ -95,12 +118,14 @@ class FitConfig(_Part):
     )
     blink_weight: Weight = Field(default=2.0, description="how much more often frames with shut eyes are drawn")
     inner_block: Annotated[float, Field(ge=0, lt=0.5)] = Field(
-        default=0.04, description="share of the frames held out in one block inside the footage"
+        default=0.04,
+        description="share of the frames held out in one block inside the footage (of 88 frames or more: 11 at least)",
     )
     plane_resolutions: tuple[Count, ...] = Field(default=(64, 128), description="triplane sizes")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.0, description="dropout of the network")
     loss: LossWeights = LossWeights()
     lr: LearningRates = LearningRates()
+    corrections: CorrectionConfig = CorrectionConfig()
     densify: DensifyConfig = DensifyConfig()
     vgg: Path | None = Field(default=None, description="VGG-16 weights (.safetensors or .pt) for the perceptual loss")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1")

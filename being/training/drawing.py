@@ -10,6 +10,7 @@ from torch import Tensor
 
 from being.model import Conditions, DeformationNetwork, Gaussians, Offsets, assemble
 from being.raster import Cameras, rasterize
+from being.training.corrections import FrameCorrections
 from being.training.footage import Batch
 
 
@@ -57,17 +58,25 @@ def draw(
     batch: Batch,
     craft: Stagecraft,
     probe: Tensor | None = None,
+    corrections: FrameCorrections | None = None,
 ) -> Picture:
     """Draw the frames of a batch; network None leaves the Gaussians at rest (static stage).
 
-    `probe` (B N, 2) collects the screen-space gradient, see `being.raster.rasterize`.
+    `probe` (B N, 2) collects the screen-space gradient, see `being.raster.rasterize`. `corrections` belong to training
+    frames; without them frames are drawn as tracked. The network always hears the tracked pose.
     """
     offsets = None if network is None else listen_and_move(gaussians, network, batch, craft)
-    splats = assemble(gaussians, offsets, batch.head_pose, batch.torso_pose)
+    head, torso = batch.head_pose, batch.torso_pose
+    if corrections is not None:
+        head, torso = corrections.posed(batch.frames, head, torso)
+    splats = assemble(gaussians, offsets, head, torso)
     frames = batch.head_pose.shape[0]
     height, width = craft.background.shape[:2]
     view = torch.eye(3, 4, device=craft.background.device).expand(frames, 3, 4)
     cameras = Cameras(view, craft.intrinsics.expand(frames, 4), width, height)
     raster = rasterize(splats, cameras, probe=probe, backend=craft.backend)
-    rgb = raster.rgb + (1 - raster.alpha[..., None]) * craft.background
+    person = raster.rgb
+    if corrections is not None:
+        person = person * corrections.gains(batch.frames)[:, None, None]
+    rgb = person + (1 - raster.alpha[..., None]) * craft.background
     return Picture(rgb, raster.alpha, raster.radii, offsets)

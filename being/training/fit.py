@@ -22,6 +22,7 @@ from being.errors import FormatError, InputError
 from being.model import DeformationNetwork, NetworkConfig
 from being.training.checkpoint import NAME, fingerprint, load_checkpoint, save_checkpoint
 from being.training.config import FitConfig
+from being.training.corrections import FrameCorrections
 from being.training.drawing import Stagecraft
 from being.training.evaluate import Evaluation, FrameScore, draw_frame, evaluate
 from being.training.export import export
@@ -30,6 +31,7 @@ from being.training.init import bounding_box, seed_gaussians, source_frames
 from being.training.loop import Stop, Trainer
 from being.training.parameters import GaussianParameters
 from being.training.perceptual import Perceptual
+from being.training.prior import listen_like
 from being.training.progress import Progress, Silent
 from being.training.report import Shown, write_report
 from being.training.run import TrainingRun
@@ -184,7 +186,9 @@ def begin(footage: Footage, dataset: Dataset, speech: Speech, config: FitConfig)
         torch.nn.init.zeros_(last.weight)
         torch.nn.init.zeros_(last.bias)
     network.to(footage.device).train()
-    return TrainingRun.start(GaussianParameters(seeded.to(footage.device), config.lr), network, config)
+    listen_like(network, speech, config.audio_prior)
+    corrections = FrameCorrections(footage.frames, footage.train, config.corrections, footage.device)
+    return TrainingRun.start(GaussianParameters(seeded.to(footage.device), config.lr), network, corrections, config)
 
 
 def choose_device(config: FitConfig) -> tuple[torch.device, str]:

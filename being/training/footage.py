@@ -17,12 +17,16 @@ from being.dataset.parsing import BACKGROUND
 from being.errors import InputError
 from being.model import camera_code
 from being.training.config import FitConfig
+from being.training.mouth import INNER, TEETH, mouth_interior
 
 MOUTH = slice(48, 68)  # of the 68 iBUG landmarks
 EYES = (slice(36, 42), slice(42, 48))
 INNER_LIPS = (62, 66)  # upper and lower inner lip, middle
 EYE_CORNERS = (36, 45)
 MOUTH_MARGIN, EYE_MARGIN = 0.25, 0.5  # of the landmarks' box, each side
+LEAST_BLOCK = 11  # frames of the inner block in footage long enough to spare them
+PARSING = 3  # bits of a stored byte that are the label
+INNER_SHARE = 0.4  # how much the mouth's inside counts where it is not teeth
 MEMORY_SHARE = 0.5  # of the device's free memory that frames may take; else they stay in main memory
 
 
@@ -30,12 +34,17 @@ MEMORY_SHARE = 0.5  # of the device's free memory that frames may take; else the
 class Batch:
     """B frames on the training device.
 
-    truth (B, H, W, 3) in [0, 1]; mask (B, H, W) 1 on the person; lips (B, 4) and eyes (B, 2, 4) boxes x0 y0 x1 y1 in
-    pixels; head_pose, torso_pose (B, 3, 4); eye (B, 1) closure; camera (B, 12) camera code; audio (B, 8, 16, D).
+    frames (B,) their numbers; truth (B, H, W, 3) in [0, 1]; labels (B, H, W) as `being.dataset.parsing`; mask (B, H, W)
+    1 on the person; teeth (B, H, W) how much the inside of an open mouth counts, in [0, 1]; lips (B, 4) and eyes
+    (B, 2, 4) boxes x0 y0 x1 y1 in pixels; head_pose, torso_pose (B, 3, 4); eye (B, 1) closure; camera (B, 12) camera
+    code; audio (B, 8, 16, D).
     """
 
+    frames: Tensor
     truth: Tensor
+    labels: Tensor
     mask: Tensor
+    teeth: Tensor
     lips: Tensor
     eyes: Tensor
     head_pose: Tensor
@@ -60,6 +69,8 @@ def split_frames(dataset: Dataset, inner_share: float) -> tuple[tuple[int, ...],
     """
     train = dataset.split.train
     size = round(len(train) * inner_share)
+    if inner_share > 0 and len(train) >= 8 * LEAST_BLOCK:
+        size = max(size, LEAST_BLOCK)
     start = (len(train) - size) // 2
     inner = train[start : start + size]
     rest = train[:start] + train[start + size :]
@@ -105,8 +116,9 @@ class Footage:
 
         def load(index: int) -> None:
             images[index] = dataset.composited(index)
-            labels[index] = dataset.parsing(index)
             landmarks[index] = dataset.landmarks(index)
+            # The bits of the inner mouth share the byte of the label (0..3): no memory for what few pixels have.
+            labels[index] = dataset.parsing(index) | mouth_interior(images[index], landmarks[index])
 
         with ThreadPoolExecutor(min(16, cpu_count() or 4)) as pool:
             for done, _ in enumerate(pool.map(load, range(self.frames)), start=1):
@@ -133,25 +145,30 @@ class Footage:
         self._camera_noise = config.camera_noise
         self._noise = config.feature_noise * self.contexts[self._train.to(device)].flatten(0, 2).std(0)
 
-    def draw(self, count: int, generator: torch.Generator) -> Batch:
-        """`count` random training frames; open mouths and blinks come more often.
+    def draw(self, count: int, generator: torch.Generator, mine: slice = slice(None)) -> Batch:
+        """`count` random training frames, of which the slice `mine` is made; open mouths and blinks come more often.
 
         Features and camera code carry a little noise: a clip has few sentences and each was spoken in one pose, and the
         network must not learn to read the words off the pose.
         """
         picked = torch.multinomial(self._chance, count, replacement=True, generator=generator)
-        batch = self.batch(self._train[picked].tolist())
-        noise = torch.randn(batch.audio.shape, generator=generator).to(self.device) * self._noise
-        shake = self._camera_noise * torch.randn(batch.camera.shape, generator=generator).to(self.device)
-        return replace(batch, audio=batch.audio + noise, camera=batch.camera + shake)
+        batch = self.batch(self._train[picked][mine].tolist())
+        noise = torch.randn((count, *batch.audio.shape[1:]), generator=generator)[mine].to(self.device) * self._noise
+        shake = torch.randn((count, *batch.camera.shape[1:]), generator=generator)[mine].to(self.device)
+        return replace(batch, audio=batch.audio + noise, camera=batch.camera + self._camera_noise * shake)
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """The frames `indices`, as they are."""
         where = torch.tensor(list(indices), device=self.device)
         stored = where.to(self._images.device)
+        marks = self._labels[stored].to(self.device)
+        labels = marks & PARSING
         return Batch(
+            frames=where,
             truth=self._images[stored].to(self.device).float() / 255,
-            mask=(self._labels[stored].to(self.device) != BACKGROUND).float(),
+            labels=labels,
+            mask=(labels != BACKGROUND).float(),
+            teeth=(marks & TEETH > 0).float() + INNER_SHARE * (marks & INNER > 0).float(),
             lips=self._lips[where],
             eyes=self._eyes[where],
             head_pose=self.head_poses[where],
@@ -167,7 +184,7 @@ class Footage:
 
     def labels(self, index: int) -> NDArray[np.uint8]:
         """Labels (H, W) of frame `index`."""
-        return self._labels[index].cpu().numpy()
+        return self._labels[index].cpu().numpy() & PARSING
 
 
 def boxes_of(points: NDArray[np.float32], margin: float) -> NDArray[np.float32]:

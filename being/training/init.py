@@ -20,6 +20,7 @@ from being.dataset.parsing import BACKGROUND, HEAD, NECK
 from being.errors import InputError
 from being.model.gaussians import SH_COEFFICIENTS, SH_DC, Gaussians
 from being.training.footage import EYES, MOUTH, Footage, boxes_of
+from being.training.shares import NECK_GATE
 
 Array = NDArray[np.float64]
 
@@ -28,7 +29,6 @@ HULL_FRAMES = 24  # frames that may veto a point
 HULL_VETO = 0.25  # share of those frames in which a point may lie outside the person
 JAW_ENDS, FACE_FRONT = (0, 16), slice(27, 68)  # iBUG landmarks beside the ears; nose, eyes and mouth
 START_OPACITY = 0.8
-NECK_GATE = 0.3  # what sound may do to the throat, against the face
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -23,8 +23,11 @@ from being.training.perceptual import Perceptual
 from being.training.progress import Progress
 from being.training.run import TrainingRun
 from being.training.schedule import NETWORK, STATIC, Stage, decay, warm_cosine
+from being.training.shares import settle
+from being.training.team import Alone, Team, agree, share
 
 LOG_EVERY = 20  # steps; reading a loss makes the GPU wait
+SETTLE_EVERY = 10  # rounds of densification between looks at the masks
 CURVE_POINTS = 25  # held-out points of a stage's curve
 
 
@@ -57,7 +60,10 @@ class Stop:
 
 @dataclass
 class Trainer:
-    """What a stage needs beside the run itself. `save` writes a checkpoint."""
+    """What a stage needs beside the run itself.
+
+    `save` writes a checkpoint, `tell` is given the newest point of the curves; both are called by all workers of `team`.
+    """
 
     run: TrainingRun
     footage: Footage
@@ -67,6 +73,12 @@ class Trainer:
     progress: Progress
     save: Callable[[], None]
     stop: Stop
+    team: Team = field(default_factory=Alone)
+    tell: Callable[[dict[str, Any]], None] = lambda point: None
+
+    def __post_init__(self) -> None:
+        self.mine = share(self.team, self.config.batch)  # of every batch
+        self.frames = self.mine.stop - self.mine.start
 
     def train_stage(self, stage: Stage) -> bool:
         """Train one stage to its end, or until somebody wants to stop. Returns whether the stage is over."""
@@ -75,20 +87,23 @@ class Trainer:
         start, begun, saved = time.perf_counter(), position.elapsed, time.perf_counter()
         self.progress.part(stage.name)
         while (fraction := stage.fraction(position.step, position.elapsed)) < 1:
-            batch = self.footage.draw(self.config.batch, run.generator)
+            batch = self.footage.draw(self.config.batch, run.generator, self.mine)
             picture, probe = self.draw(stage, batch)
             loss = self.loss(picture, batch)
-            loss.total.backward()
-            run.gradients.add(probe.grad, picture.radii, self.config.batch)  # type: ignore[arg-type]
+            (loss.total * (self.frames / self.config.batch)).backward()
+            self.add_up(probe, picture)
             self.update(stage, fraction)
             position.step += 1
             if policy.rounds_due(fraction) > position.rounds:
                 self.densify(stage, policy)
             self.log(stage, fraction, batch, picture, loss)
-            position.elapsed = begun + time.perf_counter() - start
-            if self.stop.wanted:
+            now = time.perf_counter()
+            due = now - saved > self.config.checkpoint_every_s
+            position.elapsed, stop, due = agree(self.team, begun + now - start, self.stop.wanted, due)
+            if stop:
+                self.stop.wanted = True
                 break
-            if time.perf_counter() - saved > self.config.checkpoint_every_s:
+            if due:
                 self.save()
                 saved = time.perf_counter()
         run.seconds[stage.name] = position.elapsed
@@ -98,9 +113,9 @@ class Trainer:
         """The batch as the model sees it now, and the probe that collects screen gradients."""
         gaussians = self.run.gaussians.gaussians()
         device = gaussians.xyz.device
-        probe = torch.zeros(self.config.batch * gaussians.count, 2, device=device, requires_grad=True)
+        probe = torch.zeros(self.frames * gaussians.count, 2, device=device, requires_grad=True)
         network = self.run.network if stage.name == NETWORK else None
-        return draw(gaussians, network, batch, self.craft, probe), probe
+        return draw(gaussians, network, batch, self.craft, probe, self.run.corrections), probe
 
     def loss(self, picture: Picture, batch: Batch) -> Loss:
         """What the pictures cost."""
@@ -115,12 +130,24 @@ class Trainer:
             self.config.loss,
             displacement,
             self.perceptual,
+            batch.teeth,
+            self.run.corrections.cost(),
         )
+
+    def add_up(self, probe: torch.Tensor, picture: Picture) -> None:
+        """Gradients of the whole batch: each worker's loss counts by its share of the frames, so they add up."""
+        assert probe.grad is not None
+        seen = ScreenGradients.of(probe.grad, picture.radii, self.frames)
+        if self.team.size > 1:
+            gradients = [parameter.grad for parameter in self.run.parameters() if parameter.grad is not None]
+            self.team.sum([*gradients, seen.total, seen.seen])
+        self.run.gradients.add(seen)
 
     def update(self, stage: Stage, fraction: float) -> None:
         """One optimizer step of everything the stage trains."""
         rates = self.config.lr
         factor = decay(fraction, rates.final)
+        self.run.corrections.step(factor)
         if stage.name == NETWORK:
             self.run.step_network(warm_cosine(fraction, rates.warmup, rates.final))
             self.run.gaussians.step(factor * rates.gaussians_in_network_stage)
@@ -128,13 +155,17 @@ class Trainer:
             self.run.gaussians.step(factor)
 
     def densify(self, stage: Stage, policy: Densify) -> None:
-        """One round of adding and removing Gaussians."""
+        """One round of adding and removing Gaussians, the same on every worker: same numbers, same dice."""
         run = self.run
         run.position.rounds += 1
+        self.team.copy([*(p.data for p in run.parameters()), run.gradients.total, run.gradients.seen])
         policy.apply(run.gaussians, run.gradients, run.position.rounds, run.generator)
         halfway = run.position.rounds == policy.config.rounds // 2
         if stage.name == STATIC and halfway and policy.config.reset_opacity > 0:
             policy.reset_opacity(run.gaussians)
+        if run.position.rounds % SETTLE_EVERY == 0:
+            settle(run.gaussians, self.footage, self.craft)
+            self.team.copy([run.gaussians.values["head_weight"].data, run.gaussians.audio_gate])
         run.gradients = ScreenGradients.zeros(run.gaussians.count, run.gaussians.audio_gate.device)
 
     def log(self, stage: Stage, fraction: float, batch: Batch, picture: Picture, loss: Loss) -> None:
@@ -142,14 +173,16 @@ class Trainer:
         run, step = self.run, self.run.position.step
         if step % LOG_EVERY and step != 1:
             return
-        total = float(loss.total.detach())
+        with torch.no_grad():
+            seen = psnr(picture.rgb, batch.truth, batch.mask).mean()
+            numbers = torch.stack([loss.total, seen, *loss.parts.values()]) * (self.frames / self.config.batch)
+        self.team.sum([numbers])
+        total, seen, *parts = numbers.tolist()
         if total != total:
             raise InputError(
                 f"the loss is not a number at step {step} of the {stage.name} stage",
                 "Lower the learning rates (--lr-network, --lr-xyz) and start again with --restart",
             )
-        with torch.no_grad():
-            seen = float(psnr(picture.rgb, batch.truth, batch.mask).mean())
         point: dict[str, Any] = {
             "stage": stage.name,
             "fraction": round(fraction, 5),
@@ -157,15 +190,16 @@ class Trainer:
             "loss": total,
             "psnr": seen,
             "gaussians": run.gaussians.count,
-            **{name: float(value.detach()) for name, value in loss.parts.items()},
+            **dict(zip(loss.parts, parts, strict=True)),
         }
         done = sum(1 for p in run.history if p["stage"] == stage.name and "held_out" in p)
-        if fraction * CURVE_POINTS >= done:
+        if fraction * CURVE_POINTS >= done and self.team.rank == 0:
             network = run.network if stage.name == NETWORK else None
             point["held_out"] = held_out_psnr(run.gaussians.gaussians(), network, self.footage, self.craft)
         run.history.append(point)
         shown = {"psnr": seen, "held_out": point["held_out"]} if "held_out" in point else {"psnr": seen}
         self.progress.update(fraction, loss=total, **shown, gaussians=run.gaussians.count, step=step)
+        self.tell(point)
 
 
 def densify_policy(config: FitConfig, stage: Stage) -> Densify:

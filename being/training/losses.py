@@ -1,7 +1,8 @@
 """What a wrong picture costs.
 
     loss = l1 |p - t| + ssim (1 - SSIM(p, t)) + lips |p - t| over the lip box + eyes |p - t| over the eye boxes
-           + alpha |coverage - mask| + perceptual |VGG(p) - VGG(t)| + offsets |displacements|
+           + teeth |p - t| inside the open mouth + alpha |coverage - mask| + perceptual |VGG(p) - VGG(t)|
+           + offsets |displacements| + corrections (frames' corrections)^2
 
 `p` is the predicted person over the clean plate, `t` the filmed frame over the same plate. The two box terms are means
 over their boxes, which cover about a hundredth of the picture: a weight of 0.1 makes a lip pixel count about ten times.
@@ -21,6 +22,7 @@ from being.training.perceptual import Perceptual
 
 SSIM_WINDOW = 11  # pixels
 SSIM_SIGMA = 1.5  # pixels
+LEAST_MOUTH = 2e-3  # of the picture: a smaller open mouth does not count more a pixel
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # for colours in [0, 1]; Wang et al. 2004
 
 
@@ -42,6 +44,8 @@ def picture_loss(
     weights: LossWeights,
     displacement: Tensor | None = None,
     perceptual: Perceptual | None = None,
+    teeth: Tensor | None = None,
+    corrections: Tensor | None = None,
 ) -> Loss:
     """The loss of B pictures.
 
@@ -49,6 +53,7 @@ def picture_loss(
     ----------
     predicted, truth : (B, H, W, 3) in [0, 1]. alpha, mask : (B, H, W) coverage and the person's mask in [0, 1].
     lips : (B, 4) box x0 y0 x1 y1 in pixels. eyes : (B, 2, 4). displacement : network offsets (..., 3) in dm.
+    teeth : (B, H, W) how much each pixel of an open mouth counts. corrections : scalar, see `FrameCorrections.cost`.
     """
     difference = (predicted - truth).abs().mean(-1)
     parts = {"l1": weights.l1 * difference.mean()}
@@ -59,12 +64,17 @@ def picture_loss(
         parts["lips"] = weights.lips * masked_mean(difference, box_mask(lips[:, None], height, width))
     if weights.eyes:
         parts["eyes"] = weights.eyes * masked_mean(difference, box_mask(eyes, height, width))
+    if weights.teeth and teeth is not None:
+        counted = teeth.sum().clamp(min=LEAST_MOUTH * teeth.numel())
+        parts["teeth"] = weights.teeth * (difference * teeth).sum() / counted
     if weights.alpha:
         parts["alpha"] = weights.alpha * (alpha - mask).abs().mean()
     if weights.perceptual and perceptual is not None:
         parts["perceptual"] = weights.perceptual * perceptual(predicted, truth)
     if weights.offsets and displacement is not None:
         parts["offsets"] = weights.offsets * displacement.abs().mean()
+    if weights.corrections and corrections is not None:
+        parts["corrections"] = weights.corrections * corrections
     return Loss(torch.stack(list(parts.values())).sum(), parts)
 
 

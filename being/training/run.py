@@ -11,6 +11,7 @@ from torch import Tensor
 from being.errors import FormatError
 from being.model import DeformationNetwork
 from being.training.config import FitConfig
+from being.training.corrections import FrameCorrections
 from being.training.densify import ScreenGradients
 from being.training.parameters import GaussianParameters, adam_state, load_adam_state
 
@@ -31,7 +32,7 @@ class TrainingRun:
 
     Attributes
     ----------
-    gaussians, network, network_optimizer : what is learned. generator : CPU random numbers.
+    gaussians, network, network_optimizer, corrections : what is learned. generator : CPU random numbers.
     gradients : screen gradients since the last densification. history : points of the curves (JSON numbers).
     seconds : time spent by part of the run.
     """
@@ -40,6 +41,7 @@ class TrainingRun:
     network: DeformationNetwork
     network_optimizer: torch.optim.Adam
     network_rates: dict[str, float]
+    corrections: FrameCorrections
     generator: torch.Generator
     gradients: ScreenGradients
     position: Position = field(default_factory=Position)
@@ -47,7 +49,9 @@ class TrainingRun:
     seconds: dict[str, float] = field(default_factory=dict)
 
     @staticmethod
-    def start(gaussians: GaussianParameters, network: DeformationNetwork, config: FitConfig) -> TrainingRun:
+    def start(
+        gaussians: GaussianParameters, network: DeformationNetwork, corrections: FrameCorrections, config: FitConfig
+    ) -> TrainingRun:
         """A run at its first step."""
         learned = {
             name: parameter
@@ -66,7 +70,13 @@ class TrainingRun:
         device = gaussians.audio_gate.device
         generator = torch.Generator().manual_seed(config.seed)
         return TrainingRun(
-            gaussians, network, optimizer, rates, generator, ScreenGradients.zeros(gaussians.count, device)
+            gaussians,
+            network,
+            optimizer,
+            rates,
+            corrections,
+            generator,
+            ScreenGradients.zeros(gaussians.count, device),
         )
 
     def step_network(self, factor: float) -> None:
@@ -83,6 +93,7 @@ class TrainingRun:
         for name, parameter in self.network.named_parameters():
             state = adam_state(self.network_optimizer, parameter, name)
             tensors |= {f"optimizer.{key}": value for key, value in state.items()}
+        tensors |= {f"corrections.{name}": value for name, value in self.corrections.state().items()}
         tensors["gradients.total"] = self.gradients.total
         tensors["gradients.seen"] = self.gradients.seen
         tensors["generator"] = self.generator.get_state()
@@ -99,6 +110,7 @@ class TrainingRun:
         try:
             self.gaussians.load_state(part("gaussians."))
             self.network.load_state_dict(part("network."))
+            self.corrections.load_state(part("corrections."))
             optimizer = part("optimizer.")
             for name, parameter in self.network.named_parameters():
                 load_adam_state(self.network_optimizer, parameter, name, optimizer)
