@@ -8,7 +8,7 @@ from numba import njit
 
 from being.model.fast.blocks import from_blocks, to_blocks
 from being.model.fast.kernels import LANES, affine, pack
-from being.model.fast.simd import exp, load, load_half, root, store
+from being.raster.numba_simd import exp, load, load_half, root, store
 
 
 @njit

@@ -18,7 +18,7 @@ from being.model.fast import crew
 from being.model.fast.blocks import FULL_CHANNELS, Floats, attribute_rows, block_count, to_blocks
 from being.model.fast.deformer import Deformer
 from being.model.fast.kernels import EXACT, LANES, VECTOR
-from being.model.fast.simd import broadcast, exp, fill, fma, load, maximum, relu, root, store
+from being.raster.numba_simd import broadcast, exp, fill, fma, load, maximum, relu, root, store
 from being.model.gaussians import Gaussians
 from being.raster import sh as harmonics
 from being.raster.numba_jit import fetch_add, kernel

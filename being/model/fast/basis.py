@@ -20,7 +20,7 @@ from being.model.fast import crew
 from being.model.fast.blocks import LEAN_CHANNELS, Floats, Indices, from_blocks, to_blocks
 from being.model.fast.fused import FusedNetwork
 from being.model.fast.kernels import EXACT, LANES, VECTOR
-from being.model.fast.simd import broadcast, fill, fma, load_half, store
+from being.raster.numba_simd import broadcast, fill, fma, load_half, store
 from being.model.fast.still import mover_inputs
 from being.model.fast.survey import STILL, Survey, full_deformer, influence, offsets_over, recorded_tokens
 from being.model.gaussians import Gaussians

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from being.model.fast.simd import broadcast, exp, fill, fma, load, maximum, relu, root, store
+from being.raster.numba_simd import broadcast, exp, fill, fma, load, maximum, relu, root, store
 from being.raster.numba_jit import kernel
 
 Floats = npt.NDArray[np.float32]
