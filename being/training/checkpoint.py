@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,7 +22,43 @@ VERSION = 1
 NAME = "checkpoint.safetensors"
 
 # Settings that may change between stop and resume: they do not decide what is computed.
-FREE_SETTINGS = {"checkpoint_every_s", "evaluation_frames"}
+FREE_SETTINGS = {"checkpoint_every_s", "evaluation_frames", "device"}
+
+State = tuple[dict[str, Tensor], dict[str, Any]]  # tensors by name, JSON values
+
+
+class Keeper(Protocol):
+    """Where the checkpoints of a run are kept, and who is told how it goes. All workers of a team call alike."""
+
+    def load(self, mark: str) -> State | None:
+        """The newest state, or None; `mark` is the run's fingerprint. Raises as `load_checkpoint`."""
+        ...
+
+    def save(self, mark: str, state: Callable[[], State]) -> None:
+        """Keep the state, which only the worker that writes asks for."""
+        ...
+
+    def tell(self, point: dict[str, Any]) -> None:
+        """The newest point of the curves: stage, step, loss, psnr..."""
+        ...
+
+
+class FolderKeeper:
+    """One file in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self, mark: str) -> State | None:
+        """What the file holds."""
+        return load_checkpoint(self.folder, mark)
+
+    def save(self, mark: str, state: Callable[[], State]) -> None:
+        """Replace the file."""
+        save_checkpoint(self.folder, mark, *state())
+
+    def tell(self, point: dict[str, Any]) -> None:
+        """The points are in the state already."""
 
 
 def fingerprint(dataset: Dataset, config: FitConfig) -> str:
@@ -50,7 +87,7 @@ def save_checkpoint(folder: Path, mark: str, tensors: dict[str, Tensor], values:
         partial.unlink(missing_ok=True)
 
 
-def load_checkpoint(folder: Path, mark: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+def load_checkpoint(folder: Path, mark: str) -> State | None:
     """The state of a run (tensors, values), or None where none was saved.
 
     Raises

@@ -34,12 +34,17 @@ class ScreenGradients:
         """Nothing seen yet."""
         return ScreenGradients(torch.zeros(count, device=device), torch.zeros(count, device=device))
 
-    def add(self, probe_gradient: Tensor, radii: Tensor, frames: int) -> None:
-        """Take in one step: probe_gradient (B N, 2) and radii (B N,) of `frames` B pictures."""
+    @staticmethod
+    def of(probe_gradient: Tensor, radii: Tensor, frames: int) -> ScreenGradients:
+        """One step's: probe_gradient (B N, 2) and radii (B N,) of `frames` B pictures."""
         visible = (radii > 0).reshape(frames, -1).float()
         norm = probe_gradient.norm(dim=-1).reshape(frames, -1) * visible
-        self.total += norm.sum(0)
-        self.seen += visible.sum(0)
+        return ScreenGradients(norm.sum(0), visible.sum(0))
+
+    def add(self, step: ScreenGradients) -> None:
+        """Take in one step."""
+        self.total += step.total
+        self.seen += step.seen
 
     def mean(self) -> Tensor:
         """(N,), 0 for Gaussians never drawn."""

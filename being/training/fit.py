@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +13,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from being.avatar.consent import SYNTHETIC, ConsentRecord
+from being.avatar.consent_form import read_record
 from being.avatar.folder import Avatar
+from being.avatar.signing import own_key
 from being.dataset import Dataset
-from being.errors import FormatError, InputError
+from being.errors import InputError
 from being.model import DeformationNetwork, NetworkConfig
-from being.training.checkpoint import NAME, fingerprint, load_checkpoint, save_checkpoint
+from being.training.checkpoint import NAME, FolderKeeper, Keeper, fingerprint
 from being.training.config import FitConfig
 from being.training.corrections import FrameCorrections
 from being.training.drawing import Stagecraft
@@ -37,14 +38,16 @@ from being.training.report import Shown, write_report
 from being.training.run import TrainingRun
 from being.training.schedule import stages
 from being.training.speech import Speech, listen
+from being.training.team import Alone, Team, agree
 
 SHOWN_FRAMES = 6  # held-out frames in the report
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """What came of it. `avatar` and `evaluation` are None when the run was stopped before its end.
+    """What came of it. `avatar` and `evaluation` are None when stopped, and on workers other than the first.
 
+    stopped : the run stands at a checkpoint and the same call goes on from it.
     work : folder with checkpoint, report.html and metrics.json. metrics : held-out scores by name.
     """
 
@@ -53,11 +56,7 @@ class FitResult:
     work: Path
     metrics: dict[str, float]
     seconds: dict[str, float]
-
-    @property
-    def stopped(self) -> bool:
-        """True where the run stands at a checkpoint and the same call goes on from it."""
-        return self.avatar is None
+    stopped: bool = False
 
 
 def fit(
@@ -70,8 +69,11 @@ def fit(
     restart: bool = False,
     replace: bool = False,
     name: str | None = None,
-    consent: str = "unconsented",
+    consent: str | ConsentRecord = "unconsented",
     stop: Stop | None = None,
+    team: Team | None = None,
+    keeper: Keeper | None = None,
+    before: Mapping[str, float] | None = None,
 ) -> FitResult:
     """Train the avatar `out` from the talking-portrait folder `dataset`.
 
@@ -82,27 +84,33 @@ def fit(
     out : the avatar's folder; its name becomes the avatar's id.
     work : where checkpoint and report go, default `OUT.run` beside it. restart : forget an earlier checkpoint.
     replace : overwrite an avatar that is already there. name : the avatar's display name.
-    consent : "synthetic", "unconsented", or a JSON file with a consent record.
+    consent : a record, "synthetic", "unconsented", or a JSON file with a consent record.
     stop : lets a caller end the run early as a signal would.
+    team : the workers that share this run, each calling `fit` with a `work` of its own; the first evaluates and writes.
+    keeper : where checkpoints go, default a file in `work`.
+    before : seconds by name of what was done before, for the report.
 
     Raises
     ------
     InputError, FormatError : before anything is computed wherever it can be known then.
     """
-    config, progress, stop = config or FitConfig(), progress or Silent(), stop or Stop()
+    config, progress, stop, team = config or FitConfig(), progress or Silent(), stop or Stop(), team or Alone()
     out = Path(out)
     work = Path(work) if work is not None else out.with_name(out.name + ".run")
-    seconds: dict[str, float] = {}
+    keeper = keeper or FolderKeeper(work)
+    seconds: dict[str, float] = dict(before or {})
 
     # Everything that can be wrong is looked at first; training may take an hour.
-    record = read_consent(consent)
+    record = consent if isinstance(consent, ConsentRecord) else read_consent(consent)
+    if record.status == "consented":
+        own_key()  # signs the record at the end; a key that cannot be used must be known now
     device, precision = choose_device(config)
     data = Dataset(dataset)
     check_place(out, work, replace)
     mark = fingerprint(data, config)
     if restart:
         (work / NAME).unlink(missing_ok=True)
-    saved = load_checkpoint(work, mark)
+    saved = keeper.load(mark)
     perceptual = Perceptual(config.vgg).to(device) if config.vgg is not None else None
     if perceptual is None and config.loss.perceptual:
         progress.note("perceptual loss left out: no VGG weights were given (--vgg)")
@@ -118,16 +126,19 @@ def fit(
         run.load_state(*saved)
         where = stages(config)[min(run.position.stage, 1)].name
         progress.note(f"going on from step {run.position.step} of the {where} stage")
+    team.copy([value for value in run.state()[0].values() if value.is_floating_point()])
     craft = Stagecraft(footage.background, footage.intrinsics, config.backend, precision)
 
     def save() -> None:
-        save_checkpoint(work, mark, *run.state())
+        keeper.save(mark, run.state)
 
-    trainer = Trainer(run, footage, craft, config, perceptual, progress, save, stop)
+    trainer = Trainer(run, footage, craft, config, perceptual, progress, save, stop, team, keeper.tell)
     with stop.on_signals():
-        if not train(trainer):
-            progress.note(f"stopped; the same command goes on from {work / NAME}")
-            return FitResult(None, None, work, {}, {**seconds, **run.seconds})
+        over = train(trainer)
+        if not over or team.rank:
+            if not over:
+                progress.note("stopped at a checkpoint; the same command goes on from it")
+            return FitResult(None, None, work, {}, {**seconds, **run.seconds}, stopped=not over)
         with _timed(seconds, "evaluate"):
             progress.part("evaluate")
             gaussians = run.gaussians.gaussians()
@@ -135,7 +146,7 @@ def fit(
             preview = draw_frame(gaussians, run.network, footage, craft, preview_frame(footage))
             shown = shown_frames(run, footage, craft, evaluation)
         metrics = evaluation.metrics()
-        all_seconds = {"read": seconds["read"], "seed": seconds["seed"], **run.seconds, "evaluate": seconds["evaluate"]}
+        all_seconds = {k: v for k, v in seconds.items() if k != "evaluate"} | run.seconds | {"evaluate": seconds["evaluate"]}
         title = name or out.name
         write_report(
             work / "report.html", title, preview, evaluation, shown, run.history, all_seconds,
@@ -162,7 +173,8 @@ def train(trainer: Trainer) -> bool:
         if over:
             run.position = type(run.position)(stage=run.position.stage + 1)
         trainer.save()
-        if not over or (trainer.stop.wanted and run.position.stage < len(plan)):
+        (stop,) = agree(trainer.team, trainer.stop.wanted)
+        if not over or (stop and run.position.stage < len(plan)):
             return False
     return True
 
@@ -233,12 +245,7 @@ def read_consent(consent: str) -> ConsentRecord:
         return SYNTHETIC
     if consent == "unconsented":
         return ConsentRecord()
-    try:
-        return ConsentRecord.model_validate_json(Path(consent).read_text())
-    except OSError as error:
-        raise InputError(f"{consent} cannot be read ({error.strerror})", "Give a JSON file, or 'synthetic'") from error
-    except (ValidationError, UnicodeDecodeError) as error:
-        raise FormatError(f"{consent} is not a consent record ({str(error).splitlines()[0]})") from error
+    return read_record(Path(consent))
 
 
 def preview_frame(footage: Footage) -> int:

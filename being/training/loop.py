@@ -62,7 +62,7 @@ class Stop:
 class Trainer:
     """What a stage needs beside the run itself.
 
-    `save` writes a checkpoint, `tell` is given the newest point of the curves; both are called by all workers of `team`.
+    `save` writes a checkpoint, `tell` gets the newest point of the curves; all workers of `team` call both.
     """
 
     run: TrainingRun
@@ -98,8 +98,8 @@ class Trainer:
                 self.densify(stage, policy)
             self.log(stage, fraction, batch, picture, loss)
             now = time.perf_counter()
-            due = now - saved > self.config.checkpoint_every_s
-            position.elapsed, stop, due = agree(self.team, begun + now - start, self.stop.wanted, due)
+            late = now - saved > self.config.checkpoint_every_s
+            position.elapsed, stop, due = agree(self.team, begun + now - start, self.stop.wanted, late)
             if stop:
                 self.stop.wanted = True
                 break

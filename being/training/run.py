@@ -79,6 +79,11 @@ class TrainingRun:
             ScreenGradients.zeros(gaussians.count, device),
         )
 
+    def parameters(self) -> list[Tensor]:
+        """All that gradients change, always in the same order."""
+        network = [value for group in self.network_optimizer.param_groups for value in group["params"]]
+        return [*self.gaussians.values.values(), *network, *self.corrections.parameters()]
+
     def step_network(self, factor: float) -> None:
         """One Adam step of the network at `factor` times its starting rates."""
         for group in self.network_optimizer.param_groups:

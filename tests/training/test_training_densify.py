@@ -104,5 +104,5 @@ def test_rounds_are_due_between_start_and_stop() -> None:
 def test_gradient_is_the_mean_over_frames_that_show_it() -> None:
     stats = ScreenGradients.zeros(2, "cpu")
     probe = torch.tensor([[3.0, 4.0], [1.0, 0.0], [0.0, 1.0], [9.0, 9.0]])
-    stats.add(probe, torch.tensor([2.0, 1.0, 2.0, 0.0]), frames=2)
+    stats.add(ScreenGradients.of(probe, torch.tensor([2.0, 1.0, 2.0, 0.0]), frames=2))
     assert stats.mean().tolist() == [3.0, 1.0]
