@@ -18,6 +18,7 @@ INTERNAL_ERROR = 1
 INTERRUPTED = 130  # Ctrl-C, as shells have it
 
 COMMANDS = {
+    "clone": "A short video of a person in, an avatar that talks out.",
     "render": "A sound file in, the talking video out.",
     "avatars": "List the avatars at hand.",
     "serve": "Play the avatars live, to browsers and over HTTP.",

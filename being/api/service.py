@@ -16,6 +16,7 @@ from being.api.metrics import Meter, Meters, PrometheusMeter
 from being.api.problems import Problem
 from being.api.schemas import LiveOptions
 from being.api.viewer import Viewer, check_size, live_background
+from being.avatar.consent import standing
 from being.avatar.library import Library
 from being.avatar.schema import AvatarManifest
 from being.errors import BeingError, InputError
@@ -86,7 +87,7 @@ class Service:
     # Avatars.
 
     def may_serve(self, manifest: AvatarManifest) -> bool:
-        return self.limits.serve_unconsented or manifest.consent.may_be_served
+        return self.limits.serve_unconsented or standing(manifest).serve
 
     def manifest(self, avatar_id: str) -> AvatarManifest:
         """The manifest of an avatar this server plays.
@@ -103,7 +104,7 @@ class Service:
         if not self.may_serve(manifest):
             raise Problem(
                 403,
-                f"avatar {avatar_id!r} has no consent record",
+                f"avatar {avatar_id!r} has no valid consent record",
                 "Record the person's consent, or set limits.serve_unconsented for your own experiments",
             )
         return manifest

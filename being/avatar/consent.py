@@ -1,24 +1,50 @@
-"""Whose face this is, and what that person agreed to: the record every avatar carries."""
+"""Whose face this is, and what that person agreed to: the record every avatar carries, and who vouches for it.
+
+A record may be signed (Ed25519) together with the hashes of the avatar's Gaussians and network. The signature proves
+that neither the record nor the model was changed, and not moved to another avatar, since the holder of one key wrote
+them. It does not prove that the person agreed: that is what the statement claims, and whoever holds the key answers for
+it. A record that says "consented" without a valid signature counts as no record.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    from being.avatar.schema import AvatarManifest
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 ConsentStatus = Literal["synthetic", "consented", "unconsented"]
+SIGNED_FILES = ("gaussians.ply", "network.safetensors")  # what the person looks like
+
+
+class Signature(BaseModel):
+    """Ed25519 signature by the holder of `key` (public), both in hexadecimal."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    algorithm: Literal["ed25519"] = "ed25519"
+    key: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    value: Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
+
+    @property
+    def fingerprint(self) -> str:
+        """The key as people compare it: its first sixteen digits in fours."""
+        return " ".join(self.key[i : i + 4] for i in range(0, 16, 4))
 
 
 class ConsentRecord(BaseModel):
-    """Who agreed to be cloned, when, to what, over which footage.
+    """Who agreed to be cloned, when, to what, on what grounds, over which footage.
 
     status: "synthetic" (nobody's likeness), "consented" (the person agreed: `who`, `when`, `scope` and `statement` are
     then required), or "unconsented" (nothing is known; for the owner's own experiments, refused wherever strangers are
-    served). footage_sha256: hash of the video the avatar was trained from, so that a record cannot be moved silently to
-    another person's clone.
+    served). grounds: why this may be done, "self" where the person cloned is the one who recorded it. footage_sha256:
+    hash of the video the avatar was trained from, so that a record cannot be moved silently to another person's clone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -27,8 +53,10 @@ class ConsentRecord(BaseModel):
     who: str = Field(default="", max_length=200)
     when: date | None = None
     scope: str = Field(default="", max_length=2000)
+    grounds: str = Field(default="", max_length=2000)
     statement: str = Field(default="", max_length=10_000)
     footage_sha256: Sha256 | None = None
+    signature: Signature | None = None
 
     @model_validator(mode="after")
     def _consent_is_complete(self) -> ConsentRecord:
@@ -40,10 +68,42 @@ class ConsentRecord(BaseModel):
 
     @property
     def may_be_served(self) -> bool:
-        """True where the face belongs to nobody or its owner agreed."""
+        """True where the record claims that the face is nobody's or its owner agreed; `standing` checks the claim."""
         return self.status != "unconsented"
+
+    def message(self, files: Mapping[str, str]) -> bytes:
+        """The bytes that are signed: the record without its signature, and the hashes of the model's files."""
+        record = self.model_copy(update={"signature": None}).model_dump_json(exclude={"signature"})
+        hashes = "".join(f"\n{name} {files.get(name, '')}" for name in SIGNED_FILES)
+        return f"being consent 1\n{record}{hashes}".encode()
 
 
 SYNTHETIC = ConsentRecord(
     status="synthetic", who="nobody", scope="any use", statement="A generated character; no person's likeness is used."
 )
+
+
+class Standing(BaseModel):
+    """How far a record is to be believed. serve: whether strangers may see the avatar. text: one line for people."""
+
+    model_config = ConfigDict(frozen=True)
+
+    serve: bool
+    text: str
+
+
+def standing(manifest: AvatarManifest) -> Standing:
+    """What the consent record of an avatar is worth, its signature checked."""
+    record = manifest.consent
+    if record.status == "synthetic":
+        return Standing(serve=True, text="synthetic")
+    if record.status == "unconsented":
+        return Standing(serve=False, text="unconsented")
+    if record.signature is None:
+        return Standing(serve=False, text=f"{record.who}, {record.when}: not signed, counts as none")
+    from being.avatar.signing import verify
+
+    problem = verify(record.message(manifest.files), record.signature)
+    if problem:
+        return Standing(serve=False, text=f"{record.who}, {record.when}: {problem}, counts as none")
+    return Standing(serve=True, text=f"{record.who}, {record.when}; signed by {record.signature.fingerprint}")

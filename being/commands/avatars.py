@@ -17,13 +17,18 @@ import click
     help="Folder of avatars, may be repeated [default: $BEING_AVATARS or ./avatars, and the packaged demo].",
 )
 def command(as_json: bool, library: tuple[Path, ...]) -> None:
-    """List the avatars at hand.
+    """List the avatars at hand, and whose likeness each is.
+
+    The column consent shows who agreed, when, and the key that signed the record together with the model. "synthetic"
+    is nobody's likeness. "unconsented", and a record that is not signed or whose signature is wrong, are not played by
+    servers unless their configuration says otherwise.
 
     \b
     Examples:
         being avatars
         being avatars --json --library /data/avatars
     """
+    from being.avatar.consent import standing
     from being.avatar.library import Library
 
     shelf = Library(library or None)
@@ -38,6 +43,8 @@ def command(as_json: bool, library: tuple[Path, ...]) -> None:
                 "features": entry.manifest.features.name,
                 "look_ahead": entry.manifest.look_ahead,
                 "consent": entry.manifest.consent.status,
+                "standing": standing(entry.manifest).text,
+                "served": standing(entry.manifest).serve,
                 "metrics": entry.manifest.metrics,
                 "folder": str(entry.folder),
             }
@@ -58,7 +65,7 @@ def command(as_json: bool, library: tuple[Path, ...]) -> None:
         ahead = manifest.look_ahead if isinstance(manifest.look_ahead, str) else f"{manifest.look_ahead} frames"
         size = f"{manifest.width}x{manifest.height}"
         count = f"{manifest.gaussians:,}"
-        facts = (entry.id, manifest.name, size, count, manifest.features.name, ahead, manifest.consent.status)
+        facts = (entry.id, manifest.name, size, count, manifest.features.name, ahead, standing(manifest).text)
         table.add_row(*facts, _short(entry.folder))
     console = Console()
     if shelf.entries():

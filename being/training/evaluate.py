@@ -22,12 +22,17 @@ CURVE_FRAMES = 8  # held-out frames behind each point of the curve
 
 @dataclass(frozen=True)
 class FrameScore:
-    """One held-out frame: dB over the person and over the mouth box, SSIM over the person."""
+    """One held-out frame: dB over the person and over the mouth box, SSIM over the person.
+
+    fitted_psnr: dB over the person after the one gain for each colour channel that fits best, which takes out a change
+    of the camera's exposure; told beside `psnr`, never in its place.
+    """
 
     frame: int
     psnr: float
     ssim: float
     mouth_psnr: float
+    fitted_psnr: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class Evaluation:
     def metrics(self) -> dict[str, float]:
         """Flat finite numbers for avatar.json."""
         out = {}
-        for field in ("psnr", "ssim", "mouth_psnr"):
+        for field in ("psnr", "ssim", "mouth_psnr", "fitted_psnr"):
             for block in (None, *self.blocks):
                 name = f"held_out_{field}" if block is None else f"{block}_{field}"
                 out[name] = self.mean(field, block)
@@ -99,7 +104,18 @@ def score_frames(indices: Sequence[int], rgb: Tensor, batch: Batch) -> list[Fram
     mouth = psnr(rgb, batch.truth, box_mask(batch.lips[:, None], height, width)).tolist()
     similar = ssim_map(rgb, batch.truth)
     over = [float(masked_mean(similar[i], batch.mask[i])) for i in range(len(indices))]
-    return [FrameScore(*values) for values in zip(indices, over_person, over, mouth, strict=True)]
+    fitted = psnr(exposed(rgb, batch.truth, batch.mask), batch.truth, batch.mask).tolist()
+    return [FrameScore(*values) for values in zip(indices, over_person, over, mouth, fitted, strict=True)]
+
+
+def exposed(rgb: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    """Pictures (B, H, W, 3) times the gain (B, 3) that brings them nearest to the truth inside the mask (B, H, W).
+
+    Least squares of g p - t: g = sum(p t) / sum(p p).
+    """
+    inside = mask[..., None]
+    gain = (rgb * truth * inside).sum((1, 2)) / (rgb * rgb * inside).sum((1, 2)).clamp(min=1e-6)
+    return (rgb * gain[:, None, None]).clamp(0, 1)
 
 
 @torch.no_grad()
@@ -107,7 +123,19 @@ def held_out_psnr(
     gaussians: Gaussians, network: DeformationNetwork | None, footage: Footage, craft: Stagecraft
 ) -> float | None:
     """Mean PSNR over the person of a few held-out frames, for the curve; None where nothing is held out."""
-    chosen = spaced((*footage.held_out.inner, *footage.held_out.end), CURVE_FRAMES)
+    return mean_psnr((*footage.held_out.inner, *footage.held_out.end), gaussians, network, footage, craft)
+
+
+@torch.no_grad()
+def mean_psnr(
+    frames: Sequence[int],
+    gaussians: Gaussians,
+    network: DeformationNetwork | None,
+    footage: Footage,
+    craft: Stagecraft,
+) -> float | None:
+    """Mean PSNR over the person of a few of the frames, as tracked; None where there are none."""
+    chosen = spaced(frames, CURVE_FRAMES)
     values: list[float] = []
     for start in range(0, len(chosen), CHUNK):
         batch = footage.batch(chosen[start : start + CHUNK])

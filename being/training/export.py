@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from being.avatar.consent import ConsentRecord
 from being.avatar.folder import Avatar, save_avatar
 from being.avatar.motion import Motion
 from being.avatar.schema import AvatarManifest
+from being.avatar.signing import sign_avatar
 from being.dataset import Dataset
 from being.model import Conditions, camera_code
 from being.training.footage import Footage
@@ -67,4 +69,7 @@ def export(
     at_rest = type(gaussians)(**{key: value.detach().cpu() for key, value in gaussians.tensors().items()})
     motion = Motion(dataset.head_poses, dataset.torso_poses, dataset.eyes, speech.talking)
     avatar = Avatar(manifest, at_rest, run.network.eval().cpu(), motion, dataset.background)
-    return save_avatar(avatar, out, preview=preview, replace_existing=replace)
+    avatar = save_avatar(avatar, out, preview=preview, replace_existing=replace)
+    if consent.status != "consented":
+        return avatar
+    return dataclasses.replace(avatar, manifest=sign_avatar(out, consent))

@@ -1,0 +1,202 @@
+"""`being clone`: a short video of a person in, an avatar that talks out."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import click
+
+from being.avatar.consent import SYNTHETIC, ConsentRecord
+
+STOPPED = 130  # exit status of a run ended by Ctrl-C, as shells have it
+FOOTAGE, NOTE = "footage", "clone.json"  # in the work folder: the captured dataset, and what it was captured from
+
+
+@click.command(name="clone", context_settings={"max_content_width": 110})
+@click.argument("video", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The avatar's folder, e.g. avatars/me; its name is its id.",
+)
+@click.option("--name", help="Display name [default: the person on record, or the id].")
+@click.option("--consent", help="JSON consent record, or 'synthetic' or 'unconsented' [default: you are asked].")
+@click.option(
+    "--size", default=512, show_default=True, type=click.IntRange(64, 1080), help="Side of the square frame, pixels."
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Budget of the training [default: 8 on a GPU, 30 on a CPU].",
+)
+@click.option(
+    "--focal",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Focal length in pixels of the video [default: 1.6 widths].",
+)
+@click.option("--parser", default="builtin", show_default=True, help="Who draws the masks: builtin, segformer.")
+@click.option("--device", default="auto", show_default=True, help="Trains here: auto, cpu, cuda, cuda:1.")
+@click.option(
+    "--work", type=click.Path(path_type=Path), help="Folder of footage, checkpoint and report [default: OUT.run]."
+)
+@click.option("--keep", is_flag=True, help="Keep the captured frames and the checkpoint (to train again, to look).")
+@click.option("--restart", is_flag=True, help="Forget what an earlier, unfinished run has done.")
+@click.option("--force", is_flag=True, help="Replace OUT if it exists.")
+def command(
+    video: Path,
+    out: Path,
+    name: str | None,
+    consent: str | None,
+    size: int,
+    minutes: float | None,
+    focal: float | None,
+    parser: str,
+    device: str,
+    work: Path | None,
+    keep: bool,
+    restart: bool,
+    force: bool,
+) -> None:
+    """Clone the person in VIDEO as the avatar OUT, ready for being render and being serve.
+
+    VIDEO is any phone video of one person talking to a camera that stands still (a tripod, a shelf): head and
+    shoulders, even light, nothing in front of the face. Ten seconds will do, a minute is better: the avatar can
+    only show what it saw, so speak in whole sentences, open the mouth well, turn the head a little, blink, and be
+    silent for a second or two. A talking-portrait folder may be given in place of a video.
+
+    Three steps: capture (masks, poses, blinks), training, and a report to look at, OUT.run/report.html. Ctrl-C stops;
+    the same command goes on from there.
+
+    \b
+    Examples:
+        being clone me.mp4 -o avatars/me
+        being clone ada.mov -o avatars/ada --consent ada-release.json --minutes 5
+        being render --sample -o hello.mp4 --avatar me
+    """
+    from being.avatar.consent_form import about, hash_footage
+    from being.errors import InputError
+    from being.training import fit
+    from being.training.defaults import config_for, default_minutes
+    from being.training.fit import check_place
+    from being.training.progress import show_progress
+
+    if not video.exists():
+        raise InputError(f"{video}: there is no such file", "Give a video, or a talking-portrait folder")
+    work = work or out.with_name(out.name + ".run")
+    _check_id(out.name)
+    out.parent.mkdir(parents=True, exist_ok=True) if os.access(_existing(out.parent), os.W_OK) else None
+    check_place(out, work, force)
+    digest = hash_footage(video)
+    record = about(_record(consent), digest)
+    footage = video if video.is_dir() else work / FOOTAGE
+    asked = {"video": digest, "size": size, "focal": focal, "parser": parser}
+    if restart:
+        shutil.rmtree(work, ignore_errors=True)
+        check_place(out, work, force)
+    _same_work(work, asked)
+    seconds = {}
+    with show_progress() as progress:
+        if not video.is_dir():
+            from being.capture.pipeline import capture
+
+            start = time.perf_counter()
+            if not (footage / "track_params.pt").exists():
+                capture(video, footage, size=size, focal=focal, parser=parser, progress=progress)
+            seconds["capture"] = time.perf_counter() - start
+        config = config_for(_frames(footage), device, minutes or default_minutes(device))
+        title = name or (record.who if record.status == "consented" else out.name)
+        result = fit(
+            footage, out, config, progress, work=work, replace=force, name=title, consent=record, before=seconds
+        )
+    if result.stopped:
+        click.get_current_context().exit(STOPPED)
+    if not keep:
+        _tidy(work)
+    _say(out, work, result.metrics, record, keep)
+
+
+def _record(consent: str | None) -> ConsentRecord:
+    """The record named on the command line, or the answers at the terminal; without a terminal nobody can be asked."""
+    from being.avatar.consent_form import ask, read_record
+
+    if consent == "synthetic":
+        return SYNTHETIC
+    if consent == "unconsented":
+        return ConsentRecord()
+    if consent is not None:
+        return read_record(Path(consent))
+    if sys.stdin.isatty():
+        return ask(date.today())
+    return ConsentRecord()
+
+
+def _check_id(name: str) -> None:
+    import re
+
+    from being.errors import InputError
+
+    if re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name) is None:
+        raise InputError(
+            f"{name!r} cannot be an avatar's id",
+            "Use small letters, digits, - and _, like avatars/ada; --name may be anything",
+        )
+
+
+def _existing(folder: Path) -> Path:
+    """The nearest folder above that is there."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder
+
+
+def _same_work(work: Path, asked: dict[str, Any]) -> None:
+    """Note what the work folder is about; refuse to go on with the work on another video or of another size."""
+    from being.errors import InputError
+
+    note = work / NOTE
+    if note.exists():
+        try:
+            found = json.loads(note.read_text("utf-8"))
+        except ValueError:
+            found = None
+        if found != asked:
+            raise InputError(
+                f"{work} holds unfinished work on another video or with other settings",
+                "Use the settings it was started with, --restart to forget it, or another --work",
+            )
+        return
+    note.write_text(json.dumps(asked), "utf-8")
+
+
+def _frames(footage: Path) -> int:
+    from being.dataset import Dataset
+
+    return Dataset(footage).frames
+
+
+def _tidy(work: Path) -> None:
+    """The frames of a person and the checkpoint are not kept without being asked for; the report is."""
+    from being.training.checkpoint import NAME
+
+    shutil.rmtree(work / FOOTAGE, ignore_errors=True)
+    for name in (NAME, NOTE):
+        (work / name).unlink(missing_ok=True)
+
+
+def _say(out: Path, work: Path, metrics: dict[str, float], record: ConsentRecord, keep: bool) -> None:
+    shown = {"held_out_psnr": "dB inside the person", "held_out_ssim": "SSIM", "mouth_landmarks_px": "px at the mouth"}
+    scores = ", ".join(f"{metrics[key]:.4g} {text}" for key, text in shown.items() if key in metrics)
+    click.echo(f"{out}: {scores or 'trained'} on held-out frames")
+    click.echo(f"look at {work / 'report.html'}" + (f"; the footage is kept in {work / FOOTAGE}" if keep else ""))
+    if record.status == "unconsented":
+        click.echo("no consent record: servers refuse to play this avatar (being clone --help, --consent)")
+    click.echo(f"let it speak: being render --sample -o hello.mp4 --avatar {out}")

@@ -1,0 +1,43 @@
+"""What to train with where nobody said: by how much footage there is and by what will do the work."""
+
+from __future__ import annotations
+
+from being.training.config import DensifyConfig, FitConfig, LearningRates, LossWeights
+
+SHORT = 1000  # frames (40 s); less than that is "seconds of footage"
+GPU_MINUTES, CPU_MINUTES = 8.0, 30.0
+
+
+def on_gpu(device: str) -> bool:
+    """Whether `device` ("auto", "cpu", "cuda:1") means a GPU here."""
+    import torch
+
+    return torch.cuda.is_available() if device == "auto" else device.startswith("cuda")
+
+
+def default_minutes(device: str) -> float:
+    """Minutes of training that give a presentable avatar (GPU) or a rough one (CPU)."""
+    return GPU_MINUTES if on_gpu(device) else CPU_MINUTES
+
+
+def config_for(frames: int, device: str, minutes: float) -> FitConfig:
+    """The training configuration of `being clone`.
+
+    Seconds of footage are easily learned by heart: the network then hears more noise, turns less towards the head pose,
+    and learns more slowly. A CPU draws fewer Gaussians, few frames at a time.
+    """
+    short = frames < SHORT
+    gpu = on_gpu(device)
+    return FitConfig(
+        minutes=minutes,
+        device=device,
+        batch=8 if gpu else 2,
+        gaussians=20_000 if gpu else 8_000,
+        initial_gaussians=15_000 if gpu else 5_000,
+        static_minutes_share=0.25 if short else 0.2,
+        feature_noise=0.15 if short else 0.05,
+        camera_noise=0.05 if short else 0.02,
+        loss=LossWeights(lips=0.2),
+        lr=LearningRates(network=1e-3 if short else 2e-3),
+        densify=DensifyConfig(rounds=40 if gpu else 20),
+    )
