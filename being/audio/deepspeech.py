@@ -25,7 +25,7 @@ def load_windows(path: str | Path) -> Array:
     """
     remedy = "Give the aud_ds.npy (N, 16, 29) or aud_eo.npy (N, 16, 44) of a talking-portrait dataset"
     try:
-        stored = np.load(path, allow_pickle=False)
+        stored = np.load(path, allow_pickle=False, mmap_mode="r")  # a map is never larger than its file
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path} is not a readable .npy array ({error})", remedy) from error
     if not isinstance(stored, np.ndarray) or stored.ndim != 3 or stored.shape[1] != WINDOW_STEPS or not len(stored):

@@ -163,4 +163,9 @@ def _wav2vec2(**params: Any) -> FeatureExtractor:
 def _deepspeech(**params: Any) -> FeatureExtractor:
     from being.audio.deepspeech import DeepSpeechFile
 
+    if "path" not in params:
+        raise InputError(
+            "deepspeech features are not computed here: this avatar speaks from a file of them",
+            "being render SOUND --features aud_ds.npy --avatar ...",
+        )
     return DeepSpeechFile(**params)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from being.audio.pcm import Pcm
     from being.avatar.library import Library
     from being.avatar.schema import AvatarManifest
+    from being.live.encoder import SoundEncoder
     from being.live.graph import LocalGraph
     from being.live.offline import Totals
     from being.live.spans import AvatarFacts, Stage
@@ -44,6 +45,11 @@ COMPILING_S = 3.0  # a warm-up that takes longer is compiling, not reading the c
     help="The recorded background, a colour, a picture file, or nothing.",
 )
 @click.option("--size", metavar="WxH", help="Pixels of the video [default: as the avatar was recorded].")
+@click.option(
+    "--features",
+    type=click.Path(path_type=Path),
+    help="Feature windows of AUDIO computed elsewhere (aud_ds.npy, aud_eo.npy), for imported avatars.",
+)
 @click.option("--seed", default=0, show_default=True, help="Another seed, another natural motion of the head.")
 @click.option(
     "--limit", default=3600.0, show_default=True, metavar="SECONDS", help="Refuse sound that lasts longer than this."
@@ -57,6 +63,7 @@ def command(
     avatar: str,
     background: str,
     size: str | None,
+    features: Path | None,
     seed: int,
     limit: float,
     device: str,
@@ -70,6 +77,7 @@ def command(
         being render speech.mp3 -o speech.mp4 --background '#204060'
         being render speech.wav -o speech.webm --background none --size 256x256
         being render speech.wav -o frames/ --avatar ./avatars/me
+        being render speech.wav -o speech.mp4 --avatar obama --features aud_ds.npy
     """
     if sample == (audio is not None):
         raise click.UsageError("give a sound file, or --sample, and not both", click.get_current_context())
@@ -89,12 +97,13 @@ def command(
     check_target(out, StreamFormat(width, height), alpha=alpha, overwrite=force)
     face = read_audio(source, limit)
     ears = read_audio_48k(source, limit)
+    encoder = recorded(features, manifest, len(face.samples)) if features else None
     planes = out.suffix.lower() in (".mp4", ".webm") and not alpha
     stage = Stage(width, height, stand_in, yuv=planes)
 
     format = StreamFormat(width, height, sound_channels=ears.samples.shape[1])
     with open_writer(out, format, alpha=alpha, overwrite=force) as writer, show_progress() as progress:
-        graph = make_graph(library, device)
+        graph = make_graph(library, device, encoder)
         try:
             facts, totals = asyncio.run(perform(graph, manifest.id, stage, face, ears, writer, alpha, seed, progress))
         finally:
@@ -150,8 +159,8 @@ async def perform(
     return facts, totals
 
 
-def make_graph(library: Library, device: str) -> LocalGraph:
-    """The graph in this process.
+def make_graph(library: Library, device: str, encoder: SoundEncoder | None = None) -> LocalGraph:
+    """The graph in this process, its sound encoded by `encoder` where given.
 
     Raises
     ------
@@ -169,7 +178,15 @@ def make_graph(library: Library, device: str) -> LocalGraph:
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"device {device!r} cannot be used ({reason})", "Use --device cpu") from error
-    return LocalGraph(Engine(library, device))
+    return LocalGraph(Engine(library, device), encoder)
+
+
+def recorded(features: Path, manifest: AvatarManifest, samples: int) -> SoundEncoder:
+    """The encoder that reads a file of windows instead of listening to the sound."""
+    from being.live.offline import frames_covering
+    from being.live.recorded import RecordedEncoder
+
+    return RecordedEncoder(features, manifest, frames_covering(samples))
 
 
 def find_avatar(name: str) -> tuple[Library, AvatarManifest]:

@@ -39,9 +39,9 @@ class LocalGraph:
     seconds : time spent by stage since the start ("features", "draw").
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, encoder: SoundEncoder | None = None) -> None:
         self.engine = engine
-        self.encoder = SoundEncoder()
+        self.encoder = encoder or SoundEncoder()
         self.seconds = {"features": 0.0, "draw": 0.0}
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="being-graph")
 

@@ -18,7 +18,8 @@ from being.dataset.tracking import read_array
 from being.errors import InputError
 from being.training.config import FitConfig
 
-PRECOMPUTED = {"deepspeech": ("aud_ds.npy", "aud.npy")}  # features that come as a file of the dataset
+# Features that come as a file of the dataset: deepspeech always, wav2vec2 where there is one (and it is centred).
+PRECOMPUTED = {"deepspeech": ("aud_ds.npy", "aud.npy"), "wav2vec2": ("aud_eo.npy",)}
 SILENCE_BELOW_PEAK_DB = 35.0  # quieter than the loud frames by this much: nobody talks
 BRIDGED_S = 0.4  # pauses shorter than this are part of talking
 
@@ -44,15 +45,15 @@ def listen(dataset: Dataset, config: FitConfig, cache: Path) -> Speech:
     windows = WindowSpec(look_ahead=config.look_ahead)
     spec = FeatureSpec(name=config.features)
     talking = talking_frames(dataset.audio, dataset.frames)
-    if config.features in PRECOMPUTED:
+    names = PRECOMPUTED.get(config.features, ())
+    name = next((n for n in names if (dataset.path / n).exists()), None)
+    if config.features == "deepspeech" or (name is not None and config.look_ahead == "published"):
         if config.look_ahead != "published":
             raise InputError(
                 f"{config.features} windows are centred on their frame, look-ahead {config.look_ahead} cannot be kept",
                 "Use --look-ahead published, or --features phones",
             )
-        names = PRECOMPUTED[config.features]
-        name = next((n for n in names if (dataset.path / n).exists()), names[0])
-        stored = dataset.features(name)
+        stored = dataset.features(name or names[0])
         centred = stored[np.minimum(np.arange(dataset.frames), len(stored) - 1)]
         return Speech(spec, windows, audio_context(centred, windows), talking)
     extractor = load_extractor(spec)
