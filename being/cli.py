@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 import os
 import signal
 import sys
@@ -23,6 +24,8 @@ COMMANDS = {
     "avatars": "List the avatars at hand.",
     "serve": "Play the avatars live, to browsers and over HTTP.",
     "fit": "Train an avatar from a talking-portrait folder.",
+    "import": "Bring in datasets and models of older systems: GaussianTalker, InsTaG.",
+    "export": "Write avatars and datasets in the forms other systems read.",
     "synth": "Make footage of the synthetic person, with exact truth.",
     "doctor": "What works on this machine, and the remedy for what does not.",
 }
@@ -37,7 +40,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"being.commands.{cmd_name}").command
+        module = cmd_name + "_" * keyword.iskeyword(cmd_name)  # `import` lies in import_.py
+        command = importlib.import_module(f"being.commands.{module}").command
         assert isinstance(command, click.Command)
         return command
 

@@ -86,8 +86,11 @@ def load_ply(path: str | os.PathLike[str]) -> Gaussians:
         raise FormatError(f"{path}: {error.problem}") from error
 
 
-def save_ply(path: str | os.PathLike[str], gaussians: Gaussians) -> None:
-    """Write binary little endian, replacing `path` only when the whole file is written."""
+def save_ply(path: str | os.PathLike[str], gaussians: Gaussians, ours: bool = True) -> None:
+    """Write binary little endian, replacing `path` only when the whole file is written.
+
+    `ours` : with our two properties beside the standard ones.
+    """
     path = Path(path)
     host = {name: tensor.detach().cpu().numpy().astype(np.float32) for name, tensor in gaussians.tensors().items()}
     count = gaussians.count
@@ -100,12 +103,11 @@ def save_ply(path: str | os.PathLike[str], gaussians: Gaussians) -> None:
             host["opacity_logits"][:, None],
             host["log_scales"],
             host["quats"],
-            host["head_weight"][:, None],
-            host["audio_gate"][:, None],
+            *([host["head_weight"][:, None], host["audio_gate"][:, None]] if ours else []),
         ],
         axis=1,
     )
-    properties = [*_XYZ, *_NORMALS, *_DC, *_REST, "opacity", *_SCALES, *_QUATS, *_OURS]
+    properties = [*_XYZ, *_NORMALS, *_DC, *_REST, "opacity", *_SCALES, *_QUATS, *(_OURS if ours else [])]
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {count}"]
     header += [f"property float {name}" for name in properties] + ["end_header", ""]
     partial = path.with_name(path.name + ".partial")

@@ -1,5 +1,19 @@
-"""GaussianTalker checkpoints: read a published state dict as Being's deformation network."""
+"""GaussianTalker: a trained one becomes an avatar; our Gaussians become the PLY it reads."""
 
+from extern.gaussiantalker.checkpoint import Checkpoint, find_checkpoint, read_checkpoint
+from extern.gaussiantalker.convert import Scene, find_windows, read_scene, to_avatar
 from extern.gaussiantalker.network import PublishedNetwork, load_network
+from extern.gaussiantalker.standard import write_ply
 
-__all__ = ["PublishedNetwork", "load_network"]
+__all__ = [
+    "Checkpoint",
+    "PublishedNetwork",
+    "Scene",
+    "find_checkpoint",
+    "find_windows",
+    "load_network",
+    "read_checkpoint",
+    "read_scene",
+    "to_avatar",
+    "write_ply",
+]

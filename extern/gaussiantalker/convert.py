@@ -40,6 +40,15 @@ MAX_SIDE = 8192
 _DATA = "Give the dataset it was trained on: track_params.pt, transforms_train.json, au.csv, bc.jpg"
 
 
+def find_windows(data: Path, width: int) -> Path | None:
+    """The file of feature windows of that width in a dataset, or None."""
+    for name in ("aud_ds.npy", "aud_eo.npy", "aud.npy"):
+        path = Path(data) / name
+        if path.is_file() and load_array(path, (None, 16, None), _DATA).shape[2] == width:
+            return path
+    return None
+
+
 @dataclass(frozen=True)
 class Scene:
     """What the dataset tells: the camera in pixels, T frames of motion, and what stands behind the head."""
