@@ -11,7 +11,7 @@ from being.errors import InputError
 from being.raster.contract import Cameras, Raster, Splats, check_inputs
 from being.raster.reference import rasterize_reference
 
-BACKENDS = ("auto", "reference", "numba", "gsplat")
+BACKENDS = ("auto", "reference", "numba", "gsplat", "inria")
 
 
 def rasterize(splats: Splats, cameras: Cameras, *, probe: Tensor | None = None, backend: str = "auto") -> Raster:
@@ -23,7 +23,8 @@ def rasterize(splats: Splats, cameras: Cameras, *, probe: Tensor | None = None, 
     cameras : B cameras of one picture size.
     probe : (N, 2) zeros that require gradients: they are added to the projected centres (pixels), so `probe.grad` is
         the gradient of the loss in screen space, which densification looks at.
-    backend : "auto" (gsplat for CUDA tensors; otherwise numba where it is installed, else the reference) or a name.
+    backend : "auto" (gsplat for CUDA tensors, or inria where only that is installed; otherwise numba, else the reference)
+        or a name.
 
     Returns
     -------
@@ -32,7 +33,7 @@ def rasterize(splats: Splats, cameras: Cameras, *, probe: Tensor | None = None, 
     Raises
     ------
     InputError : a shape, dtype or backend name is wrong.
-    MissingDependencyError : the backend asked for is not installed.
+    BeingError : the backend asked for is not installed.
     """
     check_inputs(splats, cameras, probe)
     if backend not in BACKENDS:
@@ -43,6 +44,10 @@ def rasterize(splats: Splats, cameras: Cameras, *, probe: Tensor | None = None, 
         from being.raster.gsplat_backend import rasterize_gsplat
 
         return rasterize_gsplat(splats, cameras, probe)
+    if backend == "inria":
+        from being.raster.inria_backend import rasterize_inria
+
+        return rasterize_inria(splats, cameras, probe)
     if backend == "numba":
         from being.raster.numba_autograd import rasterize_numba
 
@@ -53,7 +58,8 @@ def rasterize(splats: Splats, cameras: Cameras, *, probe: Tensor | None = None, 
 def _best_backend(splats: Splats) -> str:
     """Return the backend for where the splats are: float64 is for checking, and only the reference computes in it."""
     if splats.means.device.type == "cuda":
-        return "gsplat"
+        gsplat = find_spec("gsplat") is not None or find_spec("diff_gaussian_rasterization") is None
+        return "gsplat" if gsplat else "inria"
     if splats.means.device.type == "cpu" and splats.means.dtype != torch.float64 and find_spec("numba") is not None:
         return "numba"
     return "reference"

@@ -129,7 +129,7 @@ class FitConfig(_Part):
     densify: DensifyConfig = DensifyConfig()
     vgg: Path | None = Field(default=None, description="VGG-16 weights (.safetensors or .pt) for the perceptual loss")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1")
-    backend: str = Field(default="auto", description="rasterizer: auto, gsplat, numba, reference")
+    backend: str = Field(default="auto", description="rasterizer: auto, gsplat, numba, inria, reference")
     precision: Literal["auto", "float32", "tf32", "bf16"] = Field(
         default="auto", description="arithmetic of the network; auto is tf32 on CUDA, float32 on CPU"
     )

@@ -20,6 +20,7 @@ from being.dataset.parsing import BACKGROUND, HEAD, NECK
 from being.errors import InputError
 from being.model.gaussians import SH_COEFFICIENTS, SH_DC, Gaussians
 from being.training.footage import EYES, MOUTH, Footage, boxes_of
+from extern.inria import neighbour_spacing
 from being.training.shares import NECK_GATE
 
 Array = NDArray[np.float64]
@@ -70,7 +71,7 @@ def seed_gaussians(
             "The masks and poses do not fit each other: no point of the head stays inside the masks",
             "Check parsing/ and track_params.pt of the dataset",
         )
-    spacing = cKDTree(points).query(points, k=min(4, len(points)))[0][:, 1:].mean(1)
+    spacing = neighbour_spacing(points)
     gate = np.select([labels == HEAD, labels == NECK], [1.0, NECK_GATE * weight], 0.0)
     return _as_gaussians(points, spacing, colours, weight, gate)
 
