@@ -23,8 +23,8 @@ def rasterize(splats: Splats, cameras: Cameras, *, probe: Tensor | None = None, 
     cameras : B cameras of one picture size.
     probe : (N, 2) zeros that require gradients: they are added to the projected centres (pixels), so `probe.grad` is
         the gradient of the loss in screen space, which densification looks at.
-    backend : "auto" (gsplat for CUDA tensors, or inria where only that is installed; otherwise numba, else the reference)
-        or a name.
+    backend : "auto" (gsplat for CUDA tensors, inria where only that is installed; otherwise numba, else the
+        reference) or a name.
 
     Returns
     -------

@@ -20,8 +20,8 @@ from being.dataset.parsing import BACKGROUND, HEAD, NECK
 from being.errors import InputError
 from being.model.gaussians import SH_COEFFICIENTS, SH_DC, Gaussians
 from being.training.footage import EYES, MOUTH, Footage, boxes_of
-from extern.inria import neighbour_spacing
 from being.training.shares import NECK_GATE
+from extern.inria import neighbour_spacing
 
 Array = NDArray[np.float64]
 
