@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import TracebackType
 from typing import Any, Protocol, TextIO
 
@@ -42,10 +44,11 @@ class Silent:
 
 
 class JsonLines:
-    """One JSON object a line: {"t": seconds, "part": ..., "fraction": ..., numbers}."""
+    """One JSON object a line: {"t": seconds, "part": ..., "fraction": ..., numbers}, and `always` in every line."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, stream: TextIO | None = None, **always: Any) -> None:
         self._stream = stream or sys.stderr
+        self._always = always
         self._start = time.monotonic()
         self._part = ""
         self._last = -LINE_EVERY_S
@@ -68,7 +71,8 @@ class JsonLines:
     def _write(self, **values: Any) -> None:
         self._last = time.monotonic() - self._start
         rounded = {k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in values.items()}
-        print(json.dumps({"t": round(self._last, 1), "part": self._part, **rounded}), file=self._stream, flush=True)
+        line = {"t": round(self._last, 1), **self._always, "part": self._part, **rounded}
+        print(json.dumps(line), file=self._stream, flush=True)
 
 
 class Bar:
@@ -90,6 +94,13 @@ class Bar:
             console=self._console,
         )
         self._task: Any = None
+        self._name = ""
+
+    def beside(self, name: str) -> Bar:
+        """Another bar of the same display, its parts named after `name`."""
+        twin = copy.copy(self)
+        twin._task, twin._name = None, f"{name} "
+        return twin
 
     def __enter__(self) -> Bar:
         self._bar.start()
@@ -104,7 +115,7 @@ class Bar:
         """A new part begins."""
         if self._task is not None:
             self._bar.update(self._task, completed=1.0)
-        self._task = self._bar.add_task(name, total=1.0, numbers="")
+        self._task = self._bar.add_task(self._name + name, total=1.0, numbers="")
 
     def update(self, fraction: float, **numbers: float) -> None:
         """`fraction` of the part is over."""
@@ -113,9 +124,22 @@ class Bar:
 
     def note(self, text: str, **numbers: Any) -> None:
         """Something worth a line of its own."""
-        self._console.print(text, highlight=False)
+        self._console.print(self._name + text, highlight=False)
 
 
 def show_progress() -> AbstractContextManager[Progress]:
     """A bar on a terminal, JSON lines otherwise, both on stderr."""
     return Bar() if sys.stderr.isatty() else nullcontext(JsonLines())
+
+
+@contextmanager
+def show_each(names: Sequence[str]) -> Iterator[dict[str, Progress]]:
+    """Like `show_progress`, for several jobs at once: each its own bar, or lines that say whose they are."""
+    if len(names) == 1:
+        with show_progress() as progress:
+            yield {names[0]: progress}
+    elif sys.stderr.isatty():
+        with Bar() as bar:
+            yield {name: bar.beside(name) for name in names}
+    else:
+        yield {name: JsonLines(person=name) for name in names}
