@@ -22,7 +22,7 @@ VERSION = 1
 NAME = "checkpoint.safetensors"
 
 # Settings that may change between stop and resume: they do not decide what is computed.
-FREE_SETTINGS = {"checkpoint_every_s", "evaluation_frames", "device"}
+FREE_SETTINGS = {"checkpoint_every_s", "evaluation_frames", "device", "prove"}
 
 State = tuple[dict[str, Tensor], dict[str, Any]]  # tensors by name, JSON values
 

@@ -138,6 +138,9 @@ class FitConfig(_Part):
     evaluation_frames: Annotated[int, Field(ge=1)] = Field(
         default=300, description="at most so many held-out frames are scored"
     )
+    prove: bool = Field(
+        default=True, description="let the finished avatar speak, compare mouths, measure flicker (true, false)"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> FitConfig:

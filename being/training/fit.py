@@ -34,6 +34,7 @@ from being.training.parameters import GaussianParameters
 from being.training.perceptual import Perceptual
 from being.training.prior import listen_like
 from being.training.progress import Progress, Silent
+from being.training.proof import prove
 from being.training.report import Shown, write_report
 from being.training.run import TrainingRun
 from being.training.schedule import stages
@@ -145,16 +146,20 @@ def fit(
             evaluation = evaluate(gaussians, run.network, footage, craft, config.evaluation_frames, progress.update)
             preview = draw_frame(gaussians, run.network, footage, craft, preview_frame(footage))
             shown = shown_frames(run, footage, craft, evaluation)
-        metrics = evaluation.metrics()
-        all_seconds = {k: v for k, v in seconds.items() if k != "evaluate"} | run.seconds | {"evaluate": seconds["evaluate"]}
+        proof = prove(run, footage, craft, data, speech, config, evaluation, work, progress)
+        metrics = proof.metrics
+        spent = {"evaluate": seconds.pop("evaluate"), **proof.seconds}
+        all_seconds = seconds | run.seconds | spent
         title = name or out.name
         write_report(
             work / "report.html", title, preview, evaluation, shown, run.history, all_seconds,
-            _facts(data, footage, run, config, speech, device, precision),
+            _facts(data, footage, run, config, speech, device, precision), proof,
         )  # fmt: skip
         document = {
             "metrics": metrics,
             "seconds": all_seconds,
+            "verdict": proof.words,
+            "notes": proof.notes,
             **evaluation.as_json(),
             "config": config.model_dump(mode="json"),
         }
@@ -284,10 +289,18 @@ def _facts(
         "trained / held out": f"{len(footage.train)} / {len(footage.held_out.inner) + len(footage.held_out.end)}",
         "features": f"{speech.spec.name}, look-ahead {speech.windows.look_ahead}",
         "Gaussians": f"{run.gaussians.count:,} (from {config.initial_gaussians:,}, at most {config.gaussians:,})",
+        "bytes": f"{weigh(run) / 1e6:.1f} MB of Gaussians and network",
+        "corrections": ", ".join(f"{name} {value:.3g}" for name, value in run.corrections.extent().items()),
         "frames a step": str(config.batch),
         "device": f"{on}, {precision}",
         "seed": str(config.seed),
     }
+
+
+def weigh(run: TrainingRun) -> int:
+    """Bytes of the Gaussians as a PLY file has them and of the network, single precision."""
+    floats = sum(value[0].numel() for value in run.gaussians.gaussians().tensors().values()) * run.gaussians.count
+    return 4 * (floats + sum(value.numel() for value in run.network.state_dict().values()))
 
 
 @contextmanager

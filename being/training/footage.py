@@ -184,7 +184,7 @@ class Footage:
 
     def labels(self, index: int) -> NDArray[np.uint8]:
         """Labels (H, W) of frame `index`."""
-        return self._labels[index].cpu().numpy() & PARSING
+        return (self._labels[index] & PARSING).cpu().numpy()
 
 
 def boxes_of(points: NDArray[np.float32], margin: float) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from being.training.charts import Line, line_chart
 from being.training.evaluate import Evaluation
+from being.training.proof import STRIP_FRAMES, Proof
 
 Picture = NDArray[np.uint8]
 
@@ -37,6 +38,8 @@ p { margin: 0 0 12px; color: var(--soft); max-width: 75ch; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 14px 16px; }
 .card b { display: block; font-size: 26px; letter-spacing: -.02em; } .card span { color: var(--soft); font-size: 13px; }
 .two { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 12px; }
+video { width: min(100%, 512px); border-radius: 12px; display: block; margin-bottom: 12px; }
+.strip { display: grid; grid-template-columns: repeat(8, 1fr); gap: 4px; } .strip img { width: 100%; display: block; }
 svg { width: 100%; height: auto; display: block; }
 .grid { stroke: var(--line); } .tick { fill: var(--soft); font-size: 11px; }
 .band { stroke: var(--soft); stroke-dasharray: 3 4; }
@@ -74,20 +77,23 @@ def write_report(
     history: Sequence[dict[str, Any]],
     seconds: dict[str, float],
     facts: dict[str, str],
+    proof: Proof | None = None,
 ) -> None:
     """Write the page to `path`.
 
     Parameters
     ----------
-    history : the run's curve points. seconds : time by part. facts : name -> text, the table of settings.
+    history : the run's curve points. seconds : time by part. facts : name -> text, the table of settings. proof : the
+    avatar's own speech, its mouth and its flicker, and the verdict.
     """
     body = [
-        _header(title, preview, evaluation, history, seconds),
+        _header(title, preview, evaluation, history, seconds, proof),
+        "" if proof is None else _verdict(proof) + _speaking(proof),
         "<h2>Curves</h2>" + _curves(history),
         "<h2>Held-out frames</h2><p>Frames the avatar never saw: filmed, drawn, and the difference "
         f"(white is {ERROR_FULL:.0%} of full scale or more); beside them the mouth, filmed above drawn.</p>",
         "".join(_frame(frame) for frame in shown) or "<p>No frame was held out.</p>",
-        "<h2>Scores</h2>" + _scores(evaluation),
+        "<h2>Scores</h2>" + _scores(evaluation) + _scores_note(evaluation),
         '<div class="two"><div><h2>Time</h2>'
         + _time(seconds)
         + "</div><div><h2>Run</h2>"
@@ -135,13 +141,19 @@ def _image(picture: Picture, alt: str) -> str:
 
 
 def _header(
-    title: str, preview: Picture, evaluation: Evaluation, history: Sequence[dict[str, Any]], seconds: dict[str, float]
+    title: str,
+    preview: Picture,
+    evaluation: Evaluation,
+    history: Sequence[dict[str, Any]],
+    seconds: dict[str, float],
+    proof: Proof | None,
 ) -> str:
     gaussians = history[-1]["gaussians"] if history else 0
     cards = [
         (f"{evaluation.mean('psnr'):.2f} dB", "held-out PSNR, person"),
         (f"{evaluation.mean('ssim'):.4f}", "held-out SSIM, person"),
         (f"{evaluation.mean('mouth_psnr'):.2f} dB", "held-out PSNR, mouth"),
+        *_proven(proof),
         (f"{gaussians:,}", "Gaussians"),
         (_clock(sum(seconds.values())), "time"),
     ]
@@ -149,6 +161,45 @@ def _header(
     return (
         f'<div class="head">{_image(preview, "the avatar")}<div><h1>{escape(title)}</h1>'
         f'<p>Report of being fit</p></div></div><div class="cards">{tiles}</div>'
+    )
+
+
+def _proven(proof: Proof | None) -> list[tuple[str, str]]:
+    cards = []
+    if proof is not None and proof.likeness is not None:
+        cards += [(f"{proof.likeness.mouth_px:.2f} px", "held-out mouth landmarks, drawn to filmed")]
+        cards += [(f"{proof.likeness.all_px:.2f} px", "all 68 landmarks, drawn to filmed")]
+        cards += [(f"{proof.likeness.opening_correlation:.2f}", "correlation of the mouth's opening")]
+    if proof is not None and proof.flicker is not None:
+        cards += [(f"{proof.flicker.torso:.2f}", "grey levels the torso differs between speeches")]
+        cards += [(f"{proof.flicker.neck:.2f}", "grey levels the neck differs between speeches")]
+    return cards
+
+
+def _verdict(proof: Proof) -> str:
+    return "<h2>Verdict</h2><ul>" + "".join(f"<li>{escape(words)}</li>" for words in proof.words) + "</ul>"
+
+
+def _speaking(proof: Proof) -> str:
+    """The sample sentence: the film inside the page, or a strip of its frames."""
+    parts = ["<h2>Speaking a sentence it never heard</h2>"]
+    if proof.clip is not None:
+        film = base64.b64encode(proof.clip.read_bytes()).decode()
+        parts.append(f'<video controls loop playsinline src="data:video/mp4;base64,{film}"></video>')
+    elif proof.strip:
+        shown = "".join(
+            _image(frame, f"frame of the sentence, {i + 1} of {STRIP_FRAMES}") for i, frame in enumerate(proof.strip)
+        )
+        parts.append(f'<div class="strip">{shown}</div>')
+    parts += [f"<p>{escape(note)}</p>" for note in proof.notes]
+    return "".join(parts)
+
+
+def _scores_note(evaluation: Evaluation) -> str:
+    return (
+        "<p>Held-out frames are drawn at the tracked pose, in the light the avatar was trained in. With the one gain "
+        "for each colour channel that fits a frame best, which takes out a change of the camera's exposure, they have "
+        f"{evaluation.mean('fitted_psnr'):.2f} dB.</p>"
     )
 
 

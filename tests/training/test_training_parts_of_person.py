@@ -1,0 +1,83 @@
+"""Whose each Gaussian is, what counts in an open mouth, and the ear that is lent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from being.audio.features import FeatureSpec
+from being.audio.windows import WindowSpec
+from being.dataset import Dataset
+from being.errors import InputError
+from being.model import DeformationNetwork, NetworkConfig
+from being.training.config import FitConfig, LearningRates
+from being.training.drawing import Stagecraft
+from being.training.footage import Footage
+from being.training.init import seed_gaussians
+from being.training.mouth import INNER, TEETH, mouth_interior
+from being.training.parameters import GaussianParameters
+from being.training.prior import listen_like
+from being.training.shares import NECK_GATE, settle, shares_of
+from being.training.speech import Speech
+
+
+def test_strayed_gaussians_are_told_whose_they_are(clip: Path) -> None:
+    data = Dataset(clip)
+    contexts = np.zeros((data.frames, 8, 16, 4), np.float32)
+    footage = Footage(data, contexts, FitConfig(), torch.device("cpu"))
+    seeded = seed_gaussians(footage, 600, np.random.default_rng(0))
+    parameters = GaussianParameters(seeded, LearningRates())
+    with torch.no_grad():  # everybody listens and nobody follows the head
+        parameters.audio_gate[:] = 1.0
+        parameters.values["head_weight"][:] = 0.0
+    craft = Stagecraft(footage.background, footage.intrinsics, "auto", "float32")
+    for _ in range(4):
+        settle(parameters, footage, craft)
+    on_head, on_torso = seeded.head_weight == 1, seeded.head_weight == 0
+    weight, gate = parameters.values["head_weight"].detach(), parameters.audio_gate
+    assert float(weight[on_head].median()) > 0.85 and float(weight[on_torso].median()) < 0.05
+    assert float(gate[on_head].median()) > 0.85 and float(gate[on_torso].median()) < 0.05
+
+
+def test_the_neck_keeps_its_blend_and_hidden_gaussians_are_not_judged() -> None:
+    mass = torch.tensor([[9.0, 0, 0], [0, 9, 0], [0, 0, 9], [3, 3, 3], [0.01, 0, 0]])
+    before = torch.tensor([0.2, 0.6, 0.7, 0.5, 0.3])
+    weight, gate = shares_of(mass, before, torch.full((5,), 0.9))
+    torch.testing.assert_close(weight, torch.tensor([1.0, 0.6, 0.0, 0.5, 0.3]))
+    torch.testing.assert_close(gate[:3], torch.tensor([1.0, NECK_GATE * 0.6, 0.0]))
+    assert float(gate[4]) == pytest.approx(0.9)
+
+
+def test_teeth_are_the_pale_part_of_an_open_mouth() -> None:
+    image = np.full((60, 60, 3), (180, 90, 80), np.uint8)  # lips
+    image[25:36, 20:41] = (40, 15, 15)  # the dark inside
+    image[25:29, 22:39] = (220, 215, 200)  # the upper teeth
+    marks = np.zeros((68, 2), np.float32)
+    marks[60:68] = [[20, 30], [24, 25], [30, 25], [36, 25], [40, 30], [36, 36], [30, 36], [24, 36]]
+    bits = mouth_interior(image, marks)
+    assert bits[26, 30] == TEETH and bits[33, 30] == INNER
+    assert not bits[:24].any() and not bits[:, :19].any() and set(np.unique(bits)) == {0, INNER, TEETH}
+    marks[60:68, 1] = 30
+    assert not mouth_interior(image, marks).any()  # shut lips have no inside
+    marks[60:68] += 500
+    assert not mouth_interior(image, marks).any()
+
+
+def test_the_demo_lends_its_ear_and_only_to_those_who_hear_alike() -> None:
+    speech = Speech(FeatureSpec(name="phones"), WindowSpec(look_ahead=1), np.zeros((1, 8, 16, 32), np.float32),
+                    np.ones(1, bool))  # fmt: skip
+    network = DeformationNetwork(NetworkConfig(audio_width=32, plane_resolutions=(8, 16)))
+    plane = network.triplane.state_dict()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    assert not listen_like(network, speech, "none")
+    assert listen_like(network, speech, "demo")
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert {name.split(".")[0] for name in changed} == {"audio_net", "audio_attention", "audio_token"}
+    assert plane.keys() == network.triplane.state_dict().keys()
+    other = Speech(FeatureSpec(name="logmel"), WindowSpec(look_ahead=1), speech.contexts, speech.talking)
+    assert not listen_like(network, other, "demo")
+    with pytest.raises(InputError, match="no avatar 'nobody'"):
+        listen_like(network, speech, "nobody")
