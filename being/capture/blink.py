@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import grey_closing
 
 RIGHT_EYE = ((33, 133), ((160, 144), (159, 145), (158, 153)))  # corners, (upper, lower) lid pairs: the image's left
 LEFT_EYE = ((362, 263), ((385, 380), (386, 374), (387, 373)))
 OPEN_PERCENTILE = 85  # of a clip's ratios: what "open" is for this person and this eye
 SLACK = 0.08  # of the open ratio: lids that sink this little are not closing
+DIP = 5  # frames: a shorter opening within a blink is the mesh's mistake about lids that touch
 SHUT, LEAST_SHUT = 0.32, 0.18  # of the open ratio: where a shut eye lies, unless the clip shows lower; never lower
 
 
@@ -21,7 +23,8 @@ def eye_closure(points: NDArray[np.float32]) -> NDArray[np.float32]:
     opened = np.percentile(ratios, OPEN_PERCENTILE, axis=0)
     shut = np.clip(np.percentile(ratios, 1, axis=0), LEAST_SHUT * opened, SHUT * opened)
     top = (1 - SLACK) * opened
-    return np.clip((top - ratios) / np.maximum(top - shut, 1e-9), 0, 1).mean(axis=1).astype(np.float32)
+    closure = np.clip((top - ratios) / np.maximum(top - shut, 1e-9), 0, 1).mean(axis=1)
+    return grey_closing(closure, DIP, mode="nearest").astype(np.float32)
 
 
 def _aspect_ratio(

@@ -36,6 +36,9 @@ class MediapipeTracker:
             self._detector: Any = solutions.face_detection.FaceDetection(
                 model_selection=1, min_detection_confidence=SURE
             )
+            nothing = np.zeros((64, 64, 3), np.uint8)  # the graphs start in threads of their own: wait for them
+            self._mesh.process(nothing)
+            self._detector.process(nothing)
         self._canvas: NDArray[np.uint8] | None = None
         self._index = 0
         self._faces = 0
