@@ -19,6 +19,7 @@ from being.api.admission import Load, Observer, shard_of
 from being.inference.records import FrameRecord
 from being.live.spans import AvatarFacts, SpanRequest
 from deployments.drawing import Drawn
+from deployments.refiner import plain
 from deployments.renderer import Refusal
 from deployments.settings import GraphSettings
 
@@ -54,7 +55,6 @@ class RayGraph:
         self._renderers = [renderer.options(**carrying, **self._route(shard)) for shard in range(settings.shards)]
         self._encoder = encoder.options(**carrying) if encoder is not None else None
         self._refiner = refiner.options(**carrying) if refiner is not None else None
-        self._refining = settings.refiner is not None
         self._live = live
         self._observer = observer
 
@@ -95,7 +95,7 @@ class RayGraph:
 
     async def _send(self, shard: int, spans: list[SpanRequest]) -> Drawn:
         renderer = self._renderers[shard]
-        drawable = [self._plain(span) for span in spans] if self._refining else spans
+        drawable = [plain(span) for span in spans] if self._refiner is not None else spans
         chain: list[Any] = []  # of DeploymentResponse
         try:
             if self._encoder is None:
@@ -115,10 +115,6 @@ class RayGraph:
 
     def _route(self, shard: int) -> dict[str, Any]:
         return {"multiplexed_model_id": f"shard-{shard}"} if self._shards > 1 else {}
-
-    def _plain(self, span: SpanRequest) -> SpanRequest:
-        """A refiner works on RGB."""
-        return dataclasses.replace(span, stage=dataclasses.replace(span.stage, yuv=False))
 
 
 def _mute(span: SpanRequest) -> SpanRequest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import importlib
 from collections.abc import Callable, Sequence
 
@@ -29,6 +30,11 @@ def load_refiner(settings: RefinerSettings) -> Refine:
         ) from None
     refine: Refine = load(device=settings.device)
     return refine
+
+
+def plain(span: SpanRequest) -> SpanRequest:
+    """The span drawn as RGB, which is what a refiner works on."""
+    return dataclasses.replace(span, stage=dataclasses.replace(span.stage, yuv=False))
 
 
 def refined(refine: Refine, records: list[FrameRecord], spans: Sequence[SpanRequest]) -> list[FrameRecord]:

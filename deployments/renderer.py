@@ -18,7 +18,7 @@ from being.live.graph import span_drives, span_failed
 from being.live.spans import AvatarFacts, SpanRequest
 from deployments.audio_encoder import Heard, SpanListener
 from deployments.drawing import DrawingThread, Drawn
-from deployments.refiner import load_refiner, refined
+from deployments.refiner import load_refiner, plain, refined
 from deployments.settings import GraphSettings
 
 SHARDS_HELD = 64  # shards whose requests may come to one replica
@@ -74,7 +74,7 @@ class Renderer:
         """One record a frame, span after span; a span without contexts has records that say why."""
         await self._claim_shard()
         drives = [
-            span_drives(span, contexts) if not isinstance(contexts, str) else []
+            span_drives(plain(span) if self._refine else span, contexts) if not isinstance(contexts, str) else []
             for span, contexts in zip(spans, heard, strict=True)
         ]
         drawn = await self._draw([drive for of_span in drives for drive in of_span], live=live)

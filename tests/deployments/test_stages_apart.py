@@ -1,0 +1,73 @@
+"""Encoder, renderer and refiner as deployments of their own, over Serve's handles, all in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("ray")
+
+from ray import serve
+
+from being.live.session import Session
+from being.live.spans import Stage
+from deployments.audio_encoder import AudioEncoder
+from deployments.graph import RayGraph
+from deployments.refiner import Refiner
+from deployments.renderer import Renderer
+from deployments.settings import GraphSettings
+
+
+def red_square(device: str) -> Callable[[list[Any]], list[Any]]:
+    """A refiner that can be seen."""
+
+    def refine(records: list[Any]) -> list[Any]:
+        for record in records:
+            record.image = record.image.copy()
+            record.image[:24, :24] = (255, 0, 0)
+        return records
+
+    return refine
+
+
+def local(deployment: Any, settings: Any) -> Any:
+    return serve.run(deployment.bind(settings), name=deployment.name, _local_testing_mode=True)
+
+
+@pytest.mark.parametrize("place", ["own", "renderer"])
+def test_sound_goes_through_every_stage(tiny_folder: Path, place: str) -> None:
+    settings = GraphSettings.model_validate(
+        {
+            "library": [str(tiny_folder)],
+            "encoder": "own",
+            "refiner": {"load": f"{__name__.rpartition('.')[2]}:red_square", "place": place},
+        }
+    )
+    refiner = local(Refiner, settings.refiner) if place == "own" else None
+    costs = []
+    graph = RayGraph(
+        settings,
+        local(Renderer, settings),
+        local(AudioEncoder, settings),
+        refiner,
+        observer=lambda frames, seconds: costs.append((dict(frames), seconds)),
+    )
+
+    async def tick() -> list[Any]:
+        facts = await graph.prepare("tiny")
+        sessions = [Session(name, facts, Stage(64, 48, yuv=name == "planes")) for name in ("planes", "pixels")]
+        return await graph.submit([session.take(2, 0.0).span for session in sessions])
+
+    records = asyncio.run(tick())
+    assert [record.index for record in records] == [0, 1, 0, 1] and not any(record.error for record in records)
+    planes, pixels = records[1].image, records[3].image
+    assert planes.shape == (72, 64) and pixels.shape == (48, 64, 3)
+    np.testing.assert_array_equal(pixels[8, 8], (255, 0, 0))
+    assert planes[48:60].reshape(24, 32)[4, 4] < 128 < planes[60:].reshape(24, 32)[4, 4], "red has little blue"
+    ((frames, seconds),) = costs
+    assert sum(frames.values()) == 4 and seconds > 0
