@@ -161,6 +161,13 @@ class Dataset:
         path = self.path / "parsing" / f"{self._check(index)}.png"
         return labels_of_colours(self._sized(read_picture(path), path))
 
+    def teeth(self, index: int) -> NDArray[np.bool_] | None:
+        """Where teeth show in picture `index` (H, W); None where the folder has no mask for it."""
+        path = self.path / "teeth_mask" / f"{self._check(index)}.npy"
+        if not path.exists():
+            return None
+        return read_array(path, (self.height, self.width)) > 0
+
     def landmarks(self, index: int) -> NDArray[np.float32]:
         """68 iBUG landmarks (68, 2) of picture `index`, pixels."""
         return read_landmarks(self.path / "ori_imgs" / f"{self._check(index)}.lms")

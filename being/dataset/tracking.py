@@ -43,7 +43,7 @@ def finite(array: NDArray[Any], shape: tuple[int | None, ...], what: str) -> NDA
     if array.ndim != len(shape) or any(want not in (None, have) for want, have in zip(shape, array.shape, strict=True)):
         wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
         raise FormatError(f"{what} has shape {array.shape}, expected {wanted}")
-    if array.dtype.kind not in "fiu":
+    if array.dtype.kind not in "fiub":
         raise FormatError(f"{what} holds {array.dtype}, expected numbers")
     bad = ~np.isfinite(array)
     if bad.any():

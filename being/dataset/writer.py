@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -77,26 +78,54 @@ class DatasetWriter:
         torso : RGBA (H, W, 4) torso and neck without the head, for published trainers.
         composited : RGB over the clean plate; None when `image` already is (the plate is what was filmed).
         """
-        root = Path(self.path)
-        size = (self.height, self.width)
-        if image.shape != (*size, 3) or image.dtype != np.uint8:
-            raise InputError(f"frame {index}: image is {image.dtype} {image.shape}, expected uint8 {(*size, 3)}")
+        self.picture(index, image)
+        self.marks(index, parsing, landmarks)
+        self.layers(index, composited=composited, torso=torso)
+
+    def picture(self, index: int, image: NDArray[np.uint8]) -> None:
+        """Write what was filmed, RGB (H, W, 3), alone; it also stands for the picture over the plate until `layers`."""
+        if image.shape != (self.height, self.width, 3) or image.dtype != np.uint8:
+            wanted = (self.height, self.width, 3)
+            raise InputError(f"frame {index}: image is {image.dtype} {image.shape}, expected uint8 {wanted}")
+        filmed = Path(self.path) / "ori_imgs" / f"{index}.jpg"
+        _write_whole(filmed, _jpeg(image))
+        _link(filmed, Path(self.path) / "gt_imgs" / f"{index}.jpg")
+
+    def marks(self, index: int, parsing: NDArray[np.uint8], landmarks: ArrayLike) -> None:
+        """Write labels (H, W) and the 68 landmarks (68, 2) of a frame."""
+        root, size = Path(self.path), (self.height, self.width)
         if parsing.shape != size or parsing.max(initial=0) > 3:
             raise InputError(f"frame {index}: parsing is {parsing.shape}, expected labels 0..3 of shape {size}")
         points = finite(np.asarray(landmarks, np.float64), (68, 2), f"frame {index}: landmarks")
-        filmed = root / "ori_imgs" / f"{index}.jpg"
-        _save_jpeg(image, filmed)
-        plate = root / "gt_imgs" / f"{index}.jpg"
-        if composited is None:
-            _link(filmed, plate)
-        else:
-            _save_jpeg(composited, plate)
-        Image.fromarray(colours_of_labels(parsing)).save(root / "parsing" / f"{index}.png", compress_level=4)
+        _write_whole(root / "parsing" / f"{index}.png", _png(colours_of_labels(parsing), 4))
         lines = "".join(f"{x:.3f} {y:.3f}\n" for x, y in points)
-        (root / "ori_imgs" / f"{index}.lms").write_text(lines)
+        _write_whole(root / "ori_imgs" / f"{index}.lms", lines.encode())
+
+    def layers(
+        self,
+        index: int,
+        composited: NDArray[np.uint8] | None = None,
+        torso: NDArray[np.uint8] | None = None,
+        teeth: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Add to a frame already written what could only be known later.
+
+        Parameters
+        ----------
+        composited : RGB (H, W, 3) over the clean plate, instead of the picture as filmed. torso : RGBA (H, W, 4).
+        teeth : (H, W), where teeth show; only frames with any need it.
+        """
+        root = Path(self.path)
+        if composited is not None:
+            _write_whole(root / "gt_imgs" / f"{index}.jpg", _jpeg(composited))
+        if teeth is not None:
+            (root / "teeth_mask").mkdir(exist_ok=True)
+            buffer = io.BytesIO()
+            np.save(buffer, teeth.astype(bool))
+            _write_whole(root / "teeth_mask" / f"{index}.npy", buffer.getvalue())
         if torso is not None:
             (root / "torso_imgs").mkdir(exist_ok=True)
-            Image.fromarray(torso).save(root / "torso_imgs" / f"{index}.png", compress_level=4)
+            _write_whole(root / "torso_imgs" / f"{index}.png", _png(torso, 2))
 
     def finish(
         self,
@@ -108,13 +137,16 @@ class DatasetWriter:
         torso_poses: ArrayLike | None = None,
         val: Sequence[int] | None = None,
         vertices: ArrayLike | None = None,
+        skip: Sequence[int] = (),
     ) -> None:
         """Write sound, plate, poses, blinks and split.
 
         Parameters
         ----------
         audio : float (S,) in [-1, 1] at 16 kHz. background : RGB (H, W, 3). head_poses, torso_poses : (T, 3, 4).
-        eyes : (T,) closure in [0, 1]. val : held-out frame numbers, default the last 1/11. vertices : (V, 3) canonical.
+        eyes : (T,) closure, 0 open, 1 shut; trackers that never quite reach 1 may go above.
+        val : held-out frame numbers, default the last 1/11. skip : frames to neither train on nor hold out.
+        vertices : (V, 3) canonical.
         """
         import torch
         from scipy.io import wavfile
@@ -129,11 +161,13 @@ class DatasetWriter:
             raise InputError(f"frame {missing[0]} was never written ({len(missing)} of {frames} missing)")
         pcm = np.clip(np.round(sound * 32767.0), -32768, 32767).astype(np.int16)
         wavfile.write(root / "aud.wav", SAMPLE_RATE, pcm)
-        _save_jpeg(background, root / "bc.jpg", quality=98)
+        _write_whole(root / "bc.jpg", _jpeg(background, quality=98))
         self._write_blinks(root / "au.csv", closure)
         held_out = set(range(max(1, round(frames * TRAIN_SHARE)), frames) if val is None else val)
-        self._write_transforms(root / "transforms_train.json", poses, [i for i in range(frames) if i not in held_out])
-        self._write_transforms(root / "transforms_val.json", poses, sorted(held_out))
+        left_out = set(skip)
+        train = [i for i in range(frames) if i not in held_out | left_out]
+        self._write_transforms(root / "transforms_train.json", poses, train)
+        self._write_transforms(root / "transforms_val.json", poses, sorted(held_out - left_out))
         if torso_poses is not None:
             torso = finite(np.asarray(torso_poses, np.float32), (frames, 3, 4), "torso_poses")
             np.savez_compressed(root / "torso_params.npz", poses=torso)
@@ -148,9 +182,9 @@ class DatasetWriter:
         if vertices is not None:
             cloud = finite(np.asarray(vertices, np.float32), (None, 3), "vertices")
             entries["vertices"] = torch.from_numpy(cloud)[None]
-        partial = root / "track_params.pt.partial"
-        torch.save(entries, partial)
-        os.replace(partial, root / "track_params.pt")
+        buffer = io.BytesIO()  # torch's own writer hides a full disk behind an internal error
+        torch.save(entries, buffer)
+        _write_whole(root / "track_params.pt", buffer.getvalue())
 
     @staticmethod
     def _write_blinks(path: Path, closure: NDArray[np.float64]) -> None:
@@ -171,9 +205,24 @@ class DatasetWriter:
         path.write_text(json.dumps(document))
 
 
-def _save_jpeg(image: NDArray[np.uint8], path: Path, quality: int = JPEG_QUALITY) -> None:
+def _jpeg(image: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> bytes:
     # 4:4:4: lips are a few pixels of saturated colour, which subsampled chroma would smear over the skin
-    Image.fromarray(image).save(path, quality=quality, subsampling=0)
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=0)
+    return buffer.getvalue()
+
+
+def _png(image: NDArray[np.uint8], compress_level: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", compress_level=compress_level)
+    return buffer.getvalue()
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """A file is there whole or not at all, however the run ends; a link at `path` is replaced, not written through."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(content)
+    os.replace(partial, path)
 
 
 def _link(source: Path, target: Path) -> None:
