@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from published import HEADS, State, random_state, tensors
 
 from being.errors import FormatError, InputError
 from extern.gaussiantalker import load_network
@@ -14,57 +15,7 @@ from extern.gaussiantalker.names import PREFIX
 
 RECORDING = Path(__file__).parents[3] / "shared" / "fixtures" / "gaussiantalker_parity.pt"
 ARGUMENTS = ("xyz", "scales", "rotations", "opacity", "shs", "audio", "eye", "cam")
-HEADS = {"pos_deform": 3, "scales_deform": 3, "rotations_deform": 4, "opacity_deform": 1, "shs_deform": 48}
 WIDTH, RESOLUTIONS = 29, (4, 6)
-
-State = dict[str, np.ndarray]
-
-
-def random_state(layers: int) -> State:
-    """A state dict of the published names and shapes, as the format's table lists them."""
-    rng = np.random.default_rng(3)
-    state: State = {}
-
-    def affine(name: str, *shape: int, bias: bool = True) -> None:
-        state[f"{name}.weight"] = rng.normal(size=shape) / np.sqrt(np.prod(shape[1:]))
-        if bias:
-            state[f"{name}.bias"] = 0.3 * rng.normal(size=shape[0])
-
-    state["tri_plane.grid.aabb"] = np.array([[1.1, 1.3, 0.9], [-1.0, -0.8, -1.2]])
-    for level, size in enumerate(RESOLUTIONS):
-        for plane in range(3):
-            state[f"tri_plane.grid.grids.{level}.{plane}"] = rng.normal(size=(1, 32, size, size))
-    affine("tri_plane.feature_out.0", 128, 64)
-    affine("tri_plane.feature_out.2", 128, 128)
-    for name, size in {"scales": 3, "rotations": 4, "opacity": 1, "shs": 48}.items():
-        affine(f"tri_plane.{name}.1", 128, 128)
-        affine(f"tri_plane.{name}.3", size, 128)
-    for layer in range(layers):
-        at = f"transformer.layers.{layer}"
-        for name in ("w_q", "w_k", "w_v", "w_concat"):
-            affine(f"{at}.enc_dec_attention.{name}", 64, 64)
-        for name in ("norm1", "norm2"):
-            state[f"{at}.{name}.gamma"] = 1 + 0.2 * rng.normal(size=64)
-            state[f"{at}.{name}.beta"] = 0.2 * rng.normal(size=64)
-        affine(f"{at}.ffn.linear1", 128, 64)
-        affine(f"{at}.ffn.linear2", 64, 128)
-    for name, size in HEADS.items():
-        affine(f"{name}.1", 128, 64)
-        affine(f"{name}.3", size, 128)
-    for index, (into, out) in zip((0, 2, 4, 6), ((WIDTH, 32), (32, 32), (32, 64), (64, 64)), strict=True):
-        affine(f"audio_net.encoder_conv.{index}", out, into, 3)
-    affine("audio_net.encoder_fc1.0", 64, 64)
-    affine("audio_net.encoder_fc1.2", 32, 64)
-    for index, (into, out) in zip((0, 2, 4, 6, 8), ((32, 16), (16, 8), (8, 4), (4, 2), (2, 1)), strict=True):
-        affine(f"audio_att_net.attentionConvNet.{index}", out, into, 3)
-    affine("audio_att_net.attentionNet.0", 8, 8)
-    for name, into in {"audio_mlp": 32, "eye_mlp": 32, "cam_mlp": 12}.items():
-        affine(f"{name}.net.0", 64, into, bias=False)
-        affine(f"{name}.net.1", 64, 64, bias=False)
-    state["null_vector"] = rng.normal(size=(1, 1, 64))
-    affine("enc_x_mlp.net.0", 64, 32, bias=False)
-    state["pos_poc"] = rng.normal(size=10)
-    return state
 
 
 def published(state: State, xyz: np.ndarray, audio: np.ndarray, eye: np.ndarray, cam: np.ndarray) -> list[np.ndarray]:
@@ -149,10 +100,6 @@ def published(state: State, xyz: np.ndarray, audio: np.ndarray, eye: np.ndarray,
         relu = np.maximum(x, 0)
         results.append([affine(f"{n}.3", np.maximum(affine(f"{n}.1", relu), 0)) for n in HEADS])
     return [np.stack(part) for part in zip(*results, strict=True)]
-
-
-def tensors(state: State, prefix: str = PREFIX) -> dict[str, torch.Tensor]:
-    return {prefix + name: torch.tensor(value, dtype=torch.float32) for name, value in state.items()}
 
 
 @pytest.fixture(scope="module")
