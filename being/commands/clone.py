@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 import shutil
 import sys
 import time
@@ -83,7 +83,9 @@ def command(
         being render --sample -o hello.mp4 --avatar me
     """
     from being.avatar.consent_form import about, hash_footage
-    from being.errors import InputError
+    from being.avatar.signing import own_key
+    from being.dataset import Dataset
+    from being.errors import BeingError, InputError
     from being.training import fit
     from being.training.defaults import config_for, default_minutes
     from being.training.fit import check_place
@@ -93,10 +95,11 @@ def command(
         raise InputError(f"{video}: there is no such file", "Give a video, or a talking-portrait folder")
     work = work or out.with_name(out.name + ".run")
     _check_id(out.name)
-    out.parent.mkdir(parents=True, exist_ok=True) if os.access(_existing(out.parent), os.W_OK) else None
-    check_place(out, work, force)
     digest = hash_footage(video)
     record = about(_record(consent), digest)
+    if record.status == "consented":
+        own_key()
+    check_place(out, work, force)
     footage = video if video.is_dir() else work / FOOTAGE
     asked = {"video": digest, "size": size, "focal": focal, "parser": parser}
     if restart:
@@ -110,9 +113,13 @@ def command(
 
             start = time.perf_counter()
             if not (footage / "track_params.pt").exists():
-                capture(video, footage, size=size, focal=focal, parser=parser, progress=progress)
+                try:
+                    capture(video, footage, size=size, focal=focal, parser=parser, progress=progress)
+                except BeingError:
+                    _leave_nothing(work)
+                    raise
             seconds["capture"] = time.perf_counter() - start
-        config = config_for(_frames(footage), device, minutes or default_minutes(device))
+        config = config_for(Dataset(footage), device, minutes or default_minutes(device))
         title = name or (record.who if record.status == "consented" else out.name)
         result = fit(
             footage, out, config, progress, work=work, replace=force, name=title, consent=record, before=seconds
@@ -140,8 +147,6 @@ def _record(consent: str | None) -> ConsentRecord:
 
 
 def _check_id(name: str) -> None:
-    import re
-
     from being.errors import InputError
 
     if re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name) is None:
@@ -149,13 +154,6 @@ def _check_id(name: str) -> None:
             f"{name!r} cannot be an avatar's id",
             "Use small letters, digits, - and _, like avatars/ada; --name may be anything",
         )
-
-
-def _existing(folder: Path) -> Path:
-    """The nearest folder above that is there."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return folder
 
 
 def _same_work(work: Path, asked: dict[str, Any]) -> None:
@@ -177,10 +175,11 @@ def _same_work(work: Path, asked: dict[str, Any]) -> None:
     note.write_text(json.dumps(asked), "utf-8")
 
 
-def _frames(footage: Path) -> int:
-    from being.dataset import Dataset
-
-    return Dataset(footage).frames
+def _leave_nothing(work: Path) -> None:
+    """After a video that cannot be used: no work folder, unless the capture left steps in it to go on from."""
+    (work / NOTE).unlink(missing_ok=True)
+    if not any(work.iterdir()):
+        work.rmdir()
 
 
 def _tidy(work: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from being.dataset import Dataset
 from being.training.config import DensifyConfig, FitConfig, LearningRates, LossWeights
 
 SHORT = 1000  # frames (40 s); less than that is "seconds of footage"
 GPU_MINUTES, CPU_MINUTES = 8.0, 30.0
+PIXELS_EACH = 12  # of the picture for each Gaussian
+FEWEST, MOST_CPU, MOST_GPU = 500, 8_000, 20_000  # Gaussians
 
 
 def on_gpu(device: str) -> bool:
@@ -20,20 +23,22 @@ def default_minutes(device: str) -> float:
     return GPU_MINUTES if on_gpu(device) else CPU_MINUTES
 
 
-def config_for(frames: int, device: str, minutes: float) -> FitConfig:
+def config_for(dataset: Dataset, device: str, minutes: float) -> FitConfig:
     """The training configuration of `being clone`.
 
-    Seconds of footage are easily learned by heart: the network then hears more noise, turns less towards the head pose,
-    and learns more slowly. A CPU draws fewer Gaussians, few frames at a time.
+    Seconds of footage are easily learned by heart: the network then hears more noise, listens less to the head pose,
+    and learns more slowly. A small picture has no use for many Gaussians; a CPU draws fewer, few frames at a time.
     """
-    short = frames < SHORT
+    short = dataset.frames < SHORT
     gpu = on_gpu(device)
+    most = MOST_GPU if gpu else MOST_CPU
+    count = min(max(dataset.width * dataset.height // PIXELS_EACH, FEWEST), most)
     return FitConfig(
         minutes=minutes,
         device=device,
         batch=8 if gpu else 2,
-        gaussians=20_000 if gpu else 8_000,
-        initial_gaussians=15_000 if gpu else 5_000,
+        gaussians=count,
+        initial_gaussians=round(0.7 * count),
         static_minutes_share=0.25 if short else 0.2,
         feature_noise=0.15 if short else 0.05,
         camera_noise=0.05 if short else 0.02,

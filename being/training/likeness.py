@@ -44,7 +44,7 @@ def compare(blocks: Sequence[tuple[Sequence[Picture], Sequence[Picture]]]) -> Li
     for truth, render in blocks:
         if not truth:
             continue
-        a, b = _track(truth), _track(render)
+        a, b = track(truth), track(render)
         both = a[1] & b[1]
         filmed.append(a[0][both])
         drawn.append(b[0][both])
@@ -68,11 +68,15 @@ def openings(landmarks: Points) -> NDArray[np.float32]:
     return np.asarray(gap / np.maximum(eyes, 1e-6), np.float32)
 
 
-def _track(frames: Sequence[Picture]) -> tuple[Points, NDArray[np.bool_]]:
+def track(frames: Sequence[Picture]) -> tuple[Points, NDArray[np.bool_]]:
+    """The 68 landmarks (T, 68, 2) of frames that follow each other in time, and where the face was found (T,).
+
+    Raises BeingError where the tracker is not installed or finds no face.
+    """
     try:
         from being.capture.landmarks import ibug_68, track_landmarks
     except ImportError as error:
         raise BeingError(f"landmarks are not measured here ({error})") from error
     led = [frames[0]] * LEAD + list(frames)
-    track = track_landmarks(led)
-    return ibug_68(track.points)[LEAD:], track.found[LEAD:]
+    seen = track_landmarks(led)
+    return ibug_68(seen.points)[LEAD:], seen.found[LEAD:]
