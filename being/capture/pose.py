@@ -28,7 +28,7 @@ FOCAL_DEVIATION = 0.35  # of its logarithm
 SHAPE_DEVIATION = 0.05  # dm: what a landmark may stray from the mean mesh
 NOISE = 0.8 / 512  # of the picture's width: deviation of a landmark
 HUBER = 2.5  # deviations of the noise beyond which a landmark counts less
-TURN_DEVIATION = np.radians(0.35)  # of the change of the turning speed from frame to frame
+TURN_DEVIATION = np.radians([0.03, 0.03, 0.35])  # of the change of the turning speed: pitch, yaw, roll, a frame
 MOVE_DEVIATION = np.array([0.01, 0.01, 0.05])  # dm, the same of moving across, up and away
 JERK = 6.0  # deviations of acceleration beyond which a true jolt is assumed
 LEAST_FRAMES = 3
@@ -289,7 +289,7 @@ def _solve_each(state: _State, marks: Array, weights: Array, camera: _Camera) ->
 
 def _solve_smoothly(state: _State, marks: Array, weights: Array, camera: _Camera) -> _State:
     """All frames together: data and acceleration. Focal length and shape stay."""
-    per = 1 / np.concatenate([np.full(3, TURN_DEVIATION), MOVE_DEVIATION])
+    per = 1 / np.concatenate([TURN_DEVIATION, MOVE_DEVIATION])
 
     def bends(s: _State) -> Array:
         """(N - 2, 6) accelerations in deviations."""
