@@ -41,9 +41,11 @@ FOOTAGE, NOTE = "footage", "clone.json"  # in the work folder: the captured data
 @click.option(
     "--focal",
     type=click.FloatRange(min=0, min_open=True),
-    help="Focal length in pixels of the video [default: 1.6 widths].",
+    help="Focal length in pixels of the captured pictures [default: solved, about 1.6 x size].",
 )
-@click.option("--parser", default="builtin", show_default=True, help="Who draws the masks: builtin, segformer.")
+@click.option(
+    "--parser", default="builtin", show_default=True, help="Who draws the masks: builtin, segformer, segformer:FOLDER."
+)
 @click.option("--device", default="auto", show_default=True, help="Trains here: auto, cpu, cuda, cuda:1.")
 @click.option(
     "--work", type=click.Path(path_type=Path), help="Folder of footage, checkpoint and report [default: OUT.run]."
