@@ -50,13 +50,15 @@ def load_tensors(path: Path, remedy: str) -> dict[str, Any]:
 
     check_file(path, remedy)
     size = path.stat().st_size
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:  # torch never compresses: what is compressed is a bomb
-            swollen = [member.filename for member in archive.infolist() if member.file_size > size]
-        if swollen:
-            raise FormatError(f"{path} claims more bytes than it has ({swollen[0]})", _HOSTILE)
     try:
+        if zipfile.is_zipfile(path):  # torch never compresses: what is compressed is a bomb
+            with zipfile.ZipFile(path) as archive:
+                claimed = sum(member.file_size for member in archive.infolist())
+            if claimed > size:
+                raise FormatError(f"{path} claims more bytes than it has ({claimed} of {size})", _HOSTILE)
         entries = torch.load(path, map_location="cpu", weights_only=True)
+    except FormatError:
+        raise
     except Exception as error:
         raise FormatError(f"{path} is not a plain dictionary of tensors ({type(error).__name__})", _HOSTILE) from error
     if not isinstance(entries, dict):

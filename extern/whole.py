@@ -45,7 +45,7 @@ def whole_folder(out: Path) -> Iterator[Path]:
 def carry(source: Path, target: Path) -> None:
     """`target` becomes the same file as `source` (a hard link), or a copy where the file system has no such links."""
     try:
-        os.link(source, target)
+        os.link(source.resolve(), target)  # of the file itself, where the source is a link
     except OSError:
         shutil.copyfile(source, target)
 

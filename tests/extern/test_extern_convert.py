@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from published import random_points, random_state, tensors, write_footage, write_model
+from scipy.io import wavfile
 
 from being import cli
 from being.audio.windows import WindowSpec, audio_context
@@ -298,6 +299,12 @@ def test_the_commands(
     assert load_avatar(out).manifest.name == "Abraham"
     status, _, err = run(*arguments)
     assert status == cli.USER_ERROR and "already exists" in err
+    wavfile.write(tmp_path / "speech.wav", 16_000, np.zeros(3200, np.int16))
+    features = ("--features", root / "data" / "aud_eo.npy")
+    status, said, err = run("render", tmp_path / "speech.wav", "-o", tmp_path / "frames", "--avatar", out, *features)
+    assert status == 0, err
+    assert "5 frames of 64x48" in said and "look-ahead 240 ms" in said
+    assert len(list((tmp_path / "frames").glob("*.png"))) == 5
     status, said, err = run("export", "ply", out, "-o", tmp_path / "lincoln.ply", "--strict")
     assert status == 0, err
     standard = load_ply(tmp_path / "lincoln.ply")
