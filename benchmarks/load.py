@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import platform
+import sys
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 import click
 import numpy as np
 from live_client import FPS, RATE, Recording, alignment, converse, decoded, frame_arrivals, latencies
+from machine import Meanwhile, facts
 
 from being.audio.pcm import read_audio
 
@@ -79,18 +80,27 @@ def main(
         width, _, height = size.partition("x")
         query += f"&width={width}&height={height}"
     address = f"{url}/v1/avatars/{avatar}/live{query}"
+    machine, meanwhile, started = facts(), Meanwhile(), time.monotonic()
     recordings = asyncio.run(_all(address, sound, sessions, seconds, chunk_ms / 1000))
+    machine |= meanwhile.report(time.monotonic() - started)
     results, curves = [], []
     for number, recording in enumerate(recordings):
         if recording.refused is not None:
             click.echo(f"session {number + 1} was refused: {recording.refused['detail']}")
             continue
-        result, curve = _judge(recording)
+        try:
+            result, curve = _judge(recording)
+        except ValueError as error:
+            click.echo(f"session {number + 1} cannot be judged: {error}")
+            continue
         results.append(result)
         curves.append(curve)
     _table(results)
+    click.echo(f"stolen by the host: {machine['stolen_percent']} %, idle: {machine['idle_percent']} %")
+    click.echo("CPU ms a second: " + ", ".join(f"{row} {value:.0f}" for row, value in machine["cpu_ms_per_s"].items()))
     report = {
-        "machine": {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count()},
+        "command": " ".join(["python", *sys.argv]),
+        "machine": machine,
         "size": size or "as recorded",
         "seconds": seconds,
         "asked": sessions,
@@ -119,11 +129,15 @@ async def _all(url: str, sound: Any, sessions: int, seconds: float, chunk_s: flo
 def _judge(recording: Recording) -> tuple[Result, list[float]]:
     arrivals = frame_arrivals(recording)
     frames, same, heard = decoded(recording.stream)
+    if not frames or not recording.sent:
+        raise ValueError("nothing was to be seen")
     stats = recording.last_stats()
     repeats = max(same, stats.get("repeats", 0))
     said = recording.speech[: recording.sent[-1][1]]
     offsets, match = alignment(said, heard)
     curve = [1000 * value for value in latencies(recording, arrivals, offsets).values()]
+    if not curve:
+        raise ValueError("its own words were not found in the sound that came back")
     span = (max(frames) - min(frames) + 1) / FPS
     p50, p95, p99 = (float(value) for value in np.percentile(curve, (50, 95, 99)))
     return (

@@ -21,12 +21,13 @@ class PacingSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    in_flight: int = Field(default=3, ge=1, le=16)
+    in_flight: int = Field(default=2, ge=1, le=16)
     longest_tick: int = Field(default=4, ge=1, le=25)
     patience_s: float = Field(default=0.4, gt=0)
+    longest_patience_s: float = Field(default=1.0, gt=0)
 
     def pacing(self) -> Pacing:
-        return Pacing(self.in_flight, self.longest_tick, self.patience_s)
+        return Pacing(**self.model_dump())
 
 
 class RefinerSettings(BaseModel):
@@ -74,4 +75,4 @@ class GraphSettings(BaseModel):
     pacing: PacingSettings = PacingSettings()
 
     def open_library(self) -> Library:
-        return Library([Path(path) for path in self.library] or None)
+        return Library([Path(path) for path in self.library] or None, served=True)

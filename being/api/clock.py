@@ -33,11 +33,10 @@ class Clock:
         self._graph = graph
         self._meter = meter
         self._now = now
-        self._pacing = pacing or Pacing()
-        self.conductor = Conductor(now(), pacing=self._pacing)
+        self.conductor = Conductor(now(), pacing=pacing)
         self._audience: dict[str, Audience] = {}
         self._awake = asyncio.Event()
-        self._flying: set[asyncio.Task[None]] = set()
+        self._flying: dict[int, asyncio.Task[None]] = {}  # by the tick's number
         self._running: asyncio.Task[None] | None = None
         self._failing = False
 
@@ -45,7 +44,7 @@ class Clock:
         self._running = asyncio.create_task(self._run(), name="being-clock")
 
     async def close(self) -> None:
-        tasks = [*self._flying, *([self._running] if self._running else [])]
+        tasks = [*self._flying.values(), *([self._running] if self._running else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -63,6 +62,16 @@ class Clock:
             del self._audience[viewer.session.id]
             self.conductor.leave(viewer.session.id)
 
+    def interrupted(self) -> None:
+        """A session was interrupted: what it had under way is dropped, and its next frame waits for nothing old."""
+        now = self._now()
+        dropped, deliveries = self.conductor.interrupted(now)
+        for number in dropped:
+            if (task := self._flying.get(number)) is not None:
+                task.cancel()
+        self._hand_out(deliveries, now)
+        self._awake.set()
+
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
@@ -71,21 +80,26 @@ class Clock:
             tick, deliveries = self.conductor.start(now)
             self._hand_out(deliveries, now)
             if tick is not None:
-                task = loop.create_task(self._draw(tick))
-                self._flying.add(task)
-                task.add_done_callback(self._flying.discard)
+                self._flying[tick.number] = loop.create_task(self._draw(tick))
             alarm = loop.call_later(max(0.0, self.conductor.next_due(now) - self._now()), self._awake.set)
             await self._awake.wait()
             alarm.cancel()
 
     async def _draw(self, tick: Tick) -> None:
         """One pass. An answer later than the conductor's patience finds nobody: the pass is cancelled."""
+        try:
+            await self._pass(tick)
+        finally:
+            self._flying.pop(tick.number, None)
+            self._awake.set()
+
+    async def _pass(self, tick: Tick) -> None:
         started = self._now()
         late = max(span.count for span in tick.spans) > 1
         self._meter.add("being_ticks")
         self._meter.add("being_late_ticks", float(late))
         try:
-            records = await asyncio.wait_for(self._graph.submit(tick.spans), self._pacing.patience_s)
+            records = await asyncio.wait_for(self._graph.submit(tick.spans), self.conductor.patience_s)
         except TimeoutError:
             self._fail(tick, "late")
         except Exception as error:
@@ -98,7 +112,6 @@ class Clock:
             self._meter.observe("being_stage_seconds", started - tick.due, stage="wait")
             self._meter.observe("being_stage_seconds", now - started, stage="graph")
             self._hand_out(self.conductor.finish(tick.number, records, now), now)
-        self._awake.set()
 
     def _fail(self, tick: Tick, reason: str) -> None:
         self._meter.add("being_failed_ticks")

@@ -112,7 +112,7 @@ async def _receive(socket: WebSocket, viewer: Viewer, service: Service) -> None:
             await viewer.hear(data)
             continue
         try:
-            _obey(viewer, _parsed(text or ""))
+            _obey(viewer, _parsed(text or ""), service)
         except Problem as problem:
             mistakes += 1
             if mistakes >= MISTAKES:
@@ -131,11 +131,12 @@ def _parsed(text: str) -> Configure | Interrupt | End | Received:
         raise Problem(400, "the message is not JSON", 'Send one object, for example {"type": "interrupt"}') from None
 
 
-def _obey(viewer: Viewer, message: Configure | Interrupt | End | Received) -> None:
+def _obey(viewer: Viewer, message: Configure | Interrupt | End | Received, service: Service) -> None:
     if isinstance(message, Received):
         viewer.received(message.bytes)
     elif isinstance(message, Interrupt):
         viewer.interrupt()
+        service.clock.interrupted()
     elif isinstance(message, End):
         viewer.end()
     else:

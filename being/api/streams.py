@@ -32,6 +32,10 @@ class Stream(Protocol):
         """What is ready to be sent as one message."""
         ...
 
+    def cut(self) -> None:
+        """Drop what a slow client has not been sent yet."""
+        ...
+
     @property
     def waiting(self) -> bool: ...
 
@@ -62,6 +66,9 @@ class Mp4Stream:
         while (piece := outbox.take()) is not None:
             pieces.append(piece)
         return b"".join(pieces) or None
+
+    def cut(self) -> None:
+        self._sink.outbox.cut()
 
     @property
     def waiting(self) -> bool:
@@ -101,6 +108,9 @@ class JpegStream:
 
     def take(self) -> bytes | None:
         return self._outbox.take()
+
+    def cut(self) -> None:
+        self._outbox.cut()
 
     @property
     def waiting(self) -> bool:

@@ -89,6 +89,7 @@ class Viewer:
         self._awake = asyncio.Event()
         self._stream: Stream | None = None
         self._restart_stream = True
+        self._cut_stream = False
         self._pending: deque[Delivery] = deque()
         self._events: deque[dict[str, Any]] = deque()
         self._due: dict[int, float] = {}  # frame -> when its tick began
@@ -151,6 +152,7 @@ class Viewer:
         self.intake.drop()
         frame = self.session.interrupt()
         self._meter.add("being_interrupts")
+        self._cut_stream = True
         self.tell("interrupted", frame=frame, generation=self.session.generation)
 
     def received(self, count: int) -> None:
@@ -308,6 +310,9 @@ class Viewer:
         stream = self._stream
         if stream is None:
             return
+        if self._cut_stream:  # here, where no worker thread writes into it
+            self._cut_stream = False
+            stream.cut()
         await self._send_events(client)
         while self._sent - self._acknowledged < self._limits.window_bytes and (piece := stream.take()) is not None:
             self._sent += len(piece)

@@ -3,10 +3,10 @@
 Pure logic: the time is an argument, nothing sleeps and nothing is awaited. Somebody calls `start` when `next_due` says
 so, sends the tick through a graph, and hands the answer to `finish`; both return what the sessions' sinks should do.
 
-A tick holds the next frames of every session. Ticks overlap, a few in flight at once, and are delivered in order.
-While passes keep up a tick is one frame; when they run late it takes up to four, for a pass costs much the same
-whatever it carries. When even that is not enough, or a pass does not come back in time, the last picture is shown
-again. Sound is handed out with the clock and never waits for a picture.
+A tick holds the next frames of every session. Ticks overlap, two at once, and are delivered in order: a picture's delay
+is the length of that queue. While passes keep up a tick is one frame; when they run late it takes up to four, where a
+pass then still comes back well within the patience for it. When even that is not enough the newest frames are drawn
+and the last picture is shown again for the others. Sound is handed out with the clock and never waits for a picture.
 """
 
 from __future__ import annotations
@@ -31,14 +31,16 @@ EPSILON_S = 1e-6  # clocks that are asked exactly at a frame's time must not mis
 class Pacing:
     """How the clock behaves when drawing is slow.
 
-    in_flight : ticks under way at once.
-    longest_tick : frames of one tick.
+    in_flight : ticks under way at once: one is drawn while the other travels.
+    longest_tick : frames of one tick, and frames that may be due before those are skipped whose turn it is.
     patience_s : a picture this late is given up and the last one shown in its place.
+    longest_patience_s : what patience grows to where passes take longer, for else nothing would ever be seen.
     """
 
-    in_flight: int = 3
+    in_flight: int = 2
     longest_tick: int = 4
     patience_s: float = 0.4
+    longest_patience_s: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +109,7 @@ class _InFlight:
 
     number: int | None
     due: float
+    started: float
     slots: Sequence[_Slot]
     records: Sequence[FrameRecord] | None = None
     failure: str | None = None
@@ -137,6 +140,10 @@ class Conductor:
         self._numbers = 0
         self._sessions: dict[str, Session] = {}
         self._flight: deque[_InFlight] = deque()
+        self._length = self._pacing.longest_tick  # frames of the next tick, at most
+        self._alone = False  # even one frame takes long: a second tick would only wait behind it
+        self.patience_s = self._pacing.patience_s
+        """How late a picture may be now."""
 
     @property
     def sessions(self) -> list[str]:
@@ -154,18 +161,23 @@ class Conductor:
         self._sessions.pop(session_id, None)
 
     def next_due(self, now: float) -> float:
-        """When to call `start` next. While ticks in flight forbid one, that is when the oldest is given up."""
+        """When to call `start` next. While ticks in flight forbid one: when one is given up, or sound must go on."""
+        due = self._epoch + self._frame / self._fps
         if self._full:
-            return max(now, self._flight[0].due + self._pacing.patience_s)
-        return self._epoch + self._frame / self._fps
+            return max(now, min(self._flight[0].due + self.patience_s, due + self._pacing.longest_tick / self._fps))
+        return due
 
     def start(self, now: float) -> tuple[Tick | None, list[Delivery]]:
         """The tick that is due, if one is and may fly, and what the sinks get at once: its sound, given-up frames."""
         deliveries = self._give_up(now)
         behind = math.floor((now - self._epoch) * self._fps + EPSILON_S) + 1 - self._frame
-        if behind <= 0 or self._full:
+        if self._full:
+            if behind > self._pacing.longest_tick:
+                deliveries += self._skip(behind - self._pacing.longest_tick, now)
             return None, deliveries
-        count = min(behind, self._pacing.longest_tick)
+        if behind <= 0:
+            return None, deliveries
+        count = min(behind, self._length)
         if behind > count:
             deliveries += self._skip(behind - count, now)
         due = self._epoch + self._frame / self._fps
@@ -181,7 +193,7 @@ class Conductor:
         self.tally.ticks += 1
         self.tally.late_ticks += count > 1
         slots = [_Slot(span.session, span.generation, span.first, span.count) for span in spans]
-        self._flight.append(_InFlight(self._numbers, due, slots))
+        self._flight.append(_InFlight(self._numbers, due, now, slots))
         return Tick(self._numbers, due, spans), deliveries
 
     def finish(self, number: int, answer: Sequence[FrameRecord] | str, now: float) -> list[Delivery]:
@@ -198,11 +210,41 @@ class Conductor:
                     flying.failure = "the graph answered with another number of frames"
                 else:
                     flying.records = answer
+                    self._learn(now - flying.started)
         return self._deliver(now)
+
+    def interrupted(self, now: float) -> tuple[list[int], list[Delivery]]:
+        """Sessions were interrupted: numbers of ticks that nobody waits for any more, and what the sinks get now."""
+        dropped = []
+        for flying in self._flight:
+            if flying.number is not None and not flying.answered and all(map(self._stale, flying.slots)):
+                flying.failure = "interrupted"
+                dropped.append(flying.number)
+        return dropped, self._deliver(now)
+
+    def _stale(self, slot: _Slot) -> bool:
+        session = self._sessions.get(slot.session)
+        return session is None or slot.generation < session.generation
+
+    def _learn(self, pass_s: float) -> None:
+        """From the time a pass took: how many frames the next may carry, and how long to wait for it."""
+        if pass_s > self.patience_s / 2:
+            self._alone = self._length == 1
+            self._length = max(1, self._length - 1)
+        elif pass_s < self.patience_s / 4:
+            self._alone = False
+            self._length = min(self._pacing.longest_tick, self._length + 1)
+        wanted = min(max(3 * pass_s, self._pacing.patience_s), self._most_patience_s)
+        self.patience_s += (wanted - self.patience_s) * (1.0 if wanted > self.patience_s else 0.1)
+
+    @property
+    def _most_patience_s(self) -> float:
+        return max(self._pacing.patience_s, self._pacing.longest_patience_s)
 
     @property
     def _full(self) -> bool:
-        return sum(flying.number is not None for flying in self._flight) >= self._pacing.in_flight
+        most = 1 if self._alone else self._pacing.in_flight
+        return sum(flying.number is not None for flying in self._flight) >= most
 
     def _deliver(self, now: float) -> list[Delivery]:
         """Everything at the head of the queue that has an answer."""
@@ -237,13 +279,15 @@ class Conductor:
     def _give_up(self, now: float) -> list[Delivery]:
         """Ticks at the head of the queue that are out of patience show repeats; their answers will find nobody."""
         deliveries = self._deliver(now)
-        while self._flight and now >= self._flight[0].due + self._pacing.patience_s - EPSILON_S:
+        while self._flight and now >= self._flight[0].due + self.patience_s - EPSILON_S:
             self._flight[0].failure = "late"
+            self._alone, self._length = True, max(1, self._length // 2)
+            self.patience_s = min(1.5 * self.patience_s, self._most_patience_s)
             deliveries += self._deliver(now)
         return deliveries
 
     def _skip(self, count: int, now: float) -> list[Delivery]:
-        """Frames too late to ask for: their sound is due all the same, their repeats wait for the pictures before."""
+        """Frames too late to ask for: their sound is due all the same, their repeats come after the pictures before."""
         due = self._epoch + self._frame / self._fps
         self._frame += count
         sounds: list[Delivery] = []
@@ -251,5 +295,5 @@ class Conductor:
         for session in self._sessions.values():
             slots.append(_Slot(session.id, session.generation, session.next_frame, count))
             sounds.append(Sound(session.id, session.next_frame, session.skip(count, now)))
-        self._flight.append(_InFlight(None, due, slots, failure="late"))
-        return sounds
+        self._flight.append(_InFlight(None, due, now, slots, failure="late"))
+        return sounds + self._deliver(now)

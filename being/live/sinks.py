@@ -129,6 +129,15 @@ class Outbox:
         self._size += len(piece)
         return True
 
+    def cut(self) -> None:
+        """What waits is not wanted any more: skip to the next starting point."""
+        if self._waiting:
+            self.dropped += len(self._waiting)
+            self._waiting.clear()
+            self._size = 0
+            self._skipping = True
+            self._on_skip()
+
     def take(self) -> bytes | None:
         """The next piece to send, None if there is none."""
         if not self._waiting:

@@ -1,0 +1,101 @@
+"""What the machine did meanwhile: time stolen by its host, and CPU time by process of a server that runs on it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+TICKS = os.sysconf("SC_CLK_TCK")
+PACKAGES = ("numpy", "numba", "torch", "av", "ray", "fastapi", "uvicorn", "websockets")
+# Titles of Ray's processes -> the row of the table; the first that fits.
+ROWS = (
+    (r"ray::.*Proxy", "proxy"),
+    (r"ray::.*Controller", "controller"),
+    (r"ray::.*Ingress", "ingress"),
+    (r"ray::.*AudioEncoder", "encoder"),
+    (r"ray::.*Renderer", "renderer"),
+    (r"ray::.*Refiner", "refiner"),
+    (r"haproxy", "proxy"),
+    (r"/raylet/raylet ", "raylet"),
+    (r"/gcs/gcs_server ", "gcs"),
+    (r"ray::|/ray/(dashboard|_private|autoscaler)/", "rest of ray"),
+)
+
+
+def facts() -> dict[str, Any]:
+    """Processor, cores and versions."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "cpu": _processor(),
+        "cores": os.cpu_count(),
+        "load_before": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+class Meanwhile:
+    """Reads /proc now and again later; empty where there is none."""
+
+    def __init__(self, client: int | None = None) -> None:
+        self._client = client or os.getpid()
+        self._cpu, self._before = _cpu_times(), self._by_process()
+
+    def report(self, seconds: float) -> dict[str, Any]:
+        """Since the start: shares of the machine's time in per cent, and CPU milliseconds a second by process."""
+        spent = [after - before for before, after in zip(self._cpu, _cpu_times(), strict=False)]
+        total = sum(spent[:8]) or 1
+        processes: dict[str, float] = {}
+        for key, (row, used) in self._by_process().items():
+            before = self._before.get(key, (row, 0.0))[1]
+            processes[row] = processes.get(row, 0.0) + 1000 * (used - before) / seconds
+        return {
+            "stolen_percent": round(100 * spent[7] / total, 1) if len(spent) > 7 else None,
+            "idle_percent": round(100 * (spent[3] + spent[4]) / total, 1) if len(spent) > 7 else None,
+            "cpu_ms_per_s": {
+                row: round(value, 1) for row, value in sorted(processes.items(), key=lambda item: -item[1])
+            },
+        }
+
+    def _by_process(self) -> dict[tuple[int, str], tuple[str, float]]:
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                title = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                status = (folder / "stat").read_text()
+            except OSError:
+                continue
+            row = "client" if int(folder.name) == self._client else _row(title)
+            if row is not None:
+                fields = status[status.rindex(")") + 2 :].split()
+                found[int(folder.name), fields[19]] = row, (int(fields[11]) + int(fields[12])) / TICKS
+        return found
+
+
+def _row(title: str) -> str | None:
+    return next((row for pattern, row in ROWS if re.search(pattern, title)), None)
+
+
+def _cpu_times() -> list[int]:
+    """user, nice, system, idle, iowait, irq, softirq, steal in clock ticks of all cores."""
+    try:
+        return [int(value) for value in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    except OSError:
+        return []
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
