@@ -12,11 +12,11 @@ import pytest
 
 pytest.importorskip("pyarrow", reason="needs being[train]")
 
-ROOT = Path(__file__).parents[1]
-sys.path += [str(ROOT / "benchmarks"), str(ROOT / "tests" / "api"), str(ROOT)]
+sys.path.append(str(Path(__file__).parents[1]))
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+sys.path.append(str(Path(__file__).parent / "api"))
 
 from api_server import drawing, eventually, running, wav
-from train import consents_of, main, person_of, place, spread
 from train_job import SMALL, checkpointed, cluster, kill_worker, submit
 
 from being.avatar.consent import SYNTHETIC, ConsentRecord
@@ -24,6 +24,7 @@ from being.dataset.synthetic import generate
 from being.errors import InputError
 from being.training import fit
 from being.training.options import config_of
+from train import consents_of, main, person_of, place, spread
 
 PARTS = ("densify-", "lr-")  # of the configuration that have fields of their own
 SAME = {
@@ -60,7 +61,7 @@ def test_a_job_whose_worker_is_killed_ends_in_an_avatar_that_speaks(address: str
     config = config_of({"fit_" + name: value for name, value in SAME.items()})
     alone = fit(footage, tmp_path / "alone" / "ada", config)
     job_psnr = next(e["held_out_psnr"] for e in reversed(job.events) if "held_out_psnr" in e)
-    # Few steps on few frames: threads add up in any order and Adam enlarges it. benchmarks/train_job.py has the figures.
+    # Few steps on few frames: threads add up in any order, Adam enlarges it. benchmarks/train_job.py has the figures.
     assert job_psnr == pytest.approx(alone.metrics["held_out_psnr"], abs=0.5)
 
 
