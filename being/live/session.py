@@ -25,6 +25,9 @@ OUTPUT_FRAME = FRAME_SAMPLES * OUTPUT_RATIO  # 1920 samples of 48 kHz a video fr
 FADE_WEIGHTS = (2 / 3, 1 / 3)  # of the old sound in the first frames after an interruption; then none
 CUT_FADE_S = 0.01  # the heard sound fades this fast at an interruption: no click, no rest of a word
 SPEECH_RMS = 10 ** (-45 / 20)  # a frame of sound louder than this is somebody talking
+MARGIN = FRAME_SAMPLES // 4  # 10 ms: how much later than the one before sound may come, until a network has shown worse
+LONGEST_MARGIN = 3 * FRAME_SAMPLES  # 120 ms
+STEADY_FRAMES = 10 * FPS  # after so long without a gap the margin shrinks by a step
 LONGEST_GAP_S = 1.0  # sound that stays away longer was a pause, not a network out of breath
 QUIET_STEP = FRAME_SAMPLES // 4  # 10 ms: pieces of silence that may be left out
 HANGOVER = 12  # frames that a talker keeps moving like one after the last sound: pauses between words are not idleness
@@ -38,7 +41,7 @@ class Limits:
     buffered_s: sound that may wait to be heard; speech synthesis delivers faster than real time.
     """
 
-    onset_s: float = 0.06
+    onset_s: float = 0.05
     buffered_s: float = 120.0
 
 
@@ -94,7 +97,9 @@ class Session:
         self._inbox_since = 0.0
         self._utterance_over = False
         self._line_complete = True  # what was laid down last was the end of an utterance
-        self._slip = 0  # samples of silence that late sound has cost: repaid from the speaker's own pauses
+        self._slip = 0  # samples that sound waits longer than it must: repaid from the speaker's own pauses
+        self._margin = MARGIN  # samples that sound should wait, because the next may be late
+        self._steady_since = 0  # frame
         self._old_line: SoundLine | None = None
         self._cut_frame = 0
         self._last_speech = -HANGOVER - 1  # frame
@@ -194,9 +199,7 @@ class Session:
         flowing = self._line.end >= self._committed > 0
         enough = self._inbox_samples >= self._limits.onset_s * FRAME_SAMPLES * FPS
         if flowing or enough or self._utterance_over or now - self._inbox_since >= self._limits.onset_s:
-            gap = self._committed - self._line.end
-            if not self._line_complete and 0 < gap <= LONGEST_GAP_S * FRAME_SAMPLES * FPS:
-                self._slip += gap
+            self._note_lateness(self._committed - self._line.end)
             self._line_complete = self._utterance_over
             self._line.pad_to(self._committed)
             self._heard.pad_to(OUTPUT_RATIO * self._committed)
@@ -205,6 +208,25 @@ class Session:
                 self._line.append(face[kept])
                 self._heard.append(ears[np.repeat(kept, OUTPUT_RATIO)])
             self._inbox.clear()
+
+    def _note_lateness(self, gap: int) -> None:
+        """Learn from sound that is about to be laid down `gap` samples after it was needed.
+
+        Sound waits from its arrival to the clock's next frame, and that wait stays for as long as it flows. What of it
+        exceeds the margin is to be caught up; a gap shows that the margin was too small.
+        """
+        if self._line_complete:  # an utterance begins
+            excess = self._inbox_samples - FRAME_SAMPLES - self._margin
+            if 0 < excess <= LONGEST_MARGIN:  # more is speech that was made beforehand: its pauses are meant
+                self._slip = excess
+        elif 0 < gap <= LONGEST_GAP_S * FRAME_SAMPLES * FPS:
+            wider = min(self._margin + gap // 2, LONGEST_MARGIN)
+            self._slip += gap - (wider - self._margin)
+            self._margin, self._steady_since = wider, self.next_frame
+        elif self._margin > MARGIN and self.next_frame - self._steady_since >= STEADY_FRAMES:
+            self._margin -= QUIET_STEP
+            self._slip += QUIET_STEP
+            self._steady_since = self.next_frame
 
     def _repay(self, face: FloatArray) -> npt.NDArray[np.bool_]:
         """Which samples of arriving sound to keep, (S,): silence is left out until late sound has caught up.

@@ -7,9 +7,10 @@ import pytest
 
 from being.avatar.folder import Avatar
 from being.errors import InputError
-from being.live.session import FADE_WEIGHTS, OUTPUT_FRAME, Limits, Session
+from being.live.session import FADE_WEIGHTS, MARGIN, OUTPUT_FRAME, Limits, Session
 from being.live.sound_line import SoundLine
 from being.live.spans import FRAME_SAMPLES, AvatarFacts, Reach, Stage
+from being.video.contract import FPS
 
 REACH = Reach(past=8960, future=1280)
 FLOWING = Limits(onset_s=0.0)
@@ -160,19 +161,52 @@ def test_skipped_frames_are_heard(facts: AvatarFacts) -> None:
     np.testing.assert_array_equal(sound, ears[: 6 * OUTPUT_FRAME])
 
 
+def backlogs(facts: AvatarFacts, late: dict[int, int], quiet: range, ticks: int, phase_s: float = 0.0) -> list[float]:
+    """Seconds of sound that wait after each tick of a microphone that is always open: 20 ms sent at a time, a tick
+    `phase_s` after every second piece; the sound of tick t comes `late[t]` ticks later, together with what follows."""
+    session = Session("s", facts, Stage(64, 48))
+    loud, silent = np.full(FRAME_SAMPLES // 2, 0.2, np.float32), np.zeros(FRAME_SAMPLES // 2, np.float32)
+    due: dict[int, int] = {}
+    for tick in range(ticks):
+        arrival = tick + late.get(tick, 0)
+        due[arrival] = due.get(arrival, 0) + 1
+    found, said = [], 0
+    for tick in range(ticks):
+        for _ in range(2 * due.get(tick, 0)):
+            block = silent if said // 2 in quiet else loud
+            session.hear(block, np.repeat(block, 3)[:, None], tick / FPS - 0.001)
+            said += 1
+        session.take(1, tick / FPS + phase_s)
+        found.append(session.waiting_s - (facts.reach.future - FRAME_SAMPLES) / 16000)
+    return found
+
+
+def test_sound_waits_no_longer_than_the_margin_once_the_speaker_has_paused(facts: AvatarFacts) -> None:
+    backlog = backlogs(facts, {}, quiet=range(30, 35), ticks=80)
+    assert max(backlog[5:25]) <= 0.045
+    assert max(backlog[40:]) <= MARGIN / 16000 + 0.011 and min(backlog[40:]) >= 0, "and never too short"
+
+
 def test_late_sound_is_caught_up_in_the_speakers_pauses(facts: AvatarFacts) -> None:
     """A network that stutters costs silence once; the next pauses give it back, and words are never cut."""
-    session = Session("s", facts, Stage(64, 48), limits=Limits(onset_s=0.04))
-    loud, quiet = np.full(FRAME_SAMPLES, 0.2, np.float32), np.zeros(FRAME_SAMPLES, np.float32)
-    backlog = []
-    for tick in range(100):
-        now = tick / 25
-        if tick not in (20, 21, 22):  # three frames of sound are late, and come at once
-            for _ in range(4 if tick == 23 else 1):
-                block = quiet if 50 <= tick < 60 else loud
-                session.hear(block, np.repeat(block, 3)[:, None], now)
-        session.take(1, now)
-        backlog.append(session.waiting_s)
-    assert max(backlog[24:50]) > backlog[15] + 0.08, "the late sound waits"
-    assert backlog[70] == pytest.approx(backlog[15], abs=0.021), "and is caught up in the pause"
-    assert backlog[99] == pytest.approx(backlog[70], abs=1e-6)
+    backlog = backlogs(facts, {20: 3, 21: 2, 22: 1}, quiet=range(50, 62), ticks=110)
+    assert max(backlog[24:45]) >= backlog[15] + 0.06, "the late sound waits"
+    after = backlog[75]
+    assert after < max(backlog[24:45]) - 0.03, "and is caught up in the pause"
+    assert backlog[109] == pytest.approx(after, abs=1e-6)
+
+
+def test_a_network_that_stutters_gets_a_margin_and_a_calm_one_loses_it(facts: AvatarFacts) -> None:
+    stutters = {tick: 1 for tick in range(20, 100, 10)}
+    always = range(0, 2000)
+    backlog = backlogs(facts, stutters, quiet=always, ticks=1200)
+    assert backlog[105] >= 0.02, "later sound than the margin was seen: it grew"
+    assert backlog[1199] <= MARGIN / 16000 + 0.011, "and shrank again when nothing came late any more"
+
+
+def test_speech_made_beforehand_keeps_its_pauses(facts: AvatarFacts) -> None:
+    session = Session("s", facts, Stage(64, 48))
+    face = np.concatenate([np.zeros(640 * 10), np.full(640 * 10, 0.2), np.zeros(640 * 10)]).astype(np.float32)
+    session.hear(face, np.repeat(face, 3)[:, None], 0.0)
+    heard = np.concatenate([session.take(1, n / FPS).sound for n in range(30)])[:, 0]
+    np.testing.assert_array_equal(heard, np.repeat(face, 3))
