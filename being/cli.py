@@ -23,6 +23,7 @@ COMMANDS = {
     "render": "A sound file in, the talking video out.",
     "avatars": "List the avatars at hand.",
     "serve": "Play the avatars live, to browsers and over HTTP.",
+    "capture": "A video of a person in, a talking-portrait folder out.",
     "fit": "Train an avatar from a talking-portrait folder.",
     "import": "Bring in datasets and models of older systems: GaussianTalker, InsTaG.",
     "export": "Write avatars and datasets in the forms other systems read.",

@@ -1,4 +1,4 @@
-"""Where the parts of a head are to be expected, drawn from the face mesh: a frame of reference, the face's hull, the jaw.
+"""Where the parts of a head are to be expected, by the face mesh: a ruler on the face, its hull, the jaw.
 
 The reference has its origin between the top of the forehead and the chin, `v` down the face and `u` across it, both in
 units of the face's length; so v = 0.5 is the chin and |u| about 0.4 the ears, at any size and tilt of the head.

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -133,7 +134,7 @@ class ClipParser:
                 with _single_threaded_opencv():
                     window = {i: frame for i, frame in window.items() if i >= start - LEAD}
                     last = min(stop + LEAD, len(self._points))
-                    new = [each for _, each in zip(range(last - max(window, default=_before(start)) - 1), pictures)]
+                    new = [each for each in islice(pictures, last - max(window, default=_before(start)) - 1)]
                     for frame in pool.map(self._look, new):
                         window[frame.index] = frame
                     block = list(pool.map(lambda each: self._finish(*each), self._averaged(pool, window, start, stop)))

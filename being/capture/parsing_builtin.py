@@ -21,8 +21,8 @@ from being.capture.face_regions import FaceRegions
 from being.capture.guided_filter import follow_edges
 from being.capture.label_smoothing import Shares, clean_labels
 from being.capture.plate import fill_unseen, grown_mask, masked_median
-from being.raster.numba_jit import FINITE_MATH, kernel
 from being.errors import MissingDependencyError
+from being.raster.numba_jit import FINITE_MATH, kernel
 
 Mask = NDArray[np.bool_]
 
@@ -163,9 +163,8 @@ class BuiltinParser:
         distance = np.sqrt((difference * difference).sum(-1)) / (PLATE_NOISE + 2 * spread)
         inside = (person > 0.5).astype(np.uint8)
         reach = max(2, int(min(inside.shape) * 0.03))
-        rim = (cv2.dilate(inside, np.ones((2 * reach + 1,) * 2)) > 0) & (
-            cv2.erode(inside, np.ones((reach + 1,) * 2)) == 0
-        )
+        wide, narrow = np.ones((2 * reach + 1,) * 2), np.ones((reach + 1,) * 2)
+        rim = (cv2.dilate(inside, wide) > 0) & (cv2.erode(inside, narrow) == 0)
         weight = TRUST_IN_PLATE * confidence * cv2.blur(rim.astype(np.float32), (3, 3))
         return person + weight * (_smooth_step(distance, 1.0, 3.5) - person)
 

@@ -1,4 +1,4 @@
-"""What is behind the person: the median of pixels while nobody covers them, and a smooth guess where somebody always does.
+"""What is behind the person: the median of pixels nobody covers, and a smooth guess where somebody always does.
 
 It only means something before a camera that stands still, so that is checked here too.
 """
@@ -143,7 +143,7 @@ def refuse_moving_camera(frames: Pictures, labels: Pictures, most: int = 24) -> 
         how = f"the background shifts by {usual:.0f} pixels" if usual > limit else "the background changes"
         raise InputError(
             f"The camera moves: {how} during the clip",
-            "Film with the phone on a stand, without zoom, in one take; or cut out a part where the camera stands still",
+            "Film with the phone on a stand, without zoom, in one take; or cut out a part where the camera is still",
         )
     return usual
 

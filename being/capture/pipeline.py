@@ -1,0 +1,344 @@
+"""Video in, talking-portrait dataset out: every step in order, each kept so that a stopped run goes on.
+
+Order: landmarks, the portrait's square and its pictures, head pose and blinks, labels, plate, torso, the pictures made
+from these, sound and numbers, report. Pictures are on disk and pass through memory one by one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from being.capture.blink import eye_closure
+from being.capture.crop import Crop, choose_crop
+from being.capture.findings import CaptureReport, count_blinks, face_brightness, find
+from being.capture.landmarks import Track, ibug_68, track_landmarks
+from being.capture.parsing import BLOCK, ClipParser, open_parser
+from being.capture.pose import PoseSolution, solve_pose
+from being.capture.teeth import TeethFinder, lips_apart
+from being.capture.torso import track_torso
+from being.capture.video import Footage, open_footage
+from being.capture.workspace import Workspace, require_room, writing_to
+from being.dataset.folder import read_picture
+from being.dataset.parsing import labels_of_colours
+from being.dataset.writer import DatasetWriter
+from being.errors import InputError
+from being.training.progress import Progress, Silent
+
+VERSION = 1  # raise when a step's result changes, so that no run goes on from an older one's
+SMALLEST, LARGEST = 64, 1080  # pixels a side
+BYTES_A_PIXEL = 1.6  # of the finished folder, for each pixel of each frame; measured 1.1 to 1.4
+BLINK_GAIN = 1.5  # AU45 = 3 x closure: at 25 frames a second lids are rarely caught wholly shut
+LIGHT_SAMPLES = 40
+
+Picture = NDArray[np.uint8]
+
+
+def capture(
+    video: Path | str,
+    out: Path | str,
+    *,
+    size: int = 512,
+    focal: float | None = None,
+    parser: str = "builtin",
+    progress: Progress | None = None,
+    resume: bool = True,
+    workers: int | None = None,
+) -> CaptureReport:
+    """Make the dataset folder `out` from a video of one person talking.
+
+    Parameters
+    ----------
+    video : any phone video. out : the folder to make; it appears when it is whole, `report.html` and `capture.json`
+        in it. Until then the work stands in `out.part`, and a run that was stopped goes on from there.
+    size : side of the square pictures, pixels. focal : of the camera, in pixels of these pictures, where it is known.
+    parser : see `being.capture.parsing.open_parser`. resume : False begins anew. workers : threads.
+
+    Raises
+    ------
+    InputError
+        What the video shows cannot be used, `out` exists, or the disk refuses. MissingDependencyError: see its remedy.
+    """
+    video, out = Path(video), Path(out)
+    if not SMALLEST <= size <= LARGEST or size % 2:
+        raise InputError(f"size is {size}", f"Give an even number of pixels from {SMALLEST} to {LARGEST}")
+    if focal is not None and not 0.3 * size <= focal <= 20 * size:
+        raise InputError(f"focal is {focal:g} pixels for pictures of {size}", "Usual is 1.2 to 3 times the size")
+    if video.is_dir():
+        raise InputError(f"{video} is a folder", "Give a video; a dataset folder is trained on as it is: being fit")
+    open_parser(parser).close()
+    footage = open_footage(video)
+    require_room(out, int(footage.frames * size * size * BYTES_A_PIXEL))
+    settings = {
+        "version": VERSION,
+        "video": _fingerprint(video),
+        "size": size,
+        "focal": focal,
+        "parser": parser,
+    }
+    place = Workspace(out, settings, resume)
+    job = _Job(footage, place, size, focal, parser, progress or Silent(), workers or os.cpu_count() or 1)
+    try:
+        with writing_to(out):
+            return job.run()
+    except InputError as error:
+        if not isinstance(error.__cause__, OSError):  # the footage was refused: nothing to go on with
+            place.discard()
+        raise
+
+
+def _fingerprint(video: Path) -> str:
+    """Of the file's size, beginning and end: enough to tell one video from another."""
+    length = video.stat().st_size
+    digest = hashlib.sha256(str(length).encode())
+    with video.open("rb") as file:
+        digest.update(file.read(1 << 20))
+        file.seek(max(0, length - (1 << 20)))
+        digest.update(file.read())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """Pictures of a folder by number, read when asked for: a `being.capture.plate.Pictures`."""
+
+    read: Callable[[int], Picture]
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int, /) -> Picture:
+        if not 0 <= index < self.count:
+            raise IndexError(index)
+        return self.read(index)
+
+    def __iter__(self) -> Iterator[Picture]:
+        return (self.read(i) for i in range(self.count))
+
+
+@dataclass
+class _Job:
+    """The steps, in order."""
+
+    footage: Footage
+    place: Workspace
+    size: int
+    focal: float | None
+    parser: str
+    progress: Progress
+    workers: int
+    count: int = 0  # frames
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def run(self) -> CaptureReport:
+        from being.capture.landmarks_mediapipe import mesh_triangles
+        from being.capture.mesh import dense_vertices
+        from being.capture.report import write_report
+
+        filmed, crop = self._landmarks()
+        track = Track(crop.map(filmed.points, self.size), filmed.found, filmed.faces)
+        self.count = len(track.points)
+        sound = self._sound_and_pictures(crop)
+        pose = self._pose(track)
+        writer = DatasetWriter(self.place.path, self.size, self.size, pose.focal, pose.cx, pose.cy).prepare()
+        shift = self._labels(track, writer)
+        plate, seen = self._plate()
+        torso = self._torso(pose)
+        self._layers(track, plate, writer)
+        closure = eye_closure(track.points)
+        with self._step("numbers"):
+            writer.finish(
+                audio=sound,
+                background=plate,
+                head_poses=pose.poses,
+                eyes=BLINK_GAIN * closure,
+                torso_poses=torso,
+                vertices=dense_vertices(pose.shape, mesh_triangles()),
+                skip=np.flatnonzero(~track.found).tolist(),
+            )
+            chosen = np.unique(np.linspace(0, len(closure) - 1, min(LIGHT_SAMPLES, len(closure))).astype(int))
+            light = face_brightness([self._pictures[i] for i in chosen], track.points[chosen])
+        findings = find(
+            track,
+            pose.poses,
+            closure,
+            light,
+            sound,
+            size=self.size,
+            crop_side=crop.side,
+            rms_px=pose.rms_px,
+            seen=float(seen.mean()),
+        )
+        report = CaptureReport(
+            folder=self.place.out,
+            frames=len(closure),
+            size=self.size,
+            focal=float(pose.focal),
+            crop=(crop.x0, crop.y0, crop.side),
+            found=float(track.found.mean()),
+            rms_px=float(pose.rms_px),
+            blinks=count_blinks(closure),
+            mouth_open=float(np.percentile(lips_apart(track.points), 98)),
+            seen=float(seen.mean()),
+            camera_shift_px=shift,
+            seconds=self.seconds,
+            warnings=findings,
+        )
+        write_report(self.place.path / "report.html", report, self.place.path, track, pose, closure, seen)
+        (self.place.path / "capture.json").write_text(json.dumps(report.as_json(), indent=1))
+        self.place.publish()
+        return report
+
+    def _landmarks(self) -> tuple[Track, Crop]:
+        with self._step("landmarks"):
+            kept = self.place.load("track")
+            if kept is None:
+                track = track_landmarks(self.footage, progress=self.progress)
+                self.place.save("track", points=track.points, found=track.found, faces=track.faces)
+            else:
+                track = Track(kept["points"], kept["found"], kept["faces"])
+            return track, choose_crop(track, self.footage.width, self.footage.height, self.size)
+
+    def _sound_and_pictures(self, crop: Crop) -> NDArray[np.float32]:
+        with self._step("pictures"):
+            kept = self.place.load("sound")
+            sound = self.footage.sound() if kept is None else kept["samples"]
+            if kept is None:
+                self.place.save("sound", samples=sound)
+            writer = DatasetWriter(self.place.path, self.size, self.size, 1.0).prepare()
+            count = self.count
+            have = self._done_before("ori_imgs", ".jpg")
+            if have == count:
+                return sound
+            numbered = enumerate(self.footage.cropped(crop, self.size))
+            todo = ((i, image) for i, image in numbered if have <= i < count)
+            self._spread(lambda job: writer.picture(*job), todo, have)
+            if self._done_before("ori_imgs", ".jpg") < count:
+                raise InputError(f"{self.footage.path} gave fewer pictures the second time", "Copy the video again")
+            return sound
+
+    def _pose(self, track: Track) -> PoseSolution:
+        with self._step("pose"):
+            kept = self.place.load("pose")
+            if kept is None:
+                pose = solve_pose(track.points, track.found, self.size, self.size, self.focal)
+                self.place.save("pose", **vars(pose))
+                return pose
+            numbers = {name: float(kept[name]) for name in ("focal", "cx", "cy", "rms_px")}
+            return PoseSolution(
+                shape=kept["shape"], poses=kept["poses"], per_frame_rms=kept["per_frame_rms"], **numbers
+            )
+
+    def _labels(self, track: Track, writer: DatasetWriter) -> float:
+        """Returns how far the background shifts, pixels."""
+        from being.capture.plate import refuse_moving_camera
+
+        with self._step("parsing"):
+            have = self._done_before("ori_imgs", ".lms")
+            kept = self.place.load("camera")
+            if have == self.count and kept is not None:
+                return float(kept["shift"])
+            have = have // BLOCK * BLOCK
+            marks = ibug_68(track.points)
+            parser = open_parser(self.parser)
+            try:
+                clip = ClipParser(self._pictures, track, parser, self.workers)
+                small, labels = clip.learn()
+                shift = refuse_moving_camera(small, labels) * self.size / max(small[0].shape[:2])
+                self.place.save("camera", shift=shift)
+                jobs = ((i, each, marks[i]) for i, each in enumerate(clip.labels(have), start=have))
+                self._spread(lambda job: writer.marks(*job), jobs, have)
+            finally:
+                parser.close()
+            return shift
+
+    def _plate(self) -> tuple[Picture, NDArray[np.bool_]]:
+        from being.capture.plate import background_plate
+
+        with self._step("plate"):
+            kept = self.place.load("plate")
+            if kept is None:
+                plate, seen = background_plate(self._pictures, self._parsing)
+                self.place.save("plate", plate=plate, seen=seen)
+                return plate, seen
+            return kept["plate"], kept["seen"]
+
+    def _torso(self, pose: PoseSolution) -> NDArray[np.float32]:
+        with self._step("torso"):
+            kept = self.place.load("torso")
+            if kept is None:
+                poses = track_torso(self._pictures, self._parsing, pose, self.progress)
+                self.place.save("torso", poses=poses)
+                return poses
+            return kept["poses"]
+
+    def _layers(self, track: Track, plate: Picture, writer: DatasetWriter) -> None:
+        from being.capture.layers import over_plate, torso_alone
+
+        with self._step("layers"):
+            have = self._done_before("torso_imgs", ".png")
+            widest = np.argsort(-lips_apart(track.points), kind="stable")[:LIGHT_SAMPLES]
+            teeth = TeethFinder.learn([self._pictures[int(i)] for i in widest], track.points[widest])
+
+            def work(index: int) -> None:
+                image, labels = self._pictures[index], self._parsing[index]
+                writer.layers(
+                    index,
+                    composited=over_plate(image, labels, plate),
+                    torso=torso_alone(image, labels),
+                    teeth=teeth(image, track.points[index]) if track.found[index] else None,
+                )
+
+            self._spread(work, range(have, self.count), have)
+
+    @property
+    def _pictures(self) -> _Stored:
+        folder = self.place.path / "ori_imgs"
+        return _Stored(lambda i: read_picture(folder / f"{i}.jpg"), self.count)
+
+    @property
+    def _parsing(self) -> _Stored:
+        folder = self.place.path / "parsing"
+        return _Stored(lambda i: labels_of_colours(read_picture(folder / f"{i}.png")), self.count)
+
+    def _done_before(self, folder: str, suffix: str) -> int:
+        """How many frames from the first on have their file."""
+        root = self.place.path / folder
+        return next((i for i in range(self.count) if not (root / f"{i}{suffix}").exists()), self.count)
+
+    def _spread(self, work: Callable[[Any], None], jobs: Iterable[Any], done: int) -> None:
+        """Do the jobs on several threads in order of arrival, with only a few waiting, telling the progress."""
+        waiting: deque[Future[None]] = deque()
+        pool = ThreadPoolExecutor(self.workers)
+        try:
+            for job in jobs:
+                waiting.append(pool.submit(work, job))
+                if len(waiting) > 2 * self.workers:
+                    waiting.popleft().result()
+                done += 1
+                self.progress.update(done / self.count)
+            while waiting:
+                waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        self.progress.part(name)
+        begun = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - begun, 2)
+        self.progress.update(1.0)

@@ -1,0 +1,56 @@
+"""`being capture`: a video in, a talking-portrait dataset out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(name="capture", context_settings={"max_content_width": 110})
+@click.argument("video", type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The dataset folder to make.")
+@click.option("--size", default=512, show_default=True, help="Side of the square pictures, up to 1080 pixels.")
+@click.option(
+    "--focal", type=float, help="Focal length in pixels of these pictures [default: solved, about 1.6 x size]."
+)
+@click.option("--parser", default="builtin", show_default=True, help="builtin, segformer, or segformer:FOLDER.")
+@click.option("--workers", type=int, help="Threads [default: one a processor].")
+@click.option("--restart", is_flag=True, help="Forget what an earlier, stopped run did.")
+def command(
+    video: Path, out: Path, size: int, focal: float | None, parser: str, workers: int | None, restart: bool
+) -> None:
+    """Make a dataset from VIDEO: one person talking to a camera that stands still.
+
+    Ctrl-C stops; the same command goes on from there. OUT appears when it is whole; OUT/report.html shows what was
+    found and what to film better.
+
+    \b
+    Examples:
+        being capture me.mov -o footage
+        being fit footage -o avatars/me
+    """
+    from being.capture.pipeline import capture
+    from being.training.progress import show_progress
+
+    try:
+        with show_progress() as progress:
+            report = capture(
+                video,
+                out,
+                size=size,
+                focal=focal,
+                parser=parser,
+                progress=progress,
+                resume=not restart,
+                workers=workers,
+            )
+    except KeyboardInterrupt:
+        click.echo(f"being: {out} is unfinished; the same command goes on where it stopped", err=True)
+        raise
+    for warning in report.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    click.echo(
+        f"{out}: {report.frames} frames, pose to {report.rms_px:.2f} px, {report.blinks} blinks; "
+        f"report {out / 'report.html'}"
+    )
