@@ -24,11 +24,11 @@ Array = NDArray[np.float64]
 
 KEY_FRAMES = 150
 FOCAL_PRIOR = 1.6  # picture widths
-FOCAL_DEVIATION = 0.35  # of its logarithm
+FOCAL_DEVIATION = 0.05  # of its logarithm
 SHAPE_DEVIATION = 0.05  # dm: what a landmark may stray from the mean mesh
 NOISE = 0.8 / 512  # of the picture's width: deviation of a landmark
 HUBER = 2.5  # deviations of the noise beyond which a landmark counts less
-TURN_DEVIATION = np.radians([0.03, 0.03, 0.35])  # of the change of the turning speed: pitch, yaw, roll, a frame
+TURN_DEVIATION = np.radians([0.025, 0.025, 0.35])  # of the change of the turning speed: pitch, yaw, roll, a frame
 MOVE_DEVIATION = np.array([0.01, 0.01, 0.05])  # dm, the same of moving across, up and away
 JERK = 6.0  # deviations of acceleration beyond which a true jolt is assumed
 LEAST_FRAMES = 3

@@ -21,7 +21,7 @@ from being.errors import InputError
 from being.training.progress import Progress
 
 CHOICE = 500  # frames among which the most ordinary one is looked for; they are kept in memory, small
-POINTS = 6000  # of the torso, at most
+POINTS = 2500  # of the torso, at most
 RIM = 2  # small pixels by which the torso is grown: its outline is what a plain shirt shows best
 LEAST_AREA = 0.01  # share of the picture; with less torso than that there is nothing to follow
 HOLD = np.array([0.0, 0.0, 0.15, 0.6, 0.6, 0.6])  # what the torso may stray from rest: roll in radians, moves in dm
