@@ -25,6 +25,9 @@ import numpy as np
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the being command sets it, before torch loads
 
 
+LIVE_FRAMES = 50
+
+
 @dataclass(frozen=True)
 class Run:
     """One render. Times in seconds, stage times in milliseconds a frame."""
@@ -38,6 +41,8 @@ class Run:
     draw_ms: float
     encode_ms: float
     cpu_ms: float  # of all threads; a busy machine disturbs it less than the others
+    live_ms: float  # one frame alone through the engine, as a live session asks for it
+    live_cpu_ms: float  # of all threads, the same
 
 
 @click.command()
@@ -114,6 +119,7 @@ def measure(graph, facts, stage, face, ears) -> Run:  # type: ignore[no-untyped-
     from being.live.sinks import WriterSink
     from being.video import StreamFormat, open_writer
 
+    live_ms, live_cpu_ms = live_frames(graph.engine, facts, stage)
     before, cpu_s = dict(graph.seconds), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         format = StreamFormat(stage.width, stage.height, sound_channels=ears.shape[1])
@@ -130,7 +136,29 @@ def measure(graph, facts, stage, face, ears) -> Run:  # type: ignore[no-untyped-
         draw_ms=(graph.seconds["draw"] - before["draw"]) * frame_ms,
         encode_ms=totals.sink_s * frame_ms,
         cpu_ms=(time.process_time() - cpu_s) * frame_ms,
+        live_ms=live_ms,
+        live_cpu_ms=live_cpu_ms,
     )
+
+
+def live_frames(engine, facts, stage) -> tuple[float, float]:  # type: ignore[no-untyped-def]
+    """Median wall and mean CPU milliseconds of LIVE_FRAMES frames in silence, drawn one by one to planes."""
+    from being.inference.records import Drive
+
+    config, motion = engine.prepare(facts.id).network.config, facts.motion
+    silence = np.zeros((config.audio_frames, config.audio_window, config.audio_width), np.float32)
+    walls = []
+    cpu_s = time.process_time()
+    for frame in range(LIVE_FRAMES):
+        at = frame % len(motion.eye)
+        poses = (motion.head_pose[at], motion.torso_pose[at])
+        drive = Drive(
+            facts.id, silence, float(motion.eye[at]), *poses, width=stage.width, height=stage.height, yuv=True
+        )
+        started = time.perf_counter()
+        engine.render([drive])
+        walls.append(time.perf_counter() - started)
+    return 1000 * statistics.median(walls), 1000 * (time.process_time() - cpu_s) / LIVE_FRAMES
 
 
 def fitted(sound: np.ndarray, length: int) -> np.ndarray:
@@ -158,11 +186,31 @@ def report(result: dict, runs: list[Run]) -> None:
         f"{machine['cores']} cores of {machine['processor']}, look-ahead {result['look_ahead_ms']} ms"
     )
     table = Table(title=title, title_justify="left")
-    for name in ("size", "frames", "frames/s", "x real time", "features ms", "draw ms", "encode ms", "CPU ms"):
+    for name in (
+        "size",
+        "frames",
+        "frames/s",
+        "x real time",
+        "features ms",
+        "draw ms",
+        "encode ms",
+        "CPU ms",
+        "live ms",
+        "live CPU ms",
+    ):
         table.add_column(name, justify="right")
     for size in dict.fromkeys(run.size for run in runs):
         same = [run for run in runs if run.size == size]
-        names = ("frames_per_second", "real_time", "features_ms", "draw_ms", "encode_ms", "cpu_ms")
+        names = (
+            "frames_per_second",
+            "real_time",
+            "features_ms",
+            "draw_ms",
+            "encode_ms",
+            "cpu_ms",
+            "live_ms",
+            "live_cpu_ms",
+        )
         medians = [statistics.median(getattr(run, name) for run in same) for name in names]
         table.add_row(size, str(same[0].frames), *(f"{value:.2f}" for value in medians))
     console = Console(file=sys.stdout)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,18 +22,23 @@ import numpy.typing as npt
 from being.avatar.folder import Avatar
 from being.inference.compositing import Transparent, laid_over, straight_colours, to_bytes
 from being.inference.drawn import Drawn
-from being.inference.performer import Performer
+from being.inference.performer import BACKDROPS, Performer
 from being.inference.records import Drive
 from being.inference.tokens import TokenEncoder
+from being.inference.yuv import yuv_weights
 from being.model.fast import CanonicalBlocks, Form, SplatArrays, assemble_numpy, make_deformer, offset_buffer
+from being.model.fast.assemble import assemble_on_screen
 from being.model.fast.crew import usable_cores
 from being.raster.numba_backend import NumbaRenderer
+from being.raster.numba_picture import Backdrop, PictureRenderer, ScreenSplats
+from being.raster.numba_screen import camera_array
 
 FloatArray = npt.NDArray[np.float32]
 Row = tuple[Performer, Drive]
 T = TypeVar("T")
 
 CAMERA_VIEW = np.eye(3, 4, dtype=np.float32)  # splats arrive in camera space
+YUV_WEIGHTS = yuv_weights()
 
 
 class CpuPath:
@@ -49,6 +55,8 @@ class CpuPath:
         self._cores = cores or usable_cores()
         self._crew = ThreadPoolExecutor(self._cores, thread_name_prefix="being-draw")
         self._renderers: dict[int, _Pool[NumbaRenderer]] = {}
+        self._painters: dict[int, _Pool[PictureRenderer]] = {}
+        self._backdrops: OrderedDict[int, tuple[npt.NDArray[np.uint8], Backdrop]] = OrderedDict()
         self._stages: WeakKeyDictionary[Performer, dict[int, _Stage]] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
@@ -86,15 +94,31 @@ class CpuPath:
         width, height = performer.frame_size(drive)
         backdrop = performer.backdrop(drive.background, width, height)
         intrinsics = np.array(performer.intrinsics(width, height), np.float32)
-        with self._stage(performer, threads).splats(tokens, drive) as splats, self._renderer(threads) as renderer:
+        stage = self._stage(performer, threads)
+        if not drive.depth and not isinstance(drive.background, Transparent):
+            camera = camera_array(intrinsics, width, height)
+            with stage.on_screen(tokens, drive, camera) as splats, self._painter(threads) as painter:
+                weights = YUV_WEIGHTS if drive.yuv else None
+                picture, alpha = painter.draw(splats, self._laid_out(backdrop), weights)
+            return Drawn(picture, alpha, yuv=drive.yuv)
+        with stage.splats(tokens, drive) as splats, self._renderer(threads) as renderer:
             attributes = (splats.means, splats.quats, splats.scales, splats.opacities, splats.colors)
-            if not drive.depth and not isinstance(drive.background, Transparent):
-                return Drawn(*renderer.render_over(*attributes, CAMERA_VIEW, intrinsics, backdrop))
             colours, alpha, depth = renderer.render(*attributes, CAMERA_VIEW, intrinsics, width, height)
         mean_depth = np.divide(depth, alpha, out=np.zeros_like(depth), where=alpha > 0) if drive.depth else None
         if isinstance(drive.background, Transparent):
             return Drawn(*straight_colours(colours, alpha), mean_depth)
         return Drawn(laid_over(colours, alpha, backdrop), to_bytes(alpha), mean_depth)
+
+    def _laid_out(self, pixels: npt.NDArray[np.uint8]) -> Backdrop:
+        """The backdrop as the kernels read it; performers hand out the same array for every frame."""
+        with self._lock:
+            kept = self._backdrops.get(id(pixels))
+            if kept is None:
+                kept = pixels, Backdrop.of(pixels)  # holds the array, or its id might come again
+                self._backdrops[id(pixels)] = kept
+                while len(self._backdrops) > BACKDROPS:
+                    self._backdrops.popitem(last=False)
+            return kept[1]
 
     def _stage(self, performer: Performer, threads: int) -> _Stage:
         with self._lock:
@@ -109,6 +133,12 @@ class CpuPath:
         with pool.lent() as renderer:
             yield renderer
 
+    @contextmanager
+    def _painter(self, threads: int) -> Iterator[PictureRenderer]:
+        pool = self._painters.setdefault(threads, _Pool(lambda: PictureRenderer(threads)))
+        with pool.lent() as painter:
+            yield painter
+
 
 class _Stage:
     """One avatar laid out for drawing each frame with so many threads."""
@@ -122,14 +152,24 @@ class _Stage:
         )
         self._canonical = CanonicalBlocks.of(avatar.gaussians, self._deformer)
         count = avatar.gaussians.count
-        self._buffers = _Pool(lambda: (offset_buffer(self._deformer), SplatArrays.empty(count)))
+        self._offsets = _Pool(lambda: offset_buffer(self._deformer))
+        self._splats = _Pool(lambda: SplatArrays.empty(count))
+        self._on_screen = _Pool(lambda: ScreenSplats.empty(count))
 
     @contextmanager
     def splats(self, tokens: FloatArray, drive: Drive) -> Iterator[SplatArrays]:
         """The avatar's splats in camera space, valid inside the block. tokens: (T, 64) of the frame."""
-        with self._buffers.lent() as (offsets, splats):
+        with self._offsets.lent() as offsets, self._splats.lent() as splats:
             self._deformer(tokens, offsets)
             yield assemble_numpy(self._canonical, offsets, drive.head_pose, drive.torso_pose, splats, self._threads)
+
+    @contextmanager
+    def on_screen(self, tokens: FloatArray, drive: Drive, camera: FloatArray) -> Iterator[ScreenSplats]:
+        """As `splats`, projected; camera: `camera_array` of the frame."""
+        with self._offsets.lent() as offsets, self._on_screen.lent() as splats:
+            self._deformer(tokens, offsets)
+            poses = (drive.head_pose, drive.torso_pose)
+            yield assemble_on_screen(self._canonical, offsets, *poses, camera, splats, self._threads)
 
 
 class _Pool(Generic[T]):

@@ -12,10 +12,12 @@ import numpy.typing as npt
 class Drawn:
     """A frame in host memory.
 
-    rgb: (H, W, 3) uint8 over its background, straight colours where that is nothing. alpha: (H, W) uint8 coverage.
+    picture: (H, W, 3) uint8 RGB over its background, straight colours where that is nothing; where `yuv` is set, the
+    4:2:0 planes (3 H / 2, W) instead. alpha: (H, W) uint8 coverage.
     depth: (H, W) float32 mean distance in decimetres, 0 where nothing is; None unless asked for.
     """
 
-    rgb: npt.NDArray[np.uint8]
+    picture: npt.NDArray[np.uint8]
     alpha: npt.NDArray[np.uint8]
     depth: npt.NDArray[np.float32] | None = None
+    yuv: bool = False

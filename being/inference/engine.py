@@ -137,7 +137,7 @@ def _record(row: Row, drawn: Drawn) -> FrameRecord:
     return FrameRecord(
         index=drive.index,
         generation=drive.generation,
-        image=rgb_to_yuv420(drawn.rgb) if drive.yuv else drawn.rgb,
+        image=rgb_to_yuv420(drawn.picture) if drive.yuv and not drawn.yuv else drawn.picture,
         alpha=drawn.alpha,
         depth=drawn.depth,
         face_box=performer.face_box(drive.head_pose, *performer.frame_size(drive)),

@@ -49,6 +49,12 @@ def rgb_to_yuv420(rgb: npt.NDArray[np.uint8], matrix: Matrix = "bt709") -> npt.N
     return planes
 
 
+def yuv_weights(matrix: Matrix = "bt709") -> npt.NDArray[np.float32]:
+    """(3, 4) weights of R, G, B (0..255) and 1 in Y, U, V, limited range."""
+    weights = _coefficients(matrix).astype(np.float32) / (1 << _BITS)
+    return np.concatenate([weights, np.array([[16], [128], [128]], np.float32)], axis=1)
+
+
 def _coefficients(matrix: Matrix) -> npt.NDArray[np.int32]:
     """(3, 3) fixed-point rows of Y, U, V over R, G, B, limited range."""
     red, blue = _LUMA_WEIGHTS[matrix]

@@ -25,6 +25,17 @@ Array = NDArray[np.float32]
 NO_PROBE = np.zeros((0, 2), np.float32)
 
 
+LINE = 64  # bytes of a cache line, and of sixteen float32: a vector that straddles two costs twice
+
+
+def aligned(size: int, dtype: DTypeLike = np.float32) -> NDArray:
+    """A flat array of undefined values that starts at a cache line."""
+    width = np.dtype(dtype).itemsize
+    room = np.empty(size * width + LINE, np.uint8)
+    start = -room.ctypes.data % LINE
+    return room[start : start + size * width].view(dtype)
+
+
 class Buffers:
     """Named scratch arrays that grow to the largest size asked for and are used again."""
 
@@ -38,7 +49,7 @@ class Buffers:
         flat = self._flat.get(name)
         if flat is None or flat.size < size:
             # A quarter more than asked, so that sizes that creep up do not allocate every frame.
-            flat = np.empty(size if flat is None else size + size // 4, dtype)
+            flat = aligned(size if flat is None else size + size // 4, dtype)
             self._flat[name] = flat
         return flat[:size].reshape(shape)
 

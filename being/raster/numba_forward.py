@@ -44,7 +44,7 @@ NOT_DRAWN = F(3e38)  # sort key of a culled splat; every depth is less
 SLOT, ROWS = 0, 1  # place in depth order; first row | row after the last << 8
 
 
-@kernel(CHECKED_MATH)
+@kernel(CHECKED_MATH, allocates=False)
 def project(
     first,
     last,
@@ -139,7 +139,7 @@ def project(
         projected[i, DISCRIMINANT] = F(LOG2E * LOG2E) / determinant  # 4 conic_xx conic_yy - conic_xy^2
 
 
-@kernel(CHECKED_MATH)
+@kernel(CHECKED_MATH, allocates=False)
 def depth_order(keys, keys_a, order_a, keys_b, order, histogram):
     """Sort the splats that are drawn by depth, stable; write their indices to `order` and return how many they are.
 
@@ -182,7 +182,7 @@ def depth_order(keys, keys_a, order_a, keys_b, order, histogram):
     return count
 
 
-@kernel(CHECKED_MATH)
+@kernel(CHECKED_MATH, allocates=False)
 def list_pairs(first, last, order, projected, tiles_across, tiles_down, drawn, counts, pair_tiles, pairs):
     """List the tiles, and the rows of each, that splats first..last of the depth order touch; return how many pairs.
 
@@ -236,7 +236,7 @@ def list_pairs(first, last, order, projected, tiles_across, tiles_down, drawn, c
     return found
 
 
-@kernel(CHECKED_MATH)
+@kernel(CHECKED_MATH, allocates=False)
 def place_tiles(counts, starts):
     """Turn each thread's pairs per tile, counts (threads, tiles), into where it puts them; fill starts (tiles + 1,)."""
     total = 0
@@ -247,7 +247,7 @@ def place_tiles(counts, starts):
     starts[counts.shape[1]] = total
 
 
-@kernel(CHECKED_MATH)
+@kernel(CHECKED_MATH, allocates=False)
 def sort_pairs(found, places, pair_tiles, pairs, sorted_pairs):
     """Move one thread's pairs, which are in depth order, to their tiles (a stable counting sort)."""
     for p in range(found):
@@ -262,7 +262,7 @@ _RED, _GREEN, _BLUE, _DEPTH = U(TILE_PIXELS), U(2 * TILE_PIXELS), U(3 * TILE_PIX
 TILE_SCRATCH = 5 * TILE_PIXELS
 
 
-@kernel(FINITE_MATH)
+@kernel(FINITE_MATH, allocates=False)
 def blend_tile(start, end, pairs, drawn, x0, y0, done_below, scratch):
     """Blend pairs start..end over the tile whose corner pixel is (x0, y0), into `scratch`.
 
@@ -309,7 +309,7 @@ def blend_tile(start, end, pairs, drawn, x0, y0, done_below, scratch):
                 break
 
 
-@kernel(FINITE_MATH)
+@kernel(FINITE_MATH, allocates=False)
 def row_is_done(scratch, row, done_below):
     """Return whether no pixel of a tile's row lets more than `done_below` of the light through."""
     most = F(-1)
@@ -319,7 +319,7 @@ def row_is_done(scratch, row, done_below):
     return most <= done_below
 
 
-@kernel(FINITE_MATH)
+@kernel(FINITE_MATH, allocates=False)
 def blend(queue, starts, pairs, drawn, tiles_across, rgb, alpha, depth, scratch):
     """Draw tiles from the queue and write rgb (H, W, 3), alpha (H, W), depth (H, W) until none are left."""
     height, width = alpha.shape
@@ -341,7 +341,7 @@ def blend(queue, starts, pairs, drawn, tiles_across, rgb, alpha, depth, scratch)
                     depth[y, x] = scratch[_DEPTH + i]
 
 
-@kernel(FINITE_MATH)
+@kernel(FINITE_MATH, allocates=False)
 def blend_over(queue, starts, pairs, drawn, tiles_across, background, picture, alpha, scratch):
     """As `blend`, but over a background (H, W, 3), to uint8: picture (H, W, 3) and alpha (H, W)."""
     height, width = alpha.shape

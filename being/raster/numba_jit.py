@@ -21,14 +21,20 @@ FINITE_MATH = {"reassoc", "nsz", "arcp", "contract", "afn", "nnan", "ninf"}
 CHECKED_MATH = {"nsz", "arcp", "contract"}
 
 
-def kernel(fastmath: set[str]) -> Callable[[Callable], Any]:
+def kernel(fastmath: set[str], *, allocates: bool = True) -> Callable[[Callable], Any]:
     """Return a decorator that compiles a function for many threads (no GIL, no bounds checks) and caches the code.
 
     Division follows numpy (`error_model`): Python's check for zero would keep loops from being vectorised.
+
+    A kernel that says it allocates no array is compiled without numba's counting of references, which counts the
+    arguments of every inlined function by atomic calls: inside a loop they cost as much as the work, and more where
+    two threads count the same array.
     """
 
     def decorate(function: Callable) -> Any:
-        dispatcher: Any = njit(nogil=True, fastmath=fastmath, error_model="numpy", boundscheck=False)(function)
+        dispatcher: Any = njit(nogil=True, fastmath=fastmath, error_model="numpy", boundscheck=False, _nrt=allocates)(
+            function
+        )
         try:
             dispatcher.enable_caching()
         except RuntimeError:  # No folder to cache in can be written: compile once a process.

@@ -20,12 +20,12 @@ from being.model.fast import crew
 from being.model.fast.blocks import LEAN_CHANNELS, Floats, Indices, from_blocks, to_blocks
 from being.model.fast.fused import FusedNetwork
 from being.model.fast.kernels import EXACT, LANES, VECTOR
-from being.raster.numba_simd import broadcast, fill, fma, load_half, store
 from being.model.fast.still import mover_inputs
 from being.model.fast.survey import STILL, Survey, full_deformer, influence, offsets_over, recorded_tokens
 from being.model.gaussians import Gaussians
 from being.model.network import DeformationNetwork
 from being.raster.numba_jit import fetch_add, kernel
+from being.raster.numba_simd import broadcast, fill, fma, load_half, store
 
 MODES = 32
 PROBES = 256
@@ -145,7 +145,7 @@ def _importance(gaussians: Gaussians, survey: Survey) -> Floats:
     return weights / max(float(np.median(weights)), 1e-12) + np.float32(1e-3)
 
 
-@kernel(EXACT)
+@kernel(EXACT, allocates=False)
 def _add_modes(queue, blocks, modes, weights, out):  # type: ignore[no-untyped-def]
     """out[block] = sum_k weights[k] * modes[block, k], for blocks from the shared queue."""
     count = len(weights)

@@ -163,7 +163,7 @@ def _linear_pair(head: nn.Module) -> Head:
     return first, second
 
 
-@kernel(EXACT)
+@kernel(EXACT, allocates=False)
 def _deform(  # type: ignore[no-untyped-def]
     queue,
     blocks,

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from being.raster.numba_simd import broadcast, exp, fill, fma, load, maximum, relu, root, store
 from being.raster.numba_jit import kernel
+from being.raster.numba_simd import broadcast, exp, fill, fma, load, maximum, relu, root, store
 
 Floats = npt.NDArray[np.float32]
 
@@ -32,7 +32,7 @@ def pack(weight: Floats, bias: Floats) -> Floats:
     return np.ascontiguousarray(rows.reshape(panels, PANEL, inputs + 1).transpose(0, 2, 1)).reshape(-1)
 
 
-@kernel(EXACT)
+@kernel(EXACT, allocates=False)
 def affine(x, x_at, y, y_at, weight, at, inputs, outputs, activate, add):  # type: ignore[no-untyped-def]
     """y = W x + b for one block; `activate`: ReLU; `add`: onto what y holds. Returns where the next weights start."""
     for first in range(0, outputs, PANEL):
@@ -87,7 +87,7 @@ def _put(y, at, value, add):  # type: ignore[no-untyped-def]
         store(y, at, value)
 
 
-@kernel(EXACT)
+@kernel(EXACT, allocates=False)
 def layer_norm(x, x_at, weight, at, width):  # type: ignore[no-untyped-def]
     """Normalise each lane over its `width` rows, in place; weights are `width` gammas, then betas. Returns the next."""
     share = fill(np.float32(1) / np.float32(width))
@@ -107,7 +107,7 @@ def layer_norm(x, x_at, weight, at, width):  # type: ignore[no-untyped-def]
     return at + 2 * width
 
 
-@kernel(EXACT)
+@kernel(EXACT, allocates=False)
 def weigh_tokens(a, a_at, heads, tokens, token_weight, audio, gates, gates_at):  # type: ignore[no-untyped-def]
     """Scores (rows h * tokens + t) to attention in place: softmax, times each token's weight, renormalised.
 
@@ -132,7 +132,7 @@ def weigh_tokens(a, a_at, heads, tokens, token_weight, audio, gates, gates_at): 
                 store(a, i + t * LANES, load(a, i + t * LANES) * share)
 
 
-@kernel(EXACT)
+@kernel(EXACT, allocates=False)
 def rectify(x, x_at, rows):  # type: ignore[no-untyped-def]
     """ReLU of `rows` rows in place."""
     for i in range(x_at, x_at + rows * LANES, VECTOR):
