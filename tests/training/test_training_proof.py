@@ -93,7 +93,7 @@ def test_only_listening_parts_flicker(clip: Path) -> None:
     dice = np.random.default_rng(1)
     voices = [3 * dice.normal(size=(10, 8, 16, 4)).astype(np.float32) for _ in range(3)]
     found = flicker(gaussians, network, footage, craft, voices, frames=4)
-    assert found.head > 10 * found.torso and found.head > 0.1
+    assert found.head > found.neck > found.torso and found.head > 50 * found.torso
     still = flicker(gaussians, network, footage, craft, [voices[0], voices[0]], frames=4)
     assert still == Flicker(0, 0, 0)
 
