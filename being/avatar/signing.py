@@ -114,6 +114,8 @@ def _make(path: Path) -> Ed25519PrivateKey:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(text)
+    except FileExistsError:  # another process was first
+        return own_key()
     except OSError as error:
         raise InputError(
             f"{path} cannot be written ({error.strerror})", "Name another place: BEING_KEY=FILE"

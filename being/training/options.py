@@ -87,4 +87,4 @@ def _metavar(annotation: Any) -> str:
         return "|".join(_metavar(part) for part in inner)
     if origin is typing.Annotated:
         return _metavar(typing.get_args(annotation)[0])
-    return {int: "N", float: "X", str: "TEXT"}.get(annotation, "PATH")
+    return {int: "N", float: "X", str: "TEXT", bool: "true|false"}.get(annotation, "PATH")
