@@ -1,0 +1,200 @@
+"""The whole way from a video to a dataset, on a drawn figure: what appears, what goes on, and what is refused.
+
+Where the face is comes from the drawing, not from mediapipe: its models know people only, and it is what the other
+steps do with a face that is asked here.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+av = pytest.importorskip("av")
+cv2 = pytest.importorskip("cv2", reason="opencv comes with being[clone]")
+pytest.importorskip("mediapipe", reason="the mesh's triangles come with being[clone]")
+
+from being.capture import pipeline
+from being.capture.landmarks import Track
+from being.capture.pipeline import capture
+from being.capture.workspace import require_room
+from being.dataset import validate
+from being.dataset.parsing import HEAD, NECK, TORSO
+from being.dataset.pose import FLIP
+from being.errors import InputError
+from being.training.progress import Silent
+
+SIDE, FRAMES, SIZE = 160, 80, 96
+FOCAL, AWAY = 260.0, 9.0
+
+
+def shape() -> NDArray[np.float64]:
+    """A made-up face (478, 3) in dm: points on an ellipsoid, the named ones where a face has them."""
+    random = np.random.default_rng(3)
+    across, up = random.uniform(-0.7, 0.7, 478), random.uniform(-0.85, 0.85, 478)
+    points = np.stack([across, up, 0.9 * np.sqrt(np.clip(1 - (across / 0.95) ** 2 - (up / 1.2) ** 2, 0.02, 1))], 1)
+    for left, right, x, y in ((33, 263, 0.445, 0.27), (133, 362, 0.17, 0.25), (127, 356, 0.7, 0.2), (234, 454, 0.7, 0)):
+        points[left], points[right] = (-x, y, 0.5 - x * x), (x, y, 0.5 - x * x)
+    points[10], points[152], points[1], points[4] = (0, 0.9, 0.5), (0, -0.95, 0.5), (0, -0.2, 1.0), (0, -0.1, 1.0)
+    return points
+
+
+def meshes() -> NDArray[np.float32]:
+    """The face over the clip (T, 478, 3), pixels of the video."""
+    t = np.arange(FRAMES) / 25
+    turns = Rotation.from_rotvec(np.radians(np.stack([5 * np.sin(2 * t), 9 * np.sin(1.3 * t), 2 * np.sin(t)], 1)))
+    at = np.einsum("tij,kj->tki", FLIP @ turns.as_matrix(), shape()) + (0, -0.4, AWAY)
+    out = FOCAL * at / at[..., 2:]
+    out[..., :2] += SIDE / 2
+    out[..., 2] = FOCAL * (at[..., 2] - AWAY) / AWAY
+    return out.astype(np.float32)
+
+
+def film(path: Path, pan: float = 0.0) -> Path:
+    """Tiles behind, a blue torso, a green neck, a red head; the camera pans by `pan` pixels a frame."""
+    tiles = np.random.default_rng(1).integers(90, 120, (30, 90, 3), np.uint8)
+    tiles[..., 0] += np.random.default_rng(2).integers(0, 2, (30, 90), np.uint8) * 40
+    wall = np.kron(tiles, np.ones((8, 8, 1), np.uint8))
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25, options={"crf": "12", "preset": "ultrafast"})
+        video.width = video.height = SIDE
+        video.pix_fmt = "yuv444p"
+        tone = container.add_stream("aac", rate=16_000, layout="mono")
+        for index, mesh in enumerate(meshes()):
+            shift = int(index * pan)
+            image = np.ascontiguousarray(wall[:SIDE, shift : shift + SIDE])
+            middle = tuple(int(v) for v in (mesh[10, :2] + mesh[152, :2]) / 2)
+            cv2.rectangle(image, (20, 118), (140, SIDE), (0, 0, 255), -1)
+            cv2.rectangle(image, (70, 90), (90, 124), (0, 255, 0), -1)
+            cv2.ellipse(image, middle, (24, 32), 0, 0, 360, (255, 0, 0), -1)
+            container.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(video.encode(None))
+        wave = 0.3 * np.sin(2 * np.pi * 440 * np.arange(FRAMES * 640) / 16_000)
+        chunk = av.AudioFrame.from_ndarray(wave[None].astype(np.float32), format="fltp", layout="mono")
+        chunk.sample_rate = 16_000
+        container.mux(tone.encode(chunk))
+        container.mux(tone.encode(None))
+    return path
+
+
+class Colours:
+    """Tells the parts of the drawing by their colour."""
+
+    def learn(self, images: Any, faces: Any) -> list[NDArray[np.uint8]]:
+        return [self.shares(i, f, 0).argmax(-1).astype(np.uint8) for i, f in zip(images, faces, strict=True)]
+
+    def shares(self, image: NDArray[np.uint8], face: Any, index: int) -> NDArray[np.float32]:
+        small = cv2.resize(image, face.shape[::-1], interpolation=cv2.INTER_AREA).astype(np.int32)
+        strong = [small[..., k] - small[..., (k + 1) % 3] - small[..., (k + 2) % 3] > 0 for k in range(3)]
+        out = np.zeros((*face.shape, 4), np.float32)
+        for part, mask in zip((HEAD, NECK, TORSO), strong, strict=True):
+            out[mask, part] = 1
+        out[..., 0] = 1 - out.sum(-1)
+        return out
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def tracked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The face as drawn; the list grows by one at every tracking."""
+    calls: list[int] = []
+
+    def track(frames: Any, progress: Any = None) -> Track:
+        calls.append(1)
+        return Track(meshes(), np.ones(FRAMES, bool), np.ones(FRAMES, np.int64))
+
+    monkeypatch.setattr(pipeline, "track_landmarks", track)
+    monkeypatch.setattr(pipeline, "open_parser", lambda name: Colours())
+    return calls
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return film(tmp_path_factory.mktemp("video") / "figure.mp4")
+
+
+class StopAt(Silent):
+    """Ctrl-C in the middle of a step."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.now = name, ""
+
+    def part(self, name: str) -> None:
+        self.now = name
+
+    def update(self, fraction: float, **numbers: float) -> None:
+        if self.now == self.name and 0.7 < fraction < 1:
+            raise KeyboardInterrupt
+
+
+def test_a_stopped_capture_goes_on_to_a_whole_dataset(tmp_path: Path, video: Path, tracked: list[int]) -> None:
+    out = tmp_path / "person"
+    with pytest.raises(KeyboardInterrupt):
+        capture(video, out, size=SIZE, progress=StopAt("parsing"), workers=2)
+    assert not out.exists() and (tmp_path / "person.part").is_dir()
+    with pytest.raises(KeyboardInterrupt):
+        capture(video, out, size=SIZE, progress=StopAt("layers"), workers=2)
+    report = capture(video, out, size=SIZE, workers=2)
+    assert len(tracked) == 1  # what was done is not done again
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["person"]
+    data = validate(out)
+    assert data.frames == report.frames == FRAMES and data.torso_tracked
+    assert len(data.audio) == FRAMES * 640
+    assert data.vertices is not None and len(data.vertices) > 10_000
+    image, labels = data.image(5).astype(int), data.parsing(5)
+    for part, channel in ((HEAD, 0), (TORSO, 2)):
+        truth = image[..., channel] * 2 - image.sum(-1) > 0
+        assert ((labels == part) & truth).sum() / ((labels == part) | truth).sum() > 0.9
+    assert report.rms_px < 0.5
+    assert json.loads((out / "capture.json").read_text())["frames"] == FRAMES
+    page = (out / "report.html").read_text()
+    assert page.count("<figure>") >= 8 and "http" not in page
+    assert any("footage" in w.problem for w in report.warnings) and all(w.remedy for w in report.warnings)
+
+
+def test_a_moving_camera_is_refused_and_nothing_stays(tmp_path: Path, tracked: list[int]) -> None:
+    (tmp_path / "in").mkdir()
+    panned = film(tmp_path / "in" / "panned.mp4", pan=0.4)
+    with pytest.raises(InputError, match="The camera moves"):
+        capture(panned, tmp_path / "person", size=SIZE, workers=2)
+    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+
+
+def test_a_full_disk_is_one_line_and_the_work_is_kept(tmp_path: Path, video: Path, tracked: list[int]) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))  # no file may grow beyond it
+    try:
+        with pytest.raises(InputError, match="disk is full") as caught:
+            capture(video, tmp_path / "person", size=SIZE, workers=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(caught.value) and not (tmp_path / "person").exists()
+    with pytest.raises(InputError, match="needs about"):
+        require_room(tmp_path / "person", 1 << 60)
+
+
+def test_places_and_numbers_that_cannot_be(tmp_path: Path, video: Path, tracked: list[int]) -> None:
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "mine.txt").write_text("keep me")
+    with pytest.raises(InputError, match="exists already"):
+        capture(video, taken, size=SIZE)
+    with pytest.raises(InputError, match="cannot be written"):
+        capture(video, taken / "mine.txt" / "person", size=SIZE)
+    for size in (63, 99, 2000):
+        with pytest.raises(InputError, match=f"size is {size}"):
+            capture(video, tmp_path / "person", size=size)
+    with pytest.raises(InputError, match="focal"):
+        capture(video, tmp_path / "person", size=SIZE, focal=2.0)
+    with pytest.raises(InputError, match="is a folder"):
+        capture(taken, tmp_path / "person", size=SIZE)
+    assert (taken / "mine.txt").read_text() == "keep me" and not tracked
+    assert [p.name for p in tmp_path.iterdir()] == ["taken"]
