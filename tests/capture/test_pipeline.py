@@ -49,7 +49,7 @@ def meshes() -> NDArray[np.float32]:
     """The face over the clip (T, 478, 3), pixels of the video."""
     t = np.arange(FRAMES) / 25
     turns = Rotation.from_rotvec(np.radians(np.stack([5 * np.sin(2 * t), 9 * np.sin(1.3 * t), 2 * np.sin(t)], 1)))
-    at = np.einsum("tij,kj->tki", FLIP @ turns.as_matrix(), shape()) + (0, -0.4, AWAY)
+    at = np.einsum("tij,kj->tki", FLIP @ turns.as_matrix(), shape()) + np.array((0, -0.4, AWAY))
     out = FOCAL * at / at[..., 2:]
     out[..., :2] += SIDE / 2
     out[..., 2] = FOCAL * (at[..., 2] - AWAY) / AWAY
