@@ -66,11 +66,6 @@ class ConsentRecord(BaseModel):
                 raise ValueError(f"status is 'consented' but {', '.join(missing)} is missing")
         return self
 
-    @property
-    def may_be_served(self) -> bool:
-        """True where the record claims that the face is nobody's or its owner agreed; `standing` checks the claim."""
-        return self.status != "unconsented"
-
     def message(self, files: Mapping[str, str]) -> bytes:
         """The bytes that are signed: the record without its signature, and the hashes of the model's files."""
         record = self.model_copy(update={"signature": None}).model_dump_json(exclude={"signature"})

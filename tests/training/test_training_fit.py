@@ -12,6 +12,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from being.avatar.consent import standing
 from being.avatar.folder import load_avatar
 from being.dataset import Dataset
 from being.dataset.synthetic import generate
@@ -99,7 +100,7 @@ def test_the_avatar_loads_and_is_what_was_trained(undisturbed: FitResult, clip: 
     assert undisturbed.avatar is not None and undisturbed.avatar.folder is not None
     avatar = load_avatar(undisturbed.avatar.folder)
     data = Dataset(clip)
-    assert avatar.manifest.name == "Ada" and avatar.manifest.consent.may_be_served
+    assert avatar.manifest.name == "Ada" and standing(avatar.manifest).serve
     assert avatar.manifest.features.name == "logmel" and avatar.manifest.look_ahead == 1
     assert len(avatar.motion) == data.frames
     np.testing.assert_allclose(avatar.motion.torso_pose, data.torso_poses)
