@@ -29,7 +29,7 @@ class MediapipeTracker:
 
     def __init__(self) -> None:
         solutions = _solutions()
-        with _quiet_stderr():
+        with quiet_stderr():
             self._mesh: Any = solutions.face_mesh.FaceMesh(
                 static_image_mode=False, max_num_faces=1, refine_landmarks=True
             )
@@ -46,7 +46,7 @@ class MediapipeTracker:
     def __call__(self, frame: NDArray[np.uint8]) -> tuple[NDArray[np.float32] | None, int]:
         """RGB (H, W, 3) -> (points (478, 3) in its pixels or None, faces)."""
         square, scale = self._squared(frame)
-        with _quiet_stderr() if self._index < GREETING else contextlib.nullcontext():
+        with quiet_stderr() if self._index < GREETING else contextlib.nullcontext():
             if self._index % COUNT_EVERY == 0:
                 self._faces = _count(self._detector.process(square).detections)
             result = self._mesh.process(square).multi_face_landmarks
@@ -107,7 +107,7 @@ def _solutions() -> Any:
 
 
 @contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
+def quiet_stderr() -> Iterator[None]:
     """mediapipe's C++ greets on stderr, across any progress bar, before its log level can be set."""
     try:
         sys.stderr.flush()

@@ -20,6 +20,7 @@ from being.capture.colour_models import ColourModel, cells_of, lab_of
 from being.capture.face_regions import FaceRegions
 from being.capture.guided_filter import follow_edges
 from being.capture.label_smoothing import Shares, clean_labels
+from being.capture.landmarks_mediapipe import quiet_stderr
 from being.capture.plate import fill_unseen, grown_mask, masked_median
 from being.errors import MissingDependencyError
 from being.raster.numba_jit import FINITE_MATH, kernel
@@ -55,6 +56,7 @@ class SelfieMask:
         except ImportError as error:
             raise MissingDependencyError("mediapipe", "clone", "Finding the person in the video") from error
         self._make = SelfieSegmentation
+        self._starting = threading.Lock()
         self._local = threading.local()
         self._made: list[Any] = []
 
@@ -93,8 +95,10 @@ class SelfieMask:
     def _run(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
         network = getattr(self._local, "network", None)
         if network is None:
-            network = self._local.network = self._make(model_selection=0)
-            self._made.append(network)
+            with self._starting, quiet_stderr():
+                network = self._local.network = self._make(model_selection=0)
+                network.process(np.zeros((SELFIE_SIZE, SELFIE_SIZE, 3), np.uint8))
+                self._made.append(network)
         mask: NDArray[np.float32] = network.process(image).segmentation_mask
         return mask.astype(np.float32)
 
