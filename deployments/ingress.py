@@ -11,6 +11,7 @@ from ray.serve.handle import DeploymentHandle
 from being.api.admission import Admission, Load
 from being.api.app import create_app
 from being.api.service import Service
+from being.errors import InputError
 from deployments.graph import RayGraph
 from deployments.meter import RayMeter
 from deployments.settings import GraphSettings
@@ -32,6 +33,13 @@ class Ingress:
         encoder: DeploymentHandle | None,
         refiner: DeploymentHandle | None,
     ) -> None:
+        replica = serve.get_replica_context()
+        if replica.world_size > 1:
+            # A client that comes back, and /v1/sessions, would reach whichever the proxy picks.
+            raise InputError(
+                "several replicas of Ingress would not know each other's sessions",
+                "Leave it at one; give the Renderer more replicas and shards",
+            )
         admission = Admission(settings.budget, settings.shards)
         meter = RayMeter()
 
@@ -50,7 +58,7 @@ class Ingress:
             admission=admission,
             meter=meter,
             pacing=settings.pacing.pacing(),
-            name=serve.get_replica_context().replica_id.unique_id,
+            name=replica.replica_id.unique_id,
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:

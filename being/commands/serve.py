@@ -35,6 +35,13 @@ ENVIRONMENT = {
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
+# The ingress itself listens on the port, no proxy in between: its replica gets the one port there is, and so does its
+# successor.
+DIRECT = {
+    "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1",
+    "RAY_SERVE_PORT_QUARANTINE_S": "0",
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.1",
+}
 OBJECT_STORE_BYTES = 512 << 20  # frames travel by value; Ray would take a third of the memory
 
 
@@ -50,6 +57,11 @@ OBJECT_STORE_BYTES = 512 << 20  # frames travel by value; Ray would take a third
 )
 @click.option("--address", help="A running Ray cluster [default: start one on this machine].")
 @click.option(
+    "--proxy/--no-proxy",
+    default=False,
+    help="Ray Serve's HTTP proxy before the ingress: a hop and CPU time more [default: only with --address].",
+)
+@click.option(
     "--dashboard/--no-dashboard", default=False, show_default=True, help="Ray's dashboard; it costs CPU time."
 )
 def command(
@@ -58,6 +70,7 @@ def command(
     port: int | None,
     library: tuple[Path, ...],
     address: str | None,
+    proxy: bool,
     dashboard: bool,
 ) -> None:
     """Serve the avatars: the page at /, the API at /docs.
@@ -70,27 +83,48 @@ def command(
     import yaml
 
     settings = merged(_read(config), host, port, library)
-    for name, value in ENVIRONMENT.items():
+    environment = dict(ENVIRONMENT)
+    if address is None and not proxy and "RAY_SERVE_ENABLE_HA_PROXY" not in os.environ:
+        settings, direct = without_proxy(settings)
+        environment |= direct
+    for name, value in environment.items():
         os.environ.setdefault(name, value)  # before Ray is imported, which reads them
     try:
-        import ray
+        from deployments.cluster import start_ray
+
+        if address is None:
+            start_ray(
+                num_cpus=max(2, os.cpu_count() or 1),
+                include_dashboard=dashboard,
+                object_store_memory=OBJECT_STORE_BYTES,
+                namespace="serve",
+                log_to_driver=True,
+            )
         from ray.serve.scripts import run
     except ImportError as error:
         raise MissingDependencyError("ray", "serve", "Serving") from error
 
-    if address is None:
-        ray.init(
-            num_cpus=max(2, os.cpu_count() or 1),
-            include_dashboard=dashboard,
-            object_store_memory=OBJECT_STORE_BYTES,
-            namespace="serve",
-            log_to_driver=True,
-        )
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", prefix="being-serve-") as file:
         yaml.safe_dump(settings, file)
         file.flush()
         arguments = [file.name] if address is None else [file.name, "--address", address]
         run.main(arguments, standalone_mode=False)
+
+
+def without_proxy(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The configuration with the ingress itself on its port, and what Ray must find in the environment for it.
+
+    Ray starts its proxy all the same; it gets some other port of the same address.
+    """
+    from deployments.cluster import free_ports
+
+    http = {**settings.get("http_options", {})}
+    port = int(http.get("port", 8000))
+    ports = {
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(port),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(port + 1),  # excluded
+    }
+    return {**settings, "http_options": {**http, "port": free_ports(1)[0]}}, {**DIRECT, **ports}
 
 
 def merged(settings: dict[str, Any], host: str | None, port: int | None, library: tuple[Path, ...]) -> dict[str, Any]:
@@ -122,4 +156,15 @@ def _read(config: Path | None) -> dict[str, Any]:
         raise InputError(f"{path}: is not YAML ({str(error).splitlines()[0]})", "Name a Serve config file") from None
     if not isinstance(settings, dict) or not isinstance(settings.get("applications"), list):
         raise InputError(f"{path}: has no list `applications`", "See serve_config.yaml")
+    for application in settings["applications"]:
+        for deployment in application.get("deployments", []):
+            if deployment.get("name") == "Ingress" and _several(deployment):
+                raise InputError(
+                    f"{path}: asks for several replicas of Ingress, which would not know each other's sessions",
+                    "Leave it at one; give the Renderer more replicas and shards",
+                )
     return settings
+
+
+def _several(deployment: dict[str, Any]) -> bool:
+    return deployment.get("num_replicas", 1) != 1 or deployment.get("autoscaling_config") is not None
