@@ -305,5 +305,5 @@ def test_a_killed_render_cleans_up(tiny_avatar: Avatar, tmp_path: Path) -> None:
                 process.send_signal(signal.SIGTERM)
                 break
         process.stderr.read()
-        assert process.wait(timeout=60) == 128 + signal.SIGTERM
+        assert process.wait(timeout=300) == 128 + signal.SIGTERM
     assert sorted(p.name for p in tmp_path.iterdir()) == ["avatars", "in.wav"]

@@ -1,11 +1,14 @@
-"""A real server in a thread: uvicorn over the app, the in-process graph, the tiny avatars."""
+"""A real server in a thread: uvicorn over the app, the in-process graph, the tiny avatars.
+
+Tests wait for what they want to see, as long as `PATIENCE_S`; a busy machine makes them slow and never red.
+"""
 
 from __future__ import annotations
 
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +23,9 @@ from being.api.service import Service
 from being.avatar.library import Library
 from being.inference.engine import Engine
 from being.live.graph import LocalGraph
+
+PATIENCE_S = 180.0
+PATIENT = ServingLimits(gone_s=600.0)  # a client of a starved machine may be silent for long and is not gone
 
 
 @dataclass
@@ -36,14 +42,25 @@ class Server:
         return f"ws://127.0.0.1:{self.port}/v1/avatars/{avatar}/live?{pairs}"
 
     def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=120, trust_env=False)
+        return httpx.Client(base_url=self.url, timeout=PATIENCE_S, trust_env=False)
 
 
 @contextmanager
-def running(folder: Path, limits: ServingLimits | None = None) -> Iterator[Server]:
-    library = Library([folder])
-    graph = LocalGraph(Engine(library, "cpu"))
-    service = Service(library, graph, limits=limits)
+def drawing(folder: Path, warm: str | None = None) -> Iterator[LocalGraph]:
+    """A graph over a library; kernels are compiled before frames are due, as `being serve` does."""
+    graph = LocalGraph(Engine(Library([folder], served=True), "cpu"))
+    try:
+        if warm is not None:
+            graph.engine.warm_up(warm)
+        yield graph
+    finally:
+        graph.close()
+
+
+@contextmanager
+def running(graph: LocalGraph, limits: ServingLimits = PATIENT) -> Iterator[Server]:
+    """A server over the graph and its library; servers may share a graph."""
+    service = Service(graph.engine.library, graph, limits=limits)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -51,16 +68,21 @@ def running(folder: Path, limits: ServingLimits | None = None) -> Iterator[Serve
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 20
-    while not server.started:
-        assert time.monotonic() < deadline and thread.is_alive(), "the server did not start"
-        time.sleep(0.01)
+    eventually(lambda: server.started or not thread.is_alive())
+    assert server.started, "the server did not start"
     try:
         yield Server(service, port)
     finally:
         server.should_exit = True
-        thread.join(20)
-        graph.close()
+        thread.join(PATIENCE_S)
+
+
+def eventually(check: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not check():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
 
 
 def tone(seconds: float, rate: int = 16_000, hertz: float = 220.0) -> bytes:

@@ -18,6 +18,7 @@ import httpx
 from websockets.sync.client import ClientConnection, connect
 
 CHROMIUM = os.environ.get("BEING_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+PATIENCE_S = 180.0  # a browser that starts beside seven others on two cores takes a minute for its first picture
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -49,7 +50,7 @@ class Page:
         self._number += 1
         self._socket.send(json.dumps({"id": self._number, "method": method, "params": params}))
         while True:
-            message = json.loads(self._socket.recv(timeout=60))
+            message = json.loads(self._socket.recv(timeout=PATIENCE_S))
             self._note(message)
             if message.get("id") == self._number:
                 if "error" in message:
@@ -69,7 +70,7 @@ class Page:
             raise RuntimeError(answer["exceptionDetails"].get("exception", {}).get("description", "the script failed"))
         return answer["result"].get("value")
 
-    def until(self, script: str, seconds: float = 20.0) -> Any:
+    def until(self, script: str, seconds: float = PATIENCE_S) -> Any:
         """Wait until an expression is true; its value."""
         deadline = time.monotonic() + seconds
         while not (value := self.run(script)):
@@ -108,18 +109,19 @@ def browser(flags: Sequence[str] = ()) -> Iterator[Page]:
         )
         try:
             port_file = Path(profile) / "DevToolsActivePort"
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + PATIENCE_S
             while not port_file.is_file() or not port_file.read_text().strip():
                 assert process.poll() is None and time.monotonic() < deadline, "the browser did not start"
                 time.sleep(0.05)
             port = port_file.read_text().split()[0]
-            tabs = httpx.get(f"http://127.0.0.1:{port}/json", trust_env=False).json()
+            tabs = httpx.get(f"http://127.0.0.1:{port}/json", timeout=PATIENCE_S, trust_env=False).json()
             address = next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page")
-            with connect(address, max_size=None) as socket:
+            with connect(address, max_size=None, open_timeout=PATIENCE_S, ping_interval=None) as socket:
                 yield Page(socket)
         finally:
             process.terminate()
             try:
-                process.wait(10)
+                process.wait(30)
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()

@@ -7,24 +7,33 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from api_server import Server, running
+from api_server import PATIENT, Server, drawing, running
 
 from being.api.limits import ServingLimits
+from being.live.graph import LocalGraph
 
 
 @pytest.fixture(scope="session")
-def server(tiny_folder: Path) -> Iterator[Server]:
+def graph(tiny_folder: Path) -> Iterator[LocalGraph]:
+    """One engine over the tiny avatars for all servers; it has no state but what it has loaded."""
+    with drawing(tiny_folder, warm="tiny") as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def server(graph: LocalGraph) -> Iterator[Server]:
     """One server for all tests that leave it as it was."""
-    with running(tiny_folder) as one:
+    with running(graph) as one:
         yield one
 
 
 @pytest.fixture
-def serve(tiny_folder: Path) -> Iterator[Callable[..., Server]]:
-    """Start servers of this test's own: serve(limits=..., folder=...)."""
+def serve(graph: LocalGraph) -> Iterator[Callable[..., Server]]:
+    """Start servers of this test's own: serve(limits=..., folder=...), over the tiny avatars or another folder."""
     with ExitStack() as stack:
 
-        def start(limits: ServingLimits | None = None, folder: Path = tiny_folder) -> Server:
-            return stack.enter_context(running(folder, limits))
+        def start(limits: ServingLimits = PATIENT, folder: Path | None = None) -> Server:
+            own = graph if folder is None else stack.enter_context(drawing(folder))
+            return stack.enter_context(running(own, limits))
 
         yield start

@@ -8,12 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import av
 import numpy as np
 import pytest
-from api_server import Server, tone
+from api_server import PATIENCE_S, Server, eventually, tone
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -30,8 +31,8 @@ class Listener:
         self.pieces: list[bytes] = []
         self.code: int | None = None
 
-    def until(self, wanted: Callable[[], object], seconds: float = 30.0, *, acknowledge: bool = True) -> None:
-        deadline = time.monotonic() + seconds
+    def until(self, wanted: Callable[[], object], *, acknowledge: bool = True) -> None:
+        deadline = time.monotonic() + PATIENCE_S
         while not wanted():
             assert time.monotonic() < deadline, f"waited in vain; events: {self.events[-5:]}"
             try:
@@ -49,8 +50,8 @@ class Listener:
                 if acknowledge:
                     self.say(type="received", bytes=sum(map(len, self.pieces)))
 
-    def event(self, type: str, seconds: float = 30.0) -> dict[str, Any]:
-        self.until(lambda: self.of(type), seconds)
+    def event(self, type: str) -> dict[str, Any]:
+        self.until(lambda: self.of(type))
         return self.of(type)[-1]
 
     def of(self, type: str) -> list[dict[str, Any]]:
@@ -71,20 +72,13 @@ class Listener:
 
 @contextmanager
 def live(server: Server, avatar: str = "tiny", **query: object) -> Iterator[Listener]:
-    with connect(server.live(avatar, **query), max_size=None, open_timeout=30) as socket:
+    with connect(server.live(avatar, **query), max_size=None, open_timeout=PATIENCE_S, ping_interval=None) as socket:
         yield Listener(socket)
 
 
 def settled(server: Server) -> bool:
     """Whether the server has no sessions left."""
     return not server.service.viewers()
-
-
-def eventually(check: Callable[[], bool], seconds: float = 15.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_idle_avatar_is_alive_at_once(server: Server) -> None:
@@ -102,18 +96,21 @@ def test_speech_is_heard_where_the_events_say(server: Server) -> None:
     with live(server, sample_rate=24000) as client:
         client.event("started")
         pcm = tone(1.2, 24000)
-        for at in range(0, len(pcm), 777):  # odd sizes: samples are cut in two
-            client.socket.send(pcm[at : at + 777])
+        cuts = [0, *range(40_001, len(pcm), 777), len(pcm)]  # odd sizes: samples are cut in two
+        for start, stop in pairwise(cuts):  # the first is long: those after it cannot come too late
+            client.socket.send(pcm[start:stop])
         client.say(type="end")
         speaking = client.event("speaking")
         idle = client.event("idle")
-        client.until(lambda: len(client.of("stats")) > 3)
+        told = len(client.of("stats"))
+        client.until(lambda: len(client.of("stats")) > told)
     first = client.of("started")[0]["frame"]
     _, sound = client.film()
-    loud = np.flatnonzero(np.abs(sound) > 0.02) / 1920  # frames
-    assert loud.min() + first == pytest.approx(speaking["frame"], abs=2)
+    loud = first + np.flatnonzero(np.abs(sound) > 0.02) / 1920  # frames
     assert loud.max() - loud.min() == pytest.approx(1.2 * 25, abs=1.5)
-    assert 25 < idle["frame"] - speaking["frame"] < 60
+    # Events name the first frame of a tick, which on a busy machine is several frames long.
+    assert speaking["frame"] - 1 <= loud.min() and loud.max() < idle["frame"]
+    assert idle["frame"] - speaking["frame"] > 25
 
 
 def test_interrupt_silences_and_shuts(server: Server) -> None:
@@ -121,15 +118,17 @@ def test_interrupt_silences_and_shuts(server: Server) -> None:
         first = client.event("started")["frame"]
         client.socket.send(tone(6.0))
         client.event("speaking")
-        client.until(lambda: len(client.of("stats")) >= 2)
+        said = len(client.pieces)
+        client.until(lambda: len(client.pieces) > said + 20)
         client.say(type="interrupt")
         cut = client.event("interrupted")
         assert cut["generation"] == 1
-        client.until(lambda: len(client.of("stats")) >= 5)
+        told = len(client.of("stats"))
+        client.until(lambda: len(client.of("stats")) >= told + 3)
         assert client.of("stats")[-1]["buffered_s"] == 0
     _, sound = client.film()
     after = sound[round((cut["frame"] - first + 0.5) * 1920) :]  # the cut itself fades over a quarter of a frame
-    assert np.abs(after[: 48000 // 2]).max() < 0.01
+    assert len(after) > 48_000 // 2 and np.abs(after).max() < 0.01
 
 
 def test_jpeg_pictures_and_pcm(server: Server) -> None:
@@ -209,7 +208,7 @@ def test_large_message_closes(server: Server) -> None:
 
 
 def test_more_sound_than_can_wait_is_refused(serve: Callable[..., Server]) -> None:
-    server = serve(ServingLimits(buffered_s=3.0))
+    server = serve(ServingLimits(buffered_s=3.0, gone_s=600.0))
     with live(server) as client:
         client.event("ready")
         client.socket.send(tone(2.0))
@@ -227,7 +226,7 @@ def test_refusals_are_told(server: Server, avatar: str, query: dict[str, object]
 
 
 def test_full_server_says_when_to_come_back(serve: Callable[..., Server]) -> None:
-    server = serve(ServingLimits(sessions=1))
+    server = serve(ServingLimits(sessions=1, gone_s=600.0))
     with live(server) as first:
         first.event("ready")
         with live(server) as second:
@@ -241,7 +240,7 @@ def test_full_server_says_when_to_come_back(serve: Callable[..., Server]) -> Non
 
 
 def test_lost_clients_give_way_to_new_ones(serve: Callable[..., Server]) -> None:
-    server = serve(ServingLimits(sessions=1, gone_s=60.0))
+    server = serve(ServingLimits(sessions=1, gone_s=600.0))
     with live(server) as client:
         client.event("ready")
         client.socket.socket.close()
@@ -315,7 +314,7 @@ def test_many_connects_and_drops_leave_nothing(serve: Callable[..., Server]) -> 
         client.event("ready")
     eventually(lambda: settled(server))
     threads = threading.active_count()
-    for number in range(30):
+    for number in range(20):
         with live(server) as client:
             client.event("ready")
             if number % 2:

@@ -8,10 +8,13 @@ const at = (id) => document.getElementById(id);
 const player = new Player(at("picture"));
 const COLOURS = ["#1d3b4f", "#e9e4da", "#31503f", "#5b2f45", "#00b140"];
 
+const FADED = 0.5; // frames after the cut in which the old sound has faded out
+
 let session = null;
 let microphone = null;
 let playback = null;
-let first = 0; // the session's frame at second 0 of the stream
+let first = null; // the session's frame at second 0 of the stream, once it is known
+let cut = null; // the session's frame from which on an interrupted avatar is silent
 let fps = 25;
 let avatars = [];
 
@@ -33,10 +36,13 @@ function connect(avatar) {
   session?.close();
   quiet();
   show("connecting");
+  first = cut = null;
+  player.resume(-1);
   session = new LiveSession(avatar.id, { format: "mp4", background: chosenBackground(), sample_rate: RATE });
   const on = (type, handler) => session.addEventListener(type, (event) => handler(event.detail));
   on("ready", (ready) => {
     fps = ready.fps;
+    first = cut = null;
     say("");
     try {
       player.open(ready.media_type);
@@ -47,11 +53,11 @@ function connect(avatar) {
     at("lookahead").textContent = `${Math.round(ready.look_ahead_ms)} ms`;
     show("listening");
   });
-  on("started", (event) => { first = event.frame; });
+  on("started", (event) => { first = event.frame; settle(); });
   on("bytes", (bytes) => player.append(bytes));
   on("speaking", () => show("speaking"));
   on("idle", () => show("listening"));
-  on("interrupted", (event) => { player.hush((event.frame - first) / fps); });
+  on("interrupted", (event) => { cut = event.frame; settle(); });
   on("stats", (stats) => {
     at("fps").textContent = Math.min(fps, stats.fps).toFixed(0);
     at("latency").textContent = stats.latency_ms ? `${Math.round(stats.latency_ms.p95)} ms` : "–";
@@ -61,6 +67,13 @@ function connect(avatar) {
     show("lost");
     if (problem) say(`${problem.detail}${problem.status === 503 ? `; trying again in ${Math.round(wait / 1000)} s` : ""}`);
   });
+}
+
+// An interruption is over at a moment of the stream, which is known once the stream has started.
+function settle() {
+  if (first === null || cut === null) return;
+  player.resume((cut - first + FADED) / fps);
+  cut = null;
 }
 
 function hear(on) {
@@ -120,8 +133,8 @@ async function play(bytes) {
 
 function interrupt() {
   quiet();
-  player.hush(player.video.currentTime + player.ahead);
-  session?.send({ type: "interrupt" });
+  player.hush();
+  session?.interrupt();
   show("listening");
 }
 

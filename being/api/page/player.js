@@ -14,6 +14,7 @@ export class Player {
     this.buffer = null;
     this.hold = HOLD;
     this.muteUntil = -1;
+    this.hushed = false;
     this.wanted = false;
     this.timer = setInterval(() => this.steer(), 40);
   }
@@ -67,8 +68,15 @@ export class Player {
     return ranges.length ? ranges.end(ranges.length - 1) - this.video.currentTime : 0;
   }
 
-  // Nothing of what was said before second `time` of the stream is heard any more.
-  hush(time) {
+  // Nothing is heard until `resume` says from when on: what was said before may still be arriving.
+  hush() {
+    this.hushed = true;
+    this.steer();
+  }
+
+  // Nothing of what was said before second `time` of the stream is heard; after it all is.
+  resume(time) {
+    this.hushed = false;
     this.muteUntil = Math.max(this.muteUntil, time);
     this.steer();
   }
@@ -84,7 +92,8 @@ export class Player {
 
   steer() {
     const video = this.video;
-    if (!this.buffer || !video.buffered.length) return;
+    this.silence();
+    if (!this.buffer || !video.buffered.length || video.seeking) return;
     const now = video.currentTime;
     const end = video.buffered.end(video.buffered.length - 1);
     const start = video.buffered.start(video.buffered.length - 1);
@@ -102,7 +111,13 @@ export class Player {
       video.playbackRate = off > 0.08 ? CATCH_UP : off < -0.08 ? SLOW_DOWN : 1;
       if (video.paused && !document.hidden) video.play().catch(() => {});
     }
-    video.muted = !this.wanted || video.currentTime < this.muteUntil;
+    this.silence();
+  }
+
+  silence() {
+    const video = this.video;
+    const cut = this.hushed || video.currentTime < this.muteUntil || (video.seeking && this.muteUntil >= 0);
+    video.muted = !this.wanted || cut;
   }
 
   close() {

@@ -39,6 +39,9 @@ export class LiveSession extends EventTarget {
       this.ready = event;
       this.received = 0;
       this.attempts = 0;
+      if (this.interrupting) this.interrupt(); // the connection was lost before it was answered
+    } else if (event.type === "interrupted") {
+      this.interrupting = false;
     } else if (event.type === "error" && event.fatal) {
       this.problem = event.problem;
     }
@@ -63,6 +66,11 @@ export class LiveSession extends EventTarget {
   send(message) {
     if (this.socket.readyState !== WebSocket.OPEN) return;
     this.socket.send(message instanceof ArrayBuffer ? message : JSON.stringify(message));
+  }
+
+  interrupt() {
+    this.interrupting = true;
+    this.send({ type: "interrupt" });
   }
 
   configure(change) {
