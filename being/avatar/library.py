@@ -10,6 +10,7 @@ from pathlib import Path
 
 from being.avatar.folder import MANIFEST, Avatar, load_avatar, read_manifest
 from being.avatar.schema import AvatarManifest
+from being.avatar.served import check_served
 from being.errors import BeingError, InputError
 
 RESCAN_S = 2.0  # an avatar just written must be listed within 5 s
@@ -47,10 +48,18 @@ class Library:
     """Avatars by id over several folders; where two hold the same id the first folder wins.
 
     Only manifests are read here, again only when their file changed; hashes and arrays are checked by `load`.
-    clock: seconds, monotonic; passed in so that rescanning is testable without waiting.
+    clock: seconds, monotonic; passed in so that rescanning is testable without waiting. served: strangers are played
+    to, so that an avatar which names files outside its folder counts as broken (`being.avatar.served`).
     """
 
-    def __init__(self, paths: Sequence[Path | str] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path | str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        served: bool = False,
+    ) -> None:
+        self._served = served
         self.paths = [Path(path) for path in paths] if paths is not None else default_paths()
         self._clock = clock
         self._scanned_at: float | None = None
@@ -104,7 +113,7 @@ class Library:
                 continue
             stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
             known = self._seen.get(folder)
-            item = known[1] if known is not None and known[0] == stamp else _inspect(folder)
+            item = known[1] if known is not None and known[0] == stamp else _inspect(folder, self._served)
             seen[folder] = (stamp, item)
             if isinstance(item, BrokenAvatar):
                 broken.append(item)
@@ -129,11 +138,13 @@ class Library:
         return found
 
 
-def _inspect(folder: Path) -> LibraryEntry | BrokenAvatar:
+def _inspect(folder: Path, served: bool) -> LibraryEntry | BrokenAvatar:
     try:
         manifest = read_manifest(folder)
         if manifest.id != folder.name:
             raise InputError(f"{folder}: avatar.json says id {manifest.id!r}", "The folder must be called like the id")
+        if served:
+            check_served(manifest.features, str(folder / MANIFEST))
         return LibraryEntry(manifest, folder)
     except BeingError as error:
         return BrokenAvatar(folder, error)

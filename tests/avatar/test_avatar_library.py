@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -86,6 +87,34 @@ def test_half_written_avatars_are_not_seen(tiny_folder: Path, tmp_path: Path) ->
     shutil.copytree(tiny_folder / "tiny", tmp_path / ".tiny")
     library = Library([tmp_path])
     assert library.entries() == [] and library.broken() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "words"),
+    [
+        ("deepspeech", {"path": "/etc/passwd"}, "deepspeech"),
+        ("phones", {"weights": "/etc/passwd"}, "features.params.weights"),
+        ("wav2vec2", {"model": "../somewhere"}, "features.params.model"),
+        ("logmel", {"width": 10**9}, "features.params.width"),
+        ("logmel", {"width": "32"}, "features.params.width"),
+        ("elsewhere", {}, "elsewhere"),
+    ],
+)
+def test_a_served_avatar_names_nothing_outside_its_folder(
+    tmp_path: Path, name: str, params: dict[str, object], words: str
+) -> None:
+    folder = tmp_path / "tiny"
+    save_avatar(make_tiny_avatar(), folder)
+    assert [entry.id for entry in Library([tmp_path], served=True).entries()] == ["tiny"]
+    manifest = json.loads((folder / "avatar.json").read_text())
+    manifest["features"] = {"name": name, "params": params}
+    (folder / "avatar.json").write_text(json.dumps(manifest))
+    library = Library([tmp_path], served=True)
+    assert library.entries() == []
+    assert words in library.broken()[0].error.problem
+    with pytest.raises(InputError, match="cannot be used"):
+        library.get("tiny")
+    assert [entry.id for entry in Library([tmp_path]).entries()] == ["tiny"], "offline it is the user's own affair"
 
 
 def test_default_paths_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
