@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import time
+import urllib.request
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -80,9 +82,11 @@ def main(
         width, _, height = size.partition("x")
         query += f"&width={width}&height={height}"
     address = f"{url}/v1/avatars/{avatar}/live{query}"
+    stages_before = _stages(url)
     machine, meanwhile, started = facts(), Meanwhile(), time.monotonic()
     recordings = asyncio.run(_all(address, sound, sessions, seconds, chunk_ms / 1000))
     machine |= meanwhile.report(time.monotonic() - started)
+    stages = _mean_ms(stages_before, _stages(url))
     results, curves = [], []
     for number, recording in enumerate(recordings):
         if recording.refused is not None:
@@ -96,6 +100,7 @@ def main(
         results.append(result)
         curves.append(curve)
     _table(results)
+    click.echo("mean ms of a tick by stage: " + ", ".join(f"{stage} {value:.1f}" for stage, value in stages.items()))
     click.echo(f"stolen by the host: {machine['stolen_percent']} %, idle: {machine['idle_percent']} %")
     click.echo("CPU ms a second: " + ", ".join(f"{row} {value:.0f}" for row, value in machine["cpu_ms_per_s"].items()))
     report = {
@@ -104,6 +109,7 @@ def main(
         "size": size or "as recorded",
         "seconds": seconds,
         "asked": sessions,
+        "stages_ms": stages,
         "sessions": [asdict(result) for result in results],
     }
     if json_path is not None:
@@ -124,6 +130,28 @@ async def _all(url: str, sound: Any, sessions: int, seconds: float, chunk_s: flo
         return await converse(url, speech + noise, seconds, chunk_s)
 
     return list(await asyncio.gather(*(one(number) for number in range(sessions))))
+
+
+def _stages(url: str) -> dict[str, tuple[float, float]]:
+    """Seconds and number of ticks by stage, as the server's /metrics count them; empty where they cannot be had."""
+    try:
+        with urllib.request.urlopen(f"{url.replace('ws', 'http', 1)}/metrics", timeout=30) as answer:
+            text = answer.read().decode()
+    except OSError:
+        return {}
+    found = re.findall(r'^being_stage_seconds_(sum|count){stage="(\w+)"} (\S+)$', text, re.MULTILINE)
+    values = {(kind, stage): float(value) for kind, stage, value in found}
+    return {stage: (values["sum", stage], values["count", stage]) for kind, stage in values if kind == "sum"}
+
+
+def _mean_ms(before: dict[str, tuple[float, float]], after: dict[str, tuple[float, float]]) -> dict[str, float]:
+    """sound: arrived sound waits; wait: the tick waits; graph: the pass, of which `draw` is the renderer's; encode."""
+    means = {}
+    for stage in sorted(after, key=["sound", "wait", "graph", "draw", "encode"].index):
+        seconds, count = (new - old for new, old in zip(after[stage], before.get(stage, (0.0, 0.0)), strict=True))
+        if count:
+            means[stage] = round(1000 * seconds / count, 1)
+    return means
 
 
 def _judge(recording: Recording) -> tuple[Result, list[float]]:

@@ -41,10 +41,11 @@ class Ingress:
                 "Leave it at one; give the Renderer more replicas and shards",
             )
         admission = Admission(settings.budget, settings.shards)
-        meter = RayMeter()
 
         def observe(frames: Mapping[Load, int], seconds: float) -> None:
             admission.observe(frames, seconds)
+            meter = self._service.meter
+            meter.observe("being_stage_seconds", seconds, stage="draw")
             for load in frames:
                 if (cost := admission.cost(load)) is not None:
                     size = f"{load.width}x{load.height}"
@@ -56,7 +57,7 @@ class Ingress:
             offline=RayGraph(settings, renderer, encoder, refiner, live=False),
             limits=settings.limits,
             admission=admission,
-            meter=meter,
+            meter=RayMeter(),
             pacing=settings.pacing.pacing(),
             name=replica.replica_id.unique_id,
         )

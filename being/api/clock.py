@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 Now = Callable[[], float]
 
+LIVE_S = 0.4  # sound that waits longer was made beforehand
+
 
 class Audience(Protocol):
     """Takes what the conductor has for one session."""
@@ -80,10 +82,17 @@ class Clock:
             tick, deliveries = self.conductor.start(now)
             self._hand_out(deliveries, now)
             if tick is not None:
+                self._note_waiting()
                 self._flying[tick.number] = loop.create_task(self._draw(tick))
             alarm = loop.call_later(max(0.0, self.conductor.next_due(now) - self._now()), self._awake.set)
             await self._awake.wait()
             alarm.cancel()
+
+    def _note_waiting(self) -> None:
+        """How long sound that is spoken now has waited; what was sent long before says nothing about the clock."""
+        for viewer in self._audience.values():
+            if viewer.session.talking and 0 <= viewer.session.spare_s < LIVE_S:
+                self._meter.observe("being_stage_seconds", viewer.session.spare_s, stage="sound")
 
     async def _draw(self, tick: Tick) -> None:
         """One pass. An answer later than the conductor's patience finds nobody: the pass is cancelled."""

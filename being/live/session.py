@@ -111,6 +111,11 @@ class Session:
         return (on_line + self._inbox_samples) / (FRAME_SAMPLES * FPS)
 
     @property
+    def spare_s(self) -> float:
+        """Seconds that the newest sound has waited for the frame just taken, if sound flows; negative if it is late."""
+        return (self._line.end - self._committed) / (FRAME_SAMPLES * FPS)
+
+    @property
     def talking(self) -> bool:
         """Whether somebody talked within the last moment before the playhead."""
         return self.next_frame - self._last_speech <= HANGOVER
