@@ -1,7 +1,7 @@
 """N live sessions with real-time speech against a running server: frames, repeats, latency from sound to picture.
 
     being serve &
-    python benchmarks/load.py --sessions 1 --seconds 60 --size 512x512 --json load.json --plot load.png
+    python benchmarks/load.py --sessions 1 --sessions 2 --sessions 4 --largest --json load.json --plot load.png
 
 Everything is measured from outside. A frame's processing latency runs from the moment the client sent the last sound
 the frame is drawn from (its look-ahead included, which is stated beside it) to the moment the frame was here; it
@@ -18,6 +18,7 @@ import re
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from being.audio.pcm import read_audio
 
 SAMPLE = Path(__file__).parent.parent / "being" / "samples" / "hello.wav"
 LATE_MS = 120.0
+HOLDS_FPS, HOLDS_REPEATS = 24.5, 0.01
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,10 @@ class Result:
 @click.command()
 @click.option("--url", default="ws://127.0.0.1:8000", show_default=True)
 @click.option("--avatar", default="demo", show_default=True)
-@click.option("--sessions", default=1, show_default=True)
+@click.option("--sessions", default=(1,), multiple=True, show_default=True, help="May be repeated: one after another.")
 @click.option("--seconds", default=60.0, show_default=True)
-@click.option("--size", metavar="WxH", help="[default: as recorded]")
+@click.option("--size", metavar="WxH", default="512x512", show_default=True)
+@click.option("--largest", is_flag=True, help="Go down from --size until all sessions are admitted and hold 24.5 fps.")
 @click.option(
     "--speech", type=click.Path(path_type=Path), default=SAMPLE, help="Said again and again, a pause between."
 )
@@ -67,9 +70,10 @@ class Result:
 def main(
     url: str,
     avatar: str,
-    sessions: int,
+    sessions: tuple[int, ...],
     seconds: float,
-    size: str | None,
+    size: str,
+    largest: bool,
     speech: Path,
     chunk_ms: float,
     json_path: Path | None,
@@ -77,15 +81,44 @@ def main(
 ) -> None:
     """Measure live sessions."""
     sound = read_audio(speech).samples
-    query = "?format=mp4"
-    if size:
-        width, _, height = size.partition("x")
-        query += f"&width={width}&height={height}"
-    address = f"{url}/v1/avatars/{avatar}/live{query}"
+    report: dict[str, Any] = {"command": " ".join(["python", *sys.argv]), "machine": facts(), "runs": []}
+    curves: dict[str, list[float]] = {}
+    for count in sessions:
+        for width, height in _sizes(size) if largest else [_parsed(size)]:
+            address = f"{url}/v1/avatars/{avatar}/live?format=mp4&width={width}&height={height}"
+            click.echo(f"\n{count} x {width}x{height}")
+            run, of_sessions = _measured(address, url, sound, count, seconds, chunk_ms / 1000)
+            report["runs"].append({"size": f"{width}x{height}", **run})
+            if json_path is not None:
+                json_path.write_text(json.dumps(report, indent=2) + "\n")
+            if run["holds"] or not largest:
+                titles = (f"{count} x {width}x{height}, session {number + 1}" for number in range(count))
+                curves |= dict(zip(titles, of_sessions, strict=False))
+                break
+    if plot is not None and curves:
+        _plot(curves, plot)
+
+
+def _parsed(size: str) -> tuple[int, int]:
+    width, _, height = size.partition("x")
+    return int(width), int(height)
+
+
+def _sizes(size: str) -> Iterator[tuple[int, int]]:
+    """From `size` down in steps of a fifth, rounded to eight pixels, to about a hundred."""
+    width, height = _parsed(size)
+    for steps in range(7):
+        scale = 0.8**steps
+        yield round(width * scale / 8) * 8, round(height * scale / 8) * 8
+
+
+def _measured(
+    address: str, url: str, sound: Any, sessions: int, seconds: float, chunk_s: float
+) -> tuple[dict[str, Any], list[list[float]]]:
     stages_before = _stages(url)
-    machine, meanwhile, started = facts(), Meanwhile(), time.monotonic()
-    recordings = asyncio.run(_all(address, sound, sessions, seconds, chunk_ms / 1000))
-    machine |= meanwhile.report(time.monotonic() - started)
+    meanwhile, started = Meanwhile(), time.monotonic()
+    recordings = asyncio.run(_all(address, sound, sessions, seconds, chunk_s))
+    machine = meanwhile.report(time.monotonic() - started)
     stages = _mean_ms(stages_before, _stages(url))
     results, curves = [], []
     for number, recording in enumerate(recordings):
@@ -103,19 +136,18 @@ def main(
     click.echo("mean ms of a tick by stage: " + ", ".join(f"{stage} {value:.1f}" for stage, value in stages.items()))
     click.echo(f"stolen by the host: {machine['stolen_percent']} %, idle: {machine['idle_percent']} %")
     click.echo("CPU ms a second: " + ", ".join(f"{row} {value:.0f}" for row, value in machine["cpu_ms_per_s"].items()))
-    report = {
-        "command": " ".join(["python", *sys.argv]),
-        "machine": machine,
-        "size": size or "as recorded",
-        "seconds": seconds,
+    holds = len(results) == sessions and all(
+        one.distinct_per_s >= HOLDS_FPS and one.repeated_share <= HOLDS_REPEATS for one in results
+    )
+    run = {
         "asked": sessions,
+        "holds": holds,
+        "seconds": seconds,
+        "meanwhile": machine,
         "stages_ms": stages,
         "sessions": [asdict(result) for result in results],
     }
-    if json_path is not None:
-        json_path.write_text(json.dumps(report, indent=2) + "\n")
-    if plot is not None and curves:
-        _plot(curves, plot)
+    return run, curves
 
 
 async def _all(url: str, sound: Any, sessions: int, seconds: float, chunk_s: float) -> list[Recording]:
@@ -218,16 +250,16 @@ def _table(results: list[Result]) -> None:
         click.echo(" ".join(f"{cell:>10}" for cell in cells))
 
 
-def _plot(curves: list[list[float]], path: Path) -> None:
+def _plot(curves: dict[str, list[float]], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     figure, (over_time, spread) = pyplot.subplots(1, 2, figsize=(11, 4), width_ratios=(2, 1), sharey=True)
-    for number, curve in enumerate(curves):
-        over_time.plot(np.arange(len(curve)) / FPS, curve, linewidth=0.8, label=f"session {number + 1}")
-    spread.hist(np.concatenate(curves), bins=60, orientation="horizontal", color="0.4")
+    for title, curve in curves.items():
+        over_time.plot(np.arange(len(curve)) / FPS, curve, linewidth=0.8, label=title)
+    spread.hist(np.concatenate(list(curves.values())), bins=60, orientation="horizontal", color="0.4")
     over_time.axhline(LATE_MS, color="tab:red", linewidth=0.8, linestyle="--")
     over_time.set(xlabel="seconds", ylabel="sound sent to frame received, ms", ylim=(0, None))
     over_time.legend(loc="upper right", fontsize="small")
