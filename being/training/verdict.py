@@ -11,7 +11,7 @@ from being.training.footage import EYE_CORNERS, INNER_LIPS, Footage
 from being.training.speaking import Flicker
 
 FPS = 25
-WIDE = 0.22  # opening over the eyes' outer distance that a spoken "ah" reaches
+WIDE = 0.12  # opening over the eyes' outer distance that ordinary speech passes (a talking clip: 0.15)
 BLINK = 0.5  # closure that counts as a shut eye
 GOOD, AIM = 28.0, 30.0  # dB over the person
 STEADY = 0.5  # grey levels by which the torso may differ between speeches
