@@ -29,6 +29,7 @@ from being.inference.yuv import yuv_weights
 from being.model.fast import CanonicalBlocks, Form, SplatArrays, assemble_numpy, make_deformer, offset_buffer
 from being.model.fast.assemble import assemble_on_screen
 from being.model.fast.crew import usable_cores
+from being.model.fast.deformer import with_threads
 from being.raster.numba_backend import NumbaRenderer
 from being.raster.numba_picture import Backdrop, PictureRenderer, ScreenSplats
 from being.raster.numba_screen import camera_array
@@ -57,19 +58,18 @@ class CpuPath:
         self._renderers: dict[int, _Pool[NumbaRenderer]] = {}
         self._painters: dict[int, _Pool[PictureRenderer]] = {}
         self._backdrops: OrderedDict[int, tuple[npt.NDArray[np.uint8], Backdrop]] = OrderedDict()
-        self._stages: WeakKeyDictionary[Performer, dict[int, _Stage]] = WeakKeyDictionary()
+        self._stages: WeakKeyDictionary[Performer, _Stage] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
     def prepare(self, performer: Performer) -> None:
         """Fit or load the avatar's form, so that its first frames do not pay for it."""
-        for threads in {1, self._cores}:
-            self._stage(performer, threads)
+        self._stage(performer)
 
     def draw(self, rows: Sequence[Row], finish: Callable[[Row, Drawn], T]) -> list[T]:
         """What `finish`, called on the thread that drew, makes of each row's frame; rows may mix avatars and sizes."""
         by_frames = len(rows) >= self._cores
         threads = 1 if by_frames else self._cores
-        tokens = self._tokens(rows, threads)
+        tokens = self._tokens(rows)
 
         def work(row: Row, given: FloatArray) -> T:
             return finish(row, self._draw_row(*row, given, threads))
@@ -79,14 +79,14 @@ class CpuPath:
         frames = [self._crew.submit(work, row, given) for row, given in zip(rows, tokens, strict=True)]
         return [frame.result() for frame in frames]
 
-    def _tokens(self, rows: Sequence[Row], threads: int) -> list[FloatArray]:
+    def _tokens(self, rows: Sequence[Row]) -> list[FloatArray]:
         """(T, 64) condition tokens of each row, in one pass per avatar."""
         by_performer: dict[Performer, list[int]] = {}
         for index, (performer, _) in enumerate(rows):
             by_performer.setdefault(performer, []).append(index)
         tokens: dict[int, FloatArray] = {}
         for performer, indices in by_performer.items():
-            encoder = self._stage(performer, threads).encoder
+            encoder = self._stage(performer).encoder
             tokens.update(zip(indices, encoder([rows[index][1] for index in indices]), strict=True))
         return [tokens[index] for index in range(len(rows))]
 
@@ -94,14 +94,14 @@ class CpuPath:
         width, height = performer.frame_size(drive)
         backdrop = performer.backdrop(drive.background, width, height)
         intrinsics = np.array(performer.intrinsics(width, height), np.float32)
-        stage = self._stage(performer, threads)
+        stage = self._stage(performer)
         if not drive.depth and not isinstance(drive.background, Transparent):
             camera = camera_array(intrinsics, width, height)
-            with stage.on_screen(tokens, drive, camera) as splats, self._painter(threads) as painter:
+            with stage.on_screen(tokens, drive, camera, threads) as splats, self._painter(threads) as painter:
                 weights = YUV_WEIGHTS if drive.yuv else None
                 picture, alpha = painter.draw(splats, self._laid_out(backdrop), weights)
             return Drawn(picture, alpha, yuv=drive.yuv)
-        with stage.splats(tokens, drive) as splats, self._renderer(threads) as renderer:
+        with stage.splats(tokens, drive, threads) as splats, self._renderer(threads) as renderer:
             attributes = (splats.means, splats.quats, splats.scales, splats.opacities, splats.colors)
             colours, alpha, depth = renderer.render(*attributes, CAMERA_VIEW, intrinsics, width, height)
         mean_depth = np.divide(depth, alpha, out=np.zeros_like(depth), where=alpha > 0) if drive.depth else None
@@ -120,12 +120,11 @@ class CpuPath:
                     self._backdrops.popitem(last=False)
             return kept[1]
 
-    def _stage(self, performer: Performer, threads: int) -> _Stage:
+    def _stage(self, performer: Performer) -> _Stage:
         with self._lock:
-            stages = self._stages.setdefault(performer, {})
-            if threads not in stages:
-                stages[threads] = _Stage(performer.avatar, self._form or performer.avatar.manifest.shortcut, threads)
-            return stages[threads]
+            if performer not in self._stages:
+                self._stages[performer] = _Stage(performer.avatar, self._form or performer.avatar.manifest.shortcut)
+            return self._stages[performer]
 
     @contextmanager
     def _renderer(self, threads: int) -> Iterator[NumbaRenderer]:
@@ -141,14 +140,13 @@ class CpuPath:
 
 
 class _Stage:
-    """One avatar laid out for drawing each frame with so many threads."""
+    """One avatar laid out for drawing."""
 
-    def __init__(self, avatar: Avatar, form: Form, threads: int) -> None:
+    def __init__(self, avatar: Avatar, form: Form) -> None:
         caches = [avatar.folder] if avatar.folder else []
-        self._threads = threads
         self.encoder = TokenEncoder(avatar.network)
         self._deformer = make_deformer(
-            form, avatar.network, avatar.gaussians, threads=threads, caches=caches, write_to=cache_folder(avatar.id)
+            form, avatar.network, avatar.gaussians, caches=caches, write_to=cache_folder(avatar.id)
         )
         self._canonical = CanonicalBlocks.of(avatar.gaussians, self._deformer)
         count = avatar.gaussians.count
@@ -157,19 +155,19 @@ class _Stage:
         self._on_screen = _Pool(lambda: ScreenSplats.empty(count))
 
     @contextmanager
-    def splats(self, tokens: FloatArray, drive: Drive) -> Iterator[SplatArrays]:
+    def splats(self, tokens: FloatArray, drive: Drive, threads: int) -> Iterator[SplatArrays]:
         """The avatar's splats in camera space, valid inside the block. tokens: (T, 64) of the frame."""
         with self._offsets.lent() as offsets, self._splats.lent() as splats:
-            self._deformer(tokens, offsets)
-            yield assemble_numpy(self._canonical, offsets, drive.head_pose, drive.torso_pose, splats, self._threads)
+            with_threads(self._deformer, threads)(tokens, offsets)
+            yield assemble_numpy(self._canonical, offsets, drive.head_pose, drive.torso_pose, splats, threads)
 
     @contextmanager
-    def on_screen(self, tokens: FloatArray, drive: Drive, camera: FloatArray) -> Iterator[ScreenSplats]:
+    def on_screen(self, tokens: FloatArray, drive: Drive, camera: FloatArray, threads: int) -> Iterator[ScreenSplats]:
         """As `splats`, projected; camera: `camera_array` of the frame."""
         with self._offsets.lent() as offsets, self._on_screen.lent() as splats:
-            self._deformer(tokens, offsets)
+            with_threads(self._deformer, threads)(tokens, offsets)
             poses = (drive.head_pose, drive.torso_pose)
-            yield assemble_on_screen(self._canonical, offsets, *poses, camera, splats, self._threads)
+            yield assemble_on_screen(self._canonical, offsets, *poses, camera, splats, threads)
 
 
 class _Pool(Generic[T]):

@@ -32,9 +32,9 @@ def kernel(fastmath: set[str], *, allocates: bool = True) -> Callable[[Callable]
     """
 
     def decorate(function: Callable) -> Any:
-        dispatcher: Any = njit(nogil=True, fastmath=fastmath, error_model="numpy", boundscheck=False, _nrt=allocates)(
-            function
-        )
+        # A mapping, for numba's type hints do not know `_nrt`.
+        options: dict[str, Any] = {"fastmath": fastmath, "_nrt": allocates}
+        dispatcher: Any = njit(nogil=True, error_model="numpy", boundscheck=False, **options)(function)
         try:
             dispatcher.enable_caching()
         except RuntimeError:  # No folder to cache in can be written: compile once a process.

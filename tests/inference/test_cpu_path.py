@@ -13,7 +13,9 @@ from being.avatar.library import Library
 from being.inference.compositing import Transparent
 from being.inference.cpu_path import CpuPath, cache_folder
 from being.inference.engine import Engine
+from being.inference.performer import BACKDROPS
 from being.inference.records import Drive
+from being.inference.yuv import rgb_to_yuv420
 
 MOTION = make_tiny_avatar().motion
 
@@ -45,6 +47,30 @@ def test_full_form_equals_the_reference(tiny_folder: Path, reference: Engine, co
     engine._cpu = CpuPath("full", cores)  # not every machine has eight
     error = np.abs(pixels(engine, DRIVES) - pixels(reference, DRIVES))
     assert error.max() <= 2 and error.mean() < 0.01
+
+
+@pytest.mark.parametrize("size", [(64, 64), (70, 46)])  # the second fills neither its tiles nor its bands
+def test_planes_equal_those_of_the_reference(tiny_folder: Path, reference: Engine, size: tuple[int, int]) -> None:
+    engine = Engine(Library([tiny_folder]), device="cpu", fast="full")
+    for threads in (1, 2):
+        engine._cpu = CpuPath("full", threads)
+        asked = drive("tiny", 4, width=size[0], height=size[1])
+        (found,), (expected,) = engine.render([replace(asked, yuv=True)]), reference.render([asked])
+        assert found.image is not None and expected.image is not None
+        assert found.image.shape == (size[1] * 3 // 2, size[0])
+        error = np.abs(found.image.astype(int) - rgb_to_yuv420(expected.image))
+        assert error.max() <= 3 and error.mean() < 0.5  # the planes are not rounded to RGB on their way
+        assert found.alpha is not None and expected.alpha is not None
+        assert np.abs(found.alpha.astype(int) - expected.alpha).max() <= 1
+
+
+def test_a_backdrop_is_laid_out_once() -> None:
+    path, pixels = CpuPath("full", 1), np.zeros((32, 40, 3), np.uint8)
+    assert path._laid_out(pixels) is path._laid_out(pixels)
+    assert path._laid_out(pixels) is not path._laid_out(pixels.copy())
+    for _ in range(20):
+        path._laid_out(pixels.copy())
+    assert len(path._backdrops) <= BACKDROPS
 
 
 def test_transparent_and_depth_equal_the_reference(tiny_folder: Path, reference: Engine) -> None:

@@ -113,7 +113,7 @@ class BasisDeformer:
         self._solve = basis.solve
         blocks = [to_blocks(mode.astype(np.float32)) for mode in basis.modes]  # K of (blocks, 14, 64)
         self._modes = np.stack(blocks, axis=1).astype(np.float16).view(np.uint16).reshape(-1) if blocks else None
-        self._threads = threads or crew.usable_cores()
+        self.threads = threads or crew.usable_cores()
 
     def weights(self, tokens: Floats) -> Floats:
         """(K,) how strong each mode is in the frame."""
@@ -133,7 +133,7 @@ class BasisDeformer:
         def work(queue: npt.NDArray[np.int64]) -> Any:
             return _add_modes(queue, blocks, self._modes, weights, flat)
 
-        crew.run(work, min(self._threads, blocks))
+        crew.run(work, min(self.threads, blocks))
         return out
 
 

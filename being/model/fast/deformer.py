@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from copy import copy
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -21,7 +22,10 @@ class Deformer(Protocol):
     channels : 59 for all offsets, 14 for the lean set (see `blocks`).
     baseline : (N, 59) in the Gaussians' own order, added to the canonical attributes once because it is the same in
         every frame; None for nothing.
+    threads : that share one call.
     """
+
+    threads: int
 
     @property
     def order(self) -> Indices: ...
@@ -35,6 +39,16 @@ class Deformer(Protocol):
     def __call__(self, tokens: Floats, out: Floats) -> Floats:
         """Write the offsets of a frame with tokens (T, width) into `out` from `offset_buffer`; returns it."""
         ...
+
+
+D = TypeVar("D", bound=Deformer)
+
+
+def with_threads(deformer: D, threads: int) -> D:
+    """The same deformer for another number of threads; it shares all arrays with the first."""
+    other = copy(deformer)
+    other.threads = threads
+    return other
 
 
 def offset_buffer(deformer: Deformer) -> Floats:

@@ -113,11 +113,11 @@ class FusedDeformer:
         self._network = FusedNetwork(network)
         self._features = to_blocks(features)
         self._gates = to_blocks(audio_gate[:, None])[:, 0]
-        self._threads = threads or crew.usable_cores()
+        self.threads = threads or crew.usable_cores()
 
     def __call__(self, tokens: Floats, out: Floats) -> Floats:
         """Offsets of a frame with tokens (T, width), in blocks; returns `out`."""
-        self._network.run(tokens, self._features, self._gates, out, self._threads)
+        self._network.run(tokens, self._features, self._gates, out, self.threads)
         return out
 
 

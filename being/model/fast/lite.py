@@ -140,7 +140,7 @@ class LiteDeformer:
         self._network = FusedNetwork(network, [(head.first, head.second)])
         movers = self.order[: self.moving]
         self._features, self._gates = mover_inputs(network, gaussians, movers)
-        self._threads = threads or crew.usable_cores()
+        self.threads = threads or crew.usable_cores()
         self.baseline: Floats = survey.mean.copy()
         if self.moving:
             tokens = recorded_tokens(network, SURVEY_FRAMES)
@@ -150,5 +150,5 @@ class LiteDeformer:
     def __call__(self, tokens: Floats, out: Floats) -> Floats:
         """See `Deformer`."""
         if self.moving:
-            self._network.run(tokens, self._features, self._gates, out, self._threads)
+            self._network.run(tokens, self._features, self._gates, out, self.threads)
         return out

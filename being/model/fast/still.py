@@ -28,12 +28,12 @@ class StillDeformer:
         self.baseline[self.order[: self.moving]] = 0
         self._network = FusedNetwork(network)
         self._features, self._gates = mover_inputs(network, gaussians, self.order[: self.moving])
-        self._threads = threads or crew.usable_cores()
+        self.threads = threads or crew.usable_cores()
 
     def __call__(self, tokens: Floats, out: Floats) -> Floats:
         """See `Deformer`."""
         if self.moving:
-            self._network.run(tokens, self._features, self._gates, out, self._threads)
+            self._network.run(tokens, self._features, self._gates, out, self.threads)
         return out
 
 
