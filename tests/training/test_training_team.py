@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,21 @@ class Shelf:
 
     def tell(self, point: dict[str, Any]) -> None:
         self.points.append(point)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_begins_at_a_time() -> Iterator[None]:
+    """Threads share torch's global dice, which a new network is drawn from; worker processes have their own."""
+    module = sys.modules["being.training.fit"]
+    begin, lock = module.begin, threading.Lock()
+
+    def begin_alone(*args: Any) -> Any:
+        with lock:
+            return begin(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "begin", begin_alone)
+        yield
 
 
 @pytest.fixture(scope="module")
