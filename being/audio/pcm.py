@@ -7,6 +7,7 @@ checked before decoding where the file states its duration, and while decoding i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -25,9 +26,12 @@ OUTPUT_RATE = 48_000  # samples per second of the sound in a finished video
 LIMIT_S = 3600.0  # seconds of sound accepted unless the caller says otherwise
 _TOLERANCE_S = 0.5  # containers round their durations
 # Plain containers only: a playlist (HLS, concat, DASH) would make the decoder open other files on its author's behalf.
+# And should a container refer to another file all the same, there is no protocol by which to open it.
 _CONTAINERS = (
     "wav,w64,aiff,au,caf,mp3,aac,flac,ogg,mov,mp4,m4a,matroska,webm,avi,asf,flv,mpegts,mpeg,amr,ac3,eac3,wv,ape,tta,mxf"
 )
+_OPEN_OPTIONS = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "none"}
+_RATES = (1000, 192_000)  # Hz; a filter for an absurd rate that a header claims would fill the memory
 
 
 @dataclass(frozen=True)
@@ -80,9 +84,8 @@ def _read(source: str | Path | BinaryIO, rate: int, most_channels: int, limit_s:
             raise InputError(f"{name} is not a file" if path.exists() else f"{name} does not exist", "Check the path")
         if path.stat().st_size == 0:
             raise InputError(f"{name} is empty", remedy)
-        source = str(path)
     try:
-        with av.open(source, mode="r", options={"format_whitelist": _CONTAINERS}) as container:
+        with _opened(source) as file, av.open(file, mode="r", options=dict(_OPEN_OPTIONS)) as container:
             if not container.streams.audio:
                 raise InputError(f"{name} holds no sound", remedy)
             stream = container.streams.audio[0]
@@ -97,6 +100,16 @@ def _read(source: str | Path | BinaryIO, rate: int, most_channels: int, limit_s:
     if not len(sound):
         raise InputError(f"{name} holds no samples", remedy)
     return sound
+
+
+@contextmanager
+def _opened(source: str | Path | BinaryIO) -> Iterator[BinaryIO]:
+    """Always our own file object: FFmpeg itself opens nothing. A caller's file stays open."""
+    if isinstance(source, str | Path):
+        with Path(source).open("rb") as file:
+            yield file
+    else:
+        yield source
 
 
 def _stated_seconds(container: av.container.InputContainer, stream: Any) -> float:
@@ -129,6 +142,8 @@ def _converted(
         chunk = chunk[:2] if most_channels == 2 and len(chunk) in (1, 2) else chunk.mean(axis=0, keepdims=True)
         if not resamplers:
             rate_in, channels = frame.sample_rate, len(chunk)
+            if not _RATES[0] <= rate_in <= _RATES[1]:
+                raise InputError(f"{name} claims a sample rate of {rate_in} Hz", "Convert it to a plain WAV first")
             resamplers = [StreamResampler(rate_in, rate) for _ in range(channels)]
         if frame.sample_rate != rate_in or len(chunk) != channels:
             raise InputError(f"{name} changes its sample rate or channels midway", "Convert it to a plain WAV first")

@@ -1,6 +1,9 @@
 """Any audio file becomes samples; what is not one is refused in one line that says why."""
 
+import contextlib
 import io
+import socket
+import threading
 import wave
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import av
 import numpy as np
 import pytest
 
+from being.audio import pcm
 from being.audio.pcm import read_audio, read_audio_48k
 from being.errors import InputError
 
@@ -46,10 +50,10 @@ def _encoded(path: Path, codec: str, sample_format: str, rate: int) -> Path:
 @pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000])
 @pytest.mark.parametrize("width", [1, 2])
 def test_wav_of_any_rate(tmp_path: Path, rate: int, width: int) -> None:
-    pcm = read_audio(_wav(tmp_path / "a.wav", _tone(440.0, rate)[:, None], rate, width))
-    assert pcm.rate == 16_000 and pcm.samples.dtype == np.float32
-    assert pcm.seconds == pytest.approx(1.0, abs=1e-3)
-    np.testing.assert_allclose(pcm.samples[400:-400], _tone(440.0, 16_000)[400:-400], atol=0.01)
+    sound = read_audio(_wav(tmp_path / "a.wav", _tone(440.0, rate)[:, None], rate, width))
+    assert sound.rate == 16_000 and sound.samples.dtype == np.float32
+    assert sound.seconds == pytest.approx(1.0, abs=1e-3)
+    np.testing.assert_allclose(sound.samples[400:-400], _tone(440.0, 16_000)[400:-400], atol=0.01)
 
 
 def test_stereo_is_mixed_for_the_ear_and_kept_for_the_sound_track(tmp_path: Path) -> None:
@@ -67,9 +71,9 @@ def test_stereo_is_mixed_for_the_ear_and_kept_for_the_sound_track(tmp_path: Path
     [("a.mp3", "mp3", "fltp", 44_100), ("a.flac", "flac", "s16", 48_000), ("a.m4a", "aac", "fltp", 48_000)],
 )
 def test_compressed_formats(tmp_path: Path, name: str, codec: str, sample_format: str, rate: int) -> None:
-    pcm = read_audio(_encoded(tmp_path / name, codec, sample_format, rate))
-    assert pcm.seconds == pytest.approx(2.0, abs=0.1)
-    middle = pcm.samples[8000:24_000]
+    sound = read_audio(_encoded(tmp_path / name, codec, sample_format, rate))
+    assert sound.seconds == pytest.approx(2.0, abs=0.1)
+    middle = sound.samples[8000:24_000]
     assert np.abs(np.fft.rfft(middle)).argmax() == 440
     assert np.abs(middle).max() == pytest.approx(0.5, abs=0.08)  # lossy
 
@@ -109,12 +113,88 @@ def test_a_silent_film_holds_no_sound(tmp_path: Path) -> None:
         read_audio(tmp_path / "a.mp4")
 
 
-def test_a_playlist_cannot_make_us_open_another_file(tmp_path: Path) -> None:
+PLAYLISTS = {
+    "list.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{target}\n#EXT-X-ENDLIST\n",
+    "key.m3u8": '#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-KEY:METHOD=AES-128,URI="{target}"\n#EXTINF:1,\n{target}\n'
+    "#EXT-X-ENDLIST\n",
+    "list.ffconcat": "ffconcat version 1.0\nfile '{target}'\n",
+    "list.mpd": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" '
+    'mediaPresentationDuration="PT1S"><Period><AdaptationSet mimeType="audio/mp4"><Representation id="1" '
+    'bandwidth="1"><BaseURL>{target}</BaseURL></Representation></AdaptationSet></Period></MPD>',
+    "session.sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 9 RTP/AVP 0\n",
+}
+
+
+@pytest.mark.parametrize("form", ["path", "upload"])
+@pytest.mark.parametrize("name", list(PLAYLISTS))
+def test_a_playlist_cannot_make_us_open_another_file_or_address(tmp_path: Path, name: str, form: str) -> None:
     _wav(tmp_path / "secret.wav", _tone(440.0, 16_000)[:, None], 16_000)
-    listed = tmp_path / "list.m3u8"
-    listed.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{tmp_path}/secret.wav\n#EXT-X-ENDLIST\n")
-    with pytest.raises(InputError, match="not readable as audio"):
-        read_audio(listed)
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        stranger.setblocking(False)
+        address = f"http://127.0.0.1:{stranger.getsockname()[1]}/a.ts"
+        for target in (str(tmp_path / "secret.wav"), f"file:{tmp_path}/secret.wav", address):
+            listed = tmp_path / name
+            listed.write_text(PLAYLISTS[name].replace("{target}", target))
+            with listed.open("rb") as file, pytest.raises(InputError, match="not readable as audio"):
+                read_audio(listed if form == "path" else io.BytesIO(file.read()))
+        with pytest.raises(BlockingIOError):  # nobody called
+            stranger.accept()
+
+
+def test_the_address_would_be_called_if_playlists_were_read(tmp_path: Path) -> None:
+    """The test above can fail: FFmpeg that may goes where a playlist sends it."""
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        stranger.settimeout(60)
+        listed = tmp_path / "list.m3u8"
+        address = f"http://127.0.0.1:{stranger.getsockname()[1]}/a.ts"
+        listed.write_text(PLAYLISTS["list.m3u8"].replace("{target}", address))
+        opening = threading.Thread(target=_open_carelessly, args=(listed,), daemon=True)
+        opening.start()
+        caller, _ = stranger.accept()
+        caller.close()
+        opening.join(60)
+
+
+def _open_carelessly(path: Path) -> None:
+    free = {"protocol_whitelist": "file,http,tcp"}
+    with contextlib.suppress(av.error.FFmpegError), av.open(str(path), options=free) as container:
+        next(container.decode(audio=0), None)
+
+
+def test_hours_of_silence_in_a_few_bytes_are_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FLAC keeps an hour of silence in 90 kB; here its header does not say how long it is."""
+    path = tmp_path / "bomb.flac"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("flac", rate=8000, layout="mono")
+        stream.format = "s16"
+        for second in range(600):
+            block = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), format="s16", layout="mono")
+            block.sample_rate, block.pts = 8000, second * 8000
+            container.mux(stream.encode(block))
+        container.mux(stream.encode(None))
+    data = bytearray(path.read_bytes())
+    assert data[:4] == b"fLaC" and len(data) < 200_000
+    data[21] &= 0xF0  # the total of samples, 36 bits of the stream's head: unknown
+    data[22:26] = bytes(4)
+    decoded = 0
+    planes = pcm._planes
+
+    def counted(frame: av.AudioFrame) -> np.ndarray:
+        nonlocal decoded
+        decoded += frame.samples
+        return planes(frame)
+
+    monkeypatch.setattr(pcm, "_planes", counted)
+    with pytest.raises(InputError, match="the limit is 0:00:05"):
+        read_audio(io.BytesIO(bytes(data)), limit_s=5.0)
+    assert decoded < 8000 * 7
+
+
+def test_an_absurd_sample_rate_is_refused(tmp_path: Path) -> None:
+    data = bytearray(_wav(tmp_path / "a.wav", _tone(440.0, 16_000)[:, None], 16_000).read_bytes())
+    data[24:28] = (1_999_999_973).to_bytes(4, "little")
+    with pytest.raises(InputError, match="sample rate"):
+        read_audio(io.BytesIO(bytes(data)))
 
 
 def test_a_stated_duration_beyond_the_limit_is_refused_before_decoding(tmp_path: Path) -> None:
