@@ -22,13 +22,14 @@ from typing import Any
 import click
 import numpy as np
 from live_client import ACKNOWLEDGE_S, FPS, RATE, Recording, alignment, converse, decoded, frame_arrivals
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from being.audio.pcm import read_audio
 
 SAMPLE = Path(__file__).parent.parent / "being" / "samples" / "hello.wav"
 AUDIBLE = 0.01
+PATIENCE_S = 300.0  # how long a full server is asked again
 FRESH_FPS = 12  # distinct frames of a second in which a session plays again
 
 
@@ -57,7 +58,7 @@ def interrupt(obj: dict[str, Any], times: int) -> None:
 async def _interrupted(url: str, speech: np.ndarray) -> dict[str, float]:
     recording = Recording()
     pcm = (np.clip(speech[: 10 * RATE], -1, 1) * 32767).astype("<i2").tobytes()
-    async with connect(url, max_size=None, compression=None) as socket:
+    async with await _admitted(url) as socket:
         started = time.monotonic()
         said = interrupted_at = None
         acknowledged, received = 0.0, 0
@@ -95,6 +96,27 @@ async def _interrupted(url: str, speech: np.ndarray) -> dict[str, float]:
     }
 
 
+async def _admitted(url: str) -> ClientConnection:
+    """A connection with an admitted session, its `ready` read; a full server is asked again when it says."""
+    deadline = time.monotonic() + PATIENCE_S
+    probe_s = 0.0
+    while time.monotonic() < deadline:
+        await asyncio.sleep(probe_s)
+        socket = await connect(url, max_size=None, compression=None, open_timeout=60)
+        try:
+            first = json.loads(await socket.recv())
+        except ConnectionClosed:
+            probe_s = 5.0
+            continue
+        if first["type"] != "error":
+            return socket
+        probe_s = float(first["problem"].get("retry_after") or 5)
+        if first["problem"]["status"] != 503:
+            raise click.ClickException(first["problem"]["detail"])
+        await socket.close()
+    raise click.ClickException(f"the server had no room for {PATIENCE_S:g} s")
+
+
 @main.command()
 @click.option("--seconds", default=45.0, show_default=True)
 @click.pass_obj
@@ -102,6 +124,8 @@ def kill(obj: dict[str, Any], seconds: float) -> None:
     """Kill the renderer's replica while a session is speaking."""
 
     async def scenario() -> tuple[Recording, float]:
+        await (await _admitted(obj["live"])).close()  # there is room now; the session itself comes next
+
         async def killer() -> float:
             await asyncio.sleep(8.0)
             os.kill(replica("Renderer"), signal.SIGKILL)
