@@ -99,8 +99,7 @@ class CpuPath:
             camera = camera_array(intrinsics, width, height)
             with stage.on_screen(tokens, drive, camera, threads) as splats, self._painter(threads) as painter:
                 weights = YUV_WEIGHTS if drive.yuv else None
-                picture, alpha = painter.draw(splats, self._laid_out(backdrop), weights)
-            return Drawn(picture, alpha, yuv=drive.yuv)
+                return Drawn(*painter.draw(splats, self._laid_out(backdrop), weights), yuv=drive.yuv)
         with stage.splats(tokens, drive, threads) as splats, self._renderer(threads) as renderer:
             attributes = (splats.means, splats.quats, splats.scales, splats.opacities, splats.colors)
             colours, alpha, depth = renderer.render(*attributes, CAMERA_VIEW, intrinsics, width, height)
