@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+
+import numpy as np
 
 from being.api.admission import Admission, Load
 from being.api.clock import Clock
@@ -18,9 +21,11 @@ from being.api.schemas import LiveOptions
 from being.api.viewer import Viewer, check_size, live_background
 from being.avatar.consent import standing
 from being.avatar.library import Library
+from being.avatar.motion import Motion
 from being.avatar.schema import AvatarManifest
 from being.errors import BeingError, InputError
 from being.inference.compositing import parse_background
+from being.inference.motion import MotionPlayer
 from being.live.conductor import Pacing
 from being.live.graph import Graph
 from being.live.session import Limits, Session
@@ -28,6 +33,8 @@ from being.live.spans import AvatarFacts, Stage
 
 ENCODING_THREADS = 4
 RETRY_AFTER_S = 5  # what a refused client is told
+WAYS = 4  # ways an avatar moves, so that not all its viewers see the same
+PLAYERS = 64  # kept
 REFERENCE = (512, 512)  # size the readiness answer counts in
 
 
@@ -71,6 +78,7 @@ class Service:
         self._opening: Counter[Load] = Counter()
         self._expiry: dict[str, asyncio.TimerHandle] = {}
         self._speaking = 0
+        self._players: OrderedDict[tuple[str, int], tuple[Motion, MotionPlayer]] = OrderedDict()
 
     async def open(self) -> None:
         """Start the clock; call on the event loop that serves."""
@@ -223,9 +231,20 @@ class Service:
 
     def _new_session(self, facts: AvatarFacts, stage: Stage) -> Session:
         limits = Limits(buffered_s=self.limits.buffered_s)
-        return Session(
-            f"{self._name}-{secrets.token_hex(6)}", facts, stage, seed=secrets.randbelow(1 << 31), limits=limits
-        )
+        name = f"{self._name}-{secrets.token_hex(6)}"
+        return Session(name, facts, stage, player=self._player(facts), limits=limits)
+
+    def _player(self, facts: AvatarFacts) -> MotionPlayer:
+        """One of the avatar's, made where it is missing or the avatar has changed; called from worker threads."""
+        key = facts.id, secrets.randbelow(WAYS)
+        kept = self._players.get(key)
+        if kept is not None and _same_motion(kept[0], facts.motion):
+            return kept[1]
+        player = MotionPlayer(facts.motion, key[1])
+        self._players[key] = facts.motion, player
+        while len(self._players) > PLAYERS:
+            self._players.popitem(last=False)
+        return player
 
     def _forget(self, session_id: str) -> None:
         self._viewers.pop(session_id, None)
@@ -241,3 +260,7 @@ class Service:
 
 def _even(side: int) -> int:
     return side - side % 2
+
+
+def _same_motion(one: Motion, other: Motion) -> bool:
+    return all(np.array_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(one))

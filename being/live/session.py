@@ -66,6 +66,8 @@ class Session:
         Of the sound that is heard.
     seed : int
         Of the motion.
+    player : MotionPlayer
+        The avatar's, if there is one already: making it takes half a second, and sessions may share it.
     limits : Limits
     """
 
@@ -77,6 +79,7 @@ class Session:
         *,
         channels: int = 1,
         seed: int = 0,
+        player: MotionPlayer | None = None,
         limits: Limits | None = None,
     ) -> None:
         self.id = id
@@ -88,7 +91,7 @@ class Session:
         """The playhead: the first frame nobody has asked for yet."""
         self._channels = channels
         self._limits = limits or Limits()
-        self._player = MotionPlayer(avatar.motion, seed)
+        self._player = player or MotionPlayer(avatar.motion, seed)
         self._motion = MotionState()
         self._line = SoundLine()  # 16 kHz mono: what the face listens to
         self._heard = SoundLine(channels)  # 48 kHz: what the viewer hears
