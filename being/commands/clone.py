@@ -130,7 +130,7 @@ def command(
         click.get_current_context().exit(STOPPED)
     if not keep:
         _tidy(work)
-    _say(out, work, result.metrics, record, keep)
+    _say(out, work, result.metrics, record, keep and not video.is_dir())
 
 
 def _record(consent: str | None) -> ConsentRecord:
