@@ -9,6 +9,7 @@ from os import cpu_count
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -65,13 +66,19 @@ class HeldOut:
 def split_frames(dataset: Dataset, inner_share: float) -> tuple[tuple[int, ...], HeldOut]:
     """Frames to train on, and the held-out blocks.
 
-    The end block is the dataset's own validation split; the inner block is cut from the middle of its training split.
+    The end block is the dataset's own validation split; the inner block lies in the middle half of its training split,
+    where the mouth moves most: a block of silence would say nothing about speech.
     """
     train = dataset.split.train
     size = round(len(train) * inner_share)
     if inner_share > 0 and len(train) >= 8 * LEAST_BLOCK:
         size = max(size, LEAST_BLOCK)
     start = (len(train) - size) // 2
+    if 0 < size < len(train) // 2:
+        marks = np.stack([dataset.landmarks(index) for index in train])
+        moving = sliding_window_view(mouth_opening(marks), size).std(1)
+        first = len(train) // 4
+        start = first + int(moving[first : len(train) - first - size + 1].argmax())
     inner = train[start : start + size]
     rest = train[:start] + train[start + size :]
     return rest, HeldOut(inner, dataset.split.val)

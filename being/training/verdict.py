@@ -75,10 +75,12 @@ def verdict(
     if inner is not None and end is not None and inner - end > 3:
         said.append("The end of the footage looks different from the rest (light, posture): film in one go.")
     mouth = metrics.get("mouth_landmarks_px")
-    if mouth is not None:
+    correlation = metrics.get("mouth_opening_correlation")
+    if mouth is not None and correlation is None:
+        said.append("The mouth does not move in the held-out frames: how it follows unseen speech was not measured.")
+    elif mouth is not None:
         told = "follows" if mouth <= MOUTH_PX else "does not follow well"
         said.append(f"The mouth {told} unseen speech: {mouth:.1f} px from the filmed one.")
-    correlation = metrics.get("mouth_opening_correlation")
     if correlation is not None and correlation < 0.5:
         said.append(f"It opens and shuts only partly with the sound (correlation {correlation:.2f}).")
     if seen.talking < 20:

@@ -26,6 +26,8 @@ GOOD = Seen(seconds=60, talking=50, widest=0.4, shut=0.2, turn=20, blinks=9)
 
 def test_good_footage_gets_one_good_sentence() -> None:
     metrics = {"held_out_psnr": 31.0, "inner_psnr": 31.0, "end_psnr": 31.0, "mouth_landmarks_px": 1.5}
+    assert any("does not move" in sentence for sentence in verdict(GOOD, metrics, 33.0, None, steps=9000))
+    metrics["mouth_opening_correlation"] = 0.9
     words = verdict(GOOD, metrics, 33.0, Flicker(2.0, 0.3, 0.1), steps=9000)
     assert len(words) == 2 and "31.0 dB" in words[0] and "follows unseen speech" in words[1]
 
