@@ -240,7 +240,8 @@ def check_place(out: Path, work: Path, replace: bool) -> None:
         probe.unlink()
     except OSError as error:
         raise InputError(f"{work} cannot be written ({error.strerror})", "Choose another output folder") from error
-    if not os.access(out.parent, os.W_OK):
+    there = next(folder for folder in out.absolute().parents if folder.exists())  # the rest is made when needed
+    if not os.access(there, os.W_OK):
         raise InputError(f"{out.parent} cannot be written", "Choose another output folder")
 
 
