@@ -154,7 +154,7 @@ def to_avatar(
     avatar = Avatar(manifest, checkpoint.gaussians, checkpoint.network, scene.motion, scene.background)
     pose, frame = scene.motion, scene.ordinary
     drive = Drive(out.name, contexts[frame], float(pose.eye[frame]), pose.head_pose[frame], pose.torso_pose[frame])
-    preview = draw([(Performer(avatar, torch.device("cpu")), drive)])[0].rgb
+    preview = draw([(Performer(avatar, torch.device("cpu")), drive)])[0].picture
     return save_avatar(avatar, out, preview=preview, replace_existing=replace)
 
 

@@ -15,6 +15,7 @@ from scipy.io import wavfile
 
 from being import cli
 from being.audio.windows import WindowSpec, audio_context
+from being.avatar.consent import standing
 from being.avatar.folder import load_avatar
 from being.avatar.library import Library
 from being.dataset.folder import read_picture
@@ -134,7 +135,7 @@ def test_the_avatar_knows_how_it_listens(root: Path) -> None:
     assert manifest.look_ahead == "published" and manifest.features.name == "wav2vec2"
     assert (manifest.width, manifest.height, manifest.focal) == (64, 48, 150)
     assert load_avatar(root / "avatars" / "obama").network.recorded_tokens.shape == (60, 5, 64)
-    assert not manifest.consent.may_be_served
+    assert not standing(manifest).serve
 
 
 class Kept:
