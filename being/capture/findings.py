@@ -152,7 +152,7 @@ def find(
         "No blink was seen",
         "Film longer: without a blink the avatar cannot learn to shut its eyes",
     )
-    drift = float(np.nanstd(brightness) / max(np.nanmean(brightness), 1e-6)) if len(brightness) else 0.0
+    drift = float(np.nanstd(brightness)) / max(float(np.nanmean(brightness)), 1e-6) if len(brightness) else 0.0
     say(
         drift > LIGHT_DRIFT,
         f"Light changes: the face's brightness sways by {drift:.0%}",

@@ -28,7 +28,7 @@ EDGE_SOFTNESS = 4.0  # grey levels below which a variation is no edge
 def flow_between(gray: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.float32]:
     """For every pixel of `gray`, where it lies in `other`: coordinates (h, w, 2)."""
     # An instance a call: it keeps buffers and is not safe to share between threads.
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST).calc(gray, other, None)
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST).calc(gray, other, None)
     height, width = gray.shape
     flow[..., 0] += np.arange(width, dtype=np.float32)
     flow[..., 1] += np.arange(height, dtype=np.float32)[:, None]

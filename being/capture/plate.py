@@ -6,7 +6,7 @@ It only means something before a camera that stands still, so that is checked he
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -159,9 +159,10 @@ def _follow(
     first: NDArray[np.uint8], gray: NDArray[np.uint8], free: NDArray, corners: NDArray[np.float32]
 ) -> tuple[float, float | None]:
     """Median shift of the corners in pixels and the share found again; None where the person hides most of them."""
-    window = {"winSize": (15, 15), "maxLevel": 4}
-    there, ok, _ = cv2.calcOpticalFlowPyrLK(first, gray, corners, None, **window)
-    back, ok_back, _ = cv2.calcOpticalFlowPyrLK(gray, first, there, None, **window)
+    window: dict[str, Any] = {"winSize": (15, 15), "maxLevel": 4}
+    follow: Any = cv2.calcOpticalFlowPyrLK  # its stubs know no None
+    there, ok, _ = follow(first, gray, corners, None, **window)
+    back, ok_back, _ = follow(gray, first, there, None, **window)
     height, width = gray.shape
     x, y = np.round(there[:, 0]).astype(int).T
     inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)

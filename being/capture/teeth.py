@@ -31,8 +31,8 @@ def lips_apart(points: NDArray[np.float32]) -> NDArray[np.float32]:
     return (gap / np.maximum(face, 1e-6)).astype(np.float32)
 
 
-def _interior(points: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    return fill_polygon(points[list(INNER_LIPS), :2], shape) > 0
+def _interior(points: NDArray[np.float32], height: int, width: int) -> NDArray[np.bool_]:
+    return fill_polygon(points[list(INNER_LIPS), :2], (height, width)) > 0
 
 
 def _toothness(image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -50,7 +50,7 @@ class TeethFinder:
     def learn(cls, images: Sequence[NDArray[np.uint8]], points: Sequence[NDArray[np.float32]]) -> TeethFinder:
         """From a few frames RGB (H, W, 3) with their meshes (478, 3): Otsu's threshold over all mouth interiors."""
         values = [
-            _toothness(image)[_interior(mesh, image.shape[:2])]
+            _toothness(image)[_interior(mesh, image.shape[0], image.shape[1])]
             for image, mesh in zip(images, points, strict=True)
             if lips_apart(mesh) > PARTED
         ]
@@ -67,7 +67,7 @@ class TeethFinder:
         """Teeth of a frame (H, W); None where the lips are shut or no tooth shows."""
         if lips_apart(points) <= PARTED or not np.isfinite(self.threshold):
             return None
-        mouth = _interior(points, image.shape[:2])
+        mouth = _interior(points, image.shape[0], image.shape[1])
         y, x = np.nonzero(mouth)
         if len(y) == 0:
             return None

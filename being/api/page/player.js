@@ -5,6 +5,7 @@ const LATE = 0.6; // more than this is skipped, not caught up with
 const KEEP = 4; // seconds kept behind the playhead
 const CATCH_UP = 1.08;
 const SLOW_DOWN = 0.94;
+const SEEK_MS = 1000; // a seek into a hole of the stream never ends: it is tried elsewhere after so long, then twice that
 
 export class Player {
   constructor(video) {
@@ -16,6 +17,9 @@ export class Player {
     this.muteUntil = -1;
     this.hushed = false;
     this.wanted = false;
+    this.sought = 0;
+    this.seekMs = SEEK_MS;
+    video.addEventListener("seeked", () => { this.seekMs = SEEK_MS; });
     this.timer = setInterval(() => this.steer(), 40);
   }
 
@@ -93,25 +97,32 @@ export class Player {
   steer() {
     const video = this.video;
     this.silence();
-    if (!this.buffer || !video.buffered.length || video.seeking) return;
+    if (!this.buffer || !video.buffered.length) return;
+    if (video.seeking && performance.now() - this.sought < this.seekMs) return;
     const now = video.currentTime;
     const end = video.buffered.end(video.buffered.length - 1);
     const start = video.buffered.start(video.buffered.length - 1);
     if (!this.started) {
       if (end - start < this.hold) return;
       this.started = true;
-      video.currentTime = Math.max(start, end - this.hold);
+      this.seek(Math.max(start, end - this.hold));
       video.play().catch(() => {});
     } else if (end - now > LATE || now < start) {
-      video.currentTime = Math.max(start, end - this.hold);
+      this.seek(Math.max(start, end - this.hold));
     } else if (this.muteUntil > now && this.muteUntil < end - 0.02) {
-      video.currentTime = this.muteUntil; // what was cut off need not be watched either
+      this.seek(this.muteUntil); // what was cut off need not be watched either
     } else {
       const off = end - now - this.hold;
       video.playbackRate = off > 0.08 ? CATCH_UP : off < -0.08 ? SLOW_DOWN : 1;
       if (video.paused && !document.hidden) video.play().catch(() => {});
     }
     this.silence();
+  }
+
+  seek(time) {
+    if (this.video.seeking) this.seekMs *= 2;
+    this.sought = performance.now();
+    this.video.currentTime = time;
   }
 
   silence() {
