@@ -107,8 +107,10 @@ def test_backgrounds(engine: Engine) -> None:
         [drive(background=background) for background in (Plate(), Colour(0, 255, 0), Transparent())]
     )
     assert plate.alpha is not None and green.alpha is not None and nothing.alpha is not None
-    assert np.array_equal(plate.alpha, green.alpha) and np.array_equal(plate.alpha, nothing.alpha)
-    empty = plate.alpha == 0
+    assert np.array_equal(plate.alpha, green.alpha)
+    # Another kernel draws what nothing is behind: splats at the 1/255 cut-off may fall to either side.
+    assert np.abs(plate.alpha.astype(int) - nothing.alpha).max() <= 3
+    empty = (plate.alpha == 0) & (nothing.alpha == 0)
     assert empty.any()
     avatar = engine.prepare("tiny").avatar
     assert np.array_equal(image(plate)[empty], avatar.background[empty])
@@ -146,7 +148,9 @@ def test_yuv_planes_are_those_of_the_picture(engine: Engine) -> None:
     from being.inference.yuv import rgb_to_yuv420
 
     rgb, yuv = engine.render([drive(), drive(yuv=True)])
-    assert np.array_equal(image(yuv), rgb_to_yuv420(image(rgb)))
+    # Planes are rounded once, from the same unrounded colours; by way of RGB they are rounded twice.
+    off = np.abs(image(yuv).astype(int) - rgb_to_yuv420(image(rgb)))
+    assert off.max() <= 1 and off.mean() < 0.25
 
 
 def test_face_box_surrounds_the_head(engine: Engine) -> None:

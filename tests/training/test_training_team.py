@@ -144,6 +144,7 @@ def one(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> FitResult:
     return together(clip, tmp_path_factory.mktemp("one"), 1)[0][0]
 
 
+@pytest.mark.slow
 def test_two_workers_train_what_one_trains(clip: Path, one: FitResult, tmp_path: Path) -> None:
     results, shelves = together(clip, tmp_path, 2)
     first, second = results
@@ -160,6 +161,7 @@ def test_two_workers_train_what_one_trains(clip: Path, one: FitResult, tmp_path:
     assert len(shelves[0].points) == len(shelves[1].points) > 0
 
 
+@pytest.mark.slow
 def test_a_stopped_pair_goes_on_as_one(clip: Path, one: FitResult, tmp_path: Path) -> None:
     """All workers stop at the step at which the first wants to; one worker alone ends the run."""
     stopped, shelves = together(clip, tmp_path, 2, stop_at=0.4)
