@@ -7,6 +7,7 @@ and aborts if their imports take longer (ray-project/ray#65983). Told the ports 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 import os
 import socket
@@ -60,8 +61,13 @@ def _ports_known() -> Iterator[None]:
     """While this holds, a Ray that starts is told the ports of its helpers, which `ray.init` itself does not take."""
     from ray._private import parameter
 
-    known = dict(zip(HELPER_PORTS, free_ports(len(HELPER_PORTS)), strict=True))
-    original = parameter.RayParams
+    original = getattr(parameter, "RayParams", None)
+    if original is None:  # another Ray than the one this was written for: it starts as it always does
+        yield
+        return
+    takes = inspect.signature(original).parameters
+    names = [name for name in HELPER_PORTS if name in takes]
+    known = dict(zip(names, free_ports(len(names)), strict=True))
 
     def params(**given: Any) -> Any:
         return original(**{**given, **{name: port for name, port in known.items() if given.get(name) is None}})
