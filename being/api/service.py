@@ -182,6 +182,11 @@ class Service:
             self._forget(viewer.session.id)
         self._count_sessions()
 
+    @property
+    def waiting(self) -> int:
+        """Sessions that wait for their lost clients, and give way to new ones."""
+        return len(self._expiry)
+
     def viewers(self) -> list[Viewer]:
         return list(self._viewers.values())
 
@@ -253,9 +258,8 @@ class Service:
         self._count_sessions()
 
     def _count_sessions(self) -> None:
-        waiting = len(self._expiry)
-        self.meter.set("being_sessions", float(len(self._viewers) - waiting), state="live")
-        self.meter.set("being_sessions", float(waiting), state="waiting")
+        self.meter.set("being_sessions", float(len(self._viewers) - self.waiting), state="live")
+        self.meter.set("being_sessions", float(self.waiting), state="waiting")
 
 
 def _even(side: int) -> int:
