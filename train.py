@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from being.avatar.consent import ConsentRecord
+from being.avatar.consent_form import read_consent
 from being.errors import BeingError, InputError
-from being.training.fit import read_consent
 from being.training.options import config_of, fit_options
 from being.training.progress import show_each
 

@@ -26,6 +26,15 @@ GROUNDS = {
 MAX_BYTES = 1 << 20
 
 
+def read_consent(consent: str) -> ConsentRecord:
+    """A consent record from "synthetic", "unconsented" or a JSON file."""
+    if consent == "synthetic":
+        return SYNTHETIC
+    if consent == "unconsented":
+        return ConsentRecord()
+    return read_record(Path(consent))
+
+
 def read_record(path: Path) -> ConsentRecord:
     """The record in a JSON file. A file without `status` that says who, when, scope and statement is a consent.
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from being.avatar.consent import SYNTHETIC, ConsentRecord
+from being.avatar.consent import ConsentRecord
 
 STOPPED = 130  # exit status of a run ended by Ctrl-C, as shells have it
 FOOTAGE, NOTE = "footage", "clone.json"  # in the work folder: the captured dataset, and what it was captured from
@@ -135,14 +135,10 @@ def command(
 
 def _record(consent: str | None) -> ConsentRecord:
     """The record named on the command line, or the answers at the terminal; without a terminal nobody can be asked."""
-    from being.avatar.consent_form import ask, read_record
+    from being.avatar.consent_form import ask, read_consent
 
-    if consent == "synthetic":
-        return SYNTHETIC
-    if consent == "unconsented":
-        return ConsentRecord()
     if consent is not None:
-        return read_record(Path(consent))
+        return read_consent(consent)
     if sys.stdin.isatty():
         return ask(date.today())
     return ConsentRecord()

@@ -104,8 +104,8 @@ def gaussiantalker(
         being render speech.wav -o speech.mp4 --avatar obama --features speech_ds.npy
     """
     from being.audio.features import FeatureSpec
+    from being.avatar.consent_form import read_consent
     from being.errors import InputError
-    from being.training.fit import read_consent
     from extern.gaussiantalker import find_windows, read_checkpoint, read_scene, to_avatar
 
     if out.exists() and not force:

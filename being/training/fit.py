@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from being.avatar.consent import SYNTHETIC, ConsentRecord
-from being.avatar.consent_form import read_record
+from being.avatar.consent import ConsentRecord
+from being.avatar.consent_form import read_consent
 from being.avatar.folder import Avatar
 from being.avatar.signing import own_key
 from being.dataset import Dataset
@@ -243,15 +243,6 @@ def check_place(out: Path, work: Path, replace: bool) -> None:
     there = next(folder for folder in out.absolute().parents if folder.exists())  # the rest is made when needed
     if not os.access(there, os.W_OK):
         raise InputError(f"{out.parent} cannot be written", "Choose another output folder")
-
-
-def read_consent(consent: str) -> ConsentRecord:
-    """A consent record from "synthetic", "unconsented" or a JSON file."""
-    if consent == "synthetic":
-        return SYNTHETIC
-    if consent == "unconsented":
-        return ConsentRecord()
-    return read_record(Path(consent))
 
 
 def preview_frame(footage: Footage) -> int:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
-
-av = pytest.importorskip("av")
 
 from being.capture.crop import Crop
 from being.capture.video import FPS, open_footage

@@ -11,12 +11,12 @@ import resource
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-av = pytest.importorskip("av")
 cv2 = pytest.importorskip("cv2", reason="opencv comes with being[clone]")
 pytest.importorskip("mediapipe", reason="the mesh's triangles come with being[clone]")
 

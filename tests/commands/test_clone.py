@@ -67,7 +67,7 @@ def test_what_cannot_be_is_said_at_once(
     (tmp_path / "there").mkdir()
     (tmp_path / "text.mp4").write_text("This is no film.")
     if arguments[0] == "text.mp4":
-        pytest.importorskip("being.capture.pipeline")
+        pytest.importorskip("cv2", reason="reading footage needs being[clone]")
     result = clone(*(footage if argument == "FOOTAGE" else argument for argument in arguments))
     assert isinstance(result.exception, BeingError) and said in str(result.exception)
     assert "\n" not in str(result.exception)
