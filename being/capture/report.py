@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -19,6 +17,7 @@ from being.capture.teeth import lips_apart
 from being.dataset.folder import FPS, read_picture
 from being.dataset.parsing import PALETTE, labels_of_colours
 from being.training.charts import Line, line_chart
+from being.training.page import inline_picture, page
 
 Picture = NDArray[np.uint8]
 
@@ -31,12 +30,6 @@ UNSEEN_TINT = (255, 0, 255)
 BLUE, ORANGE, GREEN = "#3b82f6", "#f59e0b", "#10b981"
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #0f172a; --soft: #64748b; --line: #e2e8f0; --page: #f8fafc; --card: #fff; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e2e8f0; --soft: #94a3b8; --line: #334155; --page: #0f172a; --card: #1e293b; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
-main { max-width: 1180px; margin: 0 auto; padding: 40px 24px 80px; }
 h1 { font-size: 30px; margin: 0 0 4px; letter-spacing: -.02em; } h2 { font-size: 18px; margin: 40px 0 12px; }
 p, li { color: var(--soft); max-width: 80ch; } li b { color: var(--ink); }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: 12px; margin-top: 24px; }
@@ -92,11 +85,7 @@ def write_report(
         + "".join(f"<tr><td>{escape(k)}</td><td>{v:.1f} s</td></tr>" for k, v in report.seconds.items())
         + "</table>",
     ]
-    page = (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{escape(report.folder.name)}</title><style>{_STYLE}</style><main>{''.join(body)}</main></html>"
-    )
-    path.write_text(page, "utf-8")
+    path.write_text(page(report.folder.name, _STYLE, body), "utf-8")
 
 
 def draw_overlay(
@@ -130,16 +119,11 @@ def _plates(folder: Path, seen: NDArray[np.bool_]) -> str:
     return _figure(plate, "bc.jpg") + _figure(tinted, f"{seen.mean():.0%} of it was seen")
 
 
-def _figure(picture: Picture, caption: str) -> str:
-    image = Image.fromarray(picture)
+def _figure(rgb: Picture, caption: str) -> str:
+    image = Image.fromarray(rgb)
     image.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=88)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return (
-        f'<figure><img alt="{escape(caption)}" src="data:image/jpeg;base64,{data}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
+    shown = inline_picture(np.asarray(image), caption, quality=88)
+    return f"<figure>{shown}<figcaption>{escape(caption)}</figcaption></figure>"
 
 
 def _chart(title: str, curves: Sequence[tuple[str, NDArray[np.floating], str]], seconds: NDArray[np.float64]) -> str:

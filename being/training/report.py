@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -16,6 +15,7 @@ from PIL import Image
 
 from being.training.charts import Line, line_chart
 from being.training.evaluate import Evaluation
+from being.training.page import inline_picture, page
 from being.training.proof import STRIP_FRAMES, Proof
 
 Picture = NDArray[np.uint8]
@@ -25,12 +25,6 @@ CROP_SIDE = 192  # pixels of the enlarged mouth
 BLUE, ORANGE, GREEN, GREY = "#3b82f6", "#f59e0b", "#10b981", "#94a3b8"
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #0f172a; --soft: #64748b; --line: #e2e8f0; --page: #f8fafc; --card: #fff; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e2e8f0; --soft: #94a3b8; --line: #334155; --page: #0f172a; --card: #1e293b; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
-main { max-width: 1180px; margin: 0 auto; padding: 40px 24px 80px; }
 h1 { font-size: 30px; margin: 0 0 4px; letter-spacing: -.02em; } h2 { font-size: 18px; margin: 44px 0 12px; }
 p { margin: 0 0 12px; color: var(--soft); max-width: 75ch; }
 .head { display: flex; gap: 24px; align-items: center; } .head img { width: 132px; border-radius: 16px; }
@@ -100,11 +94,7 @@ def write_report(
         + _facts(facts)
         + "</div></div>",
     ]
-    page = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style><main>{''.join(body)}</main></html>"
-    )
-    path.write_text(page, "utf-8")
+    path.write_text(page(title, _STYLE, body), "utf-8")
 
 
 def heat(truth: Picture, render: Picture) -> Picture:
@@ -134,12 +124,6 @@ def _within(box: tuple[float, float, float, float], picture: Picture) -> tuple[f
     return x0, y0, max(min(box[2], width), x0 + 1), max(min(box[3], height), y0 + 1)
 
 
-def _image(picture: Picture, alt: str) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=90)
-    return f'<img alt="{escape(alt)}" src="data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
-
-
 def _header(
     title: str,
     preview: Picture,
@@ -159,7 +143,7 @@ def _header(
     ]
     tiles = "".join(f'<div class="card"><b>{value}</b><span>{name}</span></div>' for value, name in cards)
     return (
-        f'<div class="head">{_image(preview, "the avatar")}<div><h1>{escape(title)}</h1>'
+        f'<div class="head">{inline_picture(preview, "the avatar")}<div><h1>{escape(title)}</h1>'
         f'<p>Report of being fit</p></div></div><div class="cards">{tiles}</div>'
     )
 
@@ -188,7 +172,8 @@ def _speaking(proof: Proof) -> str:
         parts.append(f'<video controls loop playsinline src="data:video/mp4;base64,{film}"></video>')
     elif proof.strip:
         shown = "".join(
-            _image(frame, f"frame of the sentence, {i + 1} of {STRIP_FRAMES}") for i, frame in enumerate(proof.strip)
+            inline_picture(frame, f"frame of the sentence, {i + 1} of {STRIP_FRAMES}")
+            for i, frame in enumerate(proof.strip)
         )
         parts.append(f'<div class="strip">{shown}</div>')
     parts += [f"<p>{escape(note)}</p>" for note in proof.notes]
@@ -237,8 +222,10 @@ def _frame(shown: Shown) -> str:
         (shown.render, f"drawn, {shown.psnr:.2f} dB, SSIM {shown.ssim:.4f}"),
         (difference, "difference"),
     ]
-    row = "".join(f"<figure>{_image(p, text)}<figcaption>{escape(text)}</figcaption></figure>" for p, text in figures)
-    mouths = _image(mouth_crop(shown.truth, shown.lips), "mouth filmed") + _image(
+    row = "".join(
+        f"<figure>{inline_picture(p, text)}<figcaption>{escape(text)}</figcaption></figure>" for p, text in figures
+    )
+    mouths = inline_picture(mouth_crop(shown.truth, shown.lips), "mouth filmed") + inline_picture(
         mouth_crop(shown.render, shown.lips), "mouth drawn"
     )
     caption = f"<figcaption>mouth, {shown.mouth_psnr:.2f} dB</figcaption>"
