@@ -124,6 +124,9 @@ def save_frames(
     data, avatar = Dataset(folder), load_avatar(avatar_folder)
     heard = listen(data, config, work)
     footage = Footage(data, heard.contexts, config, device)
+    footage.adopt(
+        torch.from_numpy(avatar.motion.head_pose).to(device), torch.from_numpy(avatar.motion.torso_pose).to(device)
+    )
     craft = Stagecraft(footage.background, footage.intrinsics, config.backend, precision)
     gaussians, network = avatar.gaussians.to(device), avatar.network.to(device)
     for block, frames in (("inner", footage.held_out.inner), ("end", footage.held_out.end)):
@@ -141,10 +144,10 @@ def save_frames(
     sound = with_silence(pcm)
     voice = contexts(heard, sound)
     talking = talking_in(sound, len(voice))
-    motion = Motion(data.head_poses, data.torso_poses, data.eyes, heard.talking)
+    motion = avatar.motion
     usual = footage.train[len(footage.train) // 2]
     still = Motion(*(np.repeat(part[usual : usual + 1], 50, 0) for part in
-                     (data.head_poses, data.torso_poses, 0 * data.eyes, heard.talking)))  # fmt: skip
+                     (motion.head_pose, motion.torso_pose, 0 * motion.eye, motion.talking)))  # fmt: skip
     for name, moves in (("still", still), ("moving", motion)):
         place = emptied(work / name)
         for index, frame in enumerate(speak(gaussians, network, footage, craft, voice, moves, talking)):

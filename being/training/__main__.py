@@ -24,7 +24,7 @@ STOPPED = 130  # exit status of a run ended by Ctrl-C, as shells have it
 @click.option("--name", default=None, help="display name [default: the id]")
 @click.option("--work", default=None, type=click.Path(path_type=Path), help="checkpoint and report [default: OUT.run]")
 @click.option("--restart", is_flag=True, help="forget an earlier checkpoint")
-@click.option("--replace", is_flag=True, help="overwrite an avatar that is already there")
+@click.option("--force", "replace", is_flag=True, help="overwrite an avatar that is already there")
 @click.option("--consent", default="unconsented", help="synthetic, unconsented, or a JSON consent record")
 @fit_options
 def main(

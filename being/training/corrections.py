@@ -1,10 +1,14 @@
-"""What camera and tracker got slightly wrong in each training frame, learned beside the person.
+"""What camera and tracker got slightly wrong in each frame, learned beside the person.
 
-A phone changes its exposure while somebody talks, and a tracker is off by a fraction of a pixel. Left alone, both are
-paid for with blur: the Gaussians average over frames that do not agree. So every training frame has a gain for each
-colour channel, and a small turn and shift of head and torso. All of them are pulled towards nothing, and their means
-over the training frames are kept at nothing, so that a frame without corrections (held out, or driven by a new voice)
-is drawn in the same place and light. The avatar keeps the tracked poses.
+A phone changes its exposure while somebody talks, and a tracker that looks at a few face landmarks is off by a pixel.
+Left alone, both are paid for with blur: the Gaussians average over frames that do not agree, and the network learns the
+tracker's mistakes by heart. So every training frame has a gain for each colour channel, and every frame a small turn
+and shift of head and torso. All of them are pulled towards nothing, and their means over the training frames are kept
+at nothing: gains and poses of a new performance mean the same as those of the footage.
+
+Held-out frames teach the person nothing; but their poses come from the same tracker, so they are looked up in their
+pictures too, mouth left out, against the person as known so far (`Trainer.follow`). In the end the corrected poses
+take the place of the tracked ones: in the evaluation, and in the motion that the avatar plays.
 """
 
 from __future__ import annotations
@@ -21,10 +25,10 @@ NAMES = ("exposure", "head", "torso")
 
 
 class FrameCorrections(nn.Module):
-    """Corrections of T frames; those outside `train` stay at nothing.
+    """Corrections of T frames.
 
-    exposure (T, 3): logarithm of a gain on the person's colours. head, torso (T, 6): rotation vector (radians) and
-    shift (dm) applied about the head space's origin, before the tracked pose.
+    exposure (T, 3): logarithm of a gain on the person's colours, nothing outside `train`. head, torso (T, 6):
+    rotation vector (radians) and shift (dm) applied about the head space's origin, before the tracked pose.
     """
 
     def __init__(self, frames: int, train: Sequence[int], config: CorrectionConfig, device: torch.device | str) -> None:
@@ -71,7 +75,11 @@ class FrameCorrections(nn.Module):
         with torch.no_grad():
             for name in self.rates:
                 value = getattr(self, name)
-                value[self._train] -= value[self._train].mean(0)
+                mean = value[self._train].mean(0)
+                if name == "exposure":
+                    value[self._train] -= mean
+                else:  # a turn of everybody: frames that are held out take part
+                    value -= mean
 
     def extent(self) -> dict[str, float]:
         """Typical sizes over the training frames: exposure as a share, turn in degrees, shift in dm."""

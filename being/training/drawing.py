@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from being.model import Conditions, DeformationNetwork, Gaussians, Offsets, assemble
+from being.model import Conditions, DeformationNetwork, Gaussians, Offsets, assemble, camera_code
 from being.raster import Cameras, rasterize
 from being.training.corrections import FrameCorrections
 from being.training.footage import Batch
@@ -62,13 +62,14 @@ def draw(
 ) -> Picture:
     """Draw the frames of a batch; network None leaves the Gaussians at rest (static stage).
 
-    `probe` (B N, 2) collects the screen-space gradient, see `being.raster.rasterize`. `corrections` belong to training
-    frames; without them frames are drawn as tracked. The network always hears the tracked pose.
+    `probe` (B N, 2) collects the screen-space gradient, see `being.raster.rasterize`. `corrections` belong to frames of
+    the footage; without them frames are drawn as `footage` has them. The network hears the pose that is drawn.
     """
-    offsets = None if network is None else listen_and_move(gaussians, network, batch, craft)
     head, torso = batch.head_pose, batch.torso_pose
     if corrections is not None:
         head, torso = corrections.posed(batch.frames, head, torso)
+        batch = replace(batch, camera=batch.camera + camera_code(head.detach()) - camera_code(batch.head_pose))
+    offsets = None if network is None else listen_and_move(gaussians, network, batch, craft)
     splats = assemble(gaussians, offsets, head, torso)
     frames = batch.head_pose.shape[0]
     height, width = craft.background.shape[:2]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from being.model import DeformationNetwork, Gaussians
+from being.training.corrections import FrameCorrections
 from being.training.drawing import Stagecraft, draw
 from being.training.footage import Batch, Footage
 from being.training.losses import box_mask, masked_mean, psnr, ssim_map
@@ -120,10 +121,14 @@ def exposed(rgb: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
 
 @torch.no_grad()
 def held_out_psnr(
-    gaussians: Gaussians, network: DeformationNetwork | None, footage: Footage, craft: Stagecraft
+    gaussians: Gaussians,
+    network: DeformationNetwork | None,
+    footage: Footage,
+    craft: Stagecraft,
+    corrections: FrameCorrections | None = None,
 ) -> float | None:
     """Mean PSNR over the person of a few held-out frames, for the curve; None where nothing is held out."""
-    return mean_psnr((*footage.held_out.inner, *footage.held_out.end), gaussians, network, footage, craft)
+    return mean_psnr(footage.held_out.all, gaussians, network, footage, craft, corrections)
 
 
 @torch.no_grad()
@@ -133,13 +138,14 @@ def mean_psnr(
     network: DeformationNetwork | None,
     footage: Footage,
     craft: Stagecraft,
+    corrections: FrameCorrections | None = None,
 ) -> float | None:
-    """Mean PSNR over the person of a few of the frames, as tracked; None where there are none."""
+    """Mean PSNR over the person of a few of the frames; None where there are none."""
     chosen = spaced(frames, CURVE_FRAMES)
     values: list[float] = []
     for start in range(0, len(chosen), CHUNK):
         batch = footage.batch(chosen[start : start + CHUNK])
-        rgb = draw(gaussians, network, batch, craft).rgb.clamp(0, 1)
+        rgb = draw(gaussians, network, batch, craft, None, corrections).rgb.clamp(0, 1)
         values += psnr(rgb, batch.truth, batch.mask).tolist()
     return float(np.nanmean(values)) if values else None
 

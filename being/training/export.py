@@ -35,6 +35,12 @@ def record_tokens(run: TrainingRun, footage: Footage) -> None:
     run.network.record(torch.cat(tokens))
 
 
+def recorded_motion(footage: Footage, dataset: Dataset, speech: Speech) -> Motion:
+    """How the person moved in the footage, with the poses that training ended with."""
+    head, torso = footage.head_poses.cpu().numpy(), footage.torso_poses.cpu().numpy()
+    return Motion(head, torso, dataset.eyes, speech.talking)
+
+
 def export(
     run: TrainingRun,
     footage: Footage,
@@ -67,7 +73,7 @@ def export(
         consent=consent,
     )
     at_rest = type(gaussians)(**{key: value.detach().cpu() for key, value in gaussians.tensors().items()})
-    motion = Motion(dataset.head_poses, dataset.torso_poses, dataset.eyes, speech.talking)
+    motion = recorded_motion(footage, dataset, speech)
     avatar = Avatar(manifest, at_rest, run.network.eval().cpu(), motion, dataset.background)
     avatar = save_avatar(avatar, out, preview=preview, replace_existing=replace)
     if consent.status != "consented":

@@ -41,6 +41,7 @@ from being.training.schedule import stages
 from being.training.speech import Speech, listen
 from being.training.team import Alone, Team, agree
 
+TRACKED_FRAMES = 50  # held-out frames scored with the poses that the footage came with
 SHOWN_FRAMES = 6  # held-out frames in the report
 
 
@@ -143,11 +144,15 @@ def fit(
         with _timed(seconds, "evaluate"):
             progress.part("evaluate")
             gaussians = run.gaussians.gaussians()
+            tracked = evaluate(gaussians, run.network, footage, craft, min(config.evaluation_frames, TRACKED_FRAMES))
+            footage.adopt(*run.corrections.posed(torch.arange(footage.frames), footage.head_poses, footage.torso_poses))
             evaluation = evaluate(gaussians, run.network, footage, craft, config.evaluation_frames, progress.update)
             preview = draw_frame(gaussians, run.network, footage, craft, preview_frame(footage))
             shown = shown_frames(run, footage, craft, evaluation)
         proof = prove(run, footage, craft, data, speech, config, evaluation, work, progress)
         metrics = proof.metrics
+        if "held_out_psnr" in metrics:
+            metrics["tracked_psnr"] = round(tracked.mean("psnr"), 4)  # poses as the footage has them
         spent = {"evaluate": seconds.pop("evaluate"), **proof.seconds}
         all_seconds = seconds | run.seconds | spent
         title = name or out.name
@@ -232,7 +237,7 @@ def choose_device(config: FitConfig) -> tuple[torch.device, str]:
 def check_place(out: Path, work: Path, replace: bool) -> None:
     """Make the work folder; raise InputError where the avatar or the work folder could not be written."""
     if out.exists() and not replace:
-        raise InputError(f"{out} already exists", "Choose another name, or pass --replace")
+        raise InputError(f"{out} already exists", "Choose another name, or pass --force")
     try:
         work.mkdir(parents=True, exist_ok=True)
         probe = work / ".writable"

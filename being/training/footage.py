@@ -62,6 +62,11 @@ class HeldOut:
     inner: tuple[int, ...]
     end: tuple[int, ...]
 
+    @property
+    def all(self) -> tuple[int, ...]:
+        """Both blocks."""
+        return self.inner + self.end
+
 
 def split_frames(dataset: Dataset, inner_share: float) -> tuple[tuple[int, ...], HeldOut]:
     """Frames to train on, and the held-out blocks.
@@ -184,6 +189,10 @@ class Footage:
             camera=camera_code(self.head_poses[where]),
             audio=self.contexts[where],
         )
+
+    def adopt(self, head: Tensor, torso: Tensor) -> None:
+        """Take poses (T, 3, 4) in place of those the footage came with."""
+        self.head_poses, self.torso_poses = head.detach(), torso.detach()
 
     def picture(self, index: int) -> NDArray[np.uint8]:
         """Frame `index` over the plate, RGB (H, W, 3)."""

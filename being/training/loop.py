@@ -13,12 +13,13 @@ from typing import Any
 import torch
 
 from being.errors import InputError
+from being.model import DeformationNetwork
 from being.training.config import FitConfig
 from being.training.densify import Densify, ScreenGradients
 from being.training.drawing import Picture, Stagecraft, draw
 from being.training.evaluate import held_out_psnr
 from being.training.footage import Batch, Footage
-from being.training.losses import Loss, picture_loss, psnr
+from being.training.losses import Loss, box_mask, masked_mean, picture_loss, psnr
 from being.training.perceptual import Perceptual
 from being.training.progress import Progress
 from being.training.run import TrainingRun
@@ -29,6 +30,7 @@ from being.training.team import Alone, Team, agree, share
 LOG_EVERY = 20  # steps; reading a loss makes the GPU wait
 SETTLE_EVERY = 10  # rounds of densification between looks at the masks
 CURVE_POINTS = 25  # held-out points of a stage's curve
+FOLLOW_EVERY = 4  # steps between looks at the poses of held-out frames
 
 
 class Stop:
@@ -91,6 +93,8 @@ class Trainer:
             picture, probe = self.draw(stage, batch)
             loss = self.loss(picture, batch)
             (loss.total * (self.frames / self.config.batch)).backward()
+            if position.step % FOLLOW_EVERY == 0:
+                self.follow(stage, position.step // FOLLOW_EVERY)
             self.add_up(probe, picture)
             self.update(stage, fraction)
             position.step += 1
@@ -133,6 +137,32 @@ class Trainer:
             batch.teeth,
             self.run.corrections.cost(),
         )
+
+    def follow(self, stage: Stage, turn: int) -> None:
+        """Gradients that move the poses of some held-out frames, and nothing else, towards their pictures.
+
+        The box around the lips is left out: what is measured later, the mouth following the sound, must not show in
+        how the frame was posed.
+        """
+        held, corrections = self.footage.held_out.all, self.run.corrections
+        if not held or "head" not in corrections.rates:
+            return
+        count = min(self.config.batch, len(held))
+        mine = [held[(turn * count + k) % len(held)] for k in range(count)][self.mine]
+        if not mine:
+            return
+        batch = self.footage.batch(mine)
+        gaussians = self.run.gaussians.gaussians()
+        still = type(gaussians)(**{name: value.detach() for name, value in gaussians.tensors().items()})
+        network = self.run.network if stage.name == NETWORK else None
+        with frozen(network):
+            picture = draw(still, network, batch, self.craft, None, corrections)
+        height, width = batch.mask.shape[1:]
+        outside = 1 - box_mask(batch.lips[:, None], height, width)
+        cost = masked_mean((picture.rgb - batch.truth).abs().mean(-1), outside) * (len(mine) / count)
+        poses = [corrections.head, corrections.torso]
+        for pose, gradient in zip(poses, torch.autograd.grad(cost, poses), strict=True):
+            pose.grad = gradient if pose.grad is None else pose.grad + gradient
 
     def add_up(self, probe: torch.Tensor, picture: Picture) -> None:
         """Gradients of the whole batch: each worker's loss counts by its share of the frames, so they add up."""
@@ -195,11 +225,26 @@ class Trainer:
         done = sum(1 for p in run.history if p["stage"] == stage.name and "held_out" in p)
         if fraction * CURVE_POINTS >= done and self.team.rank == 0:
             network = run.network if stage.name == NETWORK else None
-            point["held_out"] = held_out_psnr(run.gaussians.gaussians(), network, self.footage, self.craft)
+            point["held_out"] = held_out_psnr(
+                run.gaussians.gaussians(), network, self.footage, self.craft, run.corrections
+            )
         run.history.append(point)
         shown = {"psnr": seen, "held_out": point["held_out"]} if "held_out" in point else {"psnr": seen}
         self.progress.update(fraction, loss=total, **shown, gaussians=run.gaussians.count, step=step)
         self.tell(point)
+
+
+@contextmanager
+def frozen(network: DeformationNetwork | None) -> Iterator[None]:
+    """No gradient reaches the network's parameters (they are shared by all frames; autograd need not visit them)."""
+    learned = [] if network is None else [p for p in network.parameters() if p.requires_grad]
+    for parameter in learned:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learned:
+            parameter.requires_grad_(True)
 
 
 def densify_policy(config: FitConfig, stage: Stage) -> Densify:

@@ -11,12 +11,12 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from being.avatar.motion import Motion
 from being.dataset import Dataset
 from being.errors import BeingError
 from being.training.config import FitConfig
 from being.training.drawing import Stagecraft
 from being.training.evaluate import Evaluation, draw_frame, mean_psnr
+from being.training.export import recorded_motion
 from being.training.footage import Footage
 from being.training.likeness import Likeness, compare
 from being.training.progress import Progress
@@ -103,7 +103,7 @@ def prove(
         if voices:
             unsteady = flicker(gaussians, network, footage, craft, voices)
             metrics |= {f"flicker_{part}": value for part, value in vars(unsteady).items()}
-            motion = Motion(dataset.head_poses, dataset.torso_poses, dataset.eyes, speech.talking)
+            motion = recorded_motion(footage, dataset, speech)
             frames = []
             said = speak(gaussians, network, footage, craft, voices[0], motion, talking_in(pcm, len(voices[0])))
             for frame in said:

@@ -41,7 +41,7 @@ def look_at(footage: Footage, dataset: Dataset, talking_share: float) -> Seen:
     marks = footage.landmarks[train]
     gap = np.linalg.norm(marks[:, INNER_LIPS[0]] - marks[:, INNER_LIPS[1]], axis=-1)
     opening = gap / np.maximum(np.linalg.norm(marks[:, EYE_CORNERS[0]] - marks[:, EYE_CORNERS[1]], axis=-1), 1e-6)
-    facing = dataset.head_poses[train][:, :, 2]
+    facing = footage.head_poses.cpu().numpy()[train][:, :, 2]
     mean = facing.mean(0) / np.linalg.norm(facing.mean(0))
     angles = np.degrees(np.arccos(np.clip(facing @ mean, -1, 1)))
     closed = np.concatenate([[False], dataset.eyes[train] > BLINK])
