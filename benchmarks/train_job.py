@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -41,10 +42,15 @@ ENVIRONMENT = {
     "no_proxy": "127.0.0.1,localhost",
 }
 HEAD = """
-import json, sys, ray
-context = ray.init(num_cpus=int(sys.argv[1]), include_dashboard=True, dashboard_port=int(sys.argv[2]),
-                   object_store_memory=200 << 20, log_to_driver=False)
-print(json.dumps({"dashboard": context.dashboard_url}), flush=True)
+import sys
+from deployments.cluster import start_ray
+start_ray(num_cpus=int(sys.argv[1]), include_dashboard=True, dashboard_port=int(sys.argv[2]), _temp_dir=sys.argv[3],
+          object_store_memory=200 << 20, log_to_driver=False)
+import ray
+from ray._private.utils import write_ray_address
+address = ray.get_runtime_context().gcs_address
+write_ray_address(address, sys.argv[3])  # as `ray start` does: jobs find this cluster, whatever else runs here
+print(address, flush=True)
 sys.stdin.read()
 """
 # A case small enough for two cores and long enough to be disturbed.
@@ -64,28 +70,39 @@ SMALL = {
 }
 
 
+@dataclass(frozen=True)
+class Head:
+    """A running cluster: where `ray job submit` reaches it, and where drivers do."""
+
+    dashboard: str
+    address: str
+
+
 @contextmanager
-def cluster(cpus: int) -> Iterator[str]:
-    """A Ray head with a dashboard, of its own and gone afterwards; its address for `ray job submit`."""
+def cluster(cpus: int) -> Iterator[Head]:
+    """A Ray head with a dashboard, of its own and gone afterwards, whatever other Ray runs on the machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    folder = tempfile.mkdtemp(prefix="being-ray-")
     head = subprocess.Popen(
-        [sys.executable, "-c", HEAD, str(cpus), str(port)],
+        [sys.executable, "-c", HEAD, str(cpus), str(port), folder],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, **ENVIRONMENT},
+        cwd=REPOSITORY,
         text=True,
     )
     assert head.stdin is not None and head.stdout is not None
     try:
-        line = head.stdout.readline()
-        if not line:
+        address = head.stdout.readline().strip()
+        if not address:
             raise RuntimeError("Ray did not start")
-        yield f"http://{json.loads(line)['dashboard']}"
+        yield Head(f"http://127.0.0.1:{port}", address)
     finally:
         head.stdin.close()  # the head ends by itself, and Ray with it
         head.wait(PATIENCE_S)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass
@@ -94,7 +111,7 @@ class Job:
 
     process: subprocess.Popen[str]
     id: str
-    address: str
+    head: Head
     text: list[str] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
 
@@ -123,7 +140,7 @@ class Job:
 
     def kill(self) -> None:
         """`ray job stop`: the driver is killed, and Ray ends its workers."""
-        ray_job("stop", "--address", self.address, self.id)
+        ray_job("stop", "--address", self.head.dashboard, self.id)
         self.end()
 
     def notes(self, text: str) -> list[dict[str, Any]]:
@@ -151,15 +168,18 @@ def ray_job(command: str, *arguments: str) -> subprocess.Popen[str]:
     return process
 
 
-def submit(address: str, data: Sequence[str], out: Path, settings: dict[str, Any], *flags: str) -> Job:
+def submit(head: Head, data: Sequence[str], out: Path, settings: dict[str, Any], *flags: str) -> Job:
     """`ray job submit --working-dir . -- python train.py ...`."""
     id = f"being-{os.getpid()}-{time.monotonic_ns()}"
     options = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
     command = [sys.executable, "train.py", "--data", *data, "--out", str(out), *options, *flags]
     process = ray_job(
-        "submit", "--address", address, "--submission-id", id, "--working-dir", str(REPOSITORY), "--", *command
-    )
-    return Job(process, id, address).start()
+        "submit", "--address", head.dashboard, "--submission-id", id, "--working-dir", str(REPOSITORY),
+        # Helpers of Ray Train look for the cluster again and find all that run on the machine.
+        "--runtime-env-json", json.dumps({"env_vars": {"RAY_ADDRESS": head.address}}),
+        "--", *command,
+    )  # fmt: skip
+    return Job(process, id, head).start()
 
 
 def checkpointed(out: Path, run: str) -> Callable[[], bool]:
@@ -198,7 +218,7 @@ def main() -> None:
     from being.dataset.synthetic import generate
 
     rows: dict[str, dict[str, Any]] = {}
-    with tempfile.TemporaryDirectory(prefix="being-job-") as root, cluster(cpus=4) as address:
+    with tempfile.TemporaryDirectory(prefix="being-job-") as root, cluster(cpus=4) as head:
         place = Path(root)
         people = [
             generate(place / name, seconds=options.seconds, seed=seed, size=(options.size,) * 2, workers=1)
@@ -214,12 +234,12 @@ def main() -> None:
 
         for workers in (1, 2):
             out, begun = place / f"undisturbed{workers}", time.monotonic()
-            assert submit(address, ada, out, SMALL, "--workers", str(workers), "--cpus", "1").end() == 0
+            assert submit(head, ada, out, SMALL, "--workers", str(workers), "--cpus", "1").end() == 0
             row(f"{workers} worker" + "s" * (workers > 1), out, begun)
 
         for rank in (0, 1):
             out, begun = place / f"fallen{rank}", time.monotonic()
-            job = submit(address, ada, out, SMALL, "--workers", "2", "--cpus", "1")
+            job = submit(head, ada, out, SMALL, "--workers", "2", "--cpus", "1")
             job.until(checkpointed(out, "ada"), "a checkpoint")
             step = kill_worker(job, rank, 2)
             assert job.end() == 0, "".join(job.text)
@@ -227,18 +247,18 @@ def main() -> None:
             row(f"2 workers, worker {rank} killed", out, begun, told_step=step, went_on=[n["note"] for n in again])
 
         out, begun = place / "resubmitted", time.monotonic()
-        job = submit(address, ada, out, SMALL, "--cpus", "1")
+        job = submit(head, ada, out, SMALL, "--cpus", "1")
         job.until(checkpointed(out, "ada"), "a checkpoint")
         step = max((event.get("step", 0) for event in list(job.events)), default=0)
         job.kill()
         assert not (out / "ada").exists()
-        job = submit(address, ada, out, SMALL, "--cpus", "1")
+        job = submit(head, ada, out, SMALL, "--cpus", "1")
         assert job.end() == 0, "".join(job.text)
         again = job.notes("going on from step")
         row("job killed, submitted again", out, begun, told_step=step, went_on=[n["note"] for n in again])
 
         out, begun = place / "three", time.monotonic()
-        job = submit(address, [str(person) for person in people], out, SMALL, "--cpus", "1")
+        job = submit(head, [str(person) for person in people], out, SMALL, "--cpus", "1")
         assert job.end() == 0, "".join(job.text)
         row(
             "three people at once",
