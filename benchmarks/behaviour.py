@@ -1,11 +1,17 @@
-"""How a running server takes what happens: an interruption, the death of its renderer, hundreds of clients that drop.
+"""How a running server takes what happens: a film, an interruption, a dead renderer, clients that drop, bad requests.
 
-    being serve &
-    python benchmarks/behaviour.py interrupt                 first shutting frame and last old sound after `interrupt`
-    python benchmarks/behaviour.py kill                      kills the renderer's replica (on this machine)
-    python benchmarks/behaviour.py drops --count 200         memory, threads, descriptors, sessions before and after
+    python benchmarks/behaviour.py start -- serve run serve_config.yaml    from the command to /readyz
+    being serve --library being/avatars --library FOLDER &
+    python benchmarks/behaviour.py speak --sound speech.wav      first picture, speed, frames, sound beside picture
+    python benchmarks/behaviour.py interrupt                     first shutting frame and last old sound
+    python benchmarks/behaviour.py kill                          kills the renderer's replica (on this machine)
+    python benchmarks/behaviour.py drops --count 200             memory, threads, descriptors, sessions before and after
+    python benchmarks/behaviour.py listing --library FOLDER      an avatar put there: listed, and played
+    python benchmarks/behaviour.py bad-input --library FOLDER    everything a client can do wrong; the server lives on
+    python benchmarks/behaviour.py schema                        schemathesis over the OpenAPI schema: no 5xx but 503
 
-Each prints its numbers as JSON.
+Each prints its numbers; `--json FILE` (before the command) keeps them there, one entry a command, with the machine, the
+versions and the share of time its host stole. `table` prints such a file.
 """
 
 from __future__ import annotations
@@ -13,217 +19,243 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
+import tempfile
 import time
-import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import bad_input
 import click
 import numpy as np
-from live_client import ACKNOWLEDGE_S, FPS, RATE, Recording, alignment, converse, decoded, frame_arrivals
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+import scenarios
+from machine import Meanwhile, facts
+from raw_client import http_of
 
 from being.audio.pcm import read_audio
 
 SAMPLE = Path(__file__).parent.parent / "being" / "samples" / "hello.wav"
-AUDIBLE = 0.01
-PATIENCE_S = 300.0  # how long a full server is asked again
-FRESH_FPS = 12  # distinct frames of a second in which a session plays again
+
+
+@dataclass
+class Bench:
+    """The server asked, and where results go."""
+
+    url: str
+    live: str
+    avatar: str
+    size: str
+    speech: np.ndarray
+    json_path: Path | None
+
+    @property
+    def http(self) -> str:
+        return http_of(self.url)
+
+    @contextmanager
+    def measuring(self, name: str) -> Iterator[dict[str, Any]]:
+        """What is put into the dictionary is printed, and kept under the name."""
+        meanwhile, begun, found = Meanwhile(), time.monotonic(), dict[str, Any]()
+        yield found
+        machine = meanwhile.report(time.monotonic() - begun)
+        entry = {
+            "command": " ".join(["python", *sys.argv]),
+            "seconds": round(time.monotonic() - begun, 1),
+            "stolen_percent": machine["stolen_percent"],
+            "result": found,
+        }
+        click.echo("\n".join(_rows({name: entry})))
+        if self.json_path is not None:
+            report = _read(self.json_path)
+            report["machine"] = facts()
+            report.setdefault("runs", {})[name] = entry
+            self.json_path.write_text(json.dumps(report, indent=2) + "\n")
 
 
 @click.group()
 @click.option("--url", default="ws://127.0.0.1:8000", show_default=True)
 @click.option("--avatar", default="demo", show_default=True)
 @click.option("--size", default="512x512", show_default=True)
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Keep the results here, beside others.")
 @click.pass_context
-def main(context: click.Context, url: str, avatar: str, size: str) -> None:
+def main(context: click.Context, url: str, avatar: str, size: str, json_path: Path | None) -> None:
     """Measure what a server does when something happens."""
     width, _, height = size.partition("x")
     address = f"{url}/v1/avatars/{avatar}/live?width={width}&height={height}"
-    context.obj = {"url": url, "live": address, "speech": np.tile(read_audio(SAMPLE).samples, 8)}
+    context.obj = Bench(url, address, avatar, size, np.tile(read_audio(SAMPLE).samples, 8), json_path)
+
+
+@main.command()
+@click.argument("command", nargs=-1, required=True)
+@click.option("--keep", is_flag=True, help="Let the server run on.")
+@click.option("--log", default=Path("serve.log"), type=click.Path(path_type=Path), show_default=True)
+@click.pass_obj
+def start(bench: Bench, command: tuple[str, ...], keep: bool, log: Path) -> None:
+    """Start a server by COMMAND: seconds until it is ready."""
+    with bench.measuring("start") as found:
+        times, process = scenarios.started(list(command), bench.http, log)
+        found |= {"served_by": " ".join(command), **times}
+    if not keep:
+        os.killpg(process, signal.SIGINT)
+
+
+@main.command()
+@click.option("--sound", default=SAMPLE, type=click.Path(path_type=Path), show_default=True)
+@click.option("--seconds", default=16.0, show_default=True)
+@click.option("--times", default=3, show_default=True)
+@click.pass_obj
+def speak(bench: Bench, sound: Path, seconds: float, times: int) -> None:
+    """A film of a sound."""
+    width, _, height = bench.size.partition("x")
+    url = f"{bench.http}/v1/avatars/{bench.avatar}/speak?width={width}&height={height}"
+    with bench.measuring("speak") as found:
+        found |= _columns([scenarios.spoken(url, sound, seconds) for _ in range(times)])
 
 
 @main.command()
 @click.option("--times", default=5, show_default=True)
 @click.pass_obj
-def interrupt(obj: dict[str, Any], times: int) -> None:
+def interrupt(bench: Bench, times: int) -> None:
     """Interrupt speech that was sent ahead of time."""
-    found = [asyncio.run(_interrupted(obj["live"], obj["speech"])) for _ in range(times)]
-    keys = found[0].keys()
-    click.echo(json.dumps({key: [one[key] for one in found] for key in keys}, indent=2))
-
-
-async def _interrupted(url: str, speech: np.ndarray) -> dict[str, float]:
-    recording = Recording()
-    pcm = (np.clip(speech[: 10 * RATE], -1, 1) * 32767).astype("<i2").tobytes()
-    async with await _admitted(url) as socket:
-        started = time.monotonic()
-        said = interrupted_at = None
-        acknowledged, received = 0.0, 0
-        while time.monotonic() - started < 7:
-            message = await socket.recv()
-            now = time.monotonic()
-            if isinstance(message, str):
-                recording.events.append((now, json.loads(message)))
-            else:
-                recording.pieces.append((now, message))
-                received += len(message)
-            if now - acknowledged > ACKNOWLEDGE_S:
-                acknowledged = now
-                await socket.send(json.dumps({"type": "received", "bytes": received}))
-            if said is None and now - started > 1.5:
-                said = now
-                await socket.send(pcm)
-            if interrupted_at is None and now - started > 4.0:
-                interrupted_at = now
-                await socket.send('{"type": "interrupt"}')
-    assert interrupted_at is not None
-    first = next(event["frame"] for _, event in recording.events if event["type"] == "started")
-    answered, cut = next((when, event) for when, event in recording.events if event["type"] == "interrupted")
-    cut_frame = cut["frame"] - first
-    arrivals = frame_arrivals(recording)
-    seen_before = max(frame for frame, when in arrivals.items() if when <= interrupted_at)
-    _, _, sound = decoded(recording.stream)
-    old_sound = np.flatnonzero(np.abs(sound) > AUDIBLE)[-1] / RATE
-    return {
-        "answer_ms": round(1000 * (answered - interrupted_at), 1),
-        "shutting_frame_after_frames": cut_frame - seen_before,
-        "shutting_frame_arrived_ms": round(1000 * (arrivals[cut_frame] - interrupted_at), 1),
-        # Time zero for the viewer's ears: the newest frame it had when it said stop.
-        "old_sound_beyond_ms": round(1000 * max(0.0, old_sound - (seen_before + 1) / FPS), 1),
-    }
-
-
-async def _admitted(url: str) -> ClientConnection:
-    """A connection with an admitted session, its `ready` read; a full server is asked again when it says."""
-    deadline = time.monotonic() + PATIENCE_S
-    probe_s = 0.0
-    while time.monotonic() < deadline:
-        await asyncio.sleep(probe_s)
-        socket = await connect(url, max_size=None, compression=None, open_timeout=60)
-        try:
-            first = json.loads(await socket.recv())
-        except ConnectionClosed:
-            probe_s = 5.0
-            continue
-        if first["type"] != "error":
-            return socket
-        probe_s = float(first["problem"].get("retry_after") or 5)
-        if first["problem"]["status"] != 503:
-            raise click.ClickException(first["problem"]["detail"])
-        await socket.close()
-    raise click.ClickException(f"the server had no room for {PATIENCE_S:g} s")
+    with bench.measuring("interrupt") as found:
+        found |= _columns([asyncio.run(scenarios.interrupted(bench.live, bench.speech)) for _ in range(times)])
 
 
 @main.command()
 @click.option("--seconds", default=45.0, show_default=True)
+@click.option("--times", default=1, show_default=True)
 @click.pass_obj
-def kill(obj: dict[str, Any], seconds: float) -> None:
+def kill(bench: Bench, seconds: float, times: int) -> None:
     """Kill the renderer's replica while a session is speaking."""
-
-    async def scenario() -> tuple[Recording, float]:
-        await (await _admitted(obj["live"])).close()  # there is room now; the session itself comes next
-
-        async def killer() -> float:
-            await asyncio.sleep(8.0)
-            os.kill(replica("Renderer"), signal.SIGKILL)
-            return time.monotonic()
-
-        recording, killed = await asyncio.gather(converse(obj["live"], obj["speech"], seconds), killer())
-        return recording, killed
-
-    recording, killed = asyncio.run(scenario())
-    frames, _, sound = decoded(recording.stream)
-    offsets, match = alignment(recording.speech[: recording.sent[-1][1]], sound)
-    # An encoder polishes a picture that is shown again, so repeats cannot be told from the stream: the server counts.
-    stats = [(when - killed, event["repeats"]) for when, event in recording.events if event["type"] == "stats"]
-    before = max((repeats for when, repeats in stats if when <= 0), default=0)
-    rates = [(when - killed, event["fps"]) for when, event in recording.events if event["type"] == "stats"]
-    still = [when for when, fps in rates if when > 0 and fps < FRESH_FPS]
-    again = [when for when, fps in rates if still and when > still[0] and fps >= FRESH_FPS]
-    moved = np.diff(offsets[offsets >= 0])
-    click.echo(
-        json.dumps(
-            {
-                "frames": len(frames),
-                "repeated": stats[-1][1] - before,
-                "fresh_again_after_s": round(again[0], 1) if again else None,
-                "sound_match": round(match, 3),
-                "sound_parts_found": f"{int(np.sum(offsets >= 0))} of {len(offsets)}",
-                "sound_moved_ms": round(1000 * float(np.abs(moved).max()) / RATE, 1),
-            },
-            indent=2,
-        )
-    )
+    with bench.measuring("kill") as found:
+        found |= _columns([scenarios.killed(bench.live, bench.speech, seconds) for _ in range(times)])
 
 
 @main.command()
 @click.option("--count", default=200, show_default=True)
-@click.option("--settle", default=15.0, show_default=True, help="Seconds to wait before the last reading.")
+@click.option("--settle", default=15.0, show_default=True, help="Seconds to wait before a reading.")
 @click.pass_obj
-def drops(obj: dict[str, Any], count: int, settle: float) -> None:
-    """Connect, wait for the first picture, drop without goodbye; again and again."""
-    http = obj["url"].replace("ws", "http", 1)
-    readings = {}
-    asyncio.run(_drop(obj["live"], 20))  # pools and caches fill once
-    time.sleep(settle)
-    readings["before"] = _reading(http)
-    asyncio.run(_drop(obj["live"], count))
-    time.sleep(settle)
-    readings["after"] = _reading(http)
-    click.echo(json.dumps(readings, indent=2))
+def drops(bench: Bench, count: int, settle: float) -> None:
+    """Connect, wait for the first picture, leave; every second time without goodbye. The first `count` warm up."""
+    with bench.measuring("drops") as found:
+        for name in ("before", "after"):
+            asyncio.run(scenarios.drop(bench.live, count))
+            time.sleep(settle)
+            found[name] = scenarios.reading(bench.http)
 
 
-async def _drop(url: str, count: int) -> None:
-    number = 0
-    while number < count:
-        socket = await connect(url, max_size=None, compression=None)
-        try:
-            while isinstance(await socket.recv(), str):
-                pass
-        except ConnectionClosed:  # no room: the server has not noticed yet that the one before is gone
-            await asyncio.sleep(0.2)
-            continue
-        number += 1
-        if number % 2:
-            await socket.close()
-        else:
-            socket.transport.abort()
+@main.command()
+@click.option(
+    "--library", type=click.Path(path_type=Path, exists=True), required=True, help="A folder the server reads."
+)
+@click.option("--times", default=3, show_default=True)
+@click.pass_obj
+def listing(bench: Bench, library: Path, times: int) -> None:
+    """Put an avatar into a library folder, which must hold the one named by --avatar."""
+    with bench.measuring("listing") as found:
+        found |= _columns([scenarios.listed(bench.http, library, bench.avatar) for _ in range(times)])
 
 
-def _reading(http: str) -> dict[str, Any]:
-    reading: dict[str, Any] = {}
-    for name in ("Ingress", "Renderer", "AudioEncoder", "ProxyActor"):
-        process = replica(name, required=False)
-        if process is not None:
-            status = Path(f"/proc/{process}/status").read_text()
-            values = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
-            reading[name] = {
-                "rss_mib": int(values["VmRSS"].split()[0]) // 1024,
-                "threads": int(values["Threads"]),
-                "descriptors": len(os.listdir(f"/proc/{process}/fd")),
-            }
-    with urllib.request.urlopen(f"{http}/v1/sessions", timeout=10) as answer:
-        reading["sessions"] = len(json.load(answer)["sessions"])
-    return reading
+@main.command("bad-input")
+@click.option("--library", type=click.Path(path_type=Path, exists=True), help="A folder the server reads.")
+@click.option("--only", help="Cases with this in their name.")
+@click.pass_obj
+def bad_input_(bench: Bench, library: Path | None, only: str | None) -> None:
+    """Send what no server should fall over; after each case it must still draw a film."""
+    target = bad_input.Target(bench.http, bench.live, bench.avatar, bench.speech, library)
+    with bench.measuring("bad-input" if only is None else f"bad-input: {only}") as found:
+        before = scenarios.reading(bench.http)
+        found["cases"] = []
+        for case in bad_input.run(target, only):
+            click.echo(f"{'ok   ' if case['right'] and case['alive'] else 'WRONG'} {case['case']}: {case['answer']}")
+            found["cases"].append(case)
+        found["before"], found["after"] = before, scenarios.reading(bench.http)
+    if not all(case["right"] and case["alive"] for case in found["cases"]):
+        raise click.ClickException("not all as expected")
 
 
-def replica(name: str, *, required: bool = True) -> int | None:
-    """Process id of a deployment's replica on this machine."""
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            title = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if title.startswith("ray::") and name in title:
-            return int(folder.name)
-    if required:
-        raise click.ClickException(f"no replica of {name} runs on this machine")
-    return None
+@main.command()
+@click.option("--program", default="schemathesis", show_default=True, help="Where schemathesis is (pip install it).")
+@click.option("--max-examples", default=50, show_default=True, help="Of each operation.")
+@click.option("--seed", default=1, show_default=True)
+@click.pass_obj
+def schema(bench: Bench, program: str, max_examples: int, seed: int) -> None:
+    """Schemathesis over the OpenAPI schema: no answer may be a 5xx other than 503."""
+    found_program = shutil.which(program)
+    if found_program is None:
+        raise click.ClickException(f"{program} is not installed: pip install schemathesis, best apart from Being")
+    with bench.measuring("schema") as found:
+        entries = _schemathesis(found_program, bench.http, max_examples, seed, "")
+        # Guessed names are those of no avatar: once more with one that is there.
+        entries += _schemathesis(found_program, bench.http, max_examples, seed, bench.avatar)
+        answers = Counter(entry["response"]["status"] for entry in entries)
+        operations = Counter(f"{entry['request']['method']} {_route(entry['request']['url'])}" for entry in entries)
+        found |= {
+            "program": subprocess.run([found_program, "--version"], capture_output=True, text=True).stdout.strip(),
+            "requests": len(entries),
+            "answers": {str(code): count for code, count in sorted(answers.items())},
+            "operations": dict(operations.most_common(12)),
+            "server_errors": sum(count for code, count in answers.items() if code >= 500 and code != 503),
+        }
+    if found["server_errors"]:
+        raise click.ClickException("schemathesis found server errors")
+
+
+def _schemathesis(program: str, http: str, examples: int, seed: int, avatar: str) -> list[dict[str, Any]]:
+    """Requests and answers of one run; the avatar is schemathesis's own invention where none is given."""
+    with tempfile.TemporaryDirectory() as name:
+        config, report = Path(name) / "config.toml", Path(name) / "report.har"
+        lines = ["[checks.not_a_server_error]", 'expected-statuses = ["2xx", "3xx", "4xx", "503"]']
+        lines += ["[parameters]", f'"path.avatar_id" = "{avatar}"'] if avatar else []
+        config.write_text("\n".join([*lines, ""]))
+        command = [program, "--config-file", str(config), "run", f"{http}/openapi.json", "--seed", str(seed)]
+        command += ["--checks", "not_a_server_error", "--max-examples", str(examples), "--request-timeout", "60"]
+        command += ["--warnings", "off", "--report", "har", "--report-har-path", str(report)]
+        if subprocess.run(command).returncode:
+            raise click.ClickException("schemathesis found failures")
+        entries: list[dict[str, Any]] = json.loads(report.read_text())["log"]["entries"]
+        return entries
+
+
+def _route(url: str) -> str:
+    return "/" + "/".join(url.partition("?")[0].split("/")[3:5])
+
+
+@main.command()
+@click.argument("path", type=click.Path(path_type=Path, exists=True))
+def table(path: Path) -> None:
+    """Print a file of results."""
+    click.echo("\n".join(_rows(_read(path)["runs"])))
+
+
+def _columns(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """One list a quantity; what is the same each time is said once."""
+    columns = {key: [one[key] for one in results] for key in results[0]}
+    return {key: values[0] if len(values) == 1 else values for key, values in columns.items()}
+
+
+def _rows(runs: dict[str, dict[str, Any]]) -> Iterator[str]:
+    for name, entry in runs.items():
+        yield f"{name}  ({entry['seconds']:g} s, {entry['stolen_percent']} % stolen)"
+        for key, value in entry["result"].items():
+            if key == "cases":
+                for case in value:
+                    good = "ok" if case["right"] and case["alive"] else "WRONG"
+                    yield f"    {good:<6}{case['case']:<44}{case['seconds']:>7.2f} s  {case['answer']}"
+            else:
+                yield f"    {key:<28}{json.dumps(value)}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return report
 
 
 if __name__ == "__main__":

@@ -57,6 +57,8 @@ async def converse(url: str, speech: Floats, seconds: float, chunk_s: float = 0.
         try:
             while not recording.ready and not listening.done():
                 await asyncio.sleep(0.01)
+            if recording.refused is not None:
+                return recording
             await asyncio.sleep(wait_s)
             await _speak(socket, recording, seconds - wait_s, chunk_s)
             await asyncio.sleep(0.5)

@@ -21,7 +21,11 @@ Background = Annotated[
         examples=["plate", "#204060"],
     ),
 ]
-SoundRate = Annotated[int, Field(ge=8000, le=48_000, description="Hz of the PCM sent")]
+# Rates with hardly a common divisor with ours would take a filter of millions of taps.
+SoundRate = Annotated[
+    int,
+    Field(ge=8000, le=48_000, multiple_of=25, description="Hz of the PCM sent; every usual rate is a multiple of 25"),
+]
 SpeakFormat = Literal["mp4", "webm", "mjpeg"]
 LiveFormat = Literal["mp4", "jpeg"]
 

@@ -149,7 +149,7 @@ def _converted(
             raise InputError(f"{name} changes its sample rate or channels midway", "Convert it to a plain WAV first")
         received += chunk.shape[1]
         if received > (limit_s + _TOLERANCE_S) * rate_in:
-            _check_limit(name, received / rate_in, limit_s)
+            raise InputError(f"{name} lasts longer than the limit of {_clock(limit_s)}", "Cut it, or raise the limit")
         yield _side_by_side([r.push(c) for r, c in zip(resamplers, chunk, strict=True)])
     if resamplers:
         yield _side_by_side([r.flush() for r in resamplers])

@@ -17,17 +17,31 @@ ZERO_CROSSINGS = 24  # of the sinc on each side
 ROLL_OFF = 0.94  # cutoff as a fraction of the smaller Nyquist frequency
 KAISER_BETA = 9.0  # about 90 dB of stop-band attenuation
 _BLOCK = 8192  # output samples computed at once; bounds memory
+_PHASES = 512  # filters computed at once; bounds memory
+_KEPT_TAPS = 1 << 19  # a larger set of filters (rates with hardly a common divisor) is not kept for the next stream
+
+
+def _filters(up: int, down: int) -> NDArray[np.float32]:
+    """(up, 2 * half) taps; row p is the filter for outputs that fall p / up after an input sample."""
+    return _kept_filters(up, down) if up * 2 * _half(up, down) <= _KEPT_TAPS else _made_filters(up, down)
 
 
 @lru_cache(maxsize=16)
-def _filters(up: int, down: int) -> NDArray[np.float32]:
-    """(up, 2 * half) taps; row p is the filter for outputs that fall p / up after an input sample."""
+def _kept_filters(up: int, down: int) -> NDArray[np.float32]:
+    return _made_filters(up, down)
+
+
+def _made_filters(up: int, down: int) -> NDArray[np.float32]:
     scale = ROLL_OFF * min(1.0, up / down)  # cutoff in units of the input's Nyquist frequency
     half = _half(up, down)
-    offsets = np.arange(-half + 1, half + 1)[None, :] - np.arange(up)[:, None] / up  # input samples
-    window = np.i0(KAISER_BETA * np.sqrt(np.clip(1.0 - (offsets / half) ** 2, 0.0, None))) / np.i0(KAISER_BETA)
-    taps = scale * np.sinc(scale * offsets) * window
-    return (taps / taps.sum(axis=1, keepdims=True)).astype(np.float32)  # every phase passes a constant unchanged
+    filters = np.empty((up, 2 * half), np.float32)
+    for first in range(0, up, _PHASES):
+        phases = np.arange(first, min(first + _PHASES, up))[:, None]
+        offsets = np.arange(-half + 1, half + 1)[None, :] - phases / up  # input samples
+        window = np.i0(KAISER_BETA * np.sqrt(np.clip(1.0 - (offsets / half) ** 2, 0.0, None))) / np.i0(KAISER_BETA)
+        taps = scale * np.sinc(scale * offsets) * window
+        filters[phases[:, 0]] = taps / taps.sum(axis=1, keepdims=True)  # every phase passes a constant unchanged
+    return filters
 
 
 def _half(up: int, down: int) -> int:
@@ -47,6 +61,7 @@ class StreamResampler:
         divisor = gcd(rate_in, rate_out)
         self.up, self.down = rate_out // divisor, rate_in // divisor
         self.half = _half(self.up, self.down)
+        self._taps: NDArray[np.float32] | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -80,7 +95,9 @@ class StreamResampler:
     def _emit(self, until: int) -> NDArray[np.float32]:
         if until <= self._emitted:
             return np.zeros(0, np.float32)
-        taps = _filters(self.up, self.down)
+        if self._taps is None:
+            self._taps = _filters(self.up, self.down)
+        taps = self._taps
         out = np.empty(until - self._emitted, np.float32)
         windows = np.lib.stride_tricks.sliding_window_view(self._buffer, 2 * self.half)
         for first in range(self._emitted, until, _BLOCK):
