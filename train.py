@@ -167,10 +167,10 @@ def place(option: str, said: str) -> Path:
 
 def start_ray(address: str | None) -> None:
     """Join the cluster, or start one here."""
-    import ray
+    from deployments.cluster import start_ray as start
 
     try:
-        ray.init(address=address, ignore_reinit_error=True, logging_level=logging.WARNING)
+        start(address=address, ignore_reinit_error=True, logging_level=logging.WARNING)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise InputError(
             f"no Ray cluster at {address or 'the default address'} ({str(error).splitlines()[0]})",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -248,7 +249,7 @@ def train(
     runs = {person.id: run_name(cluster, person, len(people)) for person in people}
     for run in runs.values():
         storage.prepare(run, restart)
-    board: Any = ray.remote(Board).options(num_cpus=0).remote()  # type: ignore[attr-defined]
+    board = _new_board()
     with stop.on_signals(), ThreadPoolExecutor(share.at_once) as pool:
         jobs: dict[str, Future[Outcome]] = {
             person.id: pool.submit(
@@ -315,6 +316,16 @@ def _train_one(
         problem = f"{out} was written on another node and is not seen here"
         return Outcome(person, seconds=seconds, error=InputError(problem, "Give --out a folder that all nodes share"))
     return Outcome(person, out, answer["metrics"], seconds)
+
+
+def _new_board() -> Any:
+    """The actor, sent as code: by name its process would import all of this, seconds of work, for a list."""
+    here = sys.modules[__name__]
+    ray.cloudpickle.register_pickle_by_value(here)
+    try:
+        return ray.remote(Board).options(num_cpus=0).remote()  # type: ignore[attr-defined]
+    finally:
+        ray.cloudpickle.unregister_pickle_by_value(here)
 
 
 def _pass_on(board: Any, progress: Mapping[str, Progress]) -> None:
