@@ -1,7 +1,8 @@
 """Video in, talking-portrait dataset out: every step in order, each kept so that a stopped run goes on.
 
-Order: landmarks, the portrait's square and its pictures, head pose and blinks, labels, plate, torso, the pictures made
-from these, sound and numbers, report. Pictures are on disk and pass through memory one by one.
+Order: landmarks, the portrait's square and its pictures, head pose by the mesh, labels, plate, head pose by the head's
+own points, torso, the pictures made from these, sound and numbers, report. Pictures are on disk and pass through
+memory one by one.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from being.capture.crop import Crop, choose_crop
 from being.capture.findings import CaptureReport, count_blinks, face_brightness, find
 from being.capture.landmarks import Track, ibug_68, track_landmarks
 from being.capture.parsing import BLOCK, ClipParser, open_parser
-from being.capture.pose import PoseSolution, solve_pose
+from being.capture.pose import PoseSolution, ordinary_frame, solve_pose
 from being.capture.teeth import TeethFinder, lips_apart
 from being.capture.torso import track_torso
 from being.capture.video import Footage, open_footage
@@ -37,7 +38,7 @@ from being.dataset.writer import DatasetWriter
 from being.errors import InputError
 from being.training.progress import Progress, Silent
 
-VERSION = 1  # raise when a step's result changes, so that no run goes on from an older one's
+VERSION = 2  # raise when a step's result changes, so that no run goes on from an older one's
 SMALLEST, LARGEST = 64, 1080  # pixels a side
 BYTES_A_PIXEL = 1.6  # of the finished folder, for each pixel of each frame; measured 1.1 to 1.4
 BLINK_GAIN = 1.5  # AU45 = 3 x closure: at 25 frames a second lids are rarely caught wholly shut
@@ -110,6 +111,11 @@ def _fingerprint(video: Path) -> str:
     return digest.hexdigest()
 
 
+def _solution(kept: dict[str, NDArray[Any]]) -> PoseSolution:
+    numbers = {name: float(kept[name]) for name in ("focal", "cx", "cy", "rms_px")}
+    return PoseSolution(shape=kept["shape"], poses=kept["poses"], per_frame_rms=kept["per_frame_rms"], **numbers)
+
+
 @dataclass(frozen=True)
 class _Stored:
     """Pictures of a folder by number, read when asked for: a `being.capture.plate.Pictures`."""
@@ -156,6 +162,7 @@ class _Job:
         writer = DatasetWriter(self.place.path, self.size, self.size, pose.focal, pose.cx, pose.cy).prepare()
         shift = self._labels(track, writer)
         plate, seen = self._plate()
+        pose = self._head(track, pose)
         torso = self._torso(pose)
         self._layers(track, plate, writer)
         closure = eye_closure(track.points)
@@ -237,10 +244,23 @@ class _Job:
                 pose = solve_pose(track.points, track.found, self.size, self.size, self.focal)
                 self.place.save("pose", **vars(pose))
                 return pose
-            numbers = {name: float(kept[name]) for name in ("focal", "cx", "cy", "rms_px")}
-            return PoseSolution(
-                shape=kept["shape"], poses=kept["poses"], per_frame_rms=kept["per_frame_rms"], **numbers
-            )
+            return _solution(kept)
+
+    def _head(self, track: Track, pose: PoseSolution) -> PoseSolution:
+        """The poses by points of the head itself, for which its mask must be known."""
+        from being.capture.head_points import follow_head
+        from being.capture.pose_refinement import refine_pose
+
+        with self._step("head"):
+            kept = self.place.load("head")
+            if kept is None:
+                seen = np.flatnonzero(track.found)
+                reference = int(seen[ordinary_frame(pose.poses[seen].astype(np.float64))])
+                points = follow_head(self._pictures, self._parsing, track.points, reference, self.progress)
+                pose = refine_pose(pose, track.points, track.found, points)
+                self.place.save("head", **vars(pose))
+                return pose
+            return _solution(kept)
 
     def _labels(self, track: Track, writer: DatasetWriter) -> float:
         """Returns how far the background shifts, pixels."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, gaussian_filter1d
 
 from being.capture.alignment import Array, Camera, Small, Surface, align, small
-from being.capture.pose import PoseSolution
+from being.capture.pose import PoseSolution, ordinary_frame
 from being.dataset.parsing import HEAD, TORSO
 from being.dataset.pose import rest_pose
 from being.errors import InputError
@@ -59,7 +59,7 @@ def track_torso(
     first = list(islice(pairs, min(CHOICE, total)))
     if not first:
         raise InputError(f"No pictures for {total} poses", "Capture the video again")
-    chosen = _ordinary(heads[: len(first)])
+    chosen = ordinary_frame(heads[: len(first)])
     surface = _surface(*first[chosen], rest, camera)
     poses = np.repeat(rest[None], total, axis=0)
     if surface is None:
@@ -100,12 +100,6 @@ def _smalls(
         rows = ((np.arange(height) + 0.5) / picture.scale).astype(int).clip(0, len(labels) - 1)
         columns = ((np.arange(width) + 0.5) / picture.scale).astype(int).clip(0, labels.shape[1] - 1)
         yield picture, labels[rows[:, None], columns]
-
-
-def _ordinary(heads: Array) -> int:
-    """The frame whose head pose is nearest to the middle of them all."""
-    flat = np.concatenate([10 * heads[:, :, :3].reshape(len(heads), 9), heads[:, :, 3]], axis=1)
-    return int(np.linalg.norm(flat - np.median(flat, axis=0), axis=1).argmin())
 
 
 def _surface(picture: Small, labels: NDArray[np.uint8], rest: Array, camera: Camera) -> Surface | None:
