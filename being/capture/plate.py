@@ -21,6 +21,7 @@ ROWS = 32  # rows sorted at a time, to bound memory
 
 LOOK_SIZE = 320  # longer side at which the camera's motion is looked for
 MOST_CORNERS, LEAST_CORNERS = 300, 12
+CLEAR = 3e-5  # least eigenvalue of a corner that is no noise: walls and blurred backdrops give under 2.2e-5
 STILL = 0.006  # shift of the background, in shares of the picture's width, that still counts as none
 LOST = 0.6  # share of corners lost at which a picture shows another background
 MOVED_SHARE = 0.2  # share of the looked-at frames that may be off before the camera counts as moving
@@ -124,7 +125,11 @@ def refuse_moving_camera(frames: Pictures, labels: Pictures, most: int = 24) -> 
     scale = min(1.0, LOOK_SIZE / max(frames[0].shape[:2]))
     first, first_free = _look(frames[0], labels[0], scale)
     corners = cv2.goodFeaturesToTrack(first, MOST_CORNERS, 0.02, 5, mask=first_free)
-    if corners is None or len(corners) < LEAST_CORNERS:
+    if corners is None:
+        return 0.0
+    x, y = np.round(corners[:, 0]).astype(int).T
+    corners = corners[cv2.cornerMinEigenVal(first, 3)[y, x] > CLEAR]
+    if len(corners) < LEAST_CORNERS:
         return 0.0
     shifts, lost = [], []
     for index in chosen[1:]:

@@ -49,6 +49,12 @@ def test_a_still_camera_passes_and_a_moving_one_does_not() -> None:
         refuse_moving_camera(panned, labels)
     plain = [np.full((SIDE, SIDE, 3), 200, np.uint8)] * 8
     assert refuse_moving_camera(plain, labels) == 0
+    # A plain backdrop after encoding: its faint blocks come and go and are no corners to follow.
+    random, fade = np.random.default_rng(1), np.linspace(120, 180, SIDE)[None, :, None]
+    blocks = [np.kron(random.integers(-1, 2, (12, 12, 1)), np.ones((8, 8, 1))) for _ in range(8)]
+    assert (
+        refuse_moving_camera([np.broadcast_to(fade + b, (SIDE, SIDE, 3)).astype(np.uint8) for b in blocks], labels) == 0
+    )
 
 
 def test_layers_replace_the_background_and_take_the_head_away() -> None:
