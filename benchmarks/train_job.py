@@ -2,7 +2,8 @@
 
     python benchmarks/train_job.py --json train_job.json
 
-Every row is a job submitted with `ray job submit`; the first is undisturbed and the others are held against it.
+Every row is a job submitted with `ray job submit`; the first is undisturbed and the others are held against it. The
+last one writes into the library of a running `being serve`, which is asked for the avatar until it has it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -18,11 +20,14 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from machine import Meanwhile, facts
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PATIENCE_S = 900.0
@@ -55,17 +60,17 @@ print(address, flush=True)
 sys.stdin.read()
 """
 # A case small enough for two cores and long enough to be disturbed.
-SMALL = {
-    "static-steps": 60,
-    "network-steps": 150,
-    "batch": 2,
+SMALL: dict[str, Any] = {
+    "static-steps": 100,
+    "network-steps": 300,
+    "batch": 4,
     "initial-gaussians": 300,
     "gaussians": 400,
     "features": "logmel",
     "plane-resolutions": "16,32",
     "inner-block": 0.1,
     "densify-rounds": 4,
-    "lr-final": 0.05,
+    "lr-final": 0.02,
     "checkpoint-every-s": 1,
     "device": "cpu",
 }
@@ -148,6 +153,14 @@ class Job:
         """Events whose note holds a text."""
         return [event for event in list(self.events) if text in event.get("note", "")]
 
+    def last(self) -> dict[str, Any]:
+        """The stage and step that was told last."""
+        return next(({"part": e["part"], "step": e["step"]} for e in reversed(list(self.events)) if "step" in e), {})
+
+    def reached(self, part: str, step: int) -> bool:
+        """Whether the job told of this step, or a later one, of a part."""
+        return any(e["part"] == part and e.get("step", 0) >= step for e in list(self.events))
+
     def start(self) -> Job:
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
@@ -196,11 +209,11 @@ def checkpointed(out: Path, run: str) -> Callable[[], bool]:
     return seen
 
 
-def kill_worker(job: Job, rank: int, workers: int) -> int:
-    """SIGKILL a worker by the process id it told; the last step that was told before."""
+def kill_worker(job: Job, rank: int, workers: int) -> dict[str, Any]:
+    """SIGKILL a worker by the process id it told; where the job was by then, as far as it had told."""
     told = job.until(lambda: job.notes(f"worker {rank + 1} of {workers} on"), "its workers began")
     os.kill(told[-1]["pid"], signal.SIGKILL)
-    return max((event.get("step", 0) for event in list(job.events)), default=0)
+    return job.last()
 
 
 def scores(out: Path, id: str) -> dict[str, float]:
@@ -209,66 +222,173 @@ def scores(out: Path, id: str) -> dict[str, float]:
     return metrics
 
 
+@contextmanager
+def serving(library: Path) -> Iterator[str]:
+    """`being serve` over a library, in processes and a Ray of its own; its URL, once it answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "being", "serve", "--port", str(port), "--library", str(library)]
+    with tempfile.TemporaryFile() as log:
+        server = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log, start_new_session=True)
+        url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + PATIENCE_S
+        try:
+            while listed(url) is None:
+                if server.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError("being serve did not start")
+                time.sleep(0.2)
+            yield url
+        finally:
+            server.send_signal(signal.SIGINT)
+            try:
+                server.wait(60)
+            finally:
+                if server.poll() is None:
+                    server.kill()
+
+
+def listed(url: str) -> set[str] | None:
+    """Ids of the avatars that a server has; None while it does not answer."""
+    try:
+        with urllib.request.urlopen(f"{url}/v1/avatars", timeout=10) as answer:
+            return {avatar["id"] for avatar in json.load(answer)["avatars"]}
+    except OSError:
+        return None
+
+
+def appearance(url: str, folder: Path, job: Job) -> dict[str, float]:
+    """Seconds from the avatar's folder being there to the server listing it, and to the end of its first film."""
+    manifest = folder / "avatar.json"
+    job.until(manifest.exists, "it wrote the avatar")
+    written = time.monotonic()
+    job_deadline = written + PATIENCE_S
+    while folder.name not in (listed(url) or ()):
+        if time.monotonic() > job_deadline:
+            raise RuntimeError("the server never listed the avatar")
+        time.sleep(0.05)
+    seen = time.monotonic() - written
+    sound = REPOSITORY / "being" / "samples" / "hello.wav"
+    request = urllib.request.Request(
+        f"{url}/v1/avatars/{folder.name}/speak", sound.read_bytes(), {"Content-Type": "audio/wav"}
+    )
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+        film = answer.read()
+    return {"listed_after_s": seen, "spoke_after_s": time.monotonic() - written, "film_bytes": len(film)}
+
+
+@dataclass
+class Bench:
+    """Where the cases run, on whom, and what they found."""
+
+    head: Head
+    place: Path
+    people: list[Path]
+
+    def submit(self, out: Path, *flags: str, people: int = 1) -> Job:
+        """A job for the first person, or the first few."""
+        return submit(self.head, [str(folder) for folder in self.people[:people]], out, SMALL, "--cpus", "1", *flags)
+
+    def alone(self, out: Path) -> dict[str, Any]:
+        ended(self.submit(out))
+        return {}
+
+    def pair(self, out: Path) -> dict[str, Any]:
+        ended(self.submit(out, "--workers", "2"))
+        return {}
+
+    def worker_killed(self, out: Path, rank: int) -> dict[str, Any]:
+        job = self.submit(out, "--workers", "2")
+        halfway(job)
+        at = kill_worker(job, rank, 2)
+        ended(job)
+        return {"killed_at": at, "went_on": [event["note"] for event in job.notes("going on from step")]}
+
+    def job_killed(self, out: Path) -> dict[str, Any]:
+        job = self.submit(out)
+        halfway(job)
+        at = job.last()
+        job.kill()
+        if (out / "ada").exists():
+            raise RuntimeError("the job was killed too late")
+        job = self.submit(out)
+        ended(job)
+        return {"killed_at": at, "went_on": [event["note"] for event in job.notes("going on from step")]}
+
+    def three(self, out: Path) -> dict[str, Any]:
+        ended(self.submit(out, people=3))
+        return {"each": {folder.name: scores(out, folder.name)["held_out_psnr"] for folder in self.people}}
+
+    def served(self, out: Path) -> dict[str, Any]:
+        out.mkdir()
+        with serving(out) as url:
+            job = self.submit(out, "--consent", "synthetic")
+            seen = appearance(url, out / "ada", job)
+            ended(job)
+        return seen
+
+
+CASES: dict[str, Callable[[Bench, Path], dict[str, Any]]] = {
+    "1 worker": Bench.alone,
+    "1 worker, once more": Bench.alone,
+    "2 workers": Bench.pair,
+    "2 workers, worker 0 killed": lambda bench, out: bench.worker_killed(out, 0),
+    "2 workers, worker 1 killed": lambda bench, out: bench.worker_killed(out, 1),
+    "job killed, submitted again": Bench.job_killed,
+    "three people at once": Bench.three,
+    "into a running server": Bench.served,
+}
+
+
 def main() -> None:
-    """Run all cases, print one table, write JSON."""
+    """Run the cases, print one table, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of footage")
+    parser.add_argument("--cases", type=int, nargs="*", default=range(len(CASES)), help="by number; others stay")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     from being.dataset.synthetic import generate
 
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[str, Any] = {}
+    if options.json and options.json.exists() and len(options.cases) < len(CASES):
+        rows = json.loads(options.json.read_text())["rows"]
+    document = {
+        "what": "one person's fitting job undisturbed and under blows; PSNR over the person on held-out frames",
+        "command": "python benchmarks/train_job.py --json benchmarks/results/train_job.json",
+        "machine": facts(),
+        "footage": f"{options.seconds:g} s of {options.size}x{options.size}, synthetic",
+        "settings": SMALL,
+        "rows": rows,
+    }
     with tempfile.TemporaryDirectory(prefix="being-job-") as root, cluster(cpus=4) as head:
         place = Path(root)
         people = [
             generate(place / name, seconds=options.seconds, seed=seed, size=(options.size,) * 2, workers=1)
             for seed, name in enumerate(("ada", "bob", "cy"), start=3)
         ]
-        ada = [str(people[0])]
+        bench = Bench(head, place, people)
+        for name in [list(CASES)[number] for number in options.cases]:
+            out = place / re.sub(r"\W+", "-", name)
+            machine, begun = Meanwhile(), time.monotonic()
+            more = CASES[name](bench, out)
+            seconds, found = time.monotonic() - begun, scores(out, "ada")["held_out_psnr"]
+            first = rows.get("1 worker", {"psnr": found})["psnr"]
+            rows[name] = {"psnr": found, "off": round(found - first, 4), "seconds": round(seconds, 1)}
+            rows[name] |= {"stolen_percent": machine.report(seconds)["stolen_percent"], **more}
+            print(f"{name:<32} {found:7.3f} dB {found - first:+7.3f} dB {seconds:7.1f} s {more or ''}", flush=True)
+            if options.json:
+                options.json.write_text(json.dumps(document, indent=1))
 
-        def row(name: str, out: Path, begun: float, **more: Any) -> None:
-            found = scores(out, "ada")["held_out_psnr"]
-            first = rows["1 worker"]["psnr"] if rows else found
-            rows[name] = {"psnr": found, "off": found - first, "seconds": time.monotonic() - begun, **more}
-            print(f"{name:<44} {found:7.3f} dB {found - first:+7.3f} dB {rows[name]['seconds']:7.1f} s {more or ''}")
 
-        for workers in (1, 2):
-            out, begun = place / f"undisturbed{workers}", time.monotonic()
-            assert submit(head, ada, out, SMALL, "--workers", str(workers), "--cpus", "1").end() == 0
-            row(f"{workers} worker" + "s" * (workers > 1), out, begun)
+def halfway(job: Job) -> None:
+    """Wait for the middle of the second stage."""
+    job.until(lambda: job.reached("network", SMALL["network-steps"] // 2), "half of its steps were done")
 
-        for rank in (0, 1):
-            out, begun = place / f"fallen{rank}", time.monotonic()
-            job = submit(head, ada, out, SMALL, "--workers", "2", "--cpus", "1")
-            job.until(checkpointed(out, "ada"), "a checkpoint")
-            step = kill_worker(job, rank, 2)
-            assert job.end() == 0, "".join(job.text)
-            again = job.notes("going on from step")
-            row(f"2 workers, worker {rank} killed", out, begun, told_step=step, went_on=[n["note"] for n in again])
 
-        out, begun = place / "resubmitted", time.monotonic()
-        job = submit(head, ada, out, SMALL, "--cpus", "1")
-        job.until(checkpointed(out, "ada"), "a checkpoint")
-        step = max((event.get("step", 0) for event in list(job.events)), default=0)
-        job.kill()
-        assert not (out / "ada").exists()
-        job = submit(head, ada, out, SMALL, "--cpus", "1")
-        assert job.end() == 0, "".join(job.text)
-        again = job.notes("going on from step")
-        row("job killed, submitted again", out, begun, told_step=step, went_on=[n["note"] for n in again])
-
-        out, begun = place / "three", time.monotonic()
-        job = submit(head, [str(person) for person in people], out, SMALL, "--cpus", "1")
-        assert job.end() == 0, "".join(job.text)
-        row(
-            "three people at once",
-            out,
-            begun,
-            all={id: scores(out, id)["held_out_psnr"] for id in ("ada", "bob", "cy")},
-        )
-    if options.json:
-        options.json.write_text(json.dumps({"settings": SMALL, "rows": rows}, indent=1))
+def ended(job: Job) -> None:
+    """Wait for a job that must succeed."""
+    if job.end() != 0:
+        raise RuntimeError("".join(job.text)[-5000:])
 
 
 if __name__ == "__main__":
