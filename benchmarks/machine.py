@@ -54,10 +54,13 @@ class Meanwhile:
         """Since the start: shares of the machine's time in per cent, and CPU milliseconds a second by process."""
         spent = [after - before for before, after in zip(self._cpu, _cpu_times(), strict=False)]
         total = sum(spent[:8]) or 1
+        busy_ms = 1000 * (sum(spent[:8]) - spent[3] - spent[4] - spent[7]) / TICKS / seconds if len(spent) > 7 else 0.0
         processes: dict[str, float] = {}
         for key, (row, used) in self._by_process().items():
             before = self._before.get(key, (row, 0.0))[1]
             processes[row] = processes.get(row, 0.0) + 1000 * (used - before) / seconds
+        # Somebody else's work, by which a measurement suffers as it does by stolen time.
+        processes["others"] = max(0.0, busy_ms - sum(processes.values()))
         return {
             "stolen_percent": round(100 * spent[7] / total, 1) if len(spent) > 7 else None,
             "idle_percent": round(100 * (spent[3] + spent[4]) / total, 1) if len(spent) > 7 else None,

@@ -186,8 +186,8 @@ def started(command: list[str], http: str, log: Path, patience_s: float = 300.0)
 
 
 def spoken(url: str, sound: Path, seconds: float) -> dict[str, Any]:
-    """A film of the first `seconds` of a sound: when it could be seen, how fast it came, whether it is whole."""
-    face = read_audio(sound).samples[: round(seconds * RATE)]
+    """A film of `seconds` of a sound, said again if shorter: when it could be seen, how fast it came, if whole."""
+    face = np.resize(read_audio(sound).samples, round(seconds * RATE))
     body = io.BytesIO()
     with wave.open(body, "wb") as file:
         file.setnchannels(1)
@@ -245,6 +245,7 @@ def listed(http: str, library: Path, avatar: str) -> dict[str, float]:
     name = "new-in-the-library"
     source = next(folder for folder in library.iterdir() if folder.name == avatar)
     try:
+        httpx.get(f"{http}/v1/avatars")  # the library was looked at just now, and will not be at once again
         copy_avatar(source, library, name)
         begun = time.monotonic()
         while not any(one["id"] == name for one in httpx.get(f"{http}/v1/avatars").json()["avatars"]):
@@ -253,9 +254,11 @@ def listed(http: str, library: Path, avatar: str) -> dict[str, float]:
         with httpx.stream("POST", f"{http}/v1/avatars/{name}/speak", content=wav(1.0), timeout=PATIENCE_S) as film:
             if film.status_code != 200:
                 raise click.ClickException(film.read().decode())
-            next(film.iter_raw())
+            pieces = film.iter_raw()
+            next(pieces)
             plays = time.monotonic() - begun
-            film.read()
+            for _ in pieces:
+                pass
         return {"listed_after_s": round(seen, 2), "plays_after_s": round(plays, 2)}
     finally:
         shutil.rmtree(library / name, ignore_errors=True)

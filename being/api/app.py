@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
 from being import __version__
-from being.api import avatars, health, live_socket, problems, sessions, speak
+from being.api import avatars, backgrounds, health, live_socket, problems, sessions, speak
 from being.api.service import Service
 
 PAGE = Path(__file__).parent / "page"
@@ -42,7 +42,7 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPI(title="Being", version=__version__, description=DESCRIPTION, lifespan=lifespan)
     app.state.service = service
     problems.install(app)
-    for part in (health, avatars, sessions, speak, live_socket):
+    for part in (health, avatars, backgrounds, sessions, speak, live_socket):
         app.include_router(part.router)
 
     @app.get("/", include_in_schema=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from typing import BinaryIO, cast
 
@@ -16,6 +17,7 @@ from being.api.problems import Problem
 
 IN_MEMORY = 4 << 20  # bytes of an upload kept in memory; the rest goes to a temporary file
 MULTIPART_FIELD = "audio"
+PICTURE_FIELD = "picture"
 MIB = 1 << 20
 
 
@@ -25,6 +27,8 @@ class ServingLimits(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     upload_bytes: int = Field(default=200 * MIB, gt=0)
+    upload_s: float = Field(default=120.0, gt=0, description="An upload that takes longer is given up")
+    picture_bytes: int = Field(default=16 * MIB, gt=0, description="Largest picture for a background")
     sound_s: float = Field(default=600.0, gt=0, description="Longest sound of one `speak`")
     side: int = Field(default=1024, ge=64, description="Largest width or height of a picture")
     sessions: int = Field(default=64, ge=1, description="Live sessions of one ingress, whatever they cost")
@@ -36,23 +40,28 @@ class ServingLimits(BaseModel):
     serve_unconsented: bool = Field(default=False, description="Play avatars whose consent record is missing")
 
 
-async def receive_upload(request: Request, limit: int) -> BinaryIO:
-    """The body, or the file of its multipart field `audio`, as a file at its start; the caller closes it.
+async def receive_upload(request: Request, limit: int, seconds: float, field: str = MULTIPART_FIELD) -> BinaryIO:
+    """The body, or the file of its multipart field, as a file at its start; the caller closes it.
 
     Raises
     ------
     Problem
         413 where it is larger than `limit` bytes (before reading anything, if the client states its size), 400 where
-        it is empty or broken.
+        it is empty or broken, 408 where it takes longer than `seconds`.
     """
     stated = request.headers.get("content-length", "")
     if stated.isdigit() and int(stated) > limit:
         raise _too_large(limit)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
-        if kind == "multipart/form-data":
-            return await _multipart_file(request, limit)
-        return await _whole_body(request, limit)
+        async with asyncio.timeout(seconds):
+            if kind == "multipart/form-data":
+                return await _multipart_file(request, limit, field)
+            return await _whole_body(request, limit)
+    except TimeoutError:
+        raise Problem(
+            408, f"the upload took longer than {seconds:g} s", "Send less", headers={"Connection": "close"}
+        ) from None
     except ClientDisconnect:
         raise Problem(400, "the upload broke off") from None
 
@@ -67,7 +76,7 @@ async def _whole_body(request: Request, limit: int) -> BinaryIO:
                 raise _too_large(limit)
             file.write(chunk)
         if not received:
-            raise Problem(400, "the body is empty", "Send an audio file as the body")
+            raise Problem(400, "the body is empty", "Send a file as the body")
     except BaseException:
         file.close()
         raise
@@ -75,7 +84,7 @@ async def _whole_body(request: Request, limit: int) -> BinaryIO:
     return file
 
 
-async def _multipart_file(request: Request, limit: int) -> BinaryIO:
+async def _multipart_file(request: Request, limit: int, field: str) -> BinaryIO:
     received = 0
 
     async def counted() -> Message:
@@ -92,13 +101,13 @@ async def _multipart_file(request: Request, limit: int) -> BinaryIO:
         raise Problem(400, f"the multipart body is broken: {error.message}") from None
     except (KeyError, UnicodeError):
         raise Problem(400, "the multipart body is broken", "State its boundary in Content-Type") from None
-    part = form.get(MULTIPART_FIELD)
+    part = form.get(field)
     if not isinstance(part, UploadFile):
         await form.close()
-        raise Problem(400, f"the form has no file {MULTIPART_FIELD!r}", f"Send the audio file as {MULTIPART_FIELD!r}")
+        raise Problem(400, f"the form has no file {field!r}", f"Send the file as {field!r}")
     if not part.size:
         await form.close()
-        raise Problem(400, f"the file {MULTIPART_FIELD!r} is empty", "Send an audio file")
+        raise Problem(400, f"the file {field!r} is empty", "Send one that is not")
     await part.seek(0)
     return part.file
 
@@ -108,6 +117,6 @@ def _too_large(limit: int) -> Problem:
     return Problem(
         413,
         f"the upload is larger than {limit / MIB:g} MiB",
-        "Send a shorter sound, or compress it",
+        "Send less, or compress it",
         headers={"Connection": "close"},
     )

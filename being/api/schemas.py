@@ -16,8 +16,9 @@ Side = Annotated[int, Field(ge=MIN_SIDE, le=MAX_SIDE, multiple_of=2)]
 Background = Annotated[
     str,
     Field(
-        pattern=r"^(plate|none|#[0-9a-fA-F]{6})$",
-        description="`plate` (the room the avatar was recorded in), `#rrggbb`, or `none` (transparent, WebM only)",
+        pattern=r"^(plate|none|#[0-9a-fA-F]{6}|picture:[0-9a-f]{16})$",
+        description="`plate` (the room the avatar was recorded in), `#rrggbb`, `picture:...` (answered by `POST "
+        "/v1/backgrounds`), or `none` (transparent, WebM only)",
         examples=["plate", "#204060"],
     ),
 ]
@@ -96,6 +97,14 @@ class Latency(BaseModel):
 
 class SessionList(BaseModel):
     sessions: list[SessionInfo]
+
+
+class MadeBackground(BaseModel):
+    """A picture that can be named as a background from now on, as long as it is among the latest the server got."""
+
+    background: str
+    width: int
+    height: int
 
 
 class Health(BaseModel):

@@ -13,18 +13,18 @@ from dataclasses import fields
 import numpy as np
 
 from being.api.admission import Admission, Load
+from being.api.backgrounds import Backgrounds
 from being.api.clock import Clock
 from being.api.limits import ServingLimits
 from being.api.metrics import Meter, Meters, PrometheusMeter
 from being.api.problems import Problem
 from being.api.schemas import LiveOptions
-from being.api.viewer import Viewer, check_size, live_background
+from being.api.viewer import Viewer, check_size
 from being.avatar.consent import standing
 from being.avatar.library import Library
 from being.avatar.motion import Motion
 from being.avatar.schema import AvatarManifest
 from being.errors import BeingError, InputError
-from being.inference.compositing import parse_background
 from being.inference.motion import MotionPlayer
 from being.live.conductor import Pacing
 from being.live.graph import Graph
@@ -71,6 +71,7 @@ class Service:
         self.admission = admission or Admission()
         self.prometheus = PrometheusMeter()
         self.meter: Meter = Meters(self.prometheus, meter) if meter else self.prometheus
+        self.backgrounds = Backgrounds(self.limits.side)
         self._pacing = pacing
         self._name = name
         self._now = now
@@ -138,7 +139,7 @@ class Service:
         Problem
             Unknown avatar, impossible options, or 503: no room.
         """
-        background = parse_background(live_background(options.background))
+        background = self.backgrounds.live(options.background)
         manifest = self.manifest(avatar_id)
         width, height = options.width or _even(manifest.width), options.height or _even(manifest.height)
         check_size(width, height, self.limits)
@@ -151,9 +152,16 @@ class Service:
             session = await asyncio.to_thread(self._new_session, facts, stage)
         finally:
             self._opening[load] -= 1
-        emotions = manifest.network.emotion_states
         viewer = Viewer(
-            session, options.format, options.sample_rate, emotions, self.limits, self.meter, self.pool, self._now
+            session,
+            options.format,
+            options.sample_rate,
+            manifest.network.emotion_states,
+            self.backgrounds,
+            self.limits,
+            self.meter,
+            self.pool,
+            self._now,
         )
         self._viewers[session.id] = viewer
         self.clock.join(viewer)

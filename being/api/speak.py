@@ -20,7 +20,7 @@ from being.api.service import Service
 from being.api.viewer import check_size
 from being.audio.pcm import read_audio, read_audio_48k
 from being.errors import BeingError
-from being.inference.compositing import Transparent, parse_background
+from being.inference.compositing import Transparent
 from being.inference.records import FrameRecord
 from being.live.graph import Graph
 from being.live.offline import perform
@@ -70,7 +70,7 @@ router = APIRouter(tags=["speak"])
     "/v1/avatars/{avatar_id}/speak",
     summary="A sound in, the talking avatar out",
     openapi_extra=BODY,
-    responses={**ANSWER, **documented(400, 403, 404, 409, 413, 422, 503)},
+    responses={**ANSWER, **documented(400, 403, 404, 408, 409, 413, 422, 503)},
     response_class=StreamingResponse,
 )
 async def speak(
@@ -89,7 +89,7 @@ async def speak(
     stage = _stage(width or manifest.width, height or manifest.height, background, format, service)
     service.begin_speaking()
     try:
-        upload = await receive_upload(request, service.limits.upload_bytes)
+        upload = await receive_upload(request, service.limits.upload_bytes, service.limits.upload_s)
         face, ears = await asyncio.to_thread(_decode, upload, service.limits.sound_s)
         facts = await service.prepare(avatar_id, service.offline)
         film = Film(service, facts, stage, face, ears, format)
@@ -121,7 +121,7 @@ def _stage(width: int, height: int, background: str, format: SpeakFormat, servic
     check_size(width, height, service.limits)
     if background == "none" and format != "webm":
         raise Problem(422, f"{format} cannot be transparent", "Choose format=webm, or another background")
-    return Stage(width, height, parse_background(background), yuv=format == "mp4")
+    return Stage(width, height, service.backgrounds.named(background), yuv=format == "mp4")
 
 
 def _decode(upload: BinaryIO, limit_s: float) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:

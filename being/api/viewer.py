@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from being.api.admission import Load
+from being.api.backgrounds import Backgrounds
 from being.api.intake import Intake
 from being.api.limits import ServingLimits
 from being.api.metrics import Meter
@@ -23,7 +24,6 @@ from being.api.problems import Problem
 from being.api.schemas import Configure, Latency, LiveFormat, SessionInfo
 from being.api.streams import Stream, frames_of, open_stream
 from being.errors import InputError
-from being.inference.compositing import parse_background
 from being.live.conductor import Delivery, Picture, Repeat, Sound
 from being.live.session import Session
 from being.video.contract import FPS
@@ -60,8 +60,8 @@ class Viewer:
         What it wants to be sent.
     emotions : sequence of str
         States the avatar knows.
-    limits, meter, pool, now
-        The server's: bounds, measurements, encoding threads, steady clock.
+    backgrounds, limits, meter, pool, now
+        The server's: pictures, bounds, measurements, encoding threads, steady clock.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Viewer:
         format: LiveFormat,
         sample_rate: int,
         emotions: Sequence[str],
+        backgrounds: Backgrounds,
         limits: ServingLimits,
         meter: Meter,
         pool: Executor,
@@ -82,6 +83,7 @@ class Viewer:
         self.connected = False
         self.intake = Intake(sample_rate)
         self._emotions = emotions
+        self._backgrounds = backgrounds
         self._limits = limits
         self._meter = meter
         self._pool = pool
@@ -176,7 +178,7 @@ class Viewer:
         check_size(width, height, self._limits)
         background = stage.background
         if wanted.background is not None:
-            background = parse_background(live_background(wanted.background))
+            background = self._backgrounds.live(wanted.background)
         emotion = self.session.emotion
         if wanted.emotion is not None:
             emotion = self._emotion(wanted.emotion)
@@ -426,10 +428,3 @@ def check_size(width: int, height: int, limits: ServingLimits) -> None:
     """Refuse a picture larger than the server draws."""
     if max(width, height) > limits.side:
         raise Problem(422, f"{width}x{height} is larger than this server draws", f"At most {limits.side} a side")
-
-
-def live_background(name: str) -> str:
-    """A background a live picture can have: neither format carries transparency."""
-    if name == "none":
-        raise Problem(422, "a live picture cannot be transparent", "Choose plate or #rrggbb, and key the colour out")
-    return name

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -46,11 +48,19 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class PictureFile:
+    """A picture as the bytes of its file: small enough to travel with every frame. Compared by name alone."""
+
+    name: str
+    data: bytes = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True)
 class Transparent:
     """Nothing: the record's alpha says where the avatar is, and its colours are straight (not premultiplied)."""
 
 
-Background = Plate | Colour | Picture | Transparent
+Background = Plate | Colour | Picture | PictureFile | Transparent
 
 
 def parse_background(text: str) -> Background:
@@ -74,7 +84,7 @@ def parse_background(text: str) -> Background:
         raise InputError(
             f"background {text!r} is neither plate, none, #rrggbb, nor a picture file", "Check the path of the picture"
         )
-    return Picture(_read_picture(path))
+    return Picture(_read_picture(path, str(path)))
 
 
 def cover_scale(source: tuple[int, int], target: tuple[int, int]) -> float:
@@ -117,6 +127,8 @@ def backdrop(background: Background, plate: Pixels, width: int, height: int) -> 
         return cover_fit(plate, width, height)
     if isinstance(background, Picture):
         return cover_fit(background.pixels, width, height)
+    if isinstance(background, PictureFile):
+        return cover_fit(_read_picture(io.BytesIO(background.data), background.name), width, height)
     if isinstance(background, Colour):
         return np.full((height, width, 3), (background.red, background.green, background.blue), np.uint8)
     return np.zeros((height, width, 3), np.uint8)
@@ -138,13 +150,13 @@ def to_bytes(values: npt.NDArray[np.float32]) -> Pixels:
     return (np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def _read_picture(path: Path) -> Pixels:
+def _read_picture(source: Path | BinaryIO, name: str) -> Pixels:
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(path) as picture:
+        with Image.open(source) as picture:
             if max(picture.size) > MAX_PICTURE_SIDE:
-                raise InputError(f"{path}: is {picture.width}x{picture.height}, at most {MAX_PICTURE_SIDE} a side")
+                raise InputError(f"{name}: is {picture.width}x{picture.height}, at most {MAX_PICTURE_SIDE} a side")
             return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"), np.uint8)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: is not a picture that can be read ({error})", "Use a PNG or JPEG file") from None
+        raise InputError(f"{name}: is not a picture that can be read ({error})", "Use a PNG or JPEG file") from None

@@ -17,7 +17,7 @@ from being.inference.compositing import Background, backdrop, fit_intrinsics
 from being.inference.records import Drive
 from being.model.network import Conditions, camera_code
 
-BACKDROPS = 8  # sizes and backgrounds kept per avatar
+BACKDROPS = 16  # sizes and backgrounds kept per avatar
 FACE_GATE = 0.5  # Gaussians that listen more than this are the face
 FACE_SHARE = 0.02  # of them left out on each side of the face box
 FACE_POINTS = 512  # enough to find it

@@ -16,6 +16,7 @@ import av
 import numpy as np
 import pytest
 from api_server import PATIENCE_S, Server, eventually, tone
+from PIL import Image
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -153,8 +154,6 @@ def test_jpeg_pictures_and_pcm(server: Server) -> None:
     assert all(
         microseconds == 40_000 * (frame - numbers[0][0] + numbers[0][1] // 40_000) for frame, microseconds in numbers
     )
-    from PIL import Image
-
     assert Image.open(io.BytesIO(pictures[0][JPEG_HEAD.size :])).size == (96, 80)
 
 
@@ -174,6 +173,25 @@ def test_configure_changes_the_stream(server: Server) -> None:
         assert red > 200 and green < 60
 
 
+def test_a_picture_sent_before_stands_behind_it(server: Server) -> None:
+    photo = io.BytesIO()
+    Image.new("RGB", (40, 30), (255, 0, 0)).save(photo, "PNG")
+    with server.client() as client:
+        name = client.post("/v1/backgrounds", content=photo.getvalue()).json()["background"]
+    with live(server, format="jpeg") as client:
+        client.event("ready")
+        client.say(type="configure", background=name)
+
+        def red() -> bool:
+            pictures = [piece for piece in client.pieces if piece[:4] == b"JPEG"]
+            if not pictures:
+                return False
+            corner = Image.open(io.BytesIO(pictures[-1][JPEG_HEAD.size :])).getpixel((2, 2))
+            return corner[0] > 200 and corner[1] < 60
+
+        client.until(red)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -184,6 +202,8 @@ def test_configure_changes_the_stream(server: Server) -> None:
         '{"type": "configure", "width": 5000}',
         '{"type": "configure", "background": "/etc/passwd"}',
         '{"type": "configure", "background": "none"}',
+        '{"type": "configure", "background": "picture:0123456789abcdef"}',
+        '{"type": "configure", "sample_rate": 47999}',
         '{"type": "configure", "emotion": {"furious": 1}}',
         '{"type": "received", "bytes": "many"}',
         "[" * 100_000,

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from api_server import Server, wav
 from chromium import CHROMIUM, Page, browser
+from PIL import Image
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt install chromium, or BEING_CHROMIUM)")
 
@@ -154,6 +155,16 @@ def test_background_changes(page: Page) -> None:
     page.run(WATCH)
     page.run("document.querySelector('#backgrounds input[value=\"#00b140\"]').click()")
     page.until("(() => { const p = picture(); return p[0] < 60 && p[1] > 130 && p[2] < 110; })()")
+
+
+def test_a_picture_of_ones_own_stands_behind(page: Page, tmp_path: Path) -> None:
+    Image.new("RGB", (3000, 2000), (0, 176, 64)).save(tmp_path / "wall.png")
+    page.run(WATCH)
+    page.choose_file("#picture-chosen", tmp_path / "wall.png")
+    page.until("(() => { const p = picture(); return p[0] < 60 && p[1] > 130 && p[2] < 110; })()")
+    assert page.run("document.querySelector('#backgrounds input:checked').value").startswith("picture:")
+    page.choose_file("#picture-chosen", Path(__file__))
+    page.until("!document.getElementById('message').hidden")
 
 
 def test_page_fits_a_phone(page: Page) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from being.audio.resample import StreamResampler, resample
+from being.audio.resample import StreamResampler, _kept_filters, resample
 
 
 def _tone(hz: float, rate: int, seconds: float) -> np.ndarray:
@@ -38,6 +38,13 @@ def test_chunks_do_not_matter(rate_in: int, rate_out: int) -> None:
     # After flush the stream is as new.
     again = np.concatenate([stream.push(x), stream.flush()])
     np.testing.assert_allclose(again, whole, atol=1e-6)
+
+
+def test_a_filter_for_odd_rates_is_not_kept() -> None:
+    """Anybody may send a file whose rate takes a filter of tens of megabytes."""
+    kept = _kept_filters.cache_info().currsize
+    resample(np.zeros(4000, np.float32), 15_999, 16_000)
+    assert _kept_filters.cache_info().currsize == kept
 
 
 def test_nothing_in_nothing_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from being.errors import InputError
 from being.inference.compositing import (
     Colour,
     Picture,
+    PictureFile,
     Plate,
     Transparent,
     backdrop,
@@ -45,6 +47,14 @@ def test_damaged_picture_is_refused(tmp_path: Path) -> None:
     (tmp_path / "room.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     with pytest.raises(InputError, match=r"room\.png: is not a picture"):
         parse_background(str(tmp_path / "room.png"))
+
+
+def test_a_picture_that_travels_as_a_file() -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (30, 20), (9, 8, 7)).save(file, "PNG")
+    packed = PictureFile("room", file.getvalue())
+    assert packed == PictureFile("room", b"") != PictureFile("garden", file.getvalue()), "compared by name alone"
+    assert (backdrop(packed, np.zeros((4, 4, 3), np.uint8), 12, 8) == (9, 8, 7)).all()
 
 
 def test_same_size_is_untouched() -> None:

@@ -8,6 +8,7 @@ const at = (id) => document.getElementById(id);
 const player = new Player(at("picture"));
 const COLOURS = ["#1d3b4f", "#e9e4da", "#31503f", "#5b2f45", "#00b140"];
 
+const LARGEST_PICTURE = 1024; // pixels of a side
 const FADED = 0.5; // frames after the cut in which the old sound has faded out
 
 let session = null;
@@ -142,19 +143,48 @@ function chosenBackground() {
   return document.querySelector("#backgrounds input:checked")?.value || "plate";
 }
 
+function offerBackground(value, title, look) {
+  const swatch = document.createElement("label");
+  swatch.className = "swatch";
+  swatch.title = title;
+  swatch.style.setProperty("--look", look);
+  const input = document.createElement("input");
+  Object.assign(input, { type: "radio", name: "background", value, checked: value === "plate" });
+  input.setAttribute("aria-label", title);
+  input.addEventListener("change", () => session?.configure({ background: value }));
+  swatch.append(input);
+  at("picturefile").before(swatch);
+  return input;
+}
+
 function offerBackgrounds() {
-  for (const value of ["plate", ...COLOURS]) {
-    const swatch = document.createElement("label");
-    swatch.className = "swatch";
-    swatch.title = value === "plate" ? "As recorded" : value;
-    swatch.style.setProperty("--colour", value === "plate" ? "linear-gradient(135deg, #7c88a1, #2d3342)" : value);
-    const input = document.createElement("input");
-    Object.assign(input, { type: "radio", name: "background", value, checked: value === "plate" });
-    input.setAttribute("aria-label", swatch.title);
-    input.addEventListener("change", () => session?.configure({ background: value }));
-    swatch.append(input);
-    at("backgrounds").append(swatch);
+  offerBackground("plate", "As recorded", "linear-gradient(135deg, #7c88a1, #2d3342)");
+  for (const colour of COLOURS) offerBackground(colour, colour, `linear-gradient(${colour}, ${colour})`);
+}
+
+// A picture of the visitor's: made small here, kept by the server, one more swatch.
+async function offerPicture(file) {
+  try {
+    const picture = await shrunk(file);
+    const answer = await fetch("/v1/backgrounds", { method: "POST", headers: { "Content-Type": "image/jpeg" }, body: picture });
+    const made = await answer.json();
+    if (!answer.ok) throw new Error(made.detail);
+    document.querySelector(`#backgrounds input[value="${made.background}"]`)?.parentElement.remove();
+    offerBackground(made.background, file.name, `url(${URL.createObjectURL(picture)})`).click();
+    say("");
+  } catch (error) {
+    say(`That picture cannot be used: ${error.message}`);
   }
+}
+
+async function shrunk(file) {
+  const picture = await createImageBitmap(file);
+  const scale = Math.min(1, LARGEST_PICTURE / Math.max(picture.width, picture.height));
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.max(1, Math.round(picture.width * scale));
+  canvas.height = Math.max(1, Math.round(picture.height * scale));
+  canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
+  return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.9));
 }
 
 async function begin() {
@@ -175,6 +205,11 @@ async function begin() {
     const [file] = at("chosen").files;
     at("chosen").value = "";
     if (file) play(await file.arrayBuffer());
+  });
+  at("picture-chosen").addEventListener("change", () => {
+    const [file] = at("picture-chosen").files;
+    at("picture-chosen").value = "";
+    if (file) offerPicture(file);
   });
   at("interrupt").addEventListener("click", interrupt);
   at("sound").addEventListener("click", () => hear(!player.sound));
