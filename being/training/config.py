@@ -58,8 +58,9 @@ class CorrectionConfig(_Part):
         default=1e-3, description="learning rate of the frames' exposure; 0: as filmed"
     )
     pose: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=2e-4, description="learning rate of the frames' pose corrections (radians, dm); 0: as tracked"
+        default=3e-3, description="learning rate of the frames' pose corrections (radians, dm); 0: as tracked"
     )
+    in_network_stage: Share = Field(default=0.1, description="factor on both rates in the second stage")
     ordinary_exposure: Annotated[float, Field(gt=0)] = Field(
         default=0.02, description="an ordinary correction of exposure, as a share"
     )

@@ -177,11 +177,12 @@ class Trainer:
         """One optimizer step of everything the stage trains."""
         rates = self.config.lr
         factor = decay(fraction, rates.final)
-        self.run.corrections.step(factor)
         if stage.name == NETWORK:
+            self.run.corrections.step(factor * self.config.corrections.in_network_stage)
             self.run.step_network(warm_cosine(fraction, rates.warmup, rates.final))
             self.run.gaussians.step(factor * rates.gaussians_in_network_stage)
         else:
+            self.run.corrections.step(factor)
             self.run.gaussians.step(factor)
 
     def densify(self, stage: Stage, policy: Densify) -> None:
