@@ -66,7 +66,7 @@ class Bench:
         yield found
         machine = meanwhile.report(time.monotonic() - begun)
         entry = {
-            "command": " ".join(["python", *sys.argv]),
+            "command": " ".join(["python", *map(_said, sys.argv)]),
             "seconds": round(time.monotonic() - begun, 1),
             "stolen_percent": machine["stolen_percent"],
             "result": found,
@@ -233,6 +233,11 @@ def _route(url: str) -> str:
 def table(path: Path) -> None:
     """Print a file of results."""
     click.echo("\n".join(_rows(_read(path)["runs"])))
+
+
+def _said(argument: str) -> str:
+    """Where a file lay on the machine that measured is nobody's business."""
+    return Path(argument).name if argument.startswith("/") else argument
 
 
 def _columns(results: list[dict[str, Any]]) -> dict[str, Any]:
