@@ -93,12 +93,15 @@ class Workspace:
 
 
 def require_room(out: Path, bytes_needed: int) -> None:
-    """Raise InputError when the disk of `out` clearly has no room for the result."""
+    """Raise InputError when the disk of `out` clearly has no room for what is still to be written of the result."""
     place = Path(os.path.abspath(out)).parent
     while not place.exists():
         place = place.parent
-    free = shutil.disk_usage(place).free
-    if free < bytes_needed:
+    part = Path(os.path.abspath(out)).with_name(out.name + ".part")
+    bytes_needed -= sum(file.stat().st_size for file in part.rglob("*") if file.is_file())
+    disk = shutil.disk_usage(place)
+    free = disk.free
+    if disk.total and free < bytes_needed:  # what has no size at all is no disk, and refuses by itself
         raise InputError(
             f"{out} needs about {bytes_needed / 1e9:.2g} GB, the disk has {free / 1e9:.2g} GB left",
             "Free some room, choose another disk, or a smaller --size",

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+STOPPED = 130  # exit status of a run ended by Ctrl-C, as shells have it
+
 
 @click.command(name="capture", context_settings={"max_content_width": 110})
 @click.argument("video", type=click.Path(path_type=Path))
@@ -46,8 +48,8 @@ def command(
                 workers=workers,
             )
     except KeyboardInterrupt:
-        click.echo(f"being: {out} is unfinished; the same command goes on where it stopped", err=True)
-        raise
+        click.echo(f"being: stopped, {out} is unfinished; the same command goes on where it stopped", err=True)
+        click.get_current_context().exit(STOPPED)
     for warning in report.warnings:
         click.echo(f"warning: {warning}", err=True)
     click.echo(

@@ -120,6 +120,9 @@ def command(
                 except BeingError:
                     _leave_nothing(work)
                     raise
+                except KeyboardInterrupt:
+                    click.echo(f"being: stopped, {out} is unfinished; the same command goes on from there", err=True)
+                    click.get_current_context().exit(STOPPED)
             seconds["capture"] = time.perf_counter() - start
         config = config_for(Dataset(footage), device, minutes or default_minutes(device))
         title = name or (record.who if record.status == "consented" else out.name)
