@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from being.audio.features import FeatureSpec
 from being.audio.windows import WindowSpec
 from being.avatar.consent import ConsentRecord, Sha256
-from being.errors import FormatError
+from being.errors import FormatError, InputError
 from being.model.network import NetworkConfig
 
 SCHEMA_VERSION = 1
@@ -22,6 +22,17 @@ OPTIONAL_FILES = ("refiner.safetensors", "survey.safetensors", "basis.safetensor
 
 AvatarId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Shortcut = Literal["full", "still", "basis", "lite"]
+
+
+def check_id(name: str) -> None:
+    """Raise InputError where an avatar cannot be called so; asked before hours are spent on it."""
+    try:
+        TypeAdapter(AvatarId).validate_python(name)
+    except ValidationError:
+        raise InputError(
+            f"{name!r} cannot be an avatar's id",
+            "Use small letters, digits, - and _, like avatars/ada; --name may be anything",
+        ) from None
 
 
 class AvatarManifest(BaseModel):

@@ -105,9 +105,11 @@ def gaussiantalker(
     """
     from being.audio.features import FeatureSpec
     from being.avatar.consent_form import read_consent
+    from being.avatar.schema import check_id
     from being.errors import InputError
     from extern.gaussiantalker import find_windows, read_checkpoint, read_scene, to_avatar
 
+    check_id(out.name)
     if out.exists() and not force:
         raise InputError(f"{out} already exists", "Choose another name, or pass --force")
     record = read_consent(consent)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from being.avatar.consent import ConsentRecord
 from being.avatar.consent_form import read_consent
 from being.avatar.folder import Avatar
+from being.avatar.schema import check_id
 from being.avatar.signing import own_key
 from being.dataset import Dataset
 from being.errors import InputError
@@ -236,6 +237,7 @@ def choose_device(config: FitConfig) -> tuple[torch.device, str]:
 
 def check_place(out: Path, work: Path, replace: bool) -> None:
     """Make the work folder; raise InputError where the avatar or the work folder could not be written."""
+    check_id(out.name)
     if out.exists() and not replace:
         raise InputError(f"{out} already exists", "Choose another name, or pass --force")
     try:

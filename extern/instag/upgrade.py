@@ -62,6 +62,9 @@ def upgrade(source: Path, out: Path, model: FaceModel | None = None, progress: P
     sound = read_sound(source)
     masks = numbered(source / "parsing", (".png",))
     frames = len(tracking["euler"])
+    for name, found in {"ori_imgs": numbered(source / "ori_imgs", (".jpg", ".jpeg", ".png")), "parsing": masks}.items():
+        if not found:
+            raise FormatError(f"{source / name} holds no pictures named 0, 1, 2 ...", _REMEDY)
     if "vertices" not in tracking:
         if model is None:
             raise InputError(

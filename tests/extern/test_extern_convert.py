@@ -300,6 +300,8 @@ def test_the_commands(
     assert load_avatar(out).manifest.name == "Abraham"
     status, _, err = run(*arguments)
     assert status == cli.USER_ERROR and "already exists" in err
+    status, _, err = run(*arguments[:-1], out.with_name("Abe L."))
+    assert status == cli.USER_ERROR and "cannot be an avatar's id" in err
     wavfile.write(tmp_path / "speech.wav", 16_000, np.zeros(3200, np.int16))
     features = ("--features", root / "data" / "aud_eo.npy")
     status, said, err = run("render", tmp_path / "speech.wav", "-o", tmp_path / "frames", "--avatar", out, *features)

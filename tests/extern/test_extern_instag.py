@@ -243,3 +243,11 @@ def test_publishing_asks_for_what_is_missing(ours: Path, tmp_path: Path) -> None
     with pytest.raises(InputError, match=r"\(4, 16, 30\)"):
         publish(ours, tmp_path / "again", windows=tmp_path / "wide.npy")
     assert not (tmp_path / "again").exists()
+
+
+def test_pictures_that_are_missing_are_named_where_they_are_missed(
+    instag: Path, face: FaceModel, tmp_path: Path
+) -> None:
+    shutil.rmtree(instag / "ori_imgs")
+    with pytest.raises(FormatError, match="instag/ori_imgs holds no pictures"):
+        upgrade(instag, tmp_path / "footage", face)
