@@ -32,22 +32,28 @@ def write(
     matrix: tuple[int, ...] | None = None,
     sound: bool = True,
     options: dict[str, str] | None = None,
+    channels: int = 1,
 ) -> Path:
-    """A video whose frames are shown at `times` seconds, and a 440 Hz tone."""
+    """A video whose frames are shown at `times` seconds, and a 440 Hz tone; of several channels, in the last alone."""
+    web = path.suffix == ".webm"
+    rate = 48_000 if web else RATE
     with av.open(str(path), "w", options=options or {}) as container:
-        video = container.add_stream("libx264", rate=25, options={"crf": "10", "preset": "ultrafast"})
+        quick = {"crf": "10", "b": "1M", "deadline": "realtime"} if web else {"crf": "10", "preset": "ultrafast"}
+        video = container.add_stream("libvpx" if web else "libx264", rate=25, options=quick)
         video.width, video.height, video.pix_fmt = W, H, "yuv420p"
         video.time_base = video.codec_context.time_base = Fraction(1, 90_000)
-        tone = container.add_stream("aac", rate=RATE, layout="mono") if sound else None
+        layout = {1: "mono", 2: "stereo"}[channels]
+        tone = container.add_stream("libopus" if web else "aac", rate=rate, layout=layout) if sound else None
         for time in times:
             frame = av.VideoFrame.from_ndarray(picture(level(time)), format="rgb24")
             frame.pts, frame.time_base = round(time * 90_000), Fraction(1, 90_000)
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
         if tone is not None:
-            wave = 0.3 * np.sin(2 * np.pi * 440 * np.arange(int((times[-1] + 0.04) * RATE)) / RATE)
-            chunk = av.AudioFrame.from_ndarray(wave[None].astype(np.float32), format="fltp", layout="mono")
-            chunk.sample_rate = RATE
+            wave = 0.3 * np.sin(2 * np.pi * 440 * np.arange(int((times[-1] + 0.04) * rate)) / rate)
+            heard = np.stack([0 * wave] * (channels - 1) + [wave]).astype(np.float32)
+            chunk = av.AudioFrame.from_ndarray(heard, format="fltp", layout=layout)
+            chunk.sample_rate = rate
             container.mux(tone.encode(chunk))
             container.mux(tone.encode(None))
     if matrix is not None:
@@ -123,6 +129,16 @@ def test_sound_runs_on_the_pictures_clock(tmp_path: Path) -> None:
     sound = footage.sound()
     assert sound.dtype == np.float32 and sound.shape == (footage.frames * 640,)
     assert np.sqrt(np.mean(sound[1600:-3200] ** 2)) == pytest.approx(0.3 / np.sqrt(2), rel=0.1)
+
+
+@pytest.mark.parametrize(("kind", "channels"), [("mov", 1), ("mkv", 2), ("webm", 2), ("mp4", 2)])
+def test_any_container_mono_or_stereo(tmp_path: Path, kind: str, channels: int) -> None:
+    footage = open_footage(write(tmp_path / f"v.{kind}", steady(30, 3.2), level=ramp, channels=channels))
+    levels = np.array([frame[24:, 24:].mean() for frame in footage])
+    assert len(levels) == pytest.approx(80, abs=1)
+    assert np.abs(levels - [ramp(k / FPS) for k in range(len(levels))]).max() < 40 / 30 + 5
+    loudness = np.sqrt(np.mean(footage.sound()[3200:-3200] ** 2))  # channels are averaged
+    assert loudness == pytest.approx(0.3 / np.sqrt(2) / channels, rel=0.15)
 
 
 def refusal(path: Path) -> str:
