@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import sys
 from collections.abc import Sequence
@@ -109,9 +108,9 @@ def main(
         config = config.model_copy(update={"vgg": config.vgg.resolve()})
 
     from being.training.cluster import Cluster, Person
-    from being.training.ray import train
+    from being.training.ray import join_ray, train
 
-    start_ray(address)
+    join_ray(address)
     chosen = [Person(id, folder, title, consents[id]) for id, folder in people]
     cluster = Cluster(storage, name, workers, cpus, gpu_fraction, failures)
     with show_each([person.id for person in chosen]) as progress:
@@ -163,19 +162,6 @@ def place(option: str, said: str) -> Path:
             f"Write {option} /the/whole/path",
         )
     return path.resolve()
-
-
-def start_ray(address: str | None) -> None:
-    """Join the cluster, or start one here."""
-    from deployments.cluster import start_ray as start
-
-    try:
-        start(address=address, ignore_reinit_error=True, logging_level=logging.WARNING)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"no Ray cluster at {address or 'the default address'} ({str(error).splitlines()[0]})",
-            "Start one (ray start --head), or leave --address out",
-        ) from error
 
 
 def spread(arguments: Sequence[str]) -> list[str]:

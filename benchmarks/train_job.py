@@ -62,15 +62,17 @@ sys.stdin.read()
 # A case small enough for two cores and long enough to be disturbed.
 SMALL: dict[str, Any] = {
     "static-steps": 100,
-    "network-steps": 300,
+    "network-steps": 400,
     "batch": 4,
     "initial-gaussians": 300,
     "gaussians": 400,
     "features": "logmel",
     "plane-resolutions": "16,32",
     "inner-block": 0.1,
-    "densify-rounds": 4,
-    "lr-final": 0.02,
+    "densify-rounds": 2,
+    "lr-final": 0.01,
+    "corrections-pose": 0,
+    "corrections-exposure": 0,
     "checkpoint-every-s": 1,
     "device": "cpu",
 }

@@ -50,6 +50,12 @@ FOOTAGE, NOTE = "footage", "clone.json"  # in the work folder: the captured data
 @click.option(
     "--work", type=click.Path(path_type=Path), help="Folder of footage, checkpoint and report [default: OUT.run]."
 )
+@click.option(
+    "--ray",
+    "on_ray",
+    is_flag=True,
+    help="Train as a job on the running Ray cluster, or on one started here (pip install 'being[train]').",
+)
 @click.option("--keep", is_flag=True, help="Keep the captured frames and the checkpoint (to train again, to look).")
 @click.option("--restart", is_flag=True, help="Forget what an earlier, unfinished run has done.")
 @click.option("--force", is_flag=True, help="Replace OUT if it exists.")
@@ -64,6 +70,7 @@ def command(
     parser: str,
     device: str,
     work: Path | None,
+    on_ray: bool,
     keep: bool,
     restart: bool,
     force: bool,
@@ -95,6 +102,8 @@ def command(
 
     if not video.exists():
         raise InputError(f"{video}: there is no such file", "Give a video, or a talking-portrait folder")
+    if on_ray and work is not None:
+        raise InputError("--work is for training in this process", "Leave it out with --ray: it is OUT.run")
     work = work or out.with_name(out.name + ".run")
     _check_id(out.name)
     digest = hash_footage(video)
@@ -126,14 +135,21 @@ def command(
             seconds["capture"] = time.perf_counter() - start
         config = config_for(Dataset(footage), device, minutes or default_minutes(device))
         title = name or (record.who if record.status == "consented" else out.name)
-        result = fit(
-            footage, out, config, progress, work=work, replace=force, name=title, consent=record, before=seconds
-        )
-    if result.stopped:
+        if on_ray:
+            from being.training.ray import fit_as_job
+
+            job = fit_as_job(footage, out, config, progress, replace=force, name=title, consent=record)
+            metrics, stopped = dict(job.metrics), job.avatar is None
+        else:
+            result = fit(
+                footage, out, config, progress, work=work, replace=force, name=title, consent=record, before=seconds
+            )
+            metrics, stopped = result.metrics, result.stopped
+    if stopped:
         click.get_current_context().exit(STOPPED)
     if not keep:
         _tidy(work)
-    _say(out, work, result.metrics, record, keep and not video.is_dir())
+    _say(out, work, metrics, record, keep and not video.is_dir())
 
 
 def _record(consent: str | None) -> ConsentRecord:
@@ -187,7 +203,8 @@ def _tidy(work: Path) -> None:
     """The frames of a person and the checkpoint are not kept without being asked for; the report is."""
     from being.training.checkpoint import NAME
 
-    shutil.rmtree(work / FOOTAGE, ignore_errors=True)
+    for folder in (FOOTAGE, "checkpoints"):  # the second is of --ray
+        shutil.rmtree(work / folder, ignore_errors=True)
     for name in (NAME, NOTE):
         (work / name).unlink(missing_ok=True)
 

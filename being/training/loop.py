@@ -19,7 +19,7 @@ from being.training.densify import Densify, ScreenGradients
 from being.training.drawing import Picture, Stagecraft, draw
 from being.training.evaluate import held_out_psnr
 from being.training.footage import Batch, Footage
-from being.training.losses import Loss, box_mask, masked_mean, picture_loss, psnr
+from being.training.losses import Loss, areas_of, box_mask, masked_mean, picture_loss, psnr
 from being.training.perceptual import Perceptual
 from being.training.progress import Progress
 from being.training.run import TrainingRun
@@ -124,6 +124,11 @@ class Trainer:
     def loss(self, picture: Picture, batch: Batch) -> Loss:
         """What the pictures cost."""
         displacement = None if picture.offsets is None else picture.offsets.xyz
+        areas = None
+        if self.team.size > 1:  # boxes differ in size: a mean over each worker's share would not add up to the batch's
+            areas = areas_of(batch.lips, batch.eyes, batch.teeth, batch.mask)
+            self.team.sum([areas])
+            areas = areas * (self.frames / self.config.batch)
         return picture_loss(
             picture.rgb,
             picture.alpha,
@@ -136,6 +141,7 @@ class Trainer:
             self.perceptual,
             batch.teeth,
             self.run.corrections.cost(),
+            areas,
         )
 
     def follow(self, stage: Stage, turn: int) -> None:

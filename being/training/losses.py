@@ -46,6 +46,7 @@ def picture_loss(
     perceptual: Perceptual | None = None,
     teeth: Tensor | None = None,
     corrections: Tensor | None = None,
+    areas: Tensor | None = None,
 ) -> Loss:
     """The loss of B pictures.
 
@@ -54,19 +55,19 @@ def picture_loss(
     predicted, truth : (B, H, W, 3) in [0, 1]. alpha, mask : (B, H, W) coverage and the person's mask in [0, 1].
     lips : (B, 4) box x0 y0 x1 y1 in pixels. eyes : (B, 2, 4). displacement : network offsets (..., 3) in dm.
     teeth : (B, H, W) how much each pixel of an open mouth counts. corrections : scalar, see `FrameCorrections.cost`.
+    areas : what the box terms are divided by, as `areas_of`; None: those of these pictures.
     """
     difference = (predicted - truth).abs().mean(-1)
     parts = {"l1": weights.l1 * difference.mean()}
     if weights.ssim:
         parts["ssim"] = weights.ssim * (1 - ssim_map(predicted, truth).mean())
-    height, width = mask.shape[1:]
-    if weights.lips:
-        parts["lips"] = weights.lips * masked_mean(difference, box_mask(lips[:, None], height, width))
-    if weights.eyes:
-        parts["eyes"] = weights.eyes * masked_mean(difference, box_mask(eyes, height, width))
-    if weights.teeth and teeth is not None:
-        counted = teeth.sum().clamp(min=LEAST_MOUTH * teeth.numel())
-        parts["teeth"] = weights.teeth * (difference * teeth).sum() / counted
+    inside = _regions(lips, eyes, teeth, *mask.shape[1:])
+    if areas is None:
+        areas = _sums(inside, mask)
+    for index, (name, region) in enumerate(inside.items()):
+        if weight := getattr(weights, name):
+            least = LEAST_MOUTH * areas[-1] if name == "teeth" else 1.0
+            parts[name] = weight * (difference * region).sum() / areas[index].clamp(min=least)
     if weights.alpha:
         parts["alpha"] = weights.alpha * (alpha - mask).abs().mean()
     if weights.perceptual and perceptual is not None:
@@ -76,6 +77,20 @@ def picture_loss(
     if weights.corrections and corrections is not None:
         parts["corrections"] = weights.corrections * corrections
     return Loss(torch.stack(list(parts.values())).sum(), parts)
+
+
+def areas_of(lips: Tensor, eyes: Tensor, teeth: Tensor | None, mask: Tensor) -> Tensor:
+    """(3 or 4,): pixels inside the lip and the eye boxes, the weight of open mouths, all pixels; of B pictures."""
+    return _sums(_regions(lips, eyes, teeth, *mask.shape[1:]), mask)
+
+
+def _sums(regions: dict[str, Tensor], mask: Tensor) -> Tensor:
+    return torch.stack([*(region.sum() for region in regions.values()), mask.new_tensor(float(mask.numel()))])
+
+
+def _regions(lips: Tensor, eyes: Tensor, teeth: Tensor | None, height: int, width: int) -> dict[str, Tensor]:
+    found = {"lips": box_mask(lips[:, None], height, width), "eyes": box_mask(eyes, height, width)}
+    return found if teeth is None else found | {"teeth": teeth}
 
 
 def box_mask(boxes: Tensor, height: int, width: int) -> Tensor:

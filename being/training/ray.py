@@ -6,6 +6,7 @@ The only file of Being's library that knows Ray. A person is one `TorchTrainer`;
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import socket
@@ -21,6 +22,7 @@ from typing import Any
 import numba
 import torch
 
+from being.avatar.consent import ConsentRecord
 from being.avatar.folder import MANIFEST
 from being.dataset import Dataset
 from being.errors import BeingError, InputError, MissingDependencyError
@@ -47,6 +49,7 @@ TELL_EVERY_S = 1.0  # a worker's lines to the driver
 REPORT_EVERY_S = 5.0  # metrics to Ray Train; its controller takes one every 2 s and a worker waits for it
 TAKE_EVERY_S = 0.5  # the driver looks for news
 KEPT_CHECKPOINTS = 2
+CHECKPOINTS = "checkpoints"  # folder in OUT.run where `fit_as_job` keeps them
 
 
 class Board:
@@ -269,6 +272,42 @@ def train(
     _pass_on(board, progress)
     ray.kill(board)
     return [Outcome(p) if jobs[p.id].cancelled() else jobs[p.id].result() for p in people]
+
+
+def fit_as_job(
+    footage: Path,
+    out: Path,
+    config: FitConfig,
+    progress: Progress,
+    *,
+    replace: bool = False,
+    name: str | None = None,
+    consent: ConsentRecord | None = None,
+) -> Outcome:
+    """`fit` for one person, as a job on the running Ray or on one started here; checkpoints go into `OUT.run`.
+
+    Raises what befell the person, where `train` would put it into the outcome.
+    """
+    join_ray()
+    person = Person(out.name, footage, name, consent or ConsentRecord())
+    cluster = Cluster(str(out.with_name(out.name + ".run").resolve() / CHECKPOINTS))
+    (outcome,) = train([person], out.parent, config, cluster, {person.id: progress}, replace=replace)
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome
+
+
+def join_ray(address: str | None = None) -> None:
+    """Join the cluster at the address, or the running one, or start one here. Raises InputError for none there."""
+    from deployments.cluster import start_ray
+
+    try:
+        start_ray(address=address, ignore_reinit_error=True, logging_level=logging.WARNING)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"no Ray cluster at {address or 'the default address'} ({str(error).splitlines()[0]})",
+            "Start one (ray start --head), or leave --address out",
+        ) from error
 
 
 def _train_one(

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from being.errors import FormatError
 from being.training.config import LossWeights
-from being.training.losses import box_mask, masked_mean, picture_loss, psnr, ssim_map
+from being.training.losses import areas_of, box_mask, masked_mean, picture_loss, psnr, ssim_map
 from being.training.perceptual import Perceptual
 
 
@@ -66,6 +66,28 @@ def test_parts_add_up_and_zero_weights_leave_parts_out() -> None:
     assert float(loss.parts["l1"]) == pytest.approx(LossWeights().l1 * float((a - b).abs().mean()), rel=1e-5)
     bare = picture_loss(a, mask, b, mask, lips, eyes, LossWeights(ssim=0, lips=0, eyes=0, alpha=0, offsets=0))
     assert set(bare.parts) == {"l1"}
+
+
+def test_the_losses_of_shares_add_up_to_that_of_the_batch() -> None:
+    """Boxes of different sizes, mouths open and shut: each worker's part, divided by what the whole batch holds."""
+    generator = torch.Generator().manual_seed(4)
+    a, b = torch.rand(2, 4, 24, 30, 3, generator=generator)
+    alpha, mask = torch.rand(2, 4, 24, 30, generator=generator)
+    lips = torch.tensor([[4.0, 5, 9, 8], [0, 0, 0, 0], [2, 2, 20, 20], [5, 5, 7, 6]])
+    eyes = torch.stack([lips + 1, lips + 3], 1)
+    teeth = (torch.rand(4, 24, 30, generator=generator) > 0.9).float() * torch.tensor([1.0, 0, 0, 3])[:, None, None]
+    batch, weights = (a, b, alpha, mask, lips, eyes), LossWeights()
+
+    def loss(part: slice, areas: torch.Tensor | None) -> torch.Tensor:
+        predicted, truth, covered, person, mouth, lids = (value[part] for value in batch)
+        found = picture_loss(predicted, covered, truth, person, mouth, lids, weights, teeth=teeth[part], areas=areas)
+        return found.total
+
+    whole, areas = loss(slice(4), None), areas_of(lips, eyes, teeth, mask)
+    shared = sum(loss(slice(i, j), areas * (j - i) / 4) * (j - i) / 4 for i, j in ((0, 1), (1, 4)))
+    torch.testing.assert_close(shared, whole)
+    alone = sum(loss(slice(i, j), None) * (j - i) / 4 for i, j in ((0, 1), (1, 4)))
+    assert abs(float(alone - whole)) > 1e-4  # what a mean over each share would have been
 
 
 def test_a_wrong_lip_pixel_costs_more_than_a_wrong_cheek_pixel() -> None:
