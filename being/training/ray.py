@@ -167,6 +167,7 @@ def work(task: Task, board: Any) -> dict[str, Any]:
 
     What a user must repair is answered, not raised: Ray Train would try it again.
     """
+    logging.disable(logging.INFO)  # Ray Train would print every report, whole
     torch.set_num_threads(task.cpus)
     numba.set_num_threads(min(task.cpus, os.cpu_count() or 1))
     context = ray_train.get_context()
