@@ -20,6 +20,7 @@ import httpx
 import numpy as np
 import pytest
 from api_server import tone, wav
+from PIL import Image
 from websockets.sync.client import ClientConnection, connect
 
 pytest.importorskip("ray")
@@ -63,6 +64,17 @@ def test_films_of_both_shards(url: str) -> None:
         assert film.status_code == 200, film.text
         with av.open(io.BytesIO(film.content)) as container:
             assert len(list(container.decode(video=0))) == 25
+
+
+def test_a_picture_reaches_the_renderer(url: str) -> None:
+    photo = io.BytesIO()
+    Image.new("RGB", (30, 20), (0, 176, 64)).save(photo, "PNG")
+    with httpx.Client(base_url=url, timeout=PATIENCE_S, trust_env=False) as client:
+        name = client.post("/v1/backgrounds", content=photo.getvalue()).json()["background"]
+        film = client.post("/v1/avatars/tiny/speak", params={"background": name}, content=wav(0.2))
+    with av.open(io.BytesIO(film.content)) as container:
+        corner = next(container.decode(video=0)).to_ndarray(format="rgb24")[2, 2].astype(int)
+    assert np.abs(corner - (0, 176, 64)).max() < 16
 
 
 def test_a_renderer_that_dies_costs_pictures_but_no_sound(url: str) -> None:
