@@ -21,7 +21,7 @@ from being.training.page import inline_picture, page
 
 Picture = NDArray[np.uint8]
 
-SHOWN = 6  # sample frames
+SHOWN = 4  # sample frames, beside the one with the eyes shut and the one with the mouth open
 SHOWN_SIDE = 360  # pixels
 MASK_OPACITY = 0.38
 AXIS_DM = 0.8  # length of the drawn axes
@@ -61,9 +61,13 @@ def write_report(
     ----------
     folder : where the pictures stand now. track, closure : of the T pictures. seen : (H, W) of the plate.
     """
-    numbers = np.unique(np.linspace(0, report.frames - 1, min(SHOWN, report.frames)).round().astype(int))
+    spread = np.linspace(0, report.frames - 1, SHOWN).round().astype(int)
+    named = dict.fromkeys(spread.tolist(), "")
+    for values, name in ((closure, "eyes most shut, "), (lips_apart(track.points), "mouth widest, teeth white, ")):
+        index = int(np.where(track.found, values, -1).argmax())
+        named[index] = named.get(index, "") + name
     marks = ibug_68(track.points)
-    figures = "".join(_sample(folder, int(i), marks[i], pose) for i in numbers)
+    figures = "".join(_sample(folder, i, marks[i], pose, named[i]) for i in sorted(named))
     seconds = np.arange(report.frames) / FPS
     turn, errors = _turned(pose), pose.per_frame_rms
     charts = [
@@ -105,12 +109,18 @@ def draw_overlay(
     return np.asarray(canvas)
 
 
-def _sample(folder: Path, index: int, marks: NDArray[np.float32], pose: PoseSolution) -> str:
+def _sample(folder: Path, index: int, marks: NDArray[np.float32], pose: PoseSolution, name: str) -> str:
     image = read_picture(folder / "ori_imgs" / f"{index}.jpg")
     labels = labels_of_colours(read_picture(folder / "parsing" / f"{index}.png"))
+    shown = draw_overlay(image, labels, marks, index, pose).copy()
+    teeth = folder / "teeth_mask" / f"{index}.npy"
+    if name and teeth.exists():
+        shown[np.load(teeth)] = 255
     error = pose.per_frame_rms[index]
-    caption = f"frame {index}, {index / FPS:.1f} s, " + (f"{error:.2f} px" if np.isfinite(error) else "no face found")
-    return _figure(draw_overlay(image, labels, marks, index, pose), caption)
+    caption = f"{name}frame {index}, {index / FPS:.1f} s, " + (
+        f"{error:.2f} px" if np.isfinite(error) else "no face found"
+    )
+    return _figure(shown, caption)
 
 
 def _plates(folder: Path, seen: NDArray[np.bool_]) -> str:
