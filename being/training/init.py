@@ -19,6 +19,7 @@ from scipy.spatial import cKDTree
 from being.dataset.parsing import BACKGROUND, HEAD, NECK
 from being.errors import InputError
 from being.model.gaussians import SH_COEFFICIENTS, SH_DC, Gaussians
+from being.training.face import reach_of, triangulate
 from being.training.footage import EYES, MOUTH, Footage, boxes_of
 from being.training.shares import NECK_GATE
 from extern.inria import neighbour_spacing
@@ -72,7 +73,8 @@ def seed_gaussians(
             "Check parsing/ and track_params.pt of the dataset",
         )
     spacing = neighbour_spacing(points)
-    gate = np.select([labels == HEAD, labels == NECK], [1.0, NECK_GATE * weight], 0.0)
+    reach = reach_of(footage)(torch.from_numpy(points).float().to(footage.device)).cpu().numpy()
+    gate = np.select([labels == HEAD, labels == NECK], [reach, NECK_GATE * weight], 0.0)
     return _as_gaussians(points, spacing, colours, weight, gate)
 
 
@@ -88,24 +90,6 @@ def source_frames(footage: Footage, heads: Array) -> list[int]:
         distance = np.minimum(distance, np.linalg.norm(pose - pose[chosen[-1]], axis=1))
     chosen.append(int(footage.opening[train].argmax()))
     return list(dict.fromkeys(int(train[i]) for i in chosen))
-
-
-def triangulate(landmarks: NDArray[np.float32], poses: Array, intrinsics: Array) -> Array:
-    """Mean canonical place (K, 3) of landmarks seen in many frames (T, K, 2) under poses (T, 3, 4).
-
-    Least squares of (r_x - u r_z) p = u t_z - t_x and the same for y. A head that never turns leaves depth open: a weak
-    pull towards z = 0 decides then.
-    """
-    fx, fy, cx, cy = intrinsics
-    u = (landmarks[..., 0] - cx) / fx
-    v = (landmarks[..., 1] - cy) / fy
-    rotation, t = poses[:, None, :, :3], poses[:, None, :, 3]
-    rows = np.stack([rotation[..., 0, :] - u[..., None] * rotation[..., 2, :],
-                     rotation[..., 1, :] - v[..., None] * rotation[..., 2, :]], axis=2)  # fmt: skip
-    right = np.stack([u * t[..., 2] - t[..., 0], v * t[..., 2] - t[..., 1]], axis=2)
-    normal = np.einsum("tkri,tkrj->kij", rows, rows)
-    pull = 1e-4 * len(poses) * np.diag([0.0, 0.0, 1.0])
-    return np.linalg.solve(normal + pull, np.einsum("tkri,tkr->ki", rows, right)[..., None])[..., 0]
 
 
 def head_shape(footage: Footage, heads: Array, intrinsics: Array, frame: int) -> HeadShape:

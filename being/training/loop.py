@@ -18,6 +18,7 @@ from being.training.config import FitConfig
 from being.training.densify import Densify, ScreenGradients
 from being.training.drawing import Picture, Stagecraft, draw
 from being.training.evaluate import held_out_psnr
+from being.training.face import reach_of
 from being.training.footage import Batch, Footage
 from being.training.losses import Loss, areas_of, box_mask, masked_mean, picture_loss, psnr
 from being.training.perceptual import Perceptual
@@ -81,6 +82,7 @@ class Trainer:
     def __post_init__(self) -> None:
         self.mine = share(self.team, self.config.batch)  # of every batch
         self.frames = self.mine.stop - self.mine.start
+        self.reach = reach_of(self.footage)
 
     def train_stage(self, stage: Stage) -> bool:
         """Train one stage to its end, or until somebody wants to stop. Returns whether the stage is over."""
@@ -201,7 +203,7 @@ class Trainer:
         if stage.name == STATIC and halfway and policy.config.reset_opacity > 0:
             policy.reset_opacity(run.gaussians)
         if run.position.rounds % SETTLE_EVERY == 0:
-            settle(run.gaussians, self.footage, self.craft)
+            settle(run.gaussians, self.footage, self.craft, self.reach)
             self.team.copy([run.gaussians.values["head_weight"].data, run.gaussians.audio_gate])
         run.gradients = ScreenGradients.zeros(run.gaussians.count, run.gaussians.audio_gate.device)
 

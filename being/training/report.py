@@ -87,7 +87,7 @@ def write_report(
         "<h2>Held-out frames</h2><p>Frames the avatar never saw: filmed, drawn, and the difference "
         f"(white is {ERROR_FULL:.0%} of full scale or more); beside them the mouth, filmed above drawn.</p>",
         "".join(_frame(frame) for frame in shown) or "<p>No frame was held out.</p>",
-        "<h2>Scores</h2>" + _scores(evaluation) + _scores_note(evaluation),
+        "<h2>Scores</h2>" + _scores(evaluation) + _scores_note(evaluation, proof),
         '<div class="two"><div><h2>Time</h2>'
         + _time(seconds)
         + "</div><div><h2>Run</h2>"
@@ -180,10 +180,13 @@ def _speaking(proof: Proof) -> str:
     return "".join(parts)
 
 
-def _scores_note(evaluation: Evaluation) -> str:
+def _scores_note(evaluation: Evaluation, proof: Proof | None) -> str:
+    tracked = None if proof is None else proof.metrics.get("tracked_psnr")
+    as_tracked = "" if tracked is None else f" At the poses that the footage came with they have {tracked:.2f} dB."
     return (
-        "<p>Held-out frames are drawn at the tracked pose, in the light the avatar was trained in. With the one gain "
-        "for each colour channel that fits a frame best, which takes out a change of the camera's exposure, they have "
+        "<p>The poses of held-out frames were looked up in their pictures, mouth left out; nothing else was learned "
+        f"from them.{as_tracked} They are drawn in the light the avatar was trained in; with the one gain for each "
+        "colour channel that fits a frame best, which takes out a change of the camera's exposure, they have "
         f"{evaluation.mean('fitted_psnr'):.2f} dB.</p>"
     )
 

@@ -18,6 +18,7 @@ from being.dataset.parsing import HEAD, NECK, TORSO
 from being.model import Gaussians, assemble
 from being.raster import Cameras, Splats, rasterize
 from being.training.drawing import Stagecraft
+from being.training.face import Reach
 from being.training.footage import Footage
 from being.training.parameters import GaussianParameters
 
@@ -28,28 +29,29 @@ LEAD = 0.5  # how far one call moves the head weight towards what was counted
 ENOUGH = 0.5  # pixels a Gaussian must cover in all frames together to be judged
 
 
-def settle(parameters: GaussianParameters, footage: Footage, craft: Stagecraft) -> None:
+def settle(parameters: GaussianParameters, footage: Footage, craft: Stagecraft, reach: Reach) -> None:
     """Lead head weights and audio gates of all judged Gaussians towards the masks; the others stay as they are."""
     train = footage.train
     chosen = [train[i] for i in np.linspace(0, len(train) - 1, min(FRAMES, len(train))).round().astype(int)]
     mass = visible_mass(parameters.gaussians(), footage, craft, chosen)
-    weight, gate = shares_of(mass, parameters.values["head_weight"].detach(), parameters.audio_gate)
     with torch.no_grad():
+        on_face = reach(parameters.values["xyz"])
+        weight, gate = shares_of(mass, on_face, parameters.values["head_weight"].detach(), parameters.audio_gate)
         parameters.values["head_weight"].lerp_(weight, LEAD)
         parameters.audio_gate = gate
 
 
-def shares_of(mass: Tensor, head_weight: Tensor, audio_gate: Tensor) -> tuple[Tensor, Tensor]:
+def shares_of(mass: Tensor, reach: Tensor, head_weight: Tensor, audio_gate: Tensor) -> tuple[Tensor, Tensor]:
     """Head weights and gates (N,) that visible weight (N, 3) on head, neck and torso asks for.
 
-    On the neck a Gaussian keeps its own weight, which blends by height; its gate there is NECK_GATE times it, so the
-    throat under the jaw moves a little and the collar does not.
+    On the head sound does what its `reach` (N,) allows there. On the neck a Gaussian keeps its own weight, which blends
+    by height; its gate there is NECK_GATE times it, so the throat under the jaw moves a little and the collar does not.
     """
     total = mass.sum(1)
     share = mass / total.clamp(min=1e-6)[:, None]
     on_head, on_neck, _ = share.unbind(1)
     weight = on_head + on_neck * head_weight
-    gate = on_head + on_neck * NECK_GATE * head_weight
+    gate = on_head * reach + on_neck * NECK_GATE * head_weight
     judged = total > ENOUGH
     return torch.where(judged, weight, head_weight), torch.where(judged, gate, audio_gate)
 

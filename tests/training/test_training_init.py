@@ -10,8 +10,9 @@ from being.dataset import Dataset
 from being.dataset.parsing import HEAD, NECK, TORSO
 from being.dataset.pose import pose_of_tracking, project
 from being.training.config import FitConfig
+from being.training.face import triangulate
 from being.training.footage import Footage, boxes_of, mouth_opening, split_frames
-from being.training.init import HeadShape, lift, on_ellipsoid, seed_gaussians, triangulate
+from being.training.init import HeadShape, lift, on_ellipsoid, seed_gaussians
 
 INTRINSICS = np.array([400.0, 400.0, 64.0, 64.0])
 

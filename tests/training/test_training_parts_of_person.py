@@ -15,6 +15,7 @@ from being.errors import InputError
 from being.model import DeformationNetwork, NetworkConfig
 from being.training.config import FitConfig, LearningRates
 from being.training.drawing import Stagecraft
+from being.training.face import reach_of, triangulate
 from being.training.footage import Footage
 from being.training.init import seed_gaussians
 from being.training.mouth import INNER, TEETH, mouth_interior
@@ -34,19 +35,37 @@ def test_strayed_gaussians_are_told_whose_they_are(clip: Path) -> None:
         parameters.audio_gate[:] = 1.0
         parameters.values["head_weight"][:] = 0.0
     craft = Stagecraft(footage.background, footage.intrinsics, "auto", "float32")
+    reach = reach_of(footage)
     for _ in range(4):
-        settle(parameters, footage, craft)
+        settle(parameters, footage, craft, reach)
     on_head, on_torso = seeded.head_weight == 1, seeded.head_weight == 0
+    on_face = on_head & (reach(seeded.xyz) == 1)
     weight, gate = parameters.values["head_weight"].detach(), parameters.audio_gate
     assert float(weight[on_head].median()) > 0.85 and float(weight[on_torso].median()) < 0.05
-    assert float(gate[on_head].median()) > 0.85 and float(gate[on_torso].median()) < 0.05
+    assert float(gate[on_face].median()) > 0.85 and float(gate[on_torso].median()) < 0.05
+
+
+def test_sound_reaches_the_face_and_not_the_hair(clip: Path) -> None:
+    data = Dataset(clip)
+    footage = Footage(data, np.zeros((data.frames, 8, 16, 4), np.float32), FitConfig(), torch.device("cpu"))
+    reach = reach_of(footage)
+    marks = triangulate(footage.landmarks, footage.head_poses.double().numpy(), footage.intrinsics.double().numpy())
+    assert bool((reach(torch.from_numpy(marks).float()) == 1).all())
+    middle, width = marks.mean(0), np.ptp(marks[:, 0])
+    away = [middle + width * np.array(step) for step in ((0, 1.0, 0), (0.9, 0, 0), (-0.9, 0.3, -0.5), (0, -1.5, 0))]
+    assert not reach(torch.tensor(np.array(away)).float()).any()
+    edge = torch.tensor([[float(middle[0]), float(marks[:, 1].max() + 0.12 * width), 0.0]])
+    assert 0 < float(reach(edge)) < 1
 
 
 def test_the_neck_keeps_its_blend_and_hidden_gaussians_are_not_judged() -> None:
     mass = torch.tensor([[9.0, 0, 0], [0, 9, 0], [0, 0, 9], [3, 3, 3], [0.01, 0, 0]])
     before = torch.tensor([0.2, 0.6, 0.7, 0.5, 0.3])
-    weight, gate = shares_of(mass, before, torch.full((5,), 0.9))
+    weight, gate = shares_of(mass, torch.ones(5), before, torch.full((5,), 0.9))
     torch.testing.assert_close(weight, torch.tensor([1.0, 0.6, 0.0, 0.5, 0.3]))
+    hair = shares_of(mass, torch.zeros(5), before, torch.full((5,), 0.9))
+    torch.testing.assert_close(hair[0], weight)
+    assert float(hair[1][0]) == 0 and float(hair[1][1]) == float(gate[1])
     torch.testing.assert_close(gate[:3], torch.tensor([1.0, NECK_GATE * 0.6, 0.0]))
     assert float(gate[4]) == pytest.approx(0.9)
 

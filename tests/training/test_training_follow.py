@@ -1,0 +1,52 @@
+"""Held-out frames lend their poses and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from being.dataset import Dataset
+from being.training.config import FitConfig
+from being.training.corrections import compose
+from being.training.drawing import Stagecraft
+from being.training.evaluate import held_out_psnr
+from being.training.fit import begin
+from being.training.footage import Footage
+from being.training.loop import Stop, Trainer
+from being.training.progress import Silent
+from being.training.schedule import NETWORK, STATIC, Stage
+from being.training.speech import listen
+
+TURNS = 25
+
+
+def test_poses_of_held_out_frames_are_found_and_nothing_else_learns_from_them(clip: Path, tmp_path: Path) -> None:
+    data, config = Dataset(clip), FitConfig(device="cpu", batch=4, initial_gaussians=1500, gaussians=1500)
+    speech = listen(data, config, tmp_path)
+    footage = Footage(data, speech.contexts, config, torch.device("cpu"))
+    held = torch.tensor(footage.held_out.all)
+    wrong = torch.tensor([[0.02, -0.03, 0.02, 0.03, -0.02, 0.0]]).expand(len(held), 6)
+    footage.head_poses[held] = compose(footage.head_poses[held], wrong)
+    craft = Stagecraft(footage.background, footage.intrinsics, "auto", "float32")
+    run = begin(footage, data, speech, config)
+    trainer = Trainer(run, footage, craft, config, None, Silent(), lambda: None, Stop())
+    before = {name: value.detach().clone() for name, value in run.gaussians.values.items()}
+
+    wide = held_out_psnr(run.gaussians.gaussians(), None, footage, craft, run.corrections)
+    for turn in range(TURNS):
+        trainer.follow(Stage(STATIC, TURNS), turn)
+        assert all(value.grad is None for value in run.gaussians.values.values())
+        assert not run.corrections.head.grad[list(footage.train)].any()  # type: ignore[index]
+        run.corrections.step(1.0)
+    near = held_out_psnr(run.gaussians.gaussians(), None, footage, craft, run.corrections)
+    assert wide is not None and near is not None and near > wide + 0.3, (wide, near)
+
+    trainer.follow(Stage(NETWORK, 1), 0)
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in run.network.heads.parameters())
+    for name, value in run.gaussians.values.items():
+        torch.testing.assert_close(value.detach(), before[name], rtol=0, atol=0)
+
+    footage.adopt(*run.corrections.posed(torch.arange(footage.frames), footage.head_poses, footage.torso_poses))
+    np.testing.assert_allclose(held_out_psnr(run.gaussians.gaussians(), None, footage, craft), near, atol=1e-3)
