@@ -161,6 +161,11 @@ class Dataset:
         path = self.path / "parsing" / f"{self._check(index)}.png"
         return labels_of_colours(self._sized(read_picture(path), path))
 
+    @property
+    def finds_teeth(self) -> bool:
+        """Whether the folder tells where teeth show at all."""
+        return (self.path / "teeth_mask").is_dir()
+
     def teeth(self, index: int) -> NDArray[np.bool_] | None:
         """Where teeth show in picture `index` (H, W); None where the folder has no mask for it."""
         path = self.path / "teeth_mask" / f"{self._check(index)}.npy"

@@ -126,11 +126,19 @@ class Footage:
         landmarks = np.empty((self.frames, 68, 2), np.float32)
         images, labels = self._images.numpy(), self._labels.numpy()
 
+        no_teeth = np.zeros(shape[1:], bool)
+
+        def teeth_of(index: int) -> NDArray[np.bool_] | None:
+            if not dataset.finds_teeth:
+                return None
+            found = dataset.teeth(index)
+            return no_teeth if found is None else found
+
         def load(index: int) -> None:
             images[index] = dataset.composited(index)
             landmarks[index] = dataset.landmarks(index)
             # The bits of the inner mouth share the byte of the label (0..3): no memory for what few pixels have.
-            labels[index] = dataset.parsing(index) | mouth_interior(images[index], landmarks[index])
+            labels[index] = dataset.parsing(index) | mouth_interior(images[index], landmarks[index], teeth_of(index))
 
         with ThreadPoolExecutor(min(16, cpu_count() or 4)) as pool:
             for done, _ in enumerate(pool.map(load, range(self.frames)), start=1):

@@ -1,7 +1,8 @@
 """The inside of an open mouth, and the teeth in it, as bits of a mask.
 
 Teeth are a few dozen pixels that come and go with every word; an average over frames turns them into a grey bar. They
-are marked so that the loss can ask for them.
+are marked so that the loss can ask for them. `being capture` has looked for them with the whole clip before its eyes;
+published folders have no such masks, and there pale pixels between the lips have to do.
 """
 
 from __future__ import annotations
@@ -17,8 +18,13 @@ CONTRAST = 0.12  # between the dark and the light of a mouth that shows teeth, o
 PALE = 0.5  # largest saturation of teeth
 
 
-def mouth_interior(image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Bits (H, W) of a picture (H, W, 3) with landmarks (68, 2): INNER between the lips, TEETH on teeth, else 0."""
+def mouth_interior(
+    image: NDArray[np.uint8], landmarks: NDArray[np.float32], teeth: NDArray[np.bool_] | None = None
+) -> NDArray[np.uint8]:
+    """Bits (H, W) of a picture (H, W, 3) with landmarks (68, 2): INNER between the lips, TEETH on teeth, else 0.
+
+    `teeth` (H, W) is where they are known to show; None: they are looked for here.
+    """
     height, width = image.shape[:2]
     bits = np.zeros((height, width), np.uint8)
     lips = landmarks[INNER_LIPS]
@@ -32,6 +38,10 @@ def mouth_interior(image: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> 
     ImageDraw.Draw(canvas).polygon([(float(x - x0 - 0.5), float(y - y0 - 0.5)) for x, y in lips], fill=1)
     inside = np.asarray(canvas, bool)
     if not inside.any():
+        return bits
+    if teeth is not None:
+        bits[y0:y1, x0:x1] = np.where(inside, INNER, 0)
+        bits[teeth] = TEETH
         return bits
     colours = image[y0:y1, x0:x1].astype(np.float32) / 255
     value = colours.max(-1)

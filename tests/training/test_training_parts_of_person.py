@@ -79,6 +79,10 @@ def test_teeth_are_the_pale_part_of_an_open_mouth() -> None:
     bits = mouth_interior(image, marks)
     assert bits[26, 30] == TEETH and bits[33, 30] == INNER
     assert not bits[:24].any() and not bits[:, :19].any() and set(np.unique(bits)) == {0, INNER, TEETH}
+    known = np.zeros((60, 60), bool)
+    known[34:36, 28:32] = True  # what the capture found goes before what is found here
+    bits = mouth_interior(image, marks, known)
+    assert bits[35, 30] == TEETH and bits[26, 30] == INNER and int((bits == TEETH).sum()) == 8
     marks[60:68, 1] = 30
     assert not mouth_interior(image, marks).any()  # shut lips have no inside
     marks[60:68] += 500
