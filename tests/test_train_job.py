@@ -53,6 +53,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return generate(tmp_path_factory.mktemp("job") / "footage", seconds=0.6, seed=3, size=(32, 32), workers=1)
 
 
+@pytest.mark.slow
 def test_two_workers_make_an_avatar_that_a_running_server_lets_speak(head: Head, footage: Path, tmp_path: Path) -> None:
     library = tmp_path / "avatars"
     library.mkdir()
