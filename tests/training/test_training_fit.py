@@ -20,9 +20,9 @@ from being.errors import FormatError, InputError
 from being.training import FitConfig, FitResult, fit
 from being.training.__main__ import main
 from being.training.checkpoint import NAME
-from being.training.config import DensifyConfig, LearningRates
+from being.training.config import CorrectionConfig, DensifyConfig, LearningRates
 from being.training.drawing import Stagecraft, draw
-from being.training.evaluate import score_frames, spaced
+from being.training.evaluate import score_frames
 from being.training.footage import Footage
 from being.training.loop import Stop
 from being.training.progress import Silent
@@ -38,6 +38,7 @@ CONFIG = FitConfig(
     plane_resolutions=(16, 32),
     inner_block=0.1,
     densify=DensifyConfig(rounds=5),
+    corrections=CorrectionConfig(pose=2e-4),  # the poses are exact, and a hundred steps too few to find that out
     lr=LearningRates(final=0.3),  # few steps: leave them large
     device="cpu",
     prove=False,  # one test proves; the others have nothing to show
@@ -83,18 +84,18 @@ def test_it_learns(undisturbed: FitResult) -> None:
 
 
 def test_the_network_moves_the_mouth(undisturbed: FitResult, clip: Path) -> None:
-    """On frames it was trained on, the mouth is nearer to the filmed one with the network than at rest."""
+    """Where the mouth was filmed open, it is nearer to the filmed one with the network than at rest."""
     avatar, data = undisturbed.avatar, Dataset(clip)
     assert avatar is not None
     footage = Footage(data, listen(data, CONFIG, undisturbed.work).contexts, CONFIG, torch.device("cpu"))
     footage.adopt(torch.from_numpy(avatar.motion.head_pose), torch.from_numpy(avatar.motion.torso_pose))
     craft = Stagecraft(footage.background, footage.intrinsics, "auto", "float32")
-    frames = spaced(footage.train, 12)
+    frames = [frame for frame in footage.train if footage.opening[frame] > 0.6]
     batch = footage.batch(frames)
     with torch.no_grad():
         moved, still = (draw(avatar.gaussians, n, batch, craft).rgb for n in (avatar.network, None))
     mouth = [np.mean([score.mouth_psnr for score in score_frames(frames, rgb, batch)]) for rgb in (moved, still)]
-    assert mouth[0] > mouth[1] + 0.3
+    assert mouth[0] > mouth[1] + 0.15, mouth  # 0.4 to 0.7: threads add up gradients in any order
 
 
 def test_the_avatar_loads_and_is_what_was_trained(undisturbed: FitResult, clip: Path) -> None:
