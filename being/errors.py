@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+STOPPED = 130  # exit status of a run ended by Ctrl-C, as shells have it
+
 
 class BeingError(Exception):
     """Base of every error Being raises on purpose.

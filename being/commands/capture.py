@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-STOPPED = 130  # exit status of a run ended by Ctrl-C, as shells have it
+from being.errors import STOPPED
 
 
 @click.command(name="capture", context_settings={"max_content_width": 110})

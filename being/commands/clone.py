@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import sys
 import time
@@ -14,8 +13,8 @@ from typing import Any
 import click
 
 from being.avatar.consent import ConsentRecord
+from being.errors import STOPPED
 
-STOPPED = 130  # exit status of a run ended by Ctrl-C, as shells have it
 FOOTAGE, NOTE = "footage", "clone.json"  # in the work folder: the captured dataset, and what it was captured from
 
 
@@ -92,6 +91,7 @@ def command(
         being render --sample -o hello.mp4 --avatar me
     """
     from being.avatar.consent_form import about, hash_footage
+    from being.avatar.schema import check_id
     from being.avatar.signing import own_key
     from being.dataset import Dataset
     from being.errors import BeingError, InputError
@@ -105,7 +105,7 @@ def command(
     if on_ray and work is not None:
         raise InputError("--work is for training in this process", "Leave it out with --ray: it is OUT.run")
     work = work or out.with_name(out.name + ".run")
-    _check_id(out.name)
+    check_id(out.name)
     digest = hash_footage(video)
     record = about(_record(consent), digest)
     if record.status == "consented":
@@ -161,16 +161,6 @@ def _record(consent: str | None) -> ConsentRecord:
     if sys.stdin.isatty():
         return ask(date.today())
     return ConsentRecord()
-
-
-def _check_id(name: str) -> None:
-    from being.errors import InputError
-
-    if re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", name) is None:
-        raise InputError(
-            f"{name!r} cannot be an avatar's id",
-            "Use small letters, digits, - and _, like avatars/ada; --name may be anything",
-        )
 
 
 def _same_work(work: Path, asked: dict[str, Any]) -> None:

@@ -7,11 +7,10 @@ from typing import Any
 
 import click
 
+from being.errors import STOPPED
 from being.training import fit
 from being.training.options import config_of, fit_options
 from being.training.progress import show_progress
-
-STOPPED = 130  # exit status of a run ended by Ctrl-C, as shells have it
 
 
 @click.command(name="fit", context_settings={"max_content_width": 110})

@@ -36,12 +36,17 @@ class Reach:
         return ((NONE - outside) / (NONE - WHOLE)).clamp(0, 1)
 
 
-def reach_of(footage: Footage) -> Reach:
-    """The reach of sound on the head of this footage."""
+def landmarks_of(footage: Footage) -> Array:
+    """Where the training frames see the face's landmarks, (68, 3) dm in head space."""
     train = np.array(footage.train)
     chosen = train[np.linspace(0, len(train) - 1, min(FRAMES, len(train))).astype(int)]
     heads = footage.head_poses.cpu().double().numpy()[chosen]
-    marks = triangulate(footage.landmarks[chosen], heads, footage.intrinsics.cpu().double().numpy())
+    return triangulate(footage.landmarks[chosen], heads, footage.intrinsics.cpu().double().numpy())
+
+
+def reach_of(footage: Footage) -> Reach:
+    """The reach of sound on the head of this footage."""
+    marks = landmarks_of(footage)
     hull = ConvexHull(marks[:, :2])
     edges = torch.from_numpy(hull.equations).float().to(footage.device)
     return Reach(edges[:, :2], edges[:, 2], float(np.ptp(marks[:, 0])))

@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 from being.dataset.parsing import BACKGROUND, HEAD, NECK
 from being.errors import InputError
 from being.model.gaussians import SH_COEFFICIENTS, SH_DC, Gaussians
-from being.training.face import reach_of, triangulate
+from being.training.face import landmarks_of, reach_of
 from being.training.footage import EYES, MOUTH, Footage, boxes_of
 from being.training.shares import NECK_GATE
 from extern.inria import neighbour_spacing
@@ -94,8 +94,7 @@ def source_frames(footage: Footage, heads: Array) -> list[int]:
 
 def head_shape(footage: Footage, heads: Array, intrinsics: Array, frame: int) -> HeadShape:
     """The ellipsoid that fits the masks' width and height and the landmarks' depth."""
-    chosen = np.array(footage.train)[np.linspace(0, len(footage.train) - 1, min(200, len(footage.train))).astype(int)]
-    marks = triangulate(footage.landmarks[chosen], heads[chosen], intrinsics)
+    marks = landmarks_of(footage)
     depth = float(marks[list(JAW_ENDS), 2].mean())
     rows, columns = np.nonzero(footage.labels(frame) == HEAD)
     if len(rows) == 0:

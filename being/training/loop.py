@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from being.errors import InputError
-from being.model import DeformationNetwork
 from being.training.config import FitConfig
 from being.training.densify import Densify, ScreenGradients
 from being.training.drawing import Picture, Stagecraft, draw
@@ -160,11 +159,8 @@ class Trainer:
         if not mine:
             return
         batch = self.footage.batch(mine)
-        gaussians = self.run.gaussians.gaussians()
-        still = type(gaussians)(**{name: value.detach() for name, value in gaussians.tensors().items()})
         network = self.run.network if stage.name == NETWORK else None
-        with frozen(network):
-            picture = draw(still, network, batch, self.craft, None, corrections)
+        picture = draw(self.run.gaussians.gaussians(), network, batch, self.craft, None, corrections)
         height, width = batch.mask.shape[1:]
         outside = 1 - box_mask(batch.lips[:, None], height, width)
         cost = masked_mean((picture.rgb - batch.truth).abs().mean(-1), outside) * (len(mine) / count)
@@ -241,19 +237,6 @@ class Trainer:
         shown = {"psnr": seen, "held_out": point["held_out"]} if "held_out" in point else {"psnr": seen}
         self.progress.update(fraction, loss=total, **shown, gaussians=run.gaussians.count, step=step)
         self.tell(point)
-
-
-@contextmanager
-def frozen(network: DeformationNetwork | None) -> Iterator[None]:
-    """No gradient reaches the network's parameters (they are shared by all frames; autograd need not visit them)."""
-    learned = [] if network is None else [p for p in network.parameters() if p.requires_grad]
-    for parameter in learned:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in learned:
-            parameter.requires_grad_(True)
 
 
 def densify_policy(config: FitConfig, stage: Stage) -> Densify:

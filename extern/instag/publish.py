@@ -20,8 +20,8 @@ from being.dataset import Dataset
 from being.dataset.parsing import BACKGROUND, HEAD, NECK, TORSO, colours_of_labels
 from being.dataset.writer import JPEG_QUALITY
 from being.errors import InputError
+from being.training.face import triangulate
 from being.training.footage import MOUTH, mouth_opening
-from being.training.init import triangulate
 from being.training.progress import Progress, Silent
 from extern.openface import ActionUnits, read_units, write_units
 from extern.untrusted import load_array, load_tensors
