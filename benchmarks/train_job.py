@@ -64,6 +64,7 @@ SMALL: dict[str, Any] = {
     "static-steps": 100,
     "network-steps": 400,
     "batch": 4,
+    "frames-at-once": 2,  # one worker adds up what two share: the same sums in the same order
     "initial-gaussians": 300,
     "gaussians": 400,
     "features": "logmel",

@@ -32,7 +32,6 @@ from train import consents_of, main, person_of, place, spread
 TINY = SMALL | {
     "static-steps": 12,
     "network-steps": 24,
-    "batch": 3,
     "initial-gaussians": 80,
     "gaussians": 120,
     "densify-rounds": 3,
@@ -53,7 +52,6 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return generate(tmp_path_factory.mktemp("job") / "footage", seconds=0.6, seed=3, size=(32, 32), workers=1)
 
 
-@pytest.mark.slow
 def test_two_workers_make_an_avatar_that_a_running_server_lets_speak(head: Head, footage: Path, tmp_path: Path) -> None:
     library = tmp_path / "avatars"
     library.mkdir()
@@ -69,7 +67,6 @@ def test_two_workers_make_an_avatar_that_a_running_server_lets_speak(head: Head,
             assert sum(1 for _ in container.decode(video=0)) >= 12
 
 
-@pytest.mark.slow
 def test_a_job_whose_worker_is_killed_goes_on_from_the_checkpoint(head: Head, footage: Path, tmp_path: Path) -> None:
     job = submit(head, [f"ada={footage}"], tmp_path, TINY, "--workers", "2", "--cpus", "1")
     job.until(checkpointed(tmp_path, "ada"), "a checkpoint")

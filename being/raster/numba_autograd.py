@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -103,12 +102,11 @@ def _backward_of_image(
     shown = len(lists.order)
     of_drawn = buffers.take("gradients", (threads, shown, numba_backward.GRADIENTS))
     scratch = buffers.take("tile backward", (threads, numba_backward.TILE_SCRATCH))
-    queue = np.zeros(1, np.int64)
     camera = lists.camera
     listed = (lists.starts, lists.pairs, lists.drawn, camera.tiles_across)
 
     def blend_part(part: int) -> None:
-        numba_backward.blend_backward(queue, *listed, *pictures, scratch[part], of_drawn[part])
+        numba_backward.blend_backward(part, threads, *listed, *pictures, scratch[part], of_drawn[part])
 
     def project_part(part: int) -> None:
         first, last = share(shown, part, threads)

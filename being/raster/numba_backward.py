@@ -34,12 +34,11 @@ from being.raster.numba_forward import (
     TILE_HEIGHT,
     TILE_PIXELS,
     TILE_WIDTH,
-    TILES_AT_ONCE,
     F,
     U,
     row_is_done,
 )
-from being.raster.numba_jit import CHECKED_MATH, FINITE_MATH, exp2_above_min_alpha, fetch_add, kernel
+from being.raster.numba_jit import CHECKED_MATH, FINITE_MATH, exp2_above_min_alpha, kernel
 
 # Columns of a drawn splat's gradient: centre, conic (natural units, not octaves), opacity times opacity, colour, depth.
 D_X, D_Y, D_XX, D_XY, D_YY, D_LOG_OPACITY, D_RED, D_GREEN, D_BLUE, D_DEPTH = range(10)
@@ -59,40 +58,38 @@ TO_NATURAL_CROSS = 1.0 / LOG2E  # the same for xy, which the octave form holds t
 
 
 @kernel(FINITE_MATH)
-def blend_backward(queue, starts, pairs, drawn, tiles_across, rgb, alpha, depth, g_rgb, g_alpha, g_depth, scratch, out):
-    """Draw tiles from the queue, until none are left, and add their gradients to `out` (drawn splats, GRADIENTS).
+def blend_backward(
+    part, parts, starts, pairs, drawn, tiles_across, rgb, alpha, depth, g_rgb, g_alpha, g_depth, scratch, out
+):
+    """Add the gradients of every `parts`-th tile from `part` on to `out` (drawn splats, GRADIENTS), cleared first.
 
-    rgb, alpha, depth are what `blend` wrote; g_rgb, g_alpha, g_depth the loss's gradient at them. `out` is this
-    thread's own, and is cleared first.
+    rgb, alpha, depth are what `blend` wrote; g_rgb, g_alpha, g_depth the loss's gradient at them. Which thread takes
+    which tile is fixed, where `blend` has a queue: sums then have one order, and a training run repeats bit for bit.
     """
     height, width = alpha.shape
     tiles = starts.shape[0] - 1
     for j in range(out.shape[0]):
         for column in range(GRADIENTS):
             out[j, column] = F(0)
-    while True:
-        batch = fetch_add(queue, TILES_AT_ONCE)
-        if batch >= tiles:
-            break
-        for tile in range(batch, min(batch + TILES_AT_ONCE, tiles)):
-            start, end = starts[tile], starts[tile + 1]
-            if start == end:
-                continue
-            y0 = tile // tiles_across * TILE_HEIGHT
-            x0 = tile % tiles_across * TILE_WIDTH
-            for i in range(U(TILE_PIXELS)):
-                scratch[i] = F(1)
-            for i in range(U(TILE_PIXELS), U(_SUMS)):
-                scratch[i] = F(0)
-            for y in range(y0, min(y0 + TILE_HEIGHT, height)):
-                for x in range(x0, min(x0 + TILE_WIDTH, width)):
-                    i = U((y - y0) * TILE_WIDTH + x - x0)
-                    red, green, blue = g_rgb[y, x, 0], g_rgb[y, x, 1], g_rgb[y, x, 2]
-                    scratch[_G_RED + i], scratch[_G_GREEN + i], scratch[_G_BLUE + i] = red, green, blue
-                    scratch[_G_ALPHA + i], scratch[_G_DEPTH + i] = g_alpha[y, x], g_depth[y, x]
-                    color = red * rgb[y, x, 0] + green * rgb[y, x, 1] + blue * rgb[y, x, 2]
-                    scratch[_BEHIND + i] = color + g_alpha[y, x] * alpha[y, x] + g_depth[y, x] * depth[y, x]
-            blend_tile_backward(start, end, pairs, drawn, x0, y0, scratch, out)
+    for tile in range(part, tiles, parts):
+        start, end = starts[tile], starts[tile + 1]
+        if start == end:
+            continue
+        y0 = tile // tiles_across * TILE_HEIGHT
+        x0 = tile % tiles_across * TILE_WIDTH
+        for i in range(U(TILE_PIXELS)):
+            scratch[i] = F(1)
+        for i in range(U(TILE_PIXELS), U(_SUMS)):
+            scratch[i] = F(0)
+        for y in range(y0, min(y0 + TILE_HEIGHT, height)):
+            for x in range(x0, min(x0 + TILE_WIDTH, width)):
+                i = U((y - y0) * TILE_WIDTH + x - x0)
+                red, green, blue = g_rgb[y, x, 0], g_rgb[y, x, 1], g_rgb[y, x, 2]
+                scratch[_G_RED + i], scratch[_G_GREEN + i], scratch[_G_BLUE + i] = red, green, blue
+                scratch[_G_ALPHA + i], scratch[_G_DEPTH + i] = g_alpha[y, x], g_depth[y, x]
+                color = red * rgb[y, x, 0] + green * rgb[y, x, 1] + blue * rgb[y, x, 2]
+                scratch[_BEHIND + i] = color + g_alpha[y, x] * alpha[y, x] + g_depth[y, x] * depth[y, x]
+        blend_tile_backward(start, end, pairs, drawn, x0, y0, scratch, out)
 
 
 @kernel(FINITE_MATH)

@@ -16,13 +16,22 @@ Result = TypeVar("Result")
 MOST_THREADS = 8  # a picture is too small to share among more
 
 
+_limit = MOST_THREADS
+
+
+def limit_threads(count: int) -> None:
+    """Draw with at most so many threads in this process from now on, where nobody asks for a number."""
+    global _limit
+    _limit = max(1, min(count, MOST_THREADS))
+
+
 def default_threads() -> int:
-    """Return how many threads a picture is drawn with: the CPUs this process may use, at most MOST_THREADS."""
+    """Return how many threads a picture is drawn with: the CPUs this process may use, at most `limit_threads`."""
     try:
         available = len(os.sched_getaffinity(0))
     except AttributeError:  # macOS, Windows
         available = os.cpu_count() or 1
-    return max(1, min(available, MOST_THREADS))
+    return max(1, min(available, _limit))
 
 
 _helpers: ThreadPoolExecutor | None = None

@@ -98,6 +98,9 @@ class FitConfig(_Part):
     network_steps: Annotated[int, Field(ge=0)] = Field(default=12000, description="steps of the network stage")
     static_minutes_share: Share = Field(default=0.2, description="share of --minutes the static stage gets")
     batch: Count = Field(default=8, description="frames a step")
+    frames_at_once: Count | None = Field(
+        default=None, description="draw a step's frames in groups of so many, for less memory; default: all together"
+    )
     gaussians: Annotated[int, Field(ge=16, le=1_000_000)] = Field(
         default=20_000, description="at most so many Gaussians"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from os import cpu_count
 
 import numpy as np
@@ -53,6 +53,18 @@ class Batch:
     eye: Tensor
     camera: Tensor
     audio: Tensor
+
+    @property
+    def count(self) -> int:
+        """B."""
+        return len(self.frames)
+
+    def split(self, most: int | None) -> list[Batch]:
+        """Batches of at most so many frames, in order; None: this one."""
+        if most is None or most >= self.count:
+            return [self]
+        values = {field.name: getattr(self, field.name).split(most) for field in fields(self)}
+        return [Batch(**dict(zip(values, part, strict=True))) for part in zip(*values.values(), strict=True)]
 
 
 @dataclass(frozen=True)

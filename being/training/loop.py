@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,6 +60,17 @@ class Stop:
                 signal.signal(number, handler)
 
 
+@dataclass(frozen=True)
+class Learned:
+    """What one worker's share of a step gave beside gradients: screen gradients, and means weighted by the share.
+
+    numbers : loss, psnr (dB over the person), then the loss's parts; empty where nobody asked.
+    """
+
+    seen: ScreenGradients
+    numbers: dict[str, torch.Tensor]
+
+
 @dataclass
 class Trainer:
     """What a stage needs beside the run itself.
@@ -80,7 +91,6 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.mine = share(self.team, self.config.batch)  # of every batch
-        self.frames = self.mine.stop - self.mine.start
         self.reach = reach_of(self.footage)
 
     def train_stage(self, stage: Stage) -> bool:
@@ -91,17 +101,16 @@ class Trainer:
         self.progress.part(stage.name)
         while (fraction := stage.fraction(position.step, position.elapsed)) < 1:
             batch = self.footage.draw(self.config.batch, run.generator, self.mine)
-            picture, probe = self.draw(stage, batch)
-            loss = self.loss(picture, batch)
-            (loss.total * (self.frames / self.config.batch)).backward()
-            if position.step % FOLLOW_EVERY == 0:
-                self.follow(stage, position.step // FOLLOW_EVERY)
-            self.add_up(probe, picture)
+            logged = (position.step + 1) % LOG_EVERY == 0 or position.step == 0
+            learned = self.learn(stage, batch, logged)
+            followed = self.follow(stage, position.step // FOLLOW_EVERY) if position.step % FOLLOW_EVERY == 0 else []
+            self.add_up(learned, followed)
             self.update(stage, fraction)
             position.step += 1
             if policy.rounds_due(fraction) > position.rounds:
                 self.densify(stage, policy)
-            self.log(stage, fraction, batch, picture, loss)
+            if logged:
+                self.log(stage, fraction, learned)
             now = time.perf_counter()
             late = now - saved > self.config.checkpoint_every_s
             position.elapsed, stop, due = agree(self.team, begun + now - start, self.stop.wanted, late)
@@ -114,22 +123,48 @@ class Trainer:
         run.seconds[stage.name] = position.elapsed
         return stage.fraction(position.step, position.elapsed) >= 1
 
+    def learn(self, stage: Stage, batch: Batch, logged: bool) -> Learned:
+        """Gradients of this worker's share of a batch, a few frames at once; numbers for the curves where `logged`."""
+        parts = batch.split(self.config.frames_at_once)
+        gaussians = self.run.gaussians
+        seen = ScreenGradients.zeros(gaussians.count, gaussians.audio_gate.device)
+        areas = self.areas(parts)
+        numbers: dict[str, torch.Tensor] = {}
+        for part in parts:
+            picture, probe = self.draw(stage, part)
+            weight = part.count / self.config.batch
+            loss = self.loss(picture, part, None if areas is None else areas * weight)
+            (loss.total * weight).backward()
+            assert probe.grad is not None
+            seen.add(ScreenGradients.of(probe.grad, picture.radii, part.count))
+            if logged:
+                with torch.no_grad():
+                    found = {"loss": loss.total, "psnr": psnr(picture.rgb, part.truth, part.mask).mean(), **loss.parts}
+                    numbers = {name: numbers.get(name, 0) + value * weight for name, value in found.items()}
+        return Learned(seen, numbers)
+
+    def areas(self, parts: Sequence[Batch]) -> torch.Tensor | None:
+        """What the batch's box terms are divided by; None where one worker draws it at once.
+
+        Boxes differ in size: means over the parts would not add up to the batch's.
+        """
+        if self.team.size == 1 and len(parts) == 1:
+            return None
+        areas = torch.stack([areas_of(part.lips, part.eyes, part.teeth, part.mask) for part in parts]).sum(0)
+        self.team.sum([areas])
+        return areas
+
     def draw(self, stage: Stage, batch: Batch) -> tuple[Picture, torch.Tensor]:
-        """The batch as the model sees it now, and the probe that collects screen gradients."""
+        """The frames as the model sees them now, and the probe that collects screen gradients."""
         gaussians = self.run.gaussians.gaussians()
         device = gaussians.xyz.device
-        probe = torch.zeros(self.frames * gaussians.count, 2, device=device, requires_grad=True)
+        probe = torch.zeros(batch.count * gaussians.count, 2, device=device, requires_grad=True)
         network = self.run.network if stage.name == NETWORK else None
         return draw(gaussians, network, batch, self.craft, probe, self.run.corrections), probe
 
-    def loss(self, picture: Picture, batch: Batch) -> Loss:
+    def loss(self, picture: Picture, batch: Batch, areas: torch.Tensor | None) -> Loss:
         """What the pictures cost."""
         displacement = None if picture.offsets is None else picture.offsets.xyz
-        areas = None
-        if self.team.size > 1:  # boxes differ in size: a mean over each worker's share would not add up to the batch's
-            areas = areas_of(batch.lips, batch.eyes, batch.teeth, batch.mask)
-            self.team.sum([areas])
-            areas = areas * (self.frames / self.config.batch)
         return picture_loss(
             picture.rgb,
             picture.alpha,
@@ -145,37 +180,38 @@ class Trainer:
             areas,
         )
 
-    def follow(self, stage: Stage, turn: int) -> None:
-        """Gradients that move the poses of some held-out frames, and nothing else, towards their pictures.
+    def follow(self, stage: Stage, turn: int) -> list[torch.Tensor]:
+        """Gradients that move the head and torso poses of some held-out frames towards their pictures; [] for none.
 
         The box around the lips is left out: what is measured later, the mouth following the sound, must not show in
         how the frame was posed.
         """
         held, corrections = self.footage.held_out.all, self.run.corrections
         if not held or "head" not in corrections.rates:
-            return
+            return []
         count = min(self.config.batch, len(held))
         mine = [held[(turn * count + k) % len(held)] for k in range(count)][self.mine]
-        if not mine:
-            return
-        batch = self.footage.batch(mine)
-        network = self.run.network if stage.name == NETWORK else None
-        picture = draw(self.run.gaussians.gaussians(), network, batch, self.craft, None, corrections)
-        height, width = batch.mask.shape[1:]
-        outside = 1 - box_mask(batch.lips[:, None], height, width)
-        cost = masked_mean((picture.rgb - batch.truth).abs().mean(-1), outside) * (len(mine) / count)
         poses = [corrections.head, corrections.torso]
-        for pose, gradient in zip(poses, torch.autograd.grad(cost, poses), strict=True):
-            pose.grad = gradient if pose.grad is None else pose.grad + gradient
+        totals = [torch.zeros_like(pose) for pose in poses]
+        network = self.run.network if stage.name == NETWORK else None
+        for batch in self.footage.batch(mine).split(self.config.frames_at_once) if mine else ():
+            picture = draw(self.run.gaussians.gaussians(), network, batch, self.craft, None, corrections)
+            height, width = batch.mask.shape[1:]
+            outside = 1 - box_mask(batch.lips[:, None], height, width)
+            cost = masked_mean((picture.rgb - batch.truth).abs().mean(-1), outside) * (batch.count / count)
+            for total, gradient in zip(totals, torch.autograd.grad(cost, poses), strict=True):
+                total += gradient
+        return totals
 
-    def add_up(self, probe: torch.Tensor, picture: Picture) -> None:
+    def add_up(self, learned: Learned, followed: list[torch.Tensor]) -> None:
         """Gradients of the whole batch: each worker's loss counts by its share of the frames, so they add up."""
-        assert probe.grad is not None
-        seen = ScreenGradients.of(probe.grad, picture.radii, self.frames)
         if self.team.size > 1:
             gradients = [parameter.grad for parameter in self.run.parameters() if parameter.grad is not None]
-            self.team.sum([*gradients, seen.total, seen.seen])
-        self.run.gradients.add(seen)
+            self.team.sum([*gradients, *followed, learned.seen.total, learned.seen.seen])
+        poses = [self.run.corrections.head, self.run.corrections.torso]
+        for pose, gradient in zip(poses, followed, strict=False):
+            pose.grad = gradient if pose.grad is None else pose.grad + gradient
+        self.run.gradients.add(learned.seen)
 
     def update(self, stage: Stage, fraction: float) -> None:
         """One optimizer step of everything the stage trains."""
@@ -203,14 +239,10 @@ class Trainer:
             self.team.copy([run.gaussians.values["head_weight"].data, run.gaussians.audio_gate])
         run.gradients = ScreenGradients.zeros(run.gaussians.count, run.gaussians.audio_gate.device)
 
-    def log(self, stage: Stage, fraction: float, batch: Batch, picture: Picture, loss: Loss) -> None:
-        """Every few steps, a point of the curves; now and then with held-out frames."""
+    def log(self, stage: Stage, fraction: float, learned: Learned) -> None:
+        """A point of the curves; now and then with held-out frames."""
         run, step = self.run, self.run.position.step
-        if step % LOG_EVERY and step != 1:
-            return
-        with torch.no_grad():
-            seen = psnr(picture.rgb, batch.truth, batch.mask).mean()
-            numbers = torch.stack([loss.total, seen, *loss.parts.values()]) * (self.frames / self.config.batch)
+        numbers = torch.stack(list(learned.numbers.values()))
         self.team.sum([numbers])
         total, seen, *parts = numbers.tolist()
         if total != total:
@@ -225,7 +257,7 @@ class Trainer:
             "loss": total,
             "psnr": seen,
             "gaussians": run.gaussians.count,
-            **dict(zip(loss.parts, parts, strict=True)),
+            **dict(zip(list(learned.numbers)[2:], parts, strict=True)),
         }
         done = sum(1 for p in run.history if p["stage"] == stage.name and "held_out" in p)
         if fraction * CURVE_POINTS >= done and self.team.rank == 0:

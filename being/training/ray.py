@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numba
 import torch
 
 from being.avatar.consent import ConsentRecord
 from being.avatar.folder import MANIFEST
 from being.dataset import Dataset
 from being.errors import BeingError, InputError, MissingDependencyError
+from being.raster.workers import limit_threads
 from being.training.checkpoint import State, load_checkpoint, save_checkpoint
 from being.training.cluster import Cluster, Outcome, Person, Share, check_people, plan, run_name
 from being.training.config import FitConfig
@@ -169,7 +169,7 @@ def work(task: Task, board: Any) -> dict[str, Any]:
     """
     logging.disable(logging.INFO)  # Ray Train would print every report, whole
     torch.set_num_threads(task.cpus)
-    numba.set_num_threads(min(task.cpus, os.cpu_count() or 1))
+    limit_threads(task.cpus)
     context = ray_train.get_context()
     team: Team = Group() if context.get_world_size() > 1 else Alone()
     stop = Stop()

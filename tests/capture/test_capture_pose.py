@@ -81,7 +81,6 @@ def test_solution_projects_onto_the_points(clip: tuple[np.ndarray, ...]) -> None
     assert 1.0 < solution.focal / W < 2.5  # a prior, hardly moved
 
 
-@pytest.mark.slow
 def test_wild_points_and_lost_frames_do_no_harm(clip: tuple[np.ndarray, ...]) -> None:
     _, rotations, _, points = clip
     wild = points.copy()

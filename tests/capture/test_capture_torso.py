@@ -54,7 +54,6 @@ def spots(poses: np.ndarray) -> np.ndarray:
     return pixels - pixels[:1]
 
 
-@pytest.mark.slow
 def test_known_motion_is_followed() -> None:
     t = np.arange(T) / 25
     shifts = np.stack([5 * np.sin(3 * t), 3 * np.sin(2 * t)], 1)

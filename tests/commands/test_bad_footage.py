@@ -102,7 +102,6 @@ def test_a_folder_that_cannot_be_written(films: Path, name: str) -> None:
     assert result.exception.remedy and "\n" not in str(result.exception)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["capture", "clone"])
 def test_ctrl_c_keeps_the_work_and_says_so(films: Path, tmp_path: Path, name: str) -> None:
     out = tmp_path / "person"

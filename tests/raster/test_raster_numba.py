@@ -131,7 +131,7 @@ def test_gradients_can_be_taken_twice_and_none_are_kept_without_need() -> None:
     rasterize_numba(scene, cameras).rgb.sum()  # a second picture in between must not disturb the first one's lists
     (first,) = torch.autograd.grad(raster.rgb.sum(), means, retain_graph=True)
     (second,) = torch.autograd.grad(raster.rgb.sum(), means)
-    torch.testing.assert_close(first, second)
+    assert torch.equal(first, second)  # whatever the threads did: a training run repeats bit for bit
     with torch.no_grad():
         assert not rasterize_numba(scene, cameras).rgb.requires_grad
 

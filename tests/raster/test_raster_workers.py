@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from being.raster.workers import MOST_THREADS, default_threads, run_on_threads
+from being.raster.workers import MOST_THREADS, default_threads, limit_threads, run_on_threads
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -28,3 +28,8 @@ def test_an_error_of_a_helper_is_raised_here() -> None:
 
 def test_default_is_bounded() -> None:
     assert 1 <= default_threads() <= MOST_THREADS
+    try:
+        limit_threads(1)
+        assert default_threads() == 1
+    finally:
+        limit_threads(MOST_THREADS)
