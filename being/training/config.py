@@ -115,6 +115,10 @@ class FitConfig(_Part):
         default="demo",
         description="avatar that lends its trained ear (the nets behind the audio token); none: start deaf",
     )
+    keep_ear: bool = Field(
+        default=False,
+        description="leave a lent ear as it is: seconds of footage teach it to recognise them (true, false)",
+    )
     feature_noise: Weight = Field(default=0.05, description="noise on the features while training, in their deviations")
     camera_noise: Weight = Field(default=0.02, description="noise on the camera code while training")
     open_mouth_weight: Weight = Field(

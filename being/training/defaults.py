@@ -26,8 +26,9 @@ def default_minutes(device: str) -> float:
 def config_for(dataset: Dataset, device: str, minutes: float) -> FitConfig:
     """The training configuration of `being clone`.
 
-    Seconds of footage are easily learned by heart: the network then hears more noise, listens less to the head pose,
-    and learns more slowly. A small picture has no use for many Gaussians; a CPU draws fewer, few frames at a time.
+    Seconds of footage are easily learned by heart: the network then hears more noise and learns more slowly, and the
+    ear that it was lent stays as it is. A small picture has no use for many Gaussians; a CPU draws fewer, few frames at
+    a time.
     """
     short = dataset.frames < SHORT
     gpu = on_gpu(device)
@@ -42,6 +43,7 @@ def config_for(dataset: Dataset, device: str, minutes: float) -> FitConfig:
         static_minutes_share=0.25 if short else 0.2,
         feature_noise=0.15 if short else 0.05,
         camera_noise=0.05 if short else 0.02,
+        keep_ear=short,
         loss=LossWeights(lips=0.2),
         lr=LearningRates(network=1e-3 if short else 2e-3),
         densify=DensifyConfig(rounds=40 if gpu else 20),

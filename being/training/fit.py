@@ -33,7 +33,7 @@ from being.training.init import bounding_box, seed_gaussians, source_frames
 from being.training.loop import Stop, Trainer
 from being.training.parameters import GaussianParameters
 from being.training.perceptual import Perceptual
-from being.training.prior import listen_like
+from being.training.prior import ear, listen_like
 from being.training.progress import Progress, Silent
 from being.training.proof import prove
 from being.training.report import Shown, write_report
@@ -209,7 +209,9 @@ def begin(footage: Footage, dataset: Dataset, speech: Speech, config: FitConfig)
         torch.nn.init.zeros_(last.weight)
         torch.nn.init.zeros_(last.bias)
     network.to(footage.device).train()
-    listen_like(network, speech, config.audio_prior)
+    if listen_like(network, speech, config.audio_prior) and config.keep_ear:
+        for part in ear(network):
+            part.requires_grad_(False)
     corrections = FrameCorrections(footage.frames, footage.train, config.corrections, footage.device)
     return TrainingRun.start(GaussianParameters(seeded.to(footage.device), config.lr), network, corrections, config)
 

@@ -2,12 +2,15 @@
 
 The nets behind the audio token know nothing of a face. An avatar trained on long footage has found in them which sounds
 shape the mouth alike; footage of seconds, in which most sounds occur once or never, starts from there and only has to
-learn what its own person's mouth does.
+learn what its own person's mouth does. There the ear is best left as it was lent (`keep_ear`): it would learn to tell
+the frames of the footage apart.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+
+from torch import Tensor
 
 from being.audio.windows import WindowSpec
 from being.avatar.library import Library
@@ -17,6 +20,11 @@ from being.training.speech import Speech
 
 NONE = "none"
 EAR = ("audio_net.", "audio_attention.", "audio_token.")  # parts of the network that hear and know no face
+
+
+def ear(network: DeformationNetwork) -> list[Tensor]:
+    """The parameters that hear."""
+    return [parameter for name, parameter in network.named_parameters() if name.startswith(EAR)]
 
 
 def listen_like(network: DeformationNetwork, speech: Speech, avatar: str) -> bool:
@@ -50,6 +58,6 @@ def listen_like(network: DeformationNetwork, speech: Speech, avatar: str) -> boo
             "Give --audio-prior an avatar of the same features and look-ahead, or none",
         )
     lent = library.load(folder.name).network.state_dict()
-    ear = {name: value for name, value in lent.items() if name.startswith(EAR)}
-    network.load_state_dict(ear, strict=False)
+    heard = {name: value for name, value in lent.items() if name.startswith(EAR)}
+    network.load_state_dict(heard, strict=False)
     return True

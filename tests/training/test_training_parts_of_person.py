@@ -16,11 +16,12 @@ from being.model import DeformationNetwork, NetworkConfig
 from being.training.config import FitConfig, LearningRates
 from being.training.drawing import Stagecraft
 from being.training.face import reach_of, triangulate
+from being.training.fit import begin
 from being.training.footage import Footage
 from being.training.init import seed_gaussians
 from being.training.mouth import INNER, TEETH, mouth_interior
 from being.training.parameters import GaussianParameters
-from being.training.prior import listen_like
+from being.training.prior import ear, listen_like
 from being.training.shares import NECK_GATE, settle, shares_of
 from being.training.speech import Speech
 
@@ -104,3 +105,16 @@ def test_the_demo_lends_its_ear_and_only_to_those_who_hear_alike() -> None:
     assert not listen_like(network, other, "demo")
     with pytest.raises(InputError, match="no avatar 'nobody'"):
         listen_like(network, speech, "nobody")
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_kept_ear_does_not_learn(clip: Path, keep: bool) -> None:
+    data = Dataset(clip)
+    contexts = np.zeros((data.frames, 8, 16, 32), np.float32)
+    speech = Speech(FeatureSpec(name="phones"), WindowSpec(look_ahead=1), contexts, np.ones(data.frames, bool))
+    config = FitConfig(initial_gaussians=100, gaussians=100, plane_resolutions=(8, 16), keep_ear=keep)
+    run = begin(Footage(data, contexts, config, torch.device("cpu")), data, speech, config)
+    learning = {id(parameter) for parameter in run.parameters()}
+    heard = ear(run.network)
+    assert len(heard) > 10 and all((id(parameter) in learning) is not keep for parameter in heard)
+    assert id(run.network.heads["xyz"][1].weight) in learning
