@@ -10,11 +10,12 @@ import torch
 from being.dataset import Dataset
 from being.training.config import FitConfig
 from being.training.corrections import compose
+from being.training.densify import ScreenGradients
 from being.training.drawing import Stagecraft
 from being.training.evaluate import held_out_psnr
 from being.training.fit import begin
 from being.training.footage import Footage
-from being.training.loop import Stop, Trainer
+from being.training.loop import Learned, Stop, Trainer
 from being.training.progress import Silent
 from being.training.schedule import NETWORK, STATIC, Stage
 from being.training.speech import listen
@@ -36,9 +37,10 @@ def test_poses_of_held_out_frames_are_found_and_nothing_else_learns_from_them(cl
 
     wide = held_out_psnr(run.gaussians.gaussians(), None, footage, craft, run.corrections)
     for turn in range(TURNS):
-        trainer.follow(Stage(STATIC, TURNS), turn)
-        assert all(value.grad is None for value in run.gaussians.values.values())
-        assert not run.corrections.head.grad[list(footage.train)].any()  # type: ignore[index]
+        followed = trainer.follow(Stage(STATIC, TURNS), turn)
+        assert all(parameter.grad is None for parameter in run.parameters())
+        assert not any(gradient[list(footage.train)].any() for gradient in followed)
+        trainer.add_up(Learned(ScreenGradients.zeros(run.gaussians.count, "cpu"), {}), followed)
         run.corrections.step(1.0)
     near = held_out_psnr(run.gaussians.gaussians(), None, footage, craft, run.corrections)
     assert wide is not None and near is not None and near > wide + 0.3, (wide, near)
