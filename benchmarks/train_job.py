@@ -292,7 +292,7 @@ class Bench:
         return submit(self.head, [str(folder) for folder in self.people[:people]], out, SMALL, "--cpus", "1", *flags)
 
     def compile(self) -> None:
-        """A job of a few steps, not counted: the process that compiles the kernels rounds unlike those that load them."""
+        """A job of a few steps, not counted: a process that compiles the kernels rounds unlike those that load them."""
         steps = SMALL | {"static-steps": 2, "network-steps": 2}
         ended(submit(self.head, [str(self.people[0])], self.place / "compiled", steps, "--cpus", "1"))
 
