@@ -15,7 +15,6 @@ Result = TypeVar("Result")
 
 MOST_THREADS = 8  # a picture is too small to share among more
 
-
 _limit = MOST_THREADS
 
 

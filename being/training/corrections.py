@@ -45,6 +45,11 @@ class FrameCorrections(nn.Module):
             or [nn.Parameter(torch.zeros(1))]
         )
 
+    @property
+    def poses(self) -> list[nn.Parameter]:
+        """What turns and shifts the frames: head and torso."""
+        return [self.head, self.torso]
+
     def posed(self, frames: Tensor, head: Tensor, torso: Tensor) -> tuple[Tensor, Tensor]:
         """Head and torso poses (B, 3, 4) of the frames (B,), corrected."""
         if "head" not in self.rates:

@@ -191,15 +191,14 @@ class Trainer:
             return []
         count = min(self.config.batch, len(held))
         mine = [held[(turn * count + k) % len(held)] for k in range(count)][self.mine]
-        poses = [corrections.head, corrections.torso]
-        totals = [torch.zeros_like(pose) for pose in poses]
+        totals = [torch.zeros_like(pose) for pose in corrections.poses]
         network = self.run.network if stage.name == NETWORK else None
         for batch in self.footage.batch(mine).split(self.config.frames_at_once) if mine else ():
             picture = draw(self.run.gaussians.gaussians(), network, batch, self.craft, None, corrections)
             height, width = batch.mask.shape[1:]
             outside = 1 - box_mask(batch.lips[:, None], height, width)
             cost = masked_mean((picture.rgb - batch.truth).abs().mean(-1), outside) * (batch.count / count)
-            for total, gradient in zip(totals, torch.autograd.grad(cost, poses), strict=True):
+            for total, gradient in zip(totals, torch.autograd.grad(cost, corrections.poses), strict=True):
                 total += gradient
         return totals
 
@@ -208,8 +207,7 @@ class Trainer:
         if self.team.size > 1:
             gradients = [parameter.grad for parameter in self.run.parameters() if parameter.grad is not None]
             self.team.sum([*gradients, *followed, learned.seen.total, learned.seen.seen])
-        poses = [self.run.corrections.head, self.run.corrections.torso]
-        for pose, gradient in zip(poses, followed, strict=False):
+        for pose, gradient in zip(self.run.corrections.poses if followed else [], followed, strict=True):
             pose.grad = gradient if pose.grad is None else pose.grad + gradient
         self.run.gradients.add(learned.seen)
 
