@@ -31,6 +31,8 @@ MODES = 32
 PROBES = 256
 FIT_FRAMES = 192  # recorded frames: their offsets are held at once, 11 KB a Gaussian
 _ROW = LEAN_CHANNELS * LANES
+_LINE = 2 * VECTOR  # entries of one mode that lie together
+_RAISE = 2.0**14  # a mode's largest entry is 1, float16 ends at 65504
 
 
 @dataclass(frozen=True)
@@ -110,13 +112,12 @@ class BasisDeformer:
         self._network = FusedNetwork(network)
         self._features, self._gates = mover_inputs(network, gaussians, basis.probes)
         self._probe_mean = survey.mean[basis.probes, :LEAN_CHANNELS]
-        self._solve = basis.solve
-        blocks = [to_blocks(mode.astype(np.float32)) for mode in basis.modes]  # K of (blocks, 14, 64)
-        self._modes = np.stack(blocks, axis=1).astype(np.float16).view(np.uint16).reshape(-1) if blocks else None
+        self._solve = basis.solve / _RAISE
+        self._modes = _laid_out(basis.modes) if len(basis.modes) else None
         self.threads = threads or crew.usable_cores()
 
     def weights(self, tokens: Floats) -> Floats:
-        """(K,) how strong each mode is in the frame."""
+        """(K,) how strong each mode is in the frame, for modes as `_laid_out` has them."""
         exact = np.empty((len(self._features), self._network.channels, LANES), np.float32)
         self._network.run(tokens, self._features, self._gates, exact, 1)
         seen = from_blocks(exact, len(self._probe_mean))[:, :LEAN_CHANNELS] - self._probe_mean
@@ -145,23 +146,36 @@ def _importance(gaussians: Gaussians, survey: Survey) -> Floats:
     return weights / max(float(np.median(weights)), 1e-12) + np.float32(1e-3)
 
 
+def _laid_out(modes: npt.NDArray[np.float16]) -> npt.NDArray[np.uint16]:
+    """(K, M, 14) as `_add_modes` reads them, bits of float16 in one line, times _RAISE.
+
+    A fifth of a mode's entries are under 6e-5, where float16 is subnormal, and processors take several times as long to
+    convert such a number (measured on an EPYC: 1.3 ms a frame of 19k Gaussians, 0.6 ms raised, 0.35 ms in this order).
+    """
+    blocks = np.stack([to_blocks(mode.astype(np.float32) * np.float32(_RAISE)) for mode in modes], axis=1)
+    lines = blocks.reshape(len(blocks), len(modes), _ROW // _LINE, _LINE).transpose(0, 2, 1, 3)
+    return np.ascontiguousarray(lines, np.float16).view(np.uint16).reshape(-1)
+
+
 @kernel(EXACT, allocates=False)
 def _add_modes(queue, blocks, modes, weights, out):  # type: ignore[no-untyped-def]
-    """out[block] = sum_k weights[k] * modes[block, k], for blocks from the shared queue."""
+    """out[block] = sum_k weights[k] * modes[block, :, k], for blocks from the shared queue.
+
+    modes: (blocks, lines, K, _LINE), so that all of it is read from front to back.
+    """
     count = len(weights)
     while True:
         block = fetch_add(queue, 1)
         if block >= blocks:
             return
-        first = block * count * _ROW
-        for i in range(0, _ROW, 2 * VECTOR):
+        at = block * count * _ROW
+        for i in range(0, _ROW, _LINE):
             a = fill(np.float32(0))
             b = fill(np.float32(0))
-            at = first + i
             for k in range(count):
                 w = broadcast(weights, k)
                 a = fma(load_half(modes, at), w, a)
                 b = fma(load_half(modes, at + VECTOR), w, b)
-                at += _ROW
+                at += _LINE
             store(out, block * _ROW + i, a)
             store(out, block * _ROW + i + VECTOR, b)
