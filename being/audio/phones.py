@@ -55,6 +55,7 @@ class Conv:
     left: int
     dilation: int = 1
     stride: int = 1
+    residual: bool = False  # x + W relu(conv(x)) in place of relu(conv(x))
 
     @property
     def right(self) -> int:
@@ -68,9 +69,9 @@ STEM = (
 )
 # Residual blocks at 50 Hz, x + W relu(conv(x)): the first looks one step ahead, the others only back.
 BLOCKS = (
-    Conv("blocks.0", CHANNELS, CHANNELS, kernel=3, left=1),
+    Conv("blocks.0", CHANNELS, CHANNELS, kernel=3, left=1, residual=True),
     *(
-        Conv(f"blocks.{k + 1}", CHANNELS, CHANNELS, kernel=3, left=2 * dilation, dilation=dilation)
+        Conv(f"blocks.{k + 1}", CHANNELS, CHANNELS, kernel=3, left=2 * dilation, dilation=dilation, residual=True)
         for k, dilation in enumerate((1, 2, 4, 8, 1, 2, 4))
     ),
 )
@@ -148,12 +149,13 @@ class Phones:
         count = (len(x) - (conv.kernel - 1) * conv.dilation - 1) // conv.stride + 1
         if count <= 0:
             return np.zeros((0, conv.outputs), np.float32)
-        y = np.tile(bias, (count, 1))
+        y = np.empty((count, conv.outputs), np.float32)
+        y[:] = bias
         for k in range(conv.kernel):
             at = k * conv.dilation
             y += x[at : at + (count - 1) * conv.stride + 1 : conv.stride] @ weight[k]
         np.maximum(y, 0.0, out=y)
-        if conv in BLOCKS:
+        if conv.residual:
             mix, mix_bias = self.tensors[f"{conv.name}.mix.weight"], self.tensors[f"{conv.name}.mix.bias"]
             y = x[conv.left : conv.left + count] + y @ mix + mix_bias
         return y
