@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from numba import njit
+from scipy.spatial.transform import Rotation
 
-from being.model.deform import quaternion_from_rotation
 from being.model.fast import crew
 from being.model.fast.blocks import FULL_CHANNELS, Floats, attribute_rows, block_count, to_blocks
 from being.model.fast.deformer import Deformer
@@ -137,10 +136,10 @@ def assemble_on_screen(
 def _pose_array(head_pose: Floats, torso_pose: Floats) -> Floats:
     """Head pose, torso pose, their quaternions with the torso's on the head's side: 32 floats."""
     poses = np.stack([head_pose, torso_pose]).astype(np.float32)
-    quats = quaternion_from_rotation(torch.from_numpy(poses[:, :, :3])).numpy()
+    quats = np.roll(Rotation.from_matrix(poses[:, :, :3]).as_quat(), 1, axis=1)  # x y z w to w x y z
     if quats[0] @ quats[1] < 0:
         quats[1] *= -1
-    return np.concatenate([poses.reshape(-1), quats.reshape(-1)])
+    return np.concatenate([poses.reshape(-1), quats.reshape(-1).astype(np.float32)])
 
 
 @njit(inline="always", error_model="numpy")
