@@ -15,7 +15,7 @@ RUN pip install --no-cache-dir .
 
 RUN useradd --create-home being && mkdir /avatars && chown being /avatars
 USER being
-ENV BEING_AVATARS=/avatars OMP_WAIT_POLICY=passive RAY_USAGE_STATS_ENABLED=0
+ENV BEING_AVATARS=/avatars OMP_WAIT_POLICY=passive OPENBLAS_THREAD_TIMEOUT=4 RAY_USAGE_STATS_ENABLED=0
 # Compile the drawing kernels once, into the image.
 RUN being render --sample -o /tmp/warm.mp4 && rm /tmp/warm.mp4
 

@@ -13,6 +13,7 @@ import click
 
 from being import __version__
 from being.errors import BeingError
+from being.idle_threads import let_idle_threads_sleep
 
 USER_ERROR = 2  # exit status when what the user gave cannot be used
 INTERNAL_ERROR = 1
@@ -78,8 +79,7 @@ def being() -> None:
 
 def main() -> NoReturn:
     """Entry point: run a command; errors become one line on stderr and an exit status."""
-    # Idle OpenMP threads that spin take the cores from the threads that draw; read by torch when it loads.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    let_idle_threads_sleep()
     signal.signal(signal.SIGTERM, _terminated)
     debug = os.environ.get("BEING_DEBUG", "") not in ("", "0")
     try:

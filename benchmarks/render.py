@@ -19,11 +19,12 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from being.idle_threads import let_idle_threads_sleep
+
+let_idle_threads_sleep()  # as the being command does
+
 import click
 import numpy as np
-
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the being command sets it, before torch loads
-
 
 LIVE_FRAMES = 50
 

@@ -22,7 +22,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # or torch's idle workers slow the kernels' threads
+from being.idle_threads import let_idle_threads_sleep
+
+let_idle_threads_sleep()  # as the being command does
 
 import numpy as np
 import torch

@@ -20,7 +20,9 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the being command sets it, before torch loads
+from being.idle_threads import let_idle_threads_sleep
+
+let_idle_threads_sleep()  # as the being command does
 
 import click
 import numpy as np

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
+from being.idle_threads import let_idle_threads_sleep
 
-# Idle OpenMP threads that spin take the cores from the threads that draw; torch reads this when a worker loads it.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+let_idle_threads_sleep()

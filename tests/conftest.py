@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
-# OpenMP workers that spin between torch calls slow numba's threads by half on two cores; must precede importing torch.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+from being.idle_threads import let_idle_threads_sleep
+
+let_idle_threads_sleep()  # as the being command does
 
 import pytest
 from tiny import make_tiny_avatar

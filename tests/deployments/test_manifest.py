@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
+from being.idle_threads import SLEEPING
 from deployments.settings import GraphSettings
 
 MANIFEST: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "deploy" / "rayservice.yaml").read_text())
@@ -39,4 +40,5 @@ def test_names_and_mounts_fit() -> None:
         volumes = {volume["name"] for volume in pod["volumes"]}
         for container in pod["containers"]:
             assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
-            assert container["env"], "OMP_WAIT_POLICY must reach the workers"
+            given = {variable["name"]: variable["value"] for variable in container["env"]}
+            assert given.items() >= SLEEPING.items(), "idle threads must sleep in the workers too"
