@@ -12,7 +12,7 @@ looked at). `measure` looks at those frames with the face mesh: mouth landmarks,
 one and against the loudness, and how far it shuts in silence; it also writes films with sound. Both write
 OUT/NAME/clone.json. Pictures of people stay in OUT: never commit it.
 
---set overrides a field of the training configuration, to compare: --set corrections.pose=0 --set audio_prior=none.
+--set overrides a field of the training configuration, to compare: --set corrections.pose=0 --set prior=none.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from being.audio.features import FeatureSpec
 from being.audio.windows import WindowSpec
 from being.avatar.consent import ConsentRecord, Sha256
 from being.errors import FormatError, InputError
-from being.model.network import NetworkConfig
+from being.model.network import NetworkConfig, Point
 
 SCHEMA_VERSION = 1
 MAX_SIDE = 8192  # pixels; a larger picture in an avatar is a mistake or an attack
@@ -57,6 +57,8 @@ class AvatarManifest(BaseModel):
     axes: Literal["x right, y up, z to viewer; camera OpenCV"] = "x right, y up, z to viewer; camera OpenCV"
     features: FeatureSpec
     look_ahead: Literal["published"] | Annotated[int, Field(ge=0, le=25)] = 1
+    landmarks: Annotated[tuple[Point, ...], Field(min_length=68, max_length=68)] | None = None
+    """Where the face's 68 iBUG landmarks are on average, in head space: how another face is laid over this one."""
     network: NetworkConfig
     gaussians: int = Field(gt=0, le=MAX_GAUSSIANS)
     shortcut: Shortcut = "full"

@@ -111,9 +111,11 @@ class FitConfig(_Part):
     look_ahead: Annotated[int, Field(ge=0, le=25)] | Literal["published"] = Field(
         default=1, description="frames of future sound a frame may hear"
     )
-    audio_prior: str = Field(
-        default="demo",
-        description="avatar that lends its trained ear (the nets behind the audio token); none: start deaf",
+    prior: str = Field(default="demo", description="avatar that lends its trained network; none: start from nothing")
+    prior_parts: Literal["ear", "network"] = Field(
+        default="ear",
+        description="what it lends: the ear (the nets behind the audio token), or the network, laid over this head by "
+        "the landmarks of both: how lips, jaw and lids go",
     )
     keep_ear: bool = Field(
         default=False,

@@ -16,6 +16,7 @@ from being.avatar.schema import AvatarManifest
 from being.avatar.signing import sign_avatar
 from being.dataset import Dataset
 from being.model import Conditions, camera_code
+from being.training.face import landmarks_of
 from being.training.footage import Footage
 from being.training.run import TrainingRun
 from being.training.speech import Speech
@@ -67,6 +68,7 @@ def export(
         cy=cy,
         features=speech.spec,
         look_ahead=speech.windows.look_ahead,
+        landmarks=tuple(map(tuple, landmarks_of(footage).round(4).tolist())),
         network=run.network.config,
         gaussians=gaussians.count,
         metrics=metrics,

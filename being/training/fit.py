@@ -28,12 +28,13 @@ from being.training.corrections import FrameCorrections
 from being.training.drawing import Stagecraft
 from being.training.evaluate import Evaluation, FrameScore, draw_frame, evaluate
 from being.training.export import export
+from being.training.face import landmarks_of
 from being.training.footage import Footage
 from being.training.init import bounding_box, seed_gaussians, source_frames
 from being.training.loop import Stop, Trainer
 from being.training.parameters import GaussianParameters
 from being.training.perceptual import Perceptual
-from being.training.prior import ear, listen_like
+from being.training.prior import at_rest, ear, lender_of
 from being.training.progress import Progress, Silent
 from being.training.proof import prove
 from being.training.report import Shown, write_report
@@ -191,27 +192,27 @@ def train(trainer: Trainer) -> bool:
 
 
 def begin(footage: Footage, dataset: Dataset, speech: Speech, config: FitConfig) -> TrainingRun:
-    """A new run: seeded Gaussians and a network whose offsets are zero."""
+    """A new run: seeded Gaussians, and a network whose offsets are zero or that was lent."""
     dice = np.random.default_rng(config.seed)
     seeded = seed_gaussians(footage, config.initial_gaussians, dice, dataset.vertices)
     torch.manual_seed(config.seed)
-    network = DeformationNetwork(
-        NetworkConfig(
-            audio_width=speech.contexts.shape[-1],
-            plane_resolutions=config.plane_resolutions,
-            plane_channels=64 // len(config.plane_resolutions),
-            aabb=bounding_box(seeded),
-            dropout=config.dropout,
-        )
+    shape = NetworkConfig(
+        audio_width=speech.contexts.shape[-1],
+        plane_resolutions=config.plane_resolutions,
+        plane_channels=64 // len(config.plane_resolutions),
+        aabb=bounding_box(seeded),
+        dropout=config.dropout,
     )
-    for head in network.heads.values():
-        last = head[-1]  # type: ignore[index]
-        torch.nn.init.zeros_(last.weight)
-        torch.nn.init.zeros_(last.bias)
-    network.to(footage.device).train()
-    if listen_like(network, speech, config.audio_prior) and config.keep_ear:
-        for part in ear(network):
+    lender = lender_of(config, speech, shape)
+    if lender is not None and lender.whole:
+        shape = shape.model_copy(update={"aabb": lender.box_over(landmarks_of(footage))})
+    network = DeformationNetwork(shape)
+    at_rest(network)
+    if lender is not None:
+        lender.lend(network)
+        for part in ear(network) if config.keep_ear else ():
             part.requires_grad_(False)
+    network.to(footage.device).train()
     corrections = FrameCorrections(footage.frames, footage.train, config.corrections, footage.device)
     return TrainingRun.start(GaussianParameters(seeded.to(footage.device), config.lr), network, corrections, config)
 

@@ -28,6 +28,8 @@ from being.training.loop import Stop
 from being.training.progress import Silent
 from being.training.speech import listen
 
+MOUTH_CORNERS = [48, 54]  # of the 68 landmarks, image left first
+
 CONFIG = FitConfig(
     static_steps=50,
     network_steps=120,
@@ -104,6 +106,9 @@ def test_the_avatar_loads_and_is_what_was_trained(undisturbed: FitResult, clip: 
     data = Dataset(clip)
     assert avatar.manifest.name == "Ada" and standing(avatar.manifest).serve
     assert avatar.manifest.features.name == "logmel" and avatar.manifest.look_ahead == 1
+    marks = np.array(avatar.manifest.landmarks)
+    left, right = marks[MOUTH_CORNERS, 0]
+    assert marks.shape == (68, 3) and -0.5 < left < -0.1 < 0.1 < right < 0.5
     assert len(avatar.motion) == data.frames
     np.testing.assert_allclose(avatar.motion.torso_pose, data.torso_poses, atol=0.1)  # dm, corrected while training
     assert np.abs(avatar.motion.head_pose - data.head_poses).max() > 1e-5

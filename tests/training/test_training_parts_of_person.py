@@ -8,22 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from being.audio.features import FeatureSpec
-from being.audio.windows import WindowSpec
 from being.dataset import Dataset
-from being.errors import InputError
-from being.model import DeformationNetwork, NetworkConfig
 from being.training.config import FitConfig, LearningRates
 from being.training.drawing import Stagecraft
 from being.training.face import reach_of, triangulate
-from being.training.fit import begin
 from being.training.footage import Footage
 from being.training.init import seed_gaussians
 from being.training.mouth import INNER, TEETH, mouth_interior
 from being.training.parameters import GaussianParameters
-from being.training.prior import ear, listen_like
 from being.training.shares import NECK_GATE, settle, shares_of
-from being.training.speech import Speech
 
 
 def test_strayed_gaussians_are_told_whose_they_are(clip: Path) -> None:
@@ -88,33 +81,3 @@ def test_teeth_are_the_pale_part_of_an_open_mouth() -> None:
     assert not mouth_interior(image, marks).any()  # shut lips have no inside
     marks[60:68] += 500
     assert not mouth_interior(image, marks).any()
-
-
-def test_the_demo_lends_its_ear_and_only_to_those_who_hear_alike() -> None:
-    speech = Speech(FeatureSpec(name="phones"), WindowSpec(look_ahead=1), np.zeros((1, 8, 16, 32), np.float32),
-                    np.ones(1, bool))  # fmt: skip
-    network = DeformationNetwork(NetworkConfig(audio_width=32, plane_resolutions=(8, 16)))
-    plane = network.triplane.state_dict()
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    assert not listen_like(network, speech, "none")
-    assert listen_like(network, speech, "demo")
-    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
-    assert {name.split(".")[0] for name in changed} == {"audio_net", "audio_attention", "audio_token"}
-    assert plane.keys() == network.triplane.state_dict().keys()
-    other = Speech(FeatureSpec(name="logmel"), WindowSpec(look_ahead=1), speech.contexts, speech.talking)
-    assert not listen_like(network, other, "demo")
-    with pytest.raises(InputError, match="no avatar 'nobody'"):
-        listen_like(network, speech, "nobody")
-
-
-@pytest.mark.parametrize("keep", [True, False])
-def test_a_kept_ear_does_not_learn(clip: Path, keep: bool) -> None:
-    data = Dataset(clip)
-    contexts = np.zeros((data.frames, 8, 16, 32), np.float32)
-    speech = Speech(FeatureSpec(name="phones"), WindowSpec(look_ahead=1), contexts, np.ones(data.frames, bool))
-    config = FitConfig(initial_gaussians=100, gaussians=100, plane_resolutions=(8, 16), keep_ear=keep)
-    run = begin(Footage(data, contexts, config, torch.device("cpu")), data, speech, config)
-    learning = {id(parameter) for parameter in run.parameters()}
-    heard = ear(run.network)
-    assert len(heard) > 10 and all((id(parameter) in learning) is not keep for parameter in heard)
-    assert id(run.network.heads["xyz"][1].weight) in learning
