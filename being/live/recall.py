@@ -44,6 +44,10 @@ class _Line:
             return None
         return pcm[len(heard) :]
 
+    def last(self, count: int) -> FloatArray | None:
+        """The last steps; None where there are not so many."""
+        return self.steps[-count:] if len(self.steps) >= count else None
+
 
 class SpanRecall:
     """Steps of spans, by session; the one heard of least recently is forgotten. Safe to call from several threads."""
@@ -79,10 +83,9 @@ class SpanRecall:
                     return None
                 new = line.new_sound(first, pcm)
                 if new is not None:
+                    self._go_on(session, line, new)
                     line.first, line.pcm = first, pcm
-                    if len(new):
-                        line.steps = np.concatenate([line.steps, line.stream.push(new)])[-KEPT_STEPS:]
-                    return line.steps[-count:] if len(line.steps) >= count else None
+                    return line.last(count)
         stream = extractor.stream()
         line = _Line(extractor, first, pcm, stream, stream.push(pcm)[-KEPT_STEPS:])
         with self._lock:
@@ -90,4 +93,14 @@ class SpanRecall:
             self._lines.move_to_end(session)
             while len(self._lines) > self._most:
                 self._lines.popitem(last=False)
-        return line.steps[-count:] if len(line.steps) >= count else None
+        return line.last(count)
+
+    def _go_on(self, session: str, line: _Line, new: FloatArray) -> None:
+        if not len(new):
+            return
+        try:
+            line.steps = np.concatenate([line.steps, line.stream.push(new)])[-KEPT_STEPS:]
+        except BaseException:  # nobody knows what its stream has heard
+            with self._lock:
+                self._lines.pop(session, None)
+            raise

@@ -111,6 +111,22 @@ def test_memory_is_bounded() -> None:
     assert len(line.steps) <= KEPT_STEPS and len(line.pcm) == whole
 
 
+def test_a_stream_that_failed_is_not_asked_again() -> None:
+    extractor = Counting(load_extractor(FeatureSpec(name="phones")))
+    recall, pcm, reach = SpanRecall(), speech(1.0), reach_of(extractor, WINDOWS)
+    for first in (0, 1, 2):
+        sound = span(pcm, reach, first, 1)
+        if first == 1:
+            recall._lines["s"].stream.push = lambda pcm: 1 / 0  # type: ignore[assignment, method-assign, misc]
+            with pytest.raises(ZeroDivisionError):
+                recall.steps("s", extractor, first, sound, step_total(1))
+            continue
+        steps = recall.steps("s", extractor, first, sound, step_total(1))
+        assert steps is not None
+        np.testing.assert_allclose(steps, alone(extractor, sound, 1), atol=2e-5)
+    assert extractor.pushed == [reach.past + reach.future] * 2
+
+
 def test_ticks_that_overlap_are_answered_right() -> None:
     extractor, recall, pcm = load_extractor(FeatureSpec(name="phones")), SpanRecall(), speech(2.5)
     reach = reach_of(extractor, WINDOWS)
