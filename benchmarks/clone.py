@@ -12,7 +12,8 @@ looked at). `measure` looks at those frames with the face mesh: mouth landmarks,
 one and against the loudness, and how far it shuts in silence; it also writes films with sound. Both write
 OUT/NAME/clone.json. Pictures of people stay in OUT: never commit it.
 
---set overrides a field of the training configuration, to compare: --set corrections.pose=0 --set prior=none.
+--set overrides a field of the training configuration, to compare: --set corrections.pose=0 --set prior=none; nothing
+behind the = is None: --set minutes= --set network_steps=2500 trains by steps.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def changed(config: FitConfig, changes: Sequence[str]) -> FitConfig:
             level = level[parent]
         if field not in level:
             raise click.UsageError(f"the configuration has no field {path!r}")
-        level[field] = value
+        level[field] = value or None
     return FitConfig.model_validate(tree)
 
 
