@@ -134,7 +134,10 @@ class DeformationNetwork(nn.Module):
         width = config.width
         self.triplane = Triplane(config.plane_resolutions, config.plane_channels, config.aabb)
         self.trunk = AttributeTrunk(width, config.head_width)
-        self.null_token = nn.Parameter(torch.randn(width))
+        null = torch.empty(width)
+        if not null.is_meta:  # where sizes are checked, `normal_` would import half of PyTorch's compiler: seconds
+            null.normal_()
+        self.null_token = nn.Parameter(null)
         if "audio" in config.tokens:
             self.audio_net = AudioNet(config.audio_width)
             self.audio_attention = AudioAttention(config.audio_frames)

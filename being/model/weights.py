@@ -48,9 +48,10 @@ def load_network(path: str | os.PathLike[str], config: NetworkConfig) -> Deforma
         check_state(network, state)
     except FormatError as error:
         raise FormatError(f"{path}: {error.problem}", error.remedy) from error
-    network.to_empty(device="cpu")
+    # Put in place of the meta tensors: `to_empty` would import half of PyTorch's compiler, which takes seconds. Copies,
+    # for what safetensors reads may be the file itself.
     network.recorded_tokens = torch.empty(state[RECORDED].shape)
-    network.load_state_dict({name: value.float() for name, value in state.items()})
+    network.load_state_dict({name: value.float().clone() for name, value in state.items()}, assign=True)
     return network.eval()
 
 

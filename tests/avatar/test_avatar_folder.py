@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -278,3 +280,16 @@ def test_amending_changes_only_what_is_asked(tiny_avatar: Avatar, tmp_path: Path
     with pytest.raises(InputError, match=r"'notes\.txt' is not a file"):
         amend_avatar(folder, extra={"notes.txt": cache})
     assert load_avatar(folder).manifest.shortcut == "lite"
+
+
+def test_loading_is_quick_to_import() -> None:
+    """Building a network on the meta device can import PyTorch's compiler and sympy: seconds before the first frame."""
+    program = (
+        "import sys, torch\n"
+        "from being.avatar.library import Library\n"
+        "before = set(sys.modules)\n"
+        "Library().load('demo')\n"
+        "print(sum(name.split('.')[0] == 'sympy' for name in set(sys.modules) - before))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0"
