@@ -149,7 +149,8 @@ class FitConfig(_Part):
         default=300, description="at most so many held-out frames are scored"
     )
     prove: bool = Field(
-        default=True, description="let the finished avatar speak, compare mouths, measure flicker (true, false)"
+        default=True,
+        description="let the finished avatar speak, compare mouths, measure flicker, choose its CPU form (true, false)",
     )
 
     @model_validator(mode="after")

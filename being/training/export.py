@@ -42,24 +42,22 @@ def recorded_motion(footage: Footage, dataset: Dataset, speech: Speech) -> Motio
     return Motion(head, torso, dataset.eyes, speech.talking)
 
 
-def export(
+def finished(
     run: TrainingRun,
     footage: Footage,
     dataset: Dataset,
     speech: Speech,
     metrics: dict[str, float],
-    preview: NDArray[np.uint8],
-    out: Path,
+    id: str,
     name: str,
     consent: ConsentRecord,
-    replace: bool,
 ) -> Avatar:
-    """Write the avatar. Raises InputError where it cannot be written, FormatError where it would not load again."""
+    """The run as an avatar on the CPU, where its network moves; nothing is written."""
     record_tokens(run, footage)
     fx, _, cx, cy = (float(value) for value in dataset.intrinsics)
     gaussians = run.gaussians.gaussians()
     manifest = AvatarManifest(
-        id=out.name,
+        id=id,
         name=name,
         width=dataset.width,
         height=dataset.height,
@@ -76,7 +74,15 @@ def export(
     )
     at_rest = type(gaussians)(**{key: value.detach().cpu() for key, value in gaussians.tensors().items()})
     motion = recorded_motion(footage, dataset, speech)
-    avatar = Avatar(manifest, at_rest, run.network.eval().cpu(), motion, dataset.background)
+    return Avatar(manifest, at_rest, run.network.eval().cpu(), motion, dataset.background)
+
+
+def write(avatar: Avatar, out: Path, preview: NDArray[np.uint8], replace: bool) -> Avatar:
+    """Write the avatar, signed where somebody agreed to it.
+
+    Raises InputError where it cannot be written, FormatError where it would not load again.
+    """
+    consent = avatar.manifest.consent
     avatar = save_avatar(avatar, out, preview=preview, replace_existing=replace)
     if consent.status != "consented":
         return avatar

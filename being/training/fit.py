@@ -27,7 +27,7 @@ from being.training.config import FitConfig
 from being.training.corrections import FrameCorrections
 from being.training.drawing import Stagecraft
 from being.training.evaluate import Evaluation, FrameScore, draw_frame, evaluate
-from being.training.export import export
+from being.training.export import finished, write
 from being.training.face import landmarks_of
 from being.training.footage import Footage
 from being.training.init import bounding_box, seed_gaussians, source_frames
@@ -40,6 +40,7 @@ from being.training.proof import prove
 from being.training.report import Shown, write_report
 from being.training.run import TrainingRun
 from being.training.schedule import stages
+from being.training.shortcut import with_fastest_form
 from being.training.speech import Speech, listen
 from being.training.team import Alone, Team, agree
 
@@ -155,13 +156,16 @@ def fit(
         metrics = proof.metrics
         if "held_out_psnr" in metrics:
             metrics["tracked_psnr"] = round(tracked.mean("psnr"), 4)  # poses as the footage has them
-        spent = {"evaluate": seconds.pop("evaluate"), **proof.seconds}
-        all_seconds = seconds | run.seconds | spent
         title = name or out.name
-        write_report(
-            work / "report.html", title, preview, evaluation, shown, run.history, all_seconds,
-            _facts(data, footage, run, config, speech, device, precision), proof,
-        )  # fmt: skip
+        facts = _facts(data, footage, run, config, speech, device, precision)
+        avatar = finished(run, footage, data, speech, metrics, out.name, title, record)
+        spent = {"evaluate": seconds.pop("evaluate"), **proof.seconds}
+        if config.prove:
+            progress.part("form")
+            with _timed(spent, "form"):
+                avatar, facts["network on a CPU"] = with_fastest_form(avatar, footage)
+        all_seconds = seconds | run.seconds | spent
+        write_report(work / "report.html", title, preview, evaluation, shown, run.history, all_seconds, facts, proof)
         document = {
             "metrics": metrics,
             "seconds": all_seconds,
@@ -171,7 +175,7 @@ def fit(
             "config": config.model_dump(mode="json"),
         }
         (work / "metrics.json").write_text(json.dumps(document, indent=1))
-        avatar = export(run, footage, data, speech, metrics, preview, out, title, record, replace)
+        avatar = write(avatar, out, preview, replace)
         progress.note(f"wrote {out} and {work / 'report.html'}", **metrics)
     return FitResult(avatar, evaluation, work, metrics, all_seconds)
 
