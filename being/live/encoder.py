@@ -25,13 +25,11 @@ FloatArray = npt.NDArray[np.float32]
 class SoundEncoder:
     """Encodes spans; extractors are loaded once for each feature specification. Safe to call from several threads.
 
-    Parameters
-    ----------
-    recall : whether a session's next span is encoded from where its last one ended; False encodes each by itself.
+    A session's next span is encoded from where its last one ended; `span_contexts` is the plain form, each by itself.
     """
 
-    def __init__(self, *, recall: bool = True) -> None:
-        self._recall = SpanRecall() if recall else None
+    def __init__(self) -> None:
+        self._recall = SpanRecall()
         self._extractors: dict[str, FeatureExtractor] = {}
         self._lock = threading.Lock()
 
@@ -62,7 +60,7 @@ class SoundEncoder:
     def _continued(self, span: SpanRequest, extractor: FeatureExtractor, windows: WindowSpec) -> FloatArray | None:
         """The contexts from what is remembered of the session; None where that is not enough."""
         needed = step_total(span.count)
-        if self._recall is None or needed > KEPT_STEPS:
+        if needed > KEPT_STEPS:
             return None
         check_length(extractor, windows, span.pcm, span.count)
         # With its look-ahead, for other windows read other steps of the same sound.

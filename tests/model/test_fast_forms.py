@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -147,8 +148,13 @@ def test_caches(made: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             np.testing.assert_allclose(again, first[form], atol=1e-6, err_msg=form)
 
     owner = cache.fingerprint(made.network, made.gaussians)
-    assert cache.load_survey(tmp_path / "survey.safetensors", owner, made.gaussians) is not None
     assert cache.load_survey(tmp_path / "survey.safetensors", "of another network", made.gaussians) is None
+    kept = cache.load_survey(tmp_path / "survey.safetensors", owner, made.gaussians)
+    assert kept is not None
+    basis = fit_basis(made.network, made.gaussians, kept)
+    cache.save_basis(tmp_path / "basis.safetensors", replace(basis, modes=basis.modes * np.float16(8)), owner)
+    with pytest.raises(FormatError, match=r"basis\.safetensors: modes has entries above 1"):
+        make_deformer("basis", made.network, made.gaussians, caches=[tmp_path])
     whole = (tmp_path / "lite.safetensors").read_bytes()
     (tmp_path / "lite.safetensors").write_bytes(whole[:-40])
     with pytest.raises(FormatError, match=r"lite\.safetensors: not a readable"):

@@ -71,6 +71,8 @@ def load_basis(path: Path, owner: str, gaussians: Gaussians, moving: int) -> Bas
         raise FormatError(f"{path}: modes has shape {modes.shape}, expected (K, M, {LEAN_CHANNELS})")
     if modes.shape[1] != moving:
         return None
+    if modes.size and np.abs(modes).max() > 1:
+        raise FormatError(f"{path}: modes has entries above 1", "Delete it, it is made again")
     if probes.ndim != 1 or len(probes) > _MAX_PROBES or np.any((probes < 0) | (probes >= gaussians.count)):
         raise FormatError(f"{path}: probes are not numbers of Gaussians")
     _check_shape(path, "solve", solve, (len(modes), len(probes) * LEAN_CHANNELS))
