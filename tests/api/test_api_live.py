@@ -80,9 +80,15 @@ class Listener:
 @contextmanager
 def live(server: Server, avatar: str = "tiny", **query: object) -> Iterator[Listener]:
     url = server.live(avatar, **query)
-    # A goodbye that times out would leave its session waiting for a client that never comes back.
+    # A goodbye that times out would leave its session waiting for a client that never comes back. All that arrives is
+    # read at once (max_queue): `send` on a connection that closes waits for its reader, who would wait for us.
     with connect(
-        url, max_size=None, open_timeout=PATIENCE_S, close_timeout=PATIENCE_S, ping_interval=None
+        url,
+        max_size=None,
+        max_queue=None,
+        open_timeout=PATIENCE_S,
+        close_timeout=PATIENCE_S,
+        ping_interval=None,
     ) as connection:
         yield Listener(connection)
 
@@ -225,6 +231,7 @@ def test_endless_nonsense_ends_the_session(server: Server) -> None:
         with suppress(ConnectionClosed):  # it may have ended before the last of them; `recv` tells why
             for _ in range(60):
                 client.socket.send("{")
+        time.sleep(2)
         client.until(lambda: client.code is not None)
         assert client.code == 1008
     eventually(lambda: settled(server))
