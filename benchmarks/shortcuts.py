@@ -12,7 +12,6 @@ busy machine disturbs less.
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 import statistics
@@ -40,6 +39,7 @@ from being.inference.engine import Engine
 from being.inference.records import Drive
 from being.model.fast import FORMS, Form
 from being.training.evaluate import spaced
+from being.training.shortcut import TOLERANCE, psnr
 
 MOUTH = slice(48, 68)  # of the 68 landmarks
 MOUTH_MARGIN = 0.3  # of the mouth's width, around its landmarks
@@ -65,7 +65,7 @@ class Score:
 @click.argument("avatar", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("dataset", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--frames", default=60, show_default=True, help="Held-out frames looked at, evenly spaced.")
-@click.option("--tolerance", default=0.3, show_default=True, help="dB a form may lose over the person.")
+@click.option("--tolerance", default=TOLERANCE, show_default=True, help="dB a form may lose over the person.")
 @click.option("--write", is_flag=True, help="Name the fastest good form in avatar.json; add its small caches.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results here.")
 def main(avatar: Path, dataset: Path, frames: int, tolerance: float, write: bool, json_path: Path | None) -> None:
@@ -153,12 +153,6 @@ def mouth_mask(footage: Dataset, frame: int) -> npt.NDArray[np.bool_]:
     rows, columns = np.mgrid[0 : footage.height, 0 : footage.width]
     inside = (columns >= low[0] - margin) & (columns <= high[0] + margin)
     return inside & (rows >= low[1] - margin) & (rows <= high[1] + margin)
-
-
-def psnr(picture: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8], mask: npt.NDArray[np.bool_]) -> float:
-    """dB over the masked pixels."""
-    error = (picture[mask].astype(np.float64) - truth[mask]) / 255
-    return -10 * math.log10(max(float((error**2).mean()), 1e-10))
 
 
 def report(manifest: AvatarManifest, scores: list[Score], best: Form, frames: int) -> None:

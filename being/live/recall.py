@@ -35,11 +35,8 @@ class _Line:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def new_sound(self, first: int, pcm: FloatArray) -> FloatArray | None:
-        """What of a span's sound is new; None where it does not go on from here."""
-        offset = FRAME_SAMPLES * (first - self.first)
-        if not 0 <= offset <= len(self.pcm):
-            return None
-        heard = self.pcm[offset:]
+        """What of a span's sound is new; None where it does not go on from here. first: not before this line's."""
+        heard = self.pcm[FRAME_SAMPLES * (first - self.first) :]
         if not len(heard) or len(heard) > len(pcm) or not np.array_equal(heard, pcm[: len(heard)]):
             return None
         return pcm[len(heard) :]

@@ -87,10 +87,16 @@ def _decibels(form: Shortcut, performer: Performer, drives: list[Drive], footage
     from being.inference.cpu_path import CpuPath
 
     pictures = CpuPath(form).draw([(performer, drive) for drive in drives], lambda row, drawn: drawn.picture)
-    return np.array([_psnr(picture, footage, drive.index) for picture, drive in zip(pictures, drives, strict=True)])
+    frames = [drive.index for drive in drives]
+    return np.array(
+        [
+            psnr(picture, footage.picture(frame), footage.labels(frame) != BACKGROUND)
+            for picture, frame in zip(pictures, frames, strict=True)
+        ]
+    )
 
 
-def _psnr(picture: NDArray[np.uint8], footage: Footage, frame: int) -> float:
-    person = footage.labels(frame) != BACKGROUND
-    error = (picture[person].astype(np.float64) - footage.picture(frame)[person]) / 255
+def psnr(picture: NDArray[np.uint8], truth: NDArray[np.uint8], mask: NDArray[np.bool_]) -> float:
+    """dB over the masked pixels, at most 100; 0 where there are none."""
+    error = (picture[mask].astype(np.float64) - truth[mask]) / 255
     return float(-10 * np.log10(max((error**2).mean(), 1e-10))) if error.size else 0.0

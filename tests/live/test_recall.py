@@ -31,7 +31,8 @@ class Counting:
         return self._extractor(pcm, first, count)
 
     def stream(self) -> FeatureStream:
-        stream, push = self._extractor.stream(), self._extractor.stream().push
+        stream = self._extractor.stream()
+        push = stream.push
 
         def counted(pcm: np.ndarray) -> np.ndarray:
             self.pushed.append(len(pcm))

@@ -69,9 +69,9 @@ def test_a_network_of_another_size_gets_the_ear_alone() -> None:
 
 def test_the_lent_box_puts_each_landmark_where_the_lender_has_it(demo: Lender) -> None:
     theirs, ours = np.array(demo.manifest.landmarks), landmarks_of_another(demo)
-    shallow = ours.copy()
-    shallow[:, 2] = ours[MOUTH, 2].mean() + 3 * (ours[:, 2] - ours[MOUTH, 2].mean())  # as triangulation may have it
-    for marks, exact in ((ours, True), (shallow, False)):
+    deep = ours.copy()
+    deep[:, 2] = ours[MOUTH, 2].mean() + 3 * (ours[:, 2] - ours[MOUTH, 2].mean())  # as triangulation may have it
+    for marks, exact in ((ours, True), (deep, False)):
         high, low = np.array(demo.box_over(marks))
         their_high, their_low = np.array(demo.manifest.network.aabb)
         placed = (marks - low) / (high - low)
