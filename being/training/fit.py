@@ -140,6 +140,9 @@ def fit(
     trainer = Trainer(run, footage, craft, config, perceptual, progress, save, stop, team, keeper.tell)
     with stop.on_signals():
         over = train(trainer)
+        if over:
+            with _timed(seconds, "poses"):
+                trainer.look_up()
         if not over or team.rank:
             if not over:
                 progress.note("stopped at a checkpoint; the same command goes on from it")

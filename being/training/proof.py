@@ -81,7 +81,7 @@ def prove(
 
     train = list(footage.train)
     seen = look_at(footage, dataset, float(speech.talking[train].mean()))
-    steps = max((point["step"] for point in run.history if point["stage"] == NETWORK), default=0)
+    steps = run.steps().get(NETWORK, 0)
     if not config.prove:
         return Proof(verdict(seen, metrics, None, None, steps), metrics)
     likeness = None

@@ -84,6 +84,10 @@ class TrainingRun:
         network = [value for group in self.network_optimizer.param_groups for value in group["params"]]
         return [*self.gaussians.values.values(), *network, *self.corrections.parameters()]
 
+    def steps(self) -> dict[str, int]:
+        """Steps done by stage, as far as the curves tell."""
+        return {point["stage"]: point["step"] for point in self.history}
+
     def step_network(self, factor: float) -> None:
         """One Adam step of the network at `factor` times its starting rates."""
         for group in self.network_optimizer.param_groups:

@@ -52,3 +52,33 @@ def test_poses_of_held_out_frames_are_found_and_nothing_else_learns_from_them(cl
 
     footage.adopt(*run.corrections.posed(torch.arange(footage.frames), footage.head_poses, footage.torso_poses))
     np.testing.assert_allclose(held_out_psnr(run.gaussians.gaussians(), None, footage, craft), near, atol=1e-3)
+
+
+def test_in_the_end_held_out_poses_are_looked_up_and_nothing_else_moves(clip: Path, tmp_path: Path) -> None:
+    data, config = Dataset(clip), FitConfig(device="cpu", batch=4, initial_gaussians=1500, gaussians=1500)
+    speech = listen(data, config, tmp_path)
+    footage = Footage(data, speech.contexts, config, torch.device("cpu"))
+    held, train = torch.tensor(footage.held_out.all), list(footage.train)
+    run = begin(footage, data, speech, config)
+    craft = Stagecraft(footage.background, footage.intrinsics, "auto", "float32")
+    with torch.no_grad():
+        run.corrections.head[held] = torch.tensor([0.01, -0.02, 0.01, 0.02, -0.01, 0.0])
+        run.corrections.head[train] = 0.001
+    trainer = Trainer(run, footage, craft, config, None, Silent(), lambda: None, Stop())
+    before = {name: value.detach().clone() for name, value in run.state()[0].items() if value.is_floating_point()}
+
+    trainer.look_up()  # nothing was drawn yet: a share of nothing
+    torch.testing.assert_close(run.corrections.head, before["corrections.value.head"], rtol=0, atol=0)
+
+    rounds = 25
+    run.history = [{"stage": STATIC, "step": 20}, {"stage": STATIC, "step": round(rounds * len(held) / (4 * 0.02)) + 1}]
+    wide = held_out_psnr(run.gaussians.gaussians(), run.network, footage, craft, run.corrections)
+    trainer.look_up()
+    near = held_out_psnr(run.gaussians.gaussians(), run.network, footage, craft, run.corrections)
+    assert wide is not None and near is not None and near > wide + 0.15, (wide, near)
+
+    after = {name: value.detach() for name, value in run.state()[0].items() if value.is_floating_point()}
+    moved = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    assert moved == {"corrections.value.head", "corrections.value.torso"}
+    assert torch.equal(after["corrections.value.head"][train], before["corrections.value.head"][train])
+    assert all(parameter.grad is None for parameter in run.parameters())
