@@ -6,7 +6,8 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Literal
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from being.inference.drawn import Drawn
 from being.inference.performer import Performer
 from being.inference.records import Drive, FrameRecord, check_drive, failed
 from being.inference.yuv import rgb_to_yuv420
+
+if TYPE_CHECKING:
+    from being.inference.gpu_path import GpuPath
 
 Fast = Literal["auto", "off", "full", "still", "basis", "lite"]
 
@@ -35,7 +39,8 @@ class Engine:
     library : where avatars come from.
     device : "cpu", "cuda", or "auto" for CUDA where it is present.
     fast : on the CPU, "auto" draws each avatar by the shortcut its manifest allows, a name forces one, "off" is the
-        plain PyTorch reference. A GPU needs no shortcut: there it tells the reference rasterizer ("off") from gsplat.
+        plain PyTorch reference. A GPU needs no shortcut: there "off" is the plain network and rasterizer, anything else
+        the kernels of `gpu_path`.
     capacity : avatars kept loaded; the least recently drawn leaves.
 
     Safe to call from several threads.
@@ -52,6 +57,9 @@ class Engine:
         self._cpu: CpuPath | None = None
         if self.device.type == "cpu" and fast != "off":
             self._cpu = CpuPath(None if fast == "auto" else fast)
+        self._gpu: GpuPath | None = None
+        if self.device.type == "cuda" and fast != "off":
+            self._gpu = _gpu_path(self.device)
         self._capacity = max(1, capacity)
         self._loaded: OrderedDict[str, tuple[LibraryEntry, Performer]] = OrderedDict()
         self._lock = threading.Lock()
@@ -71,8 +79,9 @@ class Engine:
                 self._loaded.move_to_end(avatar_id)
                 return loaded[1]
         performer = Performer(self.library.load(avatar_id), self.device)
-        if self._cpu is not None:
-            self._cpu.prepare(performer)
+        for path in (self._cpu, self._gpu):
+            if path is not None:
+                path.prepare(performer)
         with self._lock:
             self._loaded[avatar_id] = (entry, performer)
             self._loaded.move_to_end(avatar_id)
@@ -122,6 +131,8 @@ class Engine:
         try:
             if self._cpu is not None:
                 return self._cpu.draw(rows, _record)
+            if self._gpu is not None:
+                return self._gpu.draw(rows, _record)
             drawn = torch_path.draw(rows, backend="reference" if self.fast == "off" else "auto")
             return [_record(row, frame) for row, frame in zip(rows, drawn, strict=True)]
         except Exception as error:
@@ -130,6 +141,16 @@ class Engine:
             drive = rows[0][1]
             log.exception("avatar %s, frame %d could not be drawn", drive.avatar, drive.index)
             return [failed(drive, f"the frame could not be drawn ({type(error).__name__}: {error})")]
+
+
+def _gpu_path(device: torch.device) -> GpuPath | None:
+    """The kernels for a GPU; None where Triton or gsplat is missing, and the plain path must do."""
+    if find_spec("triton") is None or find_spec("gsplat") is None:
+        log.warning("drawing without kernels of our own: install gsplat and triton (pip install 'being[gpu]')")
+        return None
+    from being.inference.gpu_path import GpuPath  # Triton is there on machines with a GPU only
+
+    return GpuPath(device)
 
 
 def _record(row: Row, drawn: Drawn) -> FrameRecord:

@@ -29,7 +29,7 @@ def rasterize_gsplat(splats: Splats, cameras: Cameras, probe: Tensor | None = No
 
     The one wait for the GPU is gsplat's own, for the number of (tile, splat) pairs.
     """
-    gsplat = _import_gsplat()
+    _import_gsplat()
     if splats.means.device.type != "cuda":
         raise InputError(f"The gsplat backend draws on CUDA devices, the splats are on {splats.means.device}")
     images, width, height = cameras.count, cameras.width, cameras.height
@@ -38,17 +38,63 @@ def rasterize_gsplat(splats: Splats, cameras: Cameras, probe: Tensor | None = No
         return Raster(blank[..., None].expand(-1, -1, -1, 3), blank, blank, splats.means.new_zeros(0))
 
     batch = _Batch(splats)
-    opacities = batch.fold(_drawable_opacities(splats), 0.0)
     view = pad(cameras.view.detach().to(splats.means.device, torch.float32), (0, 0, 0, 1))  # (B, 4, 4)
     view[:, 3, 3] = 1.0
-    # Each image is a scene of its own to gsplat, (B, n, ...), seen by one camera, (B, 1, ...).
-    radii, centers, depths, conics, _ = gsplat.fully_fused_projection(
+    blended, alpha, radii = draw_rows(
         means=batch.fold(splats.means, 0.0),
-        covars=None,
         quats=batch.fold(splats.quats, 1.0),
         scales=batch.fold(splats.scales, 1.0),
+        opacities=batch.fold(_drawable_opacities(splats), 0.0),
+        colors=batch.fold(splats.colors, 0.0),
+        view=view,
+        cameras=_camera_matrices(cameras.intrinsics.to(splats.means.device, torch.float32)),
+        width=width,
+        height=height,
+        probe=None if probe is None else batch.fold(probe, 0.0),
+        depth=True,
+    )
+    return Raster(
+        rgb=blended[..., :3],
+        alpha=alpha,
+        depth=blended[..., 3],
+        radii=batch.unfold(radii.detach().amax(-1).to(torch.float32)),
+    )
+
+
+def draw_rows(
+    means: Tensor,
+    quats: Tensor,
+    scales: Tensor,
+    opacities: Tensor,
+    colors: Tensor,
+    view: Tensor,
+    cameras: Tensor,
+    width: int,
+    height: int,
+    probe: Tensor | None = None,
+    depth: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw B pictures of n splats each, opacities capped and 0 where nothing may be drawn.
+
+    Parameters
+    ----------
+    means, scales, colors : (B, n, 3). quats : (B, n, 4). opacities : (B, n).
+    view : (B, 4, 4). cameras : (B, 3, 3). probe : (B, n, 2), added to the centres in pixels.
+    depth : blend it as a fourth colour.
+
+    Returns
+    -------
+    Premultiplied colours (B, H, W, 3 or 4), alpha (B, H, W), radii (B, n, 2).
+    """
+    gsplat = _import_gsplat()
+    # Each image is a scene of its own to gsplat, (B, n, ...), seen by one camera, (B, 1, ...).
+    radii, centers, depths, conics, _ = gsplat.fully_fused_projection(
+        means=means,
+        covars=None,
+        quats=quats,
+        scales=scales,
         viewmats=view[:, None],
-        Ks=_camera_matrices(cameras.intrinsics.to(splats.means.device, torch.float32))[:, None],
+        Ks=cameras[:, None],
         width=width,
         height=height,
         eps2d=LOW_PASS,
@@ -58,22 +104,15 @@ def rasterize_gsplat(splats: Splats, cameras: Cameras, probe: Tensor | None = No
     )
     radii, centers, depths, conics = radii[:, 0], centers[:, 0], depths[:, 0], conics[:, 0]
     if probe is not None:
-        centers = centers + batch.fold(probe, 0.0)
-
+        centers = centers + probe
     across, down = -(-width // TILE), -(-height // TILE)
     _, tile_keys, order = gsplat.isect_tiles(centers, radii, depths, TILE, across, down, packed=False)
-    starts = gsplat.isect_offset_encode(tile_keys, images, across, down).reshape(images, down, across)
-    # Depth is blended like a colour.
-    channels = torch.cat([batch.fold(splats.colors, 0.0), depths[..., None]], dim=-1)
+    starts = gsplat.isect_offset_encode(tile_keys, len(means), across, down).reshape(len(means), down, across)
+    channels = torch.cat([colors, depths[..., None]], dim=-1) if depth else colors
     blended, alpha = gsplat.rasterize_to_pixels(
         centers, conics, channels, opacities, width, height, TILE, starts, order, packed=False
     )
-    return Raster(
-        rgb=blended[..., :3],
-        alpha=alpha[..., 0],
-        depth=blended[..., 3],
-        radii=batch.unfold(radii.detach().amax(-1).to(torch.float32)),
-    )
+    return blended, alpha[..., 0], radii
 
 
 class _Batch:

@@ -1,0 +1,160 @@
+"""What a frame costs the engine by how many are drawn at once, and how near each way of drawing comes to the exact one.
+
+    python benchmarks/render_batches.py                                    # this machine, batches of 1, 8 and 32
+    python benchmarks/render_batches.py --device cuda --batch 1 --batch 16 --batch 128 --json batches.json
+    python benchmarks/render_batches.py --device cuda --faces 8 --batch 32  # eight avatars in every batch
+
+From drives (audio contexts, poses, lids; all in main memory) to 4:2:0 planes and coverage in main memory, as the
+renderer of the live graph does it, after a warm-up; medians over the batches. The sound is the sample sentence, the
+motion the avatar's own. The last column compares with the plain network and rasterizer: PSNR of luma over the person.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from being.idle_threads import let_idle_threads_sleep
+
+let_idle_threads_sleep()  # as the being command does
+
+import numpy as np
+import torch
+from machine import facts
+from numpy.typing import NDArray
+
+from being.audio.features import load_extractor
+from being.audio.windows import WindowSpec, file_contexts
+from being.avatar.library import Library
+from being.inference.engine import Engine
+from being.inference.records import Drive
+from being.training.speaking import sample_sentence
+
+COMPARED = 24  # frames
+BATCHES_TIMED = 30
+
+
+@click.command(help=__doc__)
+@click.option("--avatar", default="demo", show_default=True, help="Id or folder.")
+@click.option("--batch", "batches", multiple=True, type=int, default=(1, 8, 32), show_default=True)
+@click.option("--faces", default=1, show_default=True, help="Avatars in a batch (copies of the one).")
+@click.option("--device", default="auto", show_default=True)
+@click.option("--form", "forms", multiple=True, default=("auto",), show_default=True, help="As `being render --form`.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures here.")
+def main(
+    avatar: str, batches: tuple[int, ...], faces: int, device: str, forms: tuple[str, ...], json_path: Path | None
+) -> None:
+    """See the module."""
+    with tempfile.TemporaryDirectory(prefix="being-faces-") as place:
+        library = copies(avatar, faces, Path(place))
+        rows = []
+        exact = pictures(Engine(library, device, "full" if device == "cpu" else "off"), faces)
+        for form in forms:
+            engine = Engine(library, device, form, capacity=faces)  # type: ignore[arg-type]
+            psnr = likeness(pictures(engine, faces), exact)
+            for count in batches:
+                rows.append({"form": form, "batch": count, **timed(engine, faces, count), "psnr": round(psnr, 2)})
+                click.echo(json.dumps(rows[-1]))
+    document: dict[str, Any] = {
+        "what": "milliseconds a frame by the number of frames drawn at once, drives to planes in main memory",
+        "command": " ".join(["python", *sys.argv]),
+        "device": torch.cuda.get_device_name() if engine.device.type == "cuda" else "CPU",
+        "machine": facts(),
+        "gaussians": library.get("face0").manifest.gaussians,
+        "faces": faces,
+        "rows": rows,
+    }
+    if json_path is not None:
+        json_path.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def copies(avatar: str, faces: int, place: Path) -> Library:
+    """A library of as many copies of the avatar."""
+    given = Path(avatar)
+    library = Library([given.resolve().parent]) if given.name != avatar else Library()
+    source = library.get(given.name).folder
+    for index in range(faces):
+        folder = place / f"face{index}"
+        shutil.copytree(source, folder)
+        manifest = json.loads((folder / "avatar.json").read_text())
+        (folder / "avatar.json").write_text(json.dumps(manifest | {"id": folder.name}))
+    return Library([place])
+
+
+def drives(engine: Engine, faces: int, count: int, first: int = 0) -> list[Drive]:
+    """`count` frames of speech, the faces by turns, each face further on in its motion."""
+    found = []
+    manifest = engine.prepare("face0").avatar.manifest
+    contexts = speech(manifest.features, WindowSpec(look_ahead=manifest.look_ahead))
+    for index in range(first, first + count):
+        face = index % faces
+        motion = engine.prepare(f"face{face}").avatar.motion
+        at = (index + 37 * face) % len(motion.eye)
+        found.append(
+            Drive(
+                f"face{face}",
+                contexts[(index + 11 * face) % len(contexts)],
+                float(motion.eye[at]),
+                motion.head_pose[at],
+                motion.torso_pose[at],
+                yuv=True,
+            )
+        )
+    return found
+
+
+def speech(features, windows, known: dict[str, NDArray[np.float32]] = {}) -> NDArray[np.float32]:  # type: ignore[no-untyped-def]  # noqa: B006
+    """Audio contexts of the sample sentence, heard once."""
+    key = features.model_dump_json()
+    if key not in known:
+        known[key] = file_contexts(sample_sentence(), load_extractor(features), windows)
+    return known[key]
+
+
+def timed(engine: Engine, faces: int, count: int) -> dict[str, float]:
+    """Median and 95th percentile of a batch's milliseconds, for each of its frames."""
+    walls = []
+    for turn in range(BATCHES_TIMED + 3):
+        batch = drives(engine, faces, count, turn * count)
+        begun = time.perf_counter()
+        records = engine.render(batch)
+        walls.append(1000 * (time.perf_counter() - begun) / count)
+        wrong = [record.error for record in records if record.error]
+        if wrong:
+            raise click.ClickException(wrong[0])
+    walls = walls[3:]
+    return {
+        "ms_a_frame": round(statistics.median(walls), 4),
+        "p95_ms_a_frame": round(sorted(walls)[round(0.95 * (len(walls) - 1))], 4),
+        "frames_a_second": round(1000 / statistics.median(walls), 1),
+    }
+
+
+def pictures(engine: Engine, faces: int) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """(planes, coverage) of frames evenly spread over the sentence."""
+    records = engine.render(drives(engine, faces, 5 * COMPARED)[::5])
+    return [(record.image, record.alpha) for record in records]  # type: ignore[misc]
+
+
+def likeness(
+    some: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]], exact: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]
+) -> float:
+    """PSNR of the luma over the person, of all frames together; its range is 219 levels."""
+    error, pixels = 0.0, 0
+    for (a, _), (b, alpha) in zip(some, exact, strict=True):
+        person = alpha > 127
+        error += float(np.square(a[: len(alpha)][person].astype(np.float64) - b[: len(alpha)][person]).sum())
+        pixels += int(person.sum())
+    return float(10 * np.log10(219.0**2 * pixels / max(error, 1e-9)))
+
+
+if __name__ == "__main__":
+    main()
