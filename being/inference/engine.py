@@ -132,7 +132,7 @@ class Engine:
             if self._cpu is not None:
                 return self._cpu.draw(rows, _record)
             if self._gpu is not None:
-                return self._gpu.draw(rows, _record)
+                return [_record(row, frame) for row, frame in zip(rows, self._gpu.draw(rows), strict=True)]
             drawn = torch_path.draw(rows, backend="reference" if self.fast == "off" else "auto")
             return [_record(row, frame) for row, frame in zip(rows, drawn, strict=True)]
         except Exception as error:

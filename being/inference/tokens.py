@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from being.inference.records import Drive
+from being.model.heard import reach_of, stay_among_numpy
 from being.model.network import EYE_CODE, DeformationNetwork
 
 FloatArray = npt.NDArray[np.float32]
@@ -32,6 +33,9 @@ class TokenEncoder:
             self._weights = _linear(network.audio_attention.weights)
             self._slope = np.float32(_slope(network.audio_net.convolutions))
             self._audio = _pair(network.audio_token)
+            place = self.config.tokens.index("audio")
+            self._heard = np.ascontiguousarray(_numpy(network.recorded_tokens)[:, place])
+            self._reach = reach_of(self._heard)
         if "eye" in self.config.tokens:
             self._eye = _pair(network.eye_token)
             # As `position_code` rounds them: the fastest waves multiply the closure by thousands.
@@ -66,7 +70,8 @@ class TokenEncoder:
         logits = scores[:, :, 0] @ weight + bias
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)
-        return _token(self._audio, np.einsum("bf,bfc->bc", shares, codes))
+        tokens = _token(self._audio, np.einsum("bf,bfc->bc", shares, codes))
+        return tokens if np.isinf(self._reach) else stay_among_numpy(tokens, self._heard, self._reach)
 
     def _eye_token(self, drives: Sequence[Drive]) -> FloatArray:
         angle = np.array([[drive.eye] for drive in drives], np.float32) * self._waves

@@ -21,7 +21,7 @@ BLOCK = 256  # 2x2 pixels of one program
 def planes(rgb: Tensor, alpha: Tensor, backdrops: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
     """Premultiplied colours over backdrops, as 4:2:0 planes of BT.709 in limited range, and coverage in bytes.
 
-    rgb: (B, H, W, 3) float32, even sizes; alpha: (B, H, W); backdrops: (K, H, W, 3) uint8; which: (B,) float32, the
+    rgb: (B, H, W, 3) float32, even sizes; alpha: (B, H, W); backdrops: (K, H, W, 3) uint8; which: (B,) int32, the
     backdrop of each picture. Returns uint8 (B, 3 H / 2, W) and (B, H, W). Rounded once, where `rgb_to_yuv420` starts
     from rounded RGB: they differ by one level at most.
     """
@@ -65,7 +65,7 @@ def _convert(rgb, alpha, backdrops, which, weights, out, coverage, height, width
     pixels = height * width
     rgb += picture * pixels * 3
     alpha += picture * pixels
-    backdrops += tl.load(which + picture).to(tl.int32) * pixels * 3
+    backdrops += tl.load(which + picture) * pixels * 3
     out += picture * (pixels * 3 // 2)
     coverage += picture * pixels
     red, green, blue = tl.zeros((BLOCK,), tl.float32), tl.zeros((BLOCK,), tl.float32), tl.zeros((BLOCK,), tl.float32)

@@ -18,6 +18,7 @@ from being.errors import InputError
 from being.model.attention import ConditionMlp, ListeningLayer, position_code, straight_through_relu
 from being.model.audio_net import AUDIO_CODE, AudioAttention, AudioNet
 from being.model.gaussians import SH_COEFFICIENTS
+from being.model.heard import reach_of, stay_among
 from being.model.triplane import AttributeTrunk, Triplane
 
 EYE_CODE = 32
@@ -123,7 +124,8 @@ class DeformationNetwork(nn.Module):
     Attributes
     ----------
     recorded_tokens : (S, T, width) tokens of S recorded frames, () until training stores them with `record`. The
-        cheaper forms of `being.model.fast` are rebuilt from them, so an avatar needs nothing beside its network.
+        cheaper forms of `being.model.fast` are rebuilt from them, so an avatar needs nothing beside its network; and
+        from then on audio tokens stay among them.
     """
 
     recorded_tokens: Tensor
@@ -156,6 +158,7 @@ class DeformationNetwork(nn.Module):
         self.heads = nn.ModuleDict(
             {name: _offset_head(width, config.head_width, size) for name, size in OFFSET_SIZES.items()}
         )
+        self._reach: tuple[Tensor, float] | None = None  # of which tokens, and how far it is
         self.register_buffer("recorded_tokens", torch.zeros(0, len(config.tokens), width))
 
     def condition_tokens(self, conditions: Conditions) -> Tensor:
@@ -168,11 +171,11 @@ class DeformationNetwork(nn.Module):
         """
         self._check(conditions)
         batch = conditions.eye.shape[0]
-        tokens = []
+        tokens: list[Tensor] = []
         for name in self.config.tokens:
             if name == "audio":
                 codes = self.audio_net(conditions.audio.flatten(0, 1)).unflatten(0, (batch, -1))
-                tokens.append(self.audio_token(self.audio_attention(codes)))
+                tokens.append(self._heard(self.audio_token(self.audio_attention(codes)), len(tokens)))
             elif name == "eye":
                 tokens.append(self.eye_token(position_code(conditions.eye, EYE_CODE)))
             elif name == "camera":
@@ -255,6 +258,15 @@ class DeformationNetwork(nn.Module):
     def _raw_offsets(self, features: Tensor, tokens: Tensor, audio_gate: Tensor | None) -> tuple[Tensor, ...]:
         hidden = self.hidden(features, tokens, audio_gate)
         return tuple(self.heads[name](hidden) for name in OFFSET_SIZES)
+
+    def _heard(self, tokens: Tensor, place: int) -> Tensor:
+        """Audio tokens (B, width), kept among the recorded ones where there are any; see `being.model.heard`."""
+        if not len(self.recorded_tokens):
+            return tokens
+        heard = self.recorded_tokens[:, place]
+        if self._reach is None or self._reach[0] is not self.recorded_tokens:
+            self._reach = self.recorded_tokens, reach_of(heard.detach().float().cpu().numpy())
+        return stay_among(tokens, heard.to(tokens.dtype), self._reach[1])
 
     def _check(self, conditions: Conditions) -> None:
         config = self.config

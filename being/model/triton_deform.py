@@ -157,11 +157,11 @@ class SplatRows:
     def __init__(self, rows: int, most: int, device: torch.device) -> None:
         self.length = -(-most // 16) * 16
 
-        room = torch.zeros(14, rows * self.length, device=device)  # filled once, not five times
-        self.means, self.quats, self.scales, self.opacities, self.colors = (
-            part.view(rows, self.length, *trailing)
-            for part, trailing in zip(room.split((3, 4, 3, 1, 3)), ((3,), (4,), (3,), (), (3,)), strict=True)
-        )
+        def empty(*trailing: int) -> Tensor:
+            return torch.zeros(rows, self.length, *trailing, device=device)
+
+        self.means, self.quats, self.scales = empty(3), empty(4), empty(3)
+        self.opacities, self.colors = empty(), empty(3)
 
     @property
     def parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:

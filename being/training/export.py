@@ -26,7 +26,10 @@ TOKEN_CHUNK = 256  # frames whose tokens are computed at once
 
 @torch.no_grad()
 def record_tokens(run: TrainingRun, footage: Footage) -> None:
-    """Keep the condition tokens of the training frames in the network: its cheaper forms are fitted to them."""
+    """Keep the condition tokens of the training frames in the network.
+
+    Its cheaper forms are fitted to them, and sounds of which the ear says something else are kept near them.
+    """
     tokens = []
     for start in range(0, len(footage.train), TOKEN_CHUNK):
         where = torch.tensor(footage.train[start : start + TOKEN_CHUNK], device=footage.device)
@@ -52,8 +55,7 @@ def finished(
     name: str,
     consent: ConsentRecord,
 ) -> Avatar:
-    """The run as an avatar on the CPU, where its network moves; nothing is written."""
-    record_tokens(run, footage)
+    """The run, its tokens recorded, as an avatar on the CPU, where its network moves; nothing is written."""
     fx, _, cx, cy = (float(value) for value in dataset.intrinsics)
     gaussians = run.gaussians.gaussians()
     manifest = AvatarManifest(

@@ -27,7 +27,7 @@ from being.training.config import FitConfig
 from being.training.corrections import FrameCorrections
 from being.training.drawing import Stagecraft
 from being.training.evaluate import Evaluation, FrameScore, draw_frame, evaluate
-from being.training.export import finished, write
+from being.training.export import finished, record_tokens, write
 from being.training.face import landmarks_of
 from being.training.footage import Footage
 from being.training.init import bounding_box, seed_gaussians, source_frames
@@ -152,6 +152,7 @@ def fit(
             gaussians = run.gaussians.gaussians()
             tracked = evaluate(gaussians, run.network, footage, craft, min(config.evaluation_frames, TRACKED_FRAMES))
             footage.adopt(*run.corrections.posed(torch.arange(footage.frames), footage.head_poses, footage.torso_poses))
+            record_tokens(run, footage)
             evaluation = evaluate(gaussians, run.network, footage, craft, config.evaluation_frames, progress.update)
             preview = draw_frame(gaussians, run.network, footage, craft, preview_frame(footage))
             shown = shown_frames(run, footage, craft, evaluation)

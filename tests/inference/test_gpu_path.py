@@ -77,7 +77,7 @@ def test_mixed_rows_are_the_twin_s(performers: list[Performer]) -> None:
         (other, replace(drive(other, 60, 48), yuv=False)),
     ]
     path = GpuPath(DEVICE, None if DEVICE.type == "cuda" else plainly)
-    drawn = path.draw(rows, lambda row, frame: frame)
+    drawn = path.draw(rows)
     for (_, given), ours, theirs in zip(rows, drawn, torch_path.draw(rows), strict=True):
         picture = rgb_to_yuv420(theirs.picture) if ours.yuv else theirs.picture
         assert ours.yuv == (given.yuv and not given.depth)
@@ -94,9 +94,9 @@ def test_planes_are_within_a_level_of_the_cpu_s() -> None:
     rgb, alpha = torch.rand(3, height, width, 3), torch.rand(3, height, width)
     rgb = rgb * alpha[..., None] * 1.1  # some brighter than white
     backdrops = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8)
-    which = torch.tensor([1, 0, 1])
+    which = torch.tensor([1, 0, 1], dtype=torch.int32)
     pictures, coverage = (
-        part.cpu().numpy() for part in planes(*(part.to(DEVICE) for part in (rgb, alpha, backdrops, which.float())))
+        part.cpu().numpy() for part in planes(*(part.to(DEVICE) for part in (rgb, alpha, backdrops, which)))
     )
     for row in range(3):
         over = rgb[row] + (1 - alpha[row][..., None]) * (backdrops[which[row]].float() / 255)
