@@ -7,15 +7,16 @@ turns. Where eyes, brows, mouth and jaw move by themselves no point is taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from being.capture.ahead import ahead
 from being.capture.face_regions import FaceRegions, fill_polygon
 from being.capture.plate import Pictures
 from being.dataset.parsing import HEAD
@@ -70,10 +71,12 @@ def follow_head(
 
     done: list[int] = []
 
-    def walk(numbers: Iterable[int]) -> None:
+    def seen_small(index: int) -> NDArray[np.uint8]:
+        return _contrast(pictures[index])[0]
+
+    def walk(numbers: range) -> None:
         guess = start.copy()
-        for index in numbers:
-            picture, _ = _contrast(pictures[index])
+        for index, picture in zip(numbers, ahead(partial(seen_small, i) for i in numbers), strict=True):
             there, good = _find(first, picture, start, guess)
             pixels[index], seen[index] = (there + 0.5) / scale, good
             guess = _expected(start, there, good, guess)

@@ -11,17 +11,17 @@ import hashlib
 import json
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from being.capture.ahead import ahead
 from being.capture.blink import eye_closure
 from being.capture.crop import Crop, choose_crop
 from being.capture.findings import CaptureReport, count_blinks, face_brightness, find
@@ -118,10 +118,11 @@ def _solution(kept: dict[str, NDArray[Any]]) -> PoseSolution:
 
 @dataclass(frozen=True)
 class _Stored:
-    """Pictures of a folder by number, read when asked for: a `being.capture.plate.Pictures`."""
+    """Pictures of a folder by number, read when asked for, in a row ahead: a `being.capture.plate.Pictures`."""
 
     read: Callable[[int], Picture]
     count: int
+    workers: int
 
     def __len__(self) -> int:
         return self.count
@@ -132,7 +133,7 @@ class _Stored:
         return self.read(index)
 
     def __iter__(self) -> Iterator[Picture]:
-        return (self.read(i) for i in range(self.count))
+        return ahead((partial(self.read, i) for i in range(self.count)), self.workers)
 
 
 @dataclass
@@ -230,9 +231,12 @@ class _Job:
             have = self._done_before("ori_imgs", ".jpg")
             if have == count:
                 return sound
-            numbered = enumerate(self.footage.cropped(crop, self.size))
-            todo = ((i, image) for i, image in numbered if have <= i < count)
-            self._spread(lambda job: writer.picture(*job), todo, have)
+
+            def work(index: int, make: Callable[[], Picture]) -> None:
+                writer.picture(index, make())
+
+            numbered = enumerate(self.footage.cropped(crop, self.size).later())
+            self._spread((partial(work, i, make) for i, make in numbered if have <= i < count), have)
             if self._done_before("ori_imgs", ".jpg") < count:
                 raise InputError(f"{self.footage.path} gave fewer pictures the second time", "Copy the video again")
             return sound
@@ -279,8 +283,8 @@ class _Job:
                 small, labels = clip.learn()
                 shift = refuse_moving_camera(small, labels) * self.size / max(small[0].shape[:2])
                 self.place.save("camera", shift=shift)
-                jobs = ((i, each, marks[i]) for i, each in enumerate(clip.labels(have), start=have))
-                self._spread(lambda job: writer.marks(*job), jobs, have)
+                numbered = enumerate(clip.labels(have), start=have)
+                self._spread((partial(writer.marks, i, labels, marks[i]) for i, labels in numbered), have)
             finally:
                 parser.close()
             return shift
@@ -322,38 +326,28 @@ class _Job:
                     teeth=teeth(image, track.points[index]) if track.found[index] else None,
                 )
 
-            self._spread(work, range(have, self.count), have)
+            self._spread((partial(work, i) for i in range(have, self.count)), have)
 
     @property
     def _pictures(self) -> _Stored:
         folder = self.place.path / "ori_imgs"
-        return _Stored(lambda i: read_picture(folder / f"{i}.jpg"), self.count)
+        return _Stored(lambda i: read_picture(folder / f"{i}.jpg"), self.count, self.workers)
 
     @property
     def _parsing(self) -> _Stored:
         folder = self.place.path / "parsing"
-        return _Stored(lambda i: labels_of_colours(read_picture(folder / f"{i}.png")), self.count)
+        return _Stored(lambda i: labels_of_colours(read_picture(folder / f"{i}.png")), self.count, self.workers)
 
     def _done_before(self, folder: str, suffix: str) -> int:
         """How many frames from the first on have their file."""
         root = self.place.path / folder
         return next((i for i in range(self.count) if not (root / f"{i}{suffix}").exists()), self.count)
 
-    def _spread(self, work: Callable[[Any], None], jobs: Iterable[Any], done: int) -> None:
-        """Do the jobs on several threads in order of arrival, with only a few waiting, telling the progress."""
-        waiting: deque[Future[None]] = deque()
-        pool = ThreadPoolExecutor(self.workers)
-        try:
-            for job in jobs:
-                waiting.append(pool.submit(work, job))
-                if len(waiting) > 2 * self.workers:
-                    waiting.popleft().result()
-                done += 1
-                self.progress.update(done / self.count)
-            while waiting:
-                waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    def _spread(self, jobs: Iterable[Callable[[], None]], done: int) -> None:
+        """Do the jobs on several threads, telling the progress."""
+        for _ in ahead(jobs, self.workers):
+            done += 1
+            self.progress.update(done / self.count)
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:

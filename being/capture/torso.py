@@ -7,12 +7,14 @@ shift, roll and come nearer. What a shirt without any pattern does not show is h
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, gaussian_filter1d
 
+from being.capture.ahead import ahead
 from being.capture.alignment import Array, Camera, Small, Surface, align, small
 from being.capture.pose import PoseSolution, ordinary_frame
 from being.dataset.parsing import HEAD, TORSO
@@ -94,12 +96,15 @@ def _smalls(
     frames: Iterable[NDArray[np.uint8]], parsing: Iterable[NDArray[np.uint8]]
 ) -> Iterator[tuple[Small, NDArray[np.uint8]]]:
     """Small pictures with small labels."""
-    for frame, labels in zip(frames, parsing, strict=False):
+
+    def both(frame: NDArray[np.uint8], labels: NDArray[np.uint8]) -> tuple[Small, NDArray[np.uint8]]:
         picture = small(frame)
         height, width = picture.levels[0].shape
         rows = ((np.arange(height) + 0.5) / picture.scale).astype(int).clip(0, len(labels) - 1)
         columns = ((np.arange(width) + 0.5) / picture.scale).astype(int).clip(0, labels.shape[1] - 1)
-        yield picture, labels[rows[:, None], columns]
+        return picture, labels[rows[:, None], columns]
+
+    return ahead(partial(both, frame, labels) for frame, labels in zip(frames, parsing, strict=False))
 
 
 def _surface(picture: Small, labels: NDArray[np.uint8], rest: Array, camera: Camera) -> Surface | None:

@@ -8,8 +8,10 @@ rates and 24 to 60 frames a second all become 25. Memory holds a few frames, wha
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +82,13 @@ class Footage:
 
     def __iter__(self) -> Iterator[Frame]:
         """`frames` pictures, uint8 RGB (height, width, 3). Raises InputError where the file turns out damaged."""
+        return (make() for make in self.later())
+
+    def later(self) -> Iterator[Callable[[], Frame]]:
+        """The same pictures, each made when it is called for, on whatever thread: converting costs more than decoding.
+
+        Raises as `__iter__`.
+        """
         shown = 0
         last: av.VideoFrame | None = None
         last_time = 0.0
@@ -87,9 +96,7 @@ class Footage:
             if last is not None:
                 until = min(self.frames, _instants_before((last_time + time) / 2 - self.start_s))
                 if until > shown:
-                    picture = self._picture(last)
-                    for _ in range(shown, until):
-                        yield picture
+                    yield from repeat(self._maker(last), until - shown)
                     shown = until
             last, last_time = frame, time
             if shown >= self.frames:
@@ -97,9 +104,7 @@ class Footage:
         lost = self.frames / FPS - (last_time - self.start_s)
         if last is None or lost > MISSING_S + 1 / FPS:
             raise InputError(f"{self.path} cannot be decoded to its end, {lost:.1f} s are missing", _AGAIN)
-        picture = self._picture(last)
-        for _ in range(shown, self.frames):
-            yield picture
+        yield from repeat(self._maker(last), self.frames - shown)
 
     def sound(self) -> NDArray[np.float32]:
         """16 kHz mono in [-1, 1], exactly 640 samples a frame; sample 0 sounds when frame 0 is shown.
@@ -139,6 +144,10 @@ class Footage:
                     if time > previous:
                         yield frame, time
                         previous = time
+
+    def _maker(self, frame: av.VideoFrame) -> Callable[[], Frame]:
+        """Makes the picture once, however often it is shown."""
+        return lru_cache(maxsize=1)(partial(self._picture, frame))
 
     def _picture(self, frame: av.VideoFrame) -> Frame:
         """Decoded frame -> upright RGB, cropped and scaled where asked for."""
