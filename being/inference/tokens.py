@@ -35,7 +35,7 @@ class TokenEncoder:
             self._audio = _pair(network.audio_token)
             place = self.config.tokens.index("audio")
             self._heard = np.ascontiguousarray(_numpy(network.recorded_tokens)[:, place])
-            self._reach = reach_of(self._heard)
+            self._reach = reach_of(self._heard) if self.config.keep_to_heard else float("inf")
         if "eye" in self.config.tokens:
             self._eye = _pair(network.eye_token)
             # As `position_code` rounds them: the fastest waves multiply the closure by thousands.

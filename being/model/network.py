@@ -33,6 +33,7 @@ class NetworkConfig(BaseModel):
     """Everything that decides the shapes of a network; stored in avatar.json.
 
     `aabb` is the box the triplane covers, maximum corner first (head space, 10 cm). `dropout` acts in training only.
+    `keep_to_heard`: audio tokens stay among the recorded ones (`being.model.heard`); published avatars do without.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +51,7 @@ class NetworkConfig(BaseModel):
     emotion_states: tuple[str, ...] = ()
     aabb: tuple[Point, Point] = ((2.0, 2.0, 2.0), (-2.0, -2.0, -2.0))
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    keep_to_heard: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> NetworkConfig:
@@ -124,8 +126,7 @@ class DeformationNetwork(nn.Module):
     Attributes
     ----------
     recorded_tokens : (S, T, width) tokens of S recorded frames, () until training stores them with `record`. The
-        cheaper forms of `being.model.fast` are rebuilt from them, so an avatar needs nothing beside its network; and
-        from then on audio tokens stay among them.
+        cheaper forms of `being.model.fast` are rebuilt from them, so an avatar needs nothing beside its network.
     """
 
     recorded_tokens: Tensor
@@ -260,8 +261,8 @@ class DeformationNetwork(nn.Module):
         return tuple(self.heads[name](hidden) for name in OFFSET_SIZES)
 
     def _heard(self, tokens: Tensor, place: int) -> Tensor:
-        """Audio tokens (B, width), kept among the recorded ones where there are any; see `being.model.heard`."""
-        if not len(self.recorded_tokens):
+        """Audio tokens (B, width), kept among the recorded ones where that is wanted and there are any."""
+        if not self.config.keep_to_heard or not len(self.recorded_tokens):
             return tokens
         heard = self.recorded_tokens[:, place]
         if self._reach is None or self._reach[0] is not self.recorded_tokens:

@@ -210,6 +210,7 @@ def begin(footage: Footage, dataset: Dataset, speech: Speech, config: FitConfig)
         plane_channels=64 // len(config.plane_resolutions),
         aabb=bounding_box(seeded),
         dropout=config.dropout,
+        keep_to_heard=True,
     )
     lender = lender_of(config, speech, shape)
     if lender is not None and lender.whole:

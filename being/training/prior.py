@@ -113,9 +113,9 @@ def lender_of(config: FitConfig, speech: Speech, wanted: NetworkConfig) -> Lende
             f"avatar {avatar!r} hears {manifest.features.name} at look-ahead {manifest.look_ahead}, this run does not",
             "Give --prior an avatar of the same features and look-ahead, or none",
         )
-    place = {"aabb": wanted.aabb, "dropout": wanted.dropout}
+    own = {name: getattr(wanted, name) for name in ("aabb", "dropout", "keep_to_heard")}
     whole = config.prior_parts == "network"
-    if whole and (manifest.landmarks is None or theirs.model_copy(update=place) != wanted):
+    if whole and (manifest.landmarks is None or theirs.model_copy(update=own) != wanted):
         if avatar != PACKAGED:
             raise InputError(
                 f"avatar {avatar!r} cannot lend its whole network: it has other sizes, or its face is not known",

@@ -42,7 +42,7 @@ def test_too_little_recorded_says_nothing() -> None:
 @torch.no_grad()
 def test_a_recorded_network_keeps_its_audio_tokens_both_ways() -> None:
     torch.manual_seed(0)
-    network = DeformationNetwork(NetworkConfig(audio_width=6)).eval()
+    network = DeformationNetwork(NetworkConfig(audio_width=6, keep_to_heard=True)).eval()
     pose = torch.eye(3, 4)[None].expand(40, 3, 4)
     near = Conditions(torch.rand(40, 8, 16, 6), torch.zeros(40, 1), camera_code(pose))
     loud = Conditions(near.audio[:4] * 200, near.eye[:4], near.camera[:4])
@@ -57,3 +57,9 @@ def test_a_recorded_network_keeps_its_audio_tokens_both_ways() -> None:
     ).norm(dim=1).min()
     drives = [Drive("a", audio, 0.0, pose[0].numpy(), pose[0].numpy()) for audio in loud.audio.numpy()]
     np.testing.assert_allclose(TokenEncoder(network)(drives), kept.numpy(), rtol=1e-3, atol=1e-3)
+
+    published = DeformationNetwork(NetworkConfig(audio_width=6)).eval()
+    published.record(heard)
+    published.load_state_dict(network.state_dict())
+    torch.testing.assert_close(published.condition_tokens(loud), free, rtol=0, atol=0)
+    np.testing.assert_allclose(TokenEncoder(published)(drives), free.numpy(), rtol=1e-3, atol=1e-2)
