@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
@@ -90,7 +91,7 @@ class Engine:
         return performer
 
     def warm_up(self, avatar_id: str) -> None:
-        """Load an avatar and draw its first recorded frame both ways, so that all code is compiled.
+        """Load an avatar and draw its first recorded frame, RGB and planes, alone and in a batch: all code is compiled.
 
         Seconds on a machine where Being never ran, a fraction of one later. Errors as `prepare`.
         """
@@ -98,8 +99,10 @@ class Engine:
         config, motion = performer.network.config, performer.avatar.motion
         silence = np.zeros((config.audio_frames, config.audio_window, config.audio_width), np.float32)
         drive = Drive(avatar_id, silence, float(motion.eye[0]), motion.head_pose[0], motion.torso_pose[0])
-        self.render([drive])
-        self.render([drive, drive])
+        even = not any(side % 2 for side in performer.frame_size(drive))
+        for kind in (drive, replace(drive, yuv=even)):
+            self.render([kind])
+            self.render([kind, kind])
 
     def resident(self) -> list[str]:
         """Ids of the loaded avatars, the one to leave first first."""
