@@ -85,19 +85,22 @@ class Performer:
         self, head_pose: npt.NDArray[np.float32], width: int, height: int
     ) -> tuple[float, float, float, float] | None:
         """x0, y0, x1, y1 in pixels around what the sound moves, cut at the frame; None where that is out of sight."""
-        points = self._face @ np.asarray(head_pose, np.float32)[:, :3].T + np.asarray(head_pose, np.float32)[:, 3]
-        points = points[points[:, 2] > 0]
-        if not len(points):
+        pose = np.asarray(head_pose, np.float32)
+        points = pose[:, :3] @ self._face + pose[:, 3:]  # (3, M)
+        if points[2].min() <= 0:
+            points = points[:, points[2] > 0]
+        count = points.shape[1]
+        if not count:
             return None
         fx, fy, cx, cy = self.intrinsics(width, height)
-        outer = int(FACE_SHARE * (len(points) - 1))
+        outer = int(FACE_SHARE * (count - 1))
+        ends = (outer, count - 1 - outer)
         box = []
-        for axis, (focal, centre) in enumerate(((fx, cx), (fy, cy))):
-            along = np.partition(focal * points[:, axis] / points[:, 2] + centre, (outer, len(points) - 1 - outer))
-            box.append((float(along[outer]), float(along[len(points) - 1 - outer])))
-        x0, x1 = np.clip(box[0], 0, width)
-        y0, y1 = np.clip(box[1], 0, height)
-        return (float(x0), float(y0), float(x1), float(y1)) if x1 > x0 and y1 > y0 else None
+        for along, focal, centre, side in ((points[0], fx, cx, width), (points[1], fy, cy, height)):
+            spread = np.partition(along / points[2], ends)
+            box.append([min(max(focal * float(spread[end]) + centre, 0.0), float(side)) for end in ends])
+        (x0, x1), (y0, y1) = box
+        return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
 
     def _emotions(self, drives: Sequence[Drive]) -> Tensor | None:
         states = len(self.network.config.emotion_states)
@@ -111,10 +114,10 @@ class Performer:
 
 
 def _face_points(avatar: Avatar) -> npt.NDArray[np.float32]:
-    """Resting centres (M, 3) of the face's Gaussians, evenly thinned; of all where none listens to the sound."""
+    """Resting centres (3, M) of the face's Gaussians, evenly thinned; of all where none listens to the sound."""
     gaussians = avatar.gaussians
     listening = torch.nonzero(gaussians.audio_gate > FACE_GATE).flatten()
     if not len(listening):
         listening = torch.arange(gaussians.count)
     step = -(-len(listening) // FACE_POINTS)
-    return np.ascontiguousarray(gaussians.xyz[listening[::step]].cpu().numpy())
+    return np.ascontiguousarray(gaussians.xyz[listening[::step]].cpu().numpy().T)
