@@ -151,8 +151,13 @@ def _gpu_path(device: torch.device) -> GpuPath | None:
     if find_spec("triton") is None or find_spec("gsplat") is None:
         log.warning("drawing without kernels of our own: install gsplat and triton (pip install 'being[gpu]')")
         return None
-    from being.inference.gpu_path import GpuPath  # Triton is there on machines with a GPU only
+    from being.inference.gpu_path import GpuPath, try_out  # Triton is there on machines with a GPU only
 
+    try:
+        try_out(device)
+    except Exception as error:  # a missing C compiler, a driver that Triton does not know: it raises all sorts
+        log.warning("drawing without kernels of our own: Triton compiles nothing here (%s)", error)
+        return None
     return GpuPath(device)
 
 

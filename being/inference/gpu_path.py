@@ -143,6 +143,14 @@ class _Stage:
         self.splatter.frames(self._encoder(drives), head, torso, out)
 
 
+def try_out(device: torch.device) -> None:
+    """Compile and run the smaller kernel; raises what Triton raises where it cannot."""
+    empty = torch.zeros(1, 2, 2, 3, device=device)
+    planes(empty, empty[..., 0], empty.to(torch.uint8), torch.zeros(1, dtype=torch.int32, device=device))
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def camera_matrix(fx: float, fy: float, cx: float, cy: float) -> list[list[float]]:
     """(3, 3) as the rasterizer takes it."""
     return [[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]]

@@ -20,7 +20,7 @@ import numpy as np
 from being.avatar.library import Library
 from being.inference import torch_path
 from being.inference.compositing import Colour, Transparent
-from being.inference.gpu_path import GpuPath
+from being.inference.gpu_path import GpuPath, try_out
 from being.inference.performer import Performer
 from being.inference.records import Drive
 from being.inference.triton_planes import planes
@@ -63,6 +63,10 @@ def drive(performer: Performer, frame: int, side: int) -> Drive:
     )
     poses = (motion.head_pose[frame], motion.torso_pose[frame])
     return Drive("demo", sound, float(motion.eye[frame]), *poses, width=side, height=side, yuv=True)
+
+
+def test_the_kernels_can_be_tried_out() -> None:
+    try_out(DEVICE)
 
 
 def test_mixed_rows_are_the_twin_s(performers: list[Performer]) -> None:
