@@ -8,9 +8,9 @@ rates and 24 to 60 frames a second all become 25. Memory holds a few frames, wha
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,8 +146,17 @@ class Footage:
                         previous = time
 
     def _maker(self, frame: av.VideoFrame) -> Callable[[], Frame]:
-        """Makes the picture once, however often it is shown."""
-        return lru_cache(maxsize=1)(partial(self._picture, frame))
+        """Makes the picture once, however often it is shown: FFmpeg's converter is not for two threads at a time."""
+        lock = threading.Lock()
+        made: list[Frame] = []
+
+        def make() -> Frame:
+            with lock:
+                if not made:
+                    made.append(self._picture(frame))
+            return made[0]
+
+        return make
 
     def _picture(self, frame: av.VideoFrame) -> Frame:
         """Decoded frame -> upright RGB, cropped and scaled where asked for."""

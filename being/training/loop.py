@@ -218,6 +218,7 @@ class Trainer:
         rounds = min(LOOK_UPS, int(LOOK_UP_SHARE * drawn / len(held)))
         turns = rounds * -(-len(held) // at_once)
         optimizer = torch.optim.Adam(corrections.poses)  # a fresh one leaves a pose without gradients where it is
+        self.progress.part("poses")
         for turn in range(turns):
             followed = self.follow(Stage(NETWORK, 1), turn)
             self.team.sum(followed)
@@ -226,6 +227,7 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = corrections.config.pose * decay(turn / turns, LOOK_UP_FINAL)
             optimizer.step()
+            self.progress.update((turn + 1) / turns)
         optimizer.zero_grad(set_to_none=True)
 
     def add_up(self, learned: Learned, followed: list[torch.Tensor]) -> None:

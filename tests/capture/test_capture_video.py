@@ -9,6 +9,7 @@ import av
 import numpy as np
 import pytest
 
+from being.capture.ahead import ahead
 from being.capture.crop import Crop
 from being.capture.video import FPS, open_footage
 from being.errors import InputError
@@ -122,6 +123,16 @@ def test_footage_is_read_twice_alike_and_cropped(tmp_path: Path) -> None:
     frames = list(seen)
     assert len(frames) == 80 and frames[0].shape == (12, 12, 3)
     assert frames[0][:4, :4].min() > 230 and frames[0][8:, 8:].max() < 90  # the mark covers half of the square
+
+
+def test_pictures_shown_twice_are_made_once_on_whatever_thread(tmp_path: Path) -> None:
+    """FFmpeg hangs or dies where two threads convert one decoded frame."""
+    footage = open_footage(write(tmp_path / "v.mp4", steady(12, 3.5), level=ramp)).cropped(Crop(0, 0, 40), 24)
+    makers = list(footage.later())
+    assert len({id(make) for make in makers}) < len(makers)
+    made = list(ahead(iter(makers), workers=8))
+    assert len({id(picture) for picture in made}) == len({id(make) for make in makers})
+    assert all(np.array_equal(a, b) for a, b in zip(made, footage, strict=True))
 
 
 def test_sound_runs_on_the_pictures_clock(tmp_path: Path) -> None:
