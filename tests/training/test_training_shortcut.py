@@ -15,7 +15,7 @@ from being.avatar.consent import ConsentRecord
 from being.avatar.folder import Avatar
 from being.dataset import Dataset
 from being.training import FitConfig
-from being.training.export import finished
+from being.training.export import finished, record_tokens
 from being.training.fit import begin
 from being.training.footage import Footage
 from being.training.shortcut import fastest_form, with_fastest_form
@@ -31,6 +31,7 @@ def scene(clip: Path) -> tuple[Avatar, Footage]:
     config = FitConfig(initial_gaussians=600, gaussians=600, prior_parts="network", device="cpu")
     footage = Footage(data, contexts, config, torch.device("cpu"))
     run = begin(footage, data, speech, config)
+    record_tokens(run, footage)
     return finished(run, footage, data, speech, {}, "new", "New", ConsentRecord()), footage
 
 
