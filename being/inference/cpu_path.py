@@ -24,6 +24,7 @@ from being.inference.compositing import Transparent, laid_over, straight_colours
 from being.inference.drawn import Drawn
 from being.inference.performer import BACKDROPS, Performer
 from being.inference.records import Drive
+from being.inference.rows import Row
 from being.inference.tokens import TokenEncoder
 from being.inference.yuv import yuv_weights
 from being.model.fast import CanonicalBlocks, Form, SplatArrays, assemble_numpy, make_deformer, offset_buffer
@@ -35,7 +36,6 @@ from being.raster.numba_picture import Backdrop, PictureRenderer, ScreenSplats
 from being.raster.numba_screen import camera_array
 
 FloatArray = npt.NDArray[np.float32]
-Row = tuple[Performer, Drive]
 T = TypeVar("T")
 
 CAMERA_VIEW = np.eye(3, 4, dtype=np.float32)  # splats arrive in camera space

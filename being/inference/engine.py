@@ -16,10 +16,11 @@ import torch
 from being.avatar.library import Library, LibraryEntry
 from being.errors import BeingError
 from being.inference import torch_path
-from being.inference.cpu_path import CpuPath, Row
+from being.inference.cpu_path import CpuPath
 from being.inference.drawn import Drawn
 from being.inference.performer import Performer
 from being.inference.records import Drive, FrameRecord, check_drive, failed
+from being.inference.rows import Row
 from being.inference.yuv import rgb_to_yuv420
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Engine:
         silence = np.zeros((config.audio_frames, config.audio_window, config.audio_width), np.float32)
         drive = Drive(avatar_id, silence, float(motion.eye[0]), motion.head_pose[0], motion.torso_pose[0])
         even = not any(side % 2 for side in performer.frame_size(drive))
-        for kind in (drive, replace(drive, yuv=even)):
+        for kind in [drive, replace(drive, yuv=True)] if even else [drive]:
             self.render([kind])
             self.render([kind, kind])
 
@@ -135,8 +136,9 @@ class Engine:
             if self._cpu is not None:
                 return self._cpu.draw(rows, _record)
             if self._gpu is not None:
-                return [_record(row, frame) for row, frame in zip(rows, self._gpu.draw(rows), strict=True)]
-            drawn = torch_path.draw(rows, backend="reference" if self.fast == "off" else "auto")
+                drawn = self._gpu.draw(rows)
+            else:
+                drawn = torch_path.draw(rows, backend="reference" if self.fast == "off" else "auto")
             return [_record(row, frame) for row, frame in zip(rows, drawn, strict=True)]
         except Exception as error:
             if len(rows) > 1:

@@ -22,6 +22,7 @@ from being.inference.compositing import Transparent
 from being.inference.drawn import Drawn
 from being.inference.performer import BACKDROPS, Performer
 from being.inference.records import Drive
+from being.inference.rows import Row, by_avatar, by_size
 from being.inference.tokens import TokenEncoder
 from being.inference.triton_planes import planes
 from being.model.triton_deform import SplatRows, Splatter, fits
@@ -29,7 +30,6 @@ from being.raster.gsplat_backend import draw_rows
 
 ROWS = 16  # frames in flight: more gain nothing
 
-Row = tuple[Performer, Drive]
 Rasterizer = Callable[[SplatRows, Tensor, int, int], tuple[Tensor, Tensor]]
 
 
@@ -60,15 +60,12 @@ class GpuPath:
         """Draw each row; rows may mix avatars and sizes."""
         drawn: dict[int, Drawn] = {}
         with self._lock:
-            others = [index for index, row in enumerate(rows) if not self._takes(row)]
-            by_size: dict[tuple[int, int], list[int]] = {}
-            for index in sorted(set(range(len(rows))) - set(others), key=lambda index: id(rows[index][0])):
-                performer, drive = rows[index]
-                by_size.setdefault(performer.frame_size(drive), []).append(index)
-            for size, indices in by_size.items():
-                for start in range(0, len(indices), ROWS):
-                    part = indices[start : start + ROWS]
-                    drawn.update(zip(part, self._planes([rows[index] for index in part], *size), strict=True))
+            ours = [index for index, row in enumerate(rows) if self._takes(row)]
+            for same in by_size([rows[index] for index in ours]):
+                for start in range(0, len(same), ROWS):
+                    part = [ours[place] for place in same[start : start + ROWS]]
+                    drawn.update(zip(part, self._planes([rows[index] for index in part]), strict=True))
+            others = [index for index in range(len(rows)) if index not in drawn]
             if others:
                 drawn.update(zip(others, torch_path.draw([rows[index] for index in others]), strict=True))
         return [drawn[index] for index in range(len(rows))]
@@ -78,21 +75,18 @@ class GpuPath:
         planes = drive.yuv and not drive.depth and not isinstance(drive.background, Transparent)
         return planes and self._stage(performer) is not None
 
-    def _planes(self, rows: Sequence[Row], width: int, height: int) -> list[Drawn]:
+    def _planes(self, rows: Sequence[Row]) -> list[Drawn]:
         """Rows of one size, those of one avatar next to each other."""
-        counts = {performer.gaussians.count for performer, _ in rows}
-        splats = SplatRows(len(rows), max(counts), self.device)
-        start = 0
-        while start < len(rows):
-            performer, stop = rows[start][0], start + 1
-            while stop < len(rows) and rows[stop][0] is performer:
-                stop += 1
+        width, height = rows[0][0].frame_size(rows[0][1])
+        splats = SplatRows(len(rows), max(performer.gaussians.count for performer, _ in rows), self.device)
+        first = 0
+        for performer, drives in by_avatar(rows):
             stage = self._stage(performer)
             assert stage is not None
-            frames = self._buffer((stop - start, stage.splatter.frame_size), torch.float32)
-            stage.fill([drive for _, drive in rows[start:stop]], frames.numpy())
-            stage.splatter(frames.to(self.device, non_blocking=True), splats, start)
-            start = stop
+            frames = self._buffer((len(drives), stage.splatter.frame_size), torch.float32)
+            stage.fill(drives, frames.numpy())
+            stage.splatter(frames.to(self.device, non_blocking=True), splats, first)
+            first += len(drives)
         cameras = self._buffer((len(rows), 3, 3), torch.float32)
         cameras.numpy()[:] = [camera_matrix(*performer.intrinsics(width, height)) for performer, _ in rows]
         rgb, alpha = self._rasterize(splats, cameras.to(self.device, non_blocking=True), width, height)

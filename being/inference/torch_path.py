@@ -16,6 +16,7 @@ from being.inference.compositing import Transparent
 from being.inference.drawn import Drawn
 from being.inference.performer import Performer
 from being.inference.records import Drive
+from being.inference.rows import Row, by_avatar, by_size
 from being.model.deform import assemble
 from being.raster import Cameras, Raster, Splats, rasterize
 
@@ -23,36 +24,20 @@ ROWS = 8  # frames in flight: 20k Gaussians take about 60 MB each on the way
 
 
 @torch.inference_mode()
-def draw(rows: Sequence[tuple[Performer, Drive]], backend: str = "auto") -> list[Drawn]:
+def draw(rows: Sequence[Row], backend: str = "auto") -> list[Drawn]:
     """Draw each row; rows may mix avatars and sizes. backend: as `being.raster.rasterize`."""
     drawn: dict[int, Drawn] = {}
-    for indices in _by_size(rows):
+    for indices in by_size(rows):
         for start in range(0, len(indices), ROWS):
             part = indices[start : start + ROWS]
             drawn.update(zip(part, _draw_one_size([rows[index] for index in part], backend), strict=True))
     return [drawn[index] for index in range(len(rows))]
 
 
-def _by_size(rows: Sequence[tuple[Performer, Drive]]) -> list[list[int]]:
-    """Row numbers grouped by picture size, rows of one avatar next to each other."""
-    groups: dict[tuple[int, int], list[int]] = {}
-    for index, (performer, drive) in enumerate(rows):
-        groups.setdefault(performer.frame_size(drive), []).append(index)
-    return [sorted(group, key=lambda index: id(rows[index][0])) for group in groups.values()]
-
-
-def _draw_one_size(rows: Sequence[tuple[Performer, Drive]], backend: str) -> list[Drawn]:
+def _draw_one_size(rows: Sequence[Row], backend: str) -> list[Drawn]:
     device = rows[0][0].device
     width, height = rows[0][0].frame_size(rows[0][1])
-    parts: list[Splats] = []
-    start = 0
-    while start < len(rows):
-        performer = rows[start][0]
-        stop = start + 1
-        while stop < len(rows) and rows[stop][0] is performer:
-            stop += 1
-        parts.append(_splats(performer, [drive for _, drive in rows[start:stop]]))
-        start = stop
+    parts = [_splats(performer, drives) for performer, drives in by_avatar(rows)]
     intrinsics = torch.tensor([performer.intrinsics(width, height) for performer, _ in rows], device=device)
     view = torch.eye(3, 4, device=device).expand(len(rows), 3, 4)
     raster = rasterize(_joined(parts), Cameras(view, intrinsics, width, height), backend=backend)
