@@ -1,12 +1,13 @@
-"""What the frames of a batch hand to a GPU's kernel, computed in numpy beside it: a few matrix products of 64 numbers.
+"""What a frame hands to the kernels that deform and pose, in numpy: a few matrix products of 64 numbers, 32 of a pose.
 
-On the GPU they would be fifteen launches that stand before everything else.
+On a GPU they would be fifteen launches that stand before everything else.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from being.model.attention import ListeningLayer
@@ -48,17 +49,13 @@ class LayerFold:
         return rows(by_head).transpose(0, 2, 1), rows(bias.T[..., None])[..., 0], rows(outputs)
 
 
-def quaternions(rotation: Floats) -> Floats:
-    """(B, 3, 3) rotations to unit quaternions (B, 4), w x y z; as `deform.quaternion_from_rotation`."""
-    r = rotation
-    rows = np.empty((len(r), 4, 4), np.float32)
-    trace = r[:, 0, 0] + r[:, 1, 1] + r[:, 2, 2]
-    rows[:, 0, 0] = 1 + trace
-    for i in range(3):
-        j, k = (i + 1) % 3, (i + 2) % 3
-        rows[:, 0, 1 + i] = rows[:, 1 + i, 0] = r[:, k, j] - r[:, j, k]
-        rows[:, 1 + i, 1 + i] = 1 - trace + 2 * r[:, i, i]
-        rows[:, 1 + i, 1 + j] = rows[:, 1 + j, 1 + i] = r[:, i, j] + r[:, j, i]
-    # Row i is the quaternion times 4 of its entry i: the longest is the well-conditioned one.
-    best = rows[np.arange(len(r)), np.einsum("bii->bi", rows).argmax(1)]
-    return best / np.sqrt((best * best).sum(1, keepdims=True))
+def pose_words(head_pose: Floats, torso_pose: Floats) -> Floats:
+    """(B, 3, 4) twice to (B, 32): head pose, torso pose, their quaternions w x y z, the torso's on the head's side."""
+    quats = []
+    for pose in (head_pose, torso_pose):
+        turns = Rotation.from_matrix(np.asarray(pose, np.float32)[:, :, :3])
+        quats.append(np.roll(turns.as_quat(), 1, axis=1))  # x y z w to w x y z
+    head, torso = quats
+    torso = np.where((head * torso).sum(1, keepdims=True) < 0, -torso, torso)  # q and -q turn alike: the short way
+    parts = (np.reshape(head_pose, (-1, 12)), np.reshape(torso_pose, (-1, 12)), head, torso)
+    return np.concatenate(parts, axis=1).astype(np.float32)

@@ -16,7 +16,7 @@ import triton.language as tl
 from torch import Tensor, nn
 
 from being.model.attention import ListeningLayer
-from being.model.fold import LayerFold, quaternions
+from being.model.fold import LayerFold, pose_words
 from being.model.gaussians import Gaussians
 from being.model.network import OFFSET_SIZES, DeformationNetwork, NetworkConfig
 from being.raster import sh as harmonics
@@ -85,11 +85,7 @@ class Splatter:
         tokens: (B, T, width). head_pose, torso_pose: (B, 3, 4).
         """
         out[:] = 0
-        for at, pose in ((0, head_pose), (12, torso_pose)):
-            out[:, at : at + 12] = pose.reshape(-1, 12)
-        head, torso = np.split(quaternions(np.concatenate([head_pose, torso_pose])[:, :, :3]), 2)
-        torso = np.where((head * torso).sum(1, keepdims=True) < 0, -torso, torso)  # q and -q turn alike: the short way
-        out[:, 24:28], out[:, 28:32] = head, torso
+        out[:, :POSES] = pose_words(head_pose, torso_pose)
         scores, bias, outputs = self._fold(tokens)
         pairs = self.heads * self.tokens
         out[:, POSES : POSES + pairs] = bias

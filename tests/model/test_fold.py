@@ -7,7 +7,7 @@ import torch
 
 from being.model.attention import ListeningLayer
 from being.model.deform import quaternion_from_rotation
-from being.model.fold import LayerFold, quaternions
+from being.model.fold import LayerFold, pose_words
 
 
 @torch.no_grad()
@@ -28,6 +28,10 @@ def test_quaternions_are_those_of_pytorch_also_at_half_turns() -> None:
     turns = turns * torch.linalg.det(turns)[:, None, None]
     half = torch.stack([torch.diag(torch.tensor(axis)) for axis in ([1.0, -1, -1], [-1.0, 1, -1], [-1.0, -1, 1])])
     turns = torch.cat([turns, half, torch.eye(3)[None]])
-    ours, theirs = quaternions(turns.numpy()), quaternion_from_rotation(turns).numpy()
+    poses = torch.cat([turns, torch.randn(len(turns), 3, 1)], 2).numpy()
+    words = pose_words(poses, poses[::-1])
+    np.testing.assert_array_equal(words[:, :24], np.concatenate([poses, poses[::-1]], 1).reshape(-1, 24))
+    assert ((words[:, 24:28] * words[:, 28:]).sum(1) >= 0).all()
+    ours, theirs = words[:, 24:28], quaternion_from_rotation(turns).numpy()
     np.testing.assert_allclose(np.abs((ours * theirs).sum(1)), 1, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(ours, axis=1), 1, atol=1e-5)

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from numba import njit
-from scipy.spatial.transform import Rotation
 
 from being.model.fast import crew
 from being.model.fast.blocks import FULL_CHANNELS, Floats, attribute_rows, block_count, to_blocks
 from being.model.fast.deformer import Deformer
 from being.model.fast.kernels import EXACT, LANES, VECTOR
+from being.model.fold import pose_words
 from being.model.gaussians import Gaussians
 from being.raster import sh as harmonics
 from being.raster.numba_jit import fetch_add, kernel
@@ -90,7 +90,7 @@ def assemble_numpy(
     -------
     `out`.
     """
-    poses = _pose_array(head_pose, torso_pose)
+    poses = pose_words(head_pose[None], torso_pose[None])[0]
     blocks = block_count(canonical.count)
     flat_canonical, flat_offsets = canonical.blocks.reshape(-1), offsets.reshape(-1)
     arrays = (
@@ -121,7 +121,7 @@ def assemble_on_screen(
     threads: int = 0,
 ) -> ScreenSplats:
     """As `assemble_numpy`, and projected; camera: `numba_screen.camera_array` of a camera at the origin."""
-    poses = _pose_array(head_pose, torso_pose)
+    poses = pose_words(head_pose[None], torso_pose[None])[0]
     blocks, channels = block_count(canonical.count), offsets.shape[1]
     given = (canonical.count, canonical.blocks.reshape(-1), offsets.reshape(-1), channels, poses, camera)
 
@@ -131,15 +131,6 @@ def assemble_on_screen(
 
     crew.run(work, min(threads or crew.usable_cores(), blocks))
     return out
-
-
-def _pose_array(head_pose: Floats, torso_pose: Floats) -> Floats:
-    """Head pose, torso pose, their quaternions with the torso's on the head's side: 32 floats."""
-    poses = np.stack([head_pose, torso_pose]).astype(np.float32)
-    quats = np.roll(Rotation.from_matrix(poses[:, :, :3]).as_quat(), 1, axis=1)  # x y z w to w x y z
-    if quats[0] @ quats[1] < 0:
-        quats[1] *= -1
-    return np.concatenate([poses.reshape(-1), quats.reshape(-1).astype(np.float32)])
 
 
 @njit(inline="always", error_model="numpy")

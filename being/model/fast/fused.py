@@ -17,6 +17,7 @@ from being.errors import InputError
 from being.model.fast import crew
 from being.model.fast.blocks import FULL_CHANNELS, Floats, Indices, to_blocks
 from being.model.fast.kernels import EXACT, LANES, affine, layer_norm, pack, rectify, weigh_tokens
+from being.model.fold import LayerFold
 from being.model.network import OFFSET_SIZES, DeformationNetwork
 from being.raster.numba_jit import fetch_add, kernel
 
@@ -49,7 +50,7 @@ class FusedNetwork:
         names = [config.tokens[index] for index in self._kept]
         self.audio = names.index("audio") if "audio" in names else -1
         self.tokens = len(names)
-        self._layers = [_FoldedLayer(layer, self.heads) for layer in network.layers]
+        self._layers = [_FoldedLayer(layer) for layer in network.layers]
         self.hidden = config.head_width
         self.layer_weights = np.concatenate([layer.weights for layer in self._layers])
         self.head_weights = np.concatenate(
@@ -124,13 +125,9 @@ class FusedDeformer:
 class _FoldedLayer:
     """One attention layer: static weights packed, and what its tokens fold into (see `being.model.attention`)."""
 
-    def __init__(self, layer: Any, heads: int) -> None:
-        width = layer.query.in_features
-        self._split = (heads, width // heads)
-        self._key = _numpy(layer.key.weight).T, _numpy(layer.key.bias)
-        self._value = _numpy(layer.value.weight).T, _numpy(layer.value.bias)
-        self._query = _numpy(layer.query.weight).reshape(*self._split, width), _numpy(layer.query.bias)
-        self._output = _numpy(layer.output.weight).reshape(width, *self._split), _numpy(layer.output.bias)
+    def __init__(self, layer: Any) -> None:
+        self._fold = LayerFold(layer)
+        self._output_bias = _numpy(layer.output.bias)
         self.weights = np.concatenate(
             [
                 _numpy(layer.norm_attention.weight),
@@ -143,19 +140,8 @@ class _FoldedLayer:
         )
 
     def fold(self, tokens: Floats) -> Floats:
-        heads, depth = self._split
-        keys = (tokens @ self._key[0] + self._key[1]).reshape(-1, heads, depth) / np.float32(np.sqrt(depth))
-        values = (tokens @ self._value[0] + self._value[1]).reshape(-1, heads, depth)
-        scores = np.einsum("thd,hdi->hti", keys, self._query[0])
-        score_bias = np.einsum("thd,hd->ht", keys, self._query[1].reshape(heads, depth))
-        outputs = np.einsum("thd,ohd->oht", values, self._output[0])
-        rows = heads * len(tokens)
-        return np.concatenate(
-            [
-                pack(scores.reshape(rows, -1), score_bias.reshape(rows)),
-                pack(outputs.reshape(-1, rows), self._output[1]),
-            ]
-        )
+        scores, score_bias, outputs = self._fold(tokens[None])
+        return np.concatenate([pack(scores[0].T, score_bias[0]), pack(outputs[0].T, self._output_bias)])
 
 
 def _linear_pair(head: nn.Module) -> Head:
