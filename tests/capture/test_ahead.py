@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from functools import partial
 
 import pytest
@@ -12,12 +11,14 @@ from being.capture.ahead import ahead
 
 
 def test_in_order_whoever_is_first_and_never_far_ahead() -> None:
-    begun, lock = [], threading.Lock()
+    begun, over, lock = [], [threading.Event() for _ in range(40)], threading.Lock()
 
     def job(index: int) -> int:
         with lock:
             begun.append(index)
-        time.sleep(0.01 if index % 3 == 0 else 0)
+        if index % 3 == 0 and index + 1 < len(over):
+            assert over[index + 1].wait(60), "the next one did not overtake"
+        over[index].set()
         return index * index
 
     done = []
