@@ -17,6 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,13 @@ import torch
 from machine import facts
 from numpy.typing import NDArray
 
-from being.audio.features import load_extractor
+from being.audio.features import FeatureSpec, load_extractor
 from being.audio.windows import WindowSpec, file_contexts
 from being.avatar.library import Library
+from being.commands.render import find_avatar
 from being.inference.engine import Engine
 from being.inference.records import Drive
+from being.training.defaults import on_gpu
 from being.training.speaking import sample_sentence
 
 COMPARED = 24  # frames
@@ -56,7 +59,7 @@ def main(
     with tempfile.TemporaryDirectory(prefix="being-faces-") as place:
         library = copies(avatar, faces, Path(place))
         rows = []
-        exact = pictures(Engine(library, device, "full" if device == "cpu" else "off"), faces)
+        exact = pictures(Engine(library, device, "off" if on_gpu(device) else "full"), faces)
         for form in forms:
             engine = Engine(library, device, form, capacity=faces)  # type: ignore[arg-type]
             psnr = likeness(pictures(engine, faces), exact)
@@ -78,9 +81,8 @@ def main(
 
 def copies(avatar: str, faces: int, place: Path) -> Library:
     """A library of as many copies of the avatar."""
-    given = Path(avatar)
-    library = Library([given.resolve().parent]) if given.name != avatar else Library()
-    source = library.get(given.name).folder
+    library, manifest = find_avatar(avatar)
+    source = library.get(manifest.id).folder
     for index in range(faces):
         folder = place / f"face{index}"
         shutil.copytree(source, folder)
@@ -93,7 +95,7 @@ def drives(engine: Engine, faces: int, count: int, first: int = 0) -> list[Drive
     """`count` frames of speech, the faces by turns, each face further on in its motion."""
     found = []
     manifest = engine.prepare("face0").avatar.manifest
-    contexts = speech(manifest.features, WindowSpec(look_ahead=manifest.look_ahead))
+    contexts = speech(manifest.features.model_dump_json(), manifest.look_ahead)
     for index in range(first, first + count):
         face = index % faces
         motion = engine.prepare(f"face{face}").avatar.motion
@@ -111,12 +113,11 @@ def drives(engine: Engine, faces: int, count: int, first: int = 0) -> list[Drive
     return found
 
 
-def speech(features, windows, known: dict[str, NDArray[np.float32]] = {}) -> NDArray[np.float32]:  # type: ignore[no-untyped-def]  # noqa: B006
-    """Audio contexts of the sample sentence, heard once."""
-    key = features.model_dump_json()
-    if key not in known:
-        known[key] = file_contexts(sample_sentence(), load_extractor(features), windows)
-    return known[key]
+@lru_cache(maxsize=1)
+def speech(features: str, look_ahead: int | str) -> NDArray[np.float32]:
+    """Audio contexts of the sample sentence."""
+    extractor = load_extractor(FeatureSpec.model_validate_json(features))
+    return file_contexts(sample_sentence(), extractor, WindowSpec(look_ahead=look_ahead))
 
 
 def timed(engine: Engine, faces: int, count: int) -> dict[str, float]:
