@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from being.capture.ahead import ahead
 from being.capture.blink import eye_closure
 from being.capture.crop import Crop, choose_crop
+from being.capture.expression import action_units
 from being.capture.findings import CaptureReport, count_blinks, face_brightness, find
 from being.capture.landmarks import Track, ibug_68, track_landmarks
 from being.capture.parsing import BLOCK, ClipParser, open_parser
@@ -176,6 +177,7 @@ class _Job:
                 torso_poses=torso,
                 vertices=dense_vertices(pose.shape, mesh_triangles()),
                 skip=np.flatnonzero(~track.found).tolist(),
+                action_units=action_units(track.points),
             )
             chosen = np.unique(np.linspace(0, len(closure) - 1, min(LIGHT_SAMPLES, len(closure))).astype(int))
             light = face_brightness([self._pictures[i] for i in chosen], track.points[chosen])

@@ -21,6 +21,7 @@ from being.dataset.tracking import (
     finite,
     read_array,
     read_blinks,
+    read_expressions,
     read_landmarks,
     read_torso_poses,
     read_tracking,
@@ -110,6 +111,8 @@ class Dataset:
     head_poses : float32 (T, 3, 4), see `being.dataset.pose`
     torso_poses : float32 (T, 3, 4); `torso_tracked` says whether the folder had them
     eyes : float32 (T,) in [0, 1], 1 = shut
+    expressions : float32 (T, E) in [0, 1], one column for each of `expression_names` (smile, brows_up, frown: those
+        that the folder's action units show)
     vertices : float32 (V, 3) canonical mesh points or None
     split : frame numbers for training and held out
 
@@ -142,6 +145,9 @@ class Dataset:
         self.torso_tracked = torso is not None
         self.torso_poses = np.repeat(rest_pose(self.head_poses)[None], self.frames, 0) if torso is None else torso
         self.eyes = read_blinks(self.path / "au.csv", self.frames)
+        shown = read_expressions(self.path / "au.csv", self.frames)
+        self.expression_names = tuple(shown)
+        self.expressions = np.array(list(shown.values()), np.float32).reshape(len(shown), self.frames).T
         train, val = (read_transforms(self.path / f"transforms_{name}.json") for name in ("train", "val"))
         self.split = self._make_split(train.frames if train else None, val.frames if val else None)
         centre = train.centre if train else (self.width / 2, self.height / 2)

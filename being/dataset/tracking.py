@@ -20,6 +20,10 @@ from being.errors import FormatError
 
 BLINK_COLUMN = "AU45_r"  # OpenFace writes it with a leading space in older versions
 FULL_BLINK = 2.0  # AU45 intensity (0..5) at which the eye counts as shut
+EXPRESSIONS = {"smile": ("AU06_r",), "brows_up": ("AU01_r", "AU02_r"), "frown": ("AU04_r",)}  # above the lips only
+MOST_INTENSE = 5.0  # of an action unit
+LEAST_SHOWN = 1.0  # intensity that an expression must reach in the footage to count as one
+FARTHEST = 98  # percentile of a clip's intensities that is as far as the person goes
 _HOSTILE = "The file may carry code that runs when it is opened; remake it from its source with the capture command"
 
 
@@ -120,6 +124,29 @@ def read_array(path: Path, shape: tuple[int | None, ...]) -> NDArray[Any]:
 
 def read_blinks(path: Path, frames: int) -> NDArray[np.float32]:
     """Eye closure (T,) in [0, 1] from the OpenFace column AU45 of `au.csv`: clip(AU45, 0, 2) / 2."""
+    blinks = _columns(path, frames, (BLINK_COLUMN,))[BLINK_COLUMN]
+    return (np.clip(blinks, 0.0, FULL_BLINK) / FULL_BLINK).astype(np.float32)
+
+
+def read_expressions(path: Path, frames: int) -> dict[str, NDArray[np.float32]]:
+    """What the face above the lips shows, (T,) in [0, 1] by name, 1 being as far as this person went.
+
+    From OpenFace's columns AU01, AU02, AU04 and AU06 of `au.csv`; what has no column, or is never shown, is left out.
+    """
+    columns = _columns(path, frames, tuple(unit for units in EXPRESSIONS.values() for unit in units))
+    found = {}
+    for name, units in EXPRESSIONS.items():
+        if not all(unit in columns for unit in units):
+            continue
+        intensity = np.clip(np.mean([columns[unit] for unit in units], axis=0), 0, MOST_INTENSE)
+        farthest = float(np.percentile(intensity, FARTHEST))
+        if farthest >= LEAST_SHOWN:
+            found[name] = np.clip(intensity / farthest, 0, 1).astype(np.float32)
+    return found
+
+
+def _columns(path: Path, frames: int, wanted: tuple[str, ...]) -> dict[str, NDArray[np.float64]]:
+    """Those of the wanted columns of `au.csv` that it has, (T,) each; without a blink column it is no such file."""
     require_file(path, f"It holds the blink of every frame in a column {BLINK_COLUMN!r}")
     try:
         with path.open(newline="") as file:
@@ -129,16 +156,20 @@ def read_blinks(path: Path, frames: int) -> NDArray[np.float32]:
     header = [name.strip() for name in rows[0]] if rows else []
     if BLINK_COLUMN not in header:
         raise FormatError(f"{path} has no column {BLINK_COLUMN!r}", "Run OpenFace with -aus, or capture again")
-    column = header.index(BLINK_COLUMN)
     rows = [row for row in rows[1:] if row]
     if len(rows) < frames:
         raise FormatError(f"{path} has {len(rows)} rows for {frames} frames", "Capture the video again")
-    try:
-        values = np.array([float(row[column]) for row in rows[:frames]])
-    except (ValueError, IndexError) as error:
-        raise FormatError(f"{path}, column {BLINK_COLUMN!r} is not all numbers ({error})") from error
-    finite(values, (frames,), f"{path}, column {BLINK_COLUMN!r}")
-    return (np.clip(values, 0.0, FULL_BLINK) / FULL_BLINK).astype(np.float32)
+    found = {}
+    for name in wanted:
+        if name not in header:
+            continue
+        column = header.index(name)
+        try:
+            values = np.array([float(row[column]) for row in rows[:frames]])
+        except (ValueError, IndexError) as error:
+            raise FormatError(f"{path}, column {name!r} is not all numbers ({error})") from error
+        found[name] = finite(values, (frames,), f"{path}, column {name!r}")
+    return found
 
 
 def read_landmarks(path: Path) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from PIL import Image
 from being.dataset.folder import FPS, SAMPLE_RATE, TRAIN_SHARE
 from being.dataset.parsing import colours_of_labels
 from being.dataset.pose import camera_to_world, tracking_of_pose
-from being.dataset.tracking import FULL_BLINK, finite
+from being.dataset.tracking import BLINK_COLUMN, FULL_BLINK, finite
 from being.errors import InputError
 
 JPEG_QUALITY = 95
@@ -138,6 +138,7 @@ class DatasetWriter:
         val: Sequence[int] | None = None,
         vertices: ArrayLike | None = None,
         skip: Sequence[int] = (),
+        action_units: Mapping[str, ArrayLike] | None = None,
     ) -> None:
         """Write sound, plate, poses, blinks and split.
 
@@ -146,7 +147,7 @@ class DatasetWriter:
         audio : float (S,) in [-1, 1] at 16 kHz. background : RGB (H, W, 3). head_poses, torso_poses : (T, 3, 4).
         eyes : (T,) closure, 0 open, 1 shut; trackers that never quite reach 1 may go above.
         val : held-out frame numbers, default the last 1/11. skip : frames to neither train on nor hold out.
-        vertices : (V, 3) canonical.
+        vertices : (V, 3) canonical. action_units : (T,) intensities 0 to 5 by OpenFace's column name ("AU06_r").
         """
         import torch
         from scipy.io import wavfile
@@ -162,7 +163,11 @@ class DatasetWriter:
         pcm = np.clip(np.round(sound * 32767.0), -32768, 32767).astype(np.int16)
         wavfile.write(root / "aud.wav", SAMPLE_RATE, pcm)
         _write_whole(root / "bc.jpg", _jpeg(background, quality=98))
-        self._write_blinks(root / "au.csv", closure)
+        units = {
+            name: finite(np.asarray(values, np.float64), (frames,), name)
+            for name, values in sorted((action_units or {}).items())
+        }
+        _write_action_units(root / "au.csv", {**units, BLINK_COLUMN: closure * FULL_BLINK})
         held_out = set(range(max(1, round(frames * TRAIN_SHARE)), frames) if val is None else val)
         left_out = set(skip)
         train = [i for i in range(frames) if i not in held_out | left_out]
@@ -186,14 +191,6 @@ class DatasetWriter:
         torch.save(entries, buffer)
         _write_whole(root / "track_params.pt", buffer.getvalue())
 
-    @staticmethod
-    def _write_blinks(path: Path, closure: NDArray[np.float64]) -> None:
-        with path.open("w", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(["frame", " timestamp", " confidence", " success", " AU45_r"])
-            for index, value in enumerate(closure):
-                table.writerow([index + 1, f"{index / FPS:.3f}", "1.00", 1, f"{value * FULL_BLINK:.4f}"])
-
     def _write_transforms(self, path: Path, poses: NDArray[Any], indices: Sequence[int]) -> None:
         frames = [{"img_id": i, "aud_id": i, "transform_matrix": camera_to_world(poses[i]).tolist()} for i in indices]
         document = {
@@ -203,6 +200,14 @@ class DatasetWriter:
             "frames": frames,
         }
         path.write_text(json.dumps(document))
+
+
+def _write_action_units(path: Path, columns: Mapping[str, NDArray[np.float64]]) -> None:
+    with path.open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["frame", " timestamp", " confidence", " success", *(f" {name}" for name in columns)])
+        for index, row in enumerate(zip(*columns.values(), strict=True)):
+            table.writerow([index + 1, f"{index / FPS:.3f}", "1.00", 1, *(f"{value:.4f}" for value in row)])
 
 
 def _jpeg(image: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> bytes:

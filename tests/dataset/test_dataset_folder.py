@@ -42,6 +42,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torso_poses=pose_curve(FRAMES)[::-1],
         eyes=np.linspace(0, 1, FRAMES),
         vertices=rng.normal(size=(9, 3)),
+        action_units={"AU06_r": np.linspace(0, 4, FRAMES), "AU01_r": np.zeros(FRAMES), "AU02_r": np.zeros(FRAMES)},
     )
     return root
 
@@ -65,6 +66,24 @@ def test_what_was_written_is_read(pristine: Path) -> None:
     assert dataset.split.train == tuple(range(11)) and dataset.split.val == (11,)
     assert dataset.audio.dtype == np.float32 and np.abs(dataset.audio).max() == pytest.approx(0.5, abs=1e-3)
     assert dataset.vertices is not None and dataset.vertices.shape == (9, 3)
+    assert dataset.expression_names == ("smile",)  # the brows have a column and never move; of a frown nothing is known
+    np.testing.assert_allclose(dataset.expressions[:, 0], np.minimum(np.linspace(0, 1.02, FRAMES), 1), atol=0.01)
+
+
+def test_expressions_of_openface_and_of_nobody(folder: Path) -> None:
+    """Intensities become shares of the strongest; a published folder may have none; a word is no intensity."""
+    rows = [f"{i + 1}, 0.0, 1.0, 1, {2.5 * (i > 5)}, {3 * (i % 2)}, {5 * (i % 2)}, 0.0" for i in range(FRAMES)]
+    header = "frame, timestamp, confidence, success, AU04_r, AU01_r, AU02_r, AU45_r"
+    (folder / "au.csv").write_text("\n".join([header, *rows]))
+    dataset = Dataset(folder)
+    assert dataset.expression_names == ("brows_up", "frown") and dataset.expressions.shape == (FRAMES, 2)
+    np.testing.assert_allclose(dataset.expressions[:, 0], np.arange(FRAMES) % 2, atol=1e-6)
+    np.testing.assert_allclose(dataset.expressions[:, 1], np.arange(FRAMES) > 5, atol=1e-6)
+    (folder / "au.csv").write_text("\n".join(["frame, AU45_r", *(f"{i}, 0.5" for i in range(FRAMES))]))
+    assert Dataset(folder).expression_names == () and Dataset(folder).expressions.shape == (FRAMES, 0)
+    (folder / "au.csv").write_text("\n".join(["frame, AU04_r, AU45_r", *(f"{i}, much, 0.5" for i in range(FRAMES))]))
+    with pytest.raises(FormatError, match="column 'AU04_r' is not all numbers"):
+        Dataset(folder)
 
 
 def test_published_folder_without_torso_poses_gets_the_rest_pose(folder: Path) -> None:
