@@ -59,6 +59,8 @@ def test_mistakes_are_one_line_and_status_two(capsys: pytest.CaptureFixture[str]
         (["render", "-o", "a.mp4"], "--sample"),
         (["render", "--sample", "-o", "a.mp4", "--avatar", "nobody"], "no avatar 'nobody'"),
         (["render", "--sample", "-o", "a.mp4", "--seed", "x"], "--seed"),
+        (["render", "--sample", "-o", "a.mp4", "--emotion", "rage"], "emotion 'rage' is not known"),
+        (["render", "--sample", "-o", "a.mp4", "--emotion", "smile=much"], "Write it like smile=0.8"),
         (["render", "--sample", "-o", "a.mp4", "--avatar", str(tmp_path)], "avatar.json"),
     ):
         status, out, err = run(capsys, *arguments)

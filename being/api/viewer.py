@@ -25,6 +25,7 @@ from being.api.schemas import Configure, Latency, LiveFormat, SessionInfo
 from being.api.streams import Stream, frames_of, open_stream
 from being.errors import InputError
 from being.live.conductor import Delivery, Picture, Repeat, Sound
+from being.live.feelings import wish
 from being.live.session import Session
 from being.video.contract import FPS
 
@@ -179,16 +180,19 @@ class Viewer:
         background = stage.background
         if wanted.background is not None:
             background = self._backgrounds.live(wanted.background)
-        emotion = self.session.emotion
+        emotion = self.session.feelings.wanted
         if wanted.emotion is not None:
-            emotion = self._emotion(wanted.emotion)
+            try:
+                emotion = wish(self._emotions, wanted.emotion)
+            except InputError as error:
+                raise Problem(422, error.problem, error.remedy) from error
         if wanted.sample_rate is not None and wanted.sample_rate != self.intake.rate:
             self._speak(*self.intake.flush())
             self.intake = Intake(wanted.sample_rate)
         if (width, height, format) != (stage.width, stage.height, self.format):
             self._restart_stream = True
         self.format = format
-        self.session.emotion = emotion
+        self.session.feelings.ask(emotion)
         self.session.stage = replace(stage, width=width, height=height, background=background, yuv=format == "mp4")
         self._awake.set()
 
@@ -277,6 +281,7 @@ class Viewer:
                     "look_ahead_ms": round(1000 * self.session.avatar.reach.look_ahead_s, 1),
                     "window_bytes": self._limits.window_bytes,
                     "generation": self.session.generation,
+                    "emotions": list(self._emotions),
                 }
             )
         )
@@ -400,13 +405,6 @@ class Viewer:
         if talking != self._talking:
             self._talking = talking
             self.tell("speaking" if talking else "idle", frame=frame)
-
-    def _emotion(self, wanted: dict[str, float]) -> np.ndarray:
-        unknown = [name for name in wanted if name not in self._emotions]
-        if unknown:
-            known = ", ".join(self._emotions) or "none"
-            raise Problem(422, f"emotion {unknown[0]!r} is not known to this avatar", f"Known: {known}")
-        return np.array([wanted.get(name, 0.0) for name in self._emotions], np.float32)
 
 
 def _encode_all(stream: Stream, batch: list[Delivery], size: tuple[int, int]) -> None:

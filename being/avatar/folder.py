@@ -175,7 +175,7 @@ def _read(folder: Path, manifest: AvatarManifest) -> Avatar:
             f"avatar.json says {manifest.width}x{manifest.height}"
         )
     motion_path = folder / "motion.npz"
-    motion = check_motion(read_arrays(motion_path), str(motion_path))
+    motion = check_motion(read_arrays(motion_path), str(motion_path), len(manifest.network.emotion_states))
     return Avatar(manifest, gaussians, _read_network(folder, manifest), motion, background, folder)
 
 

@@ -1,8 +1,8 @@
-"""Recorded motion of an avatar: head and torso poses, blinks, and whether the person was talking."""
+"""Recorded motion of an avatar: head and torso poses, blinks, expressions, and whether the person was talking."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,28 +22,37 @@ class Motion:
 
     head_pose, torso_pose: (T, 3, 4) float32 [R|t], canonical space to OpenCV camera, decimetres.
     eye: (T,) float32 closure in [0, 1]: 0 open, 1 shut. talking: (T,) bool.
+    emotion: (T, E) float32 in [0, 1], a column for each emotion state of the network; (T, 0) where there are none.
     """
 
     head_pose: FloatArray
     torso_pose: FloatArray
     eye: FloatArray
     talking: npt.NDArray[np.bool_]
+    emotion: FloatArray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+
+    def __post_init__(self) -> None:
+        if not self.emotion.size:
+            object.__setattr__(self, "emotion", np.zeros((len(self.eye), 0), np.float32))
 
     def __len__(self) -> int:
         return len(self.eye)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays as they stand in `motion.npz`."""
-        return {
+        arrays: dict[str, np.ndarray] = {
             "head_pose": np.asarray(self.head_pose, np.float32),
             "torso_pose": np.asarray(self.torso_pose, np.float32),
             "eye": np.asarray(self.eye, np.float32),
             "talking": np.asarray(self.talking, np.bool_),
         }
+        if self.emotion.size:
+            arrays["emotion"] = np.asarray(self.emotion, np.float32)
+        return arrays
 
 
-def check_motion(arrays: dict[str, Any], where: str) -> Motion:
-    """Motion from named arrays, every one checked.
+def check_motion(arrays: dict[str, Any], where: str, states: int = 0) -> Motion:
+    """Motion from named arrays, every one checked; `emotion` may be missing: then nothing was recorded of the states.
 
     Raises
     ------
@@ -56,7 +65,14 @@ def check_motion(arrays: dict[str, Any], where: str) -> Motion:
     frames = len(np.atleast_1d(arrays["eye"]))
     if not 2 <= frames <= MAX_FRAMES:
         raise FormatError(f"{where}: eye has {frames} frames, expected 2 to {MAX_FRAMES}")
-    shapes = {"head_pose": (frames, 3, 4), "torso_pose": (frames, 3, 4), "eye": (frames,), "talking": (frames,)}
+    arrays = {"emotion": np.zeros((frames, states), np.float32), **arrays}
+    shapes = {
+        "head_pose": (frames, 3, 4),
+        "torso_pose": (frames, 3, 4),
+        "eye": (frames,),
+        "talking": (frames,),
+        "emotion": (frames, states),
+    }
     for name, shape in shapes.items():
         array = arrays[name]
         if array.shape != shape:
@@ -72,14 +88,16 @@ def check_motion(arrays: dict[str, Any], where: str) -> Motion:
         bad = (error > ROTATION_TOLERANCE) | (np.linalg.det(rotation) < 0)
         if bad.any():
             raise FormatError(f"{where}: {name} is not a rotation at frame {int(np.argmax(bad))}")
-    eye = arrays["eye"]
-    if eye.min() < -1e-3 or eye.max() > 1 + 1e-3:
-        raise FormatError(f"{where}: eye ranges over {eye.min():.3g} to {eye.max():.3g}, expected 0 to 1")
+    for name in ("eye", "emotion"):
+        array = arrays[name]
+        if array.size and (array.min() < -1e-3 or array.max() > 1 + 1e-3):
+            raise FormatError(f"{where}: {name} ranges over {array.min():.3g} to {array.max():.3g}, expected 0 to 1")
     return Motion(
         head_pose=np.asarray(arrays["head_pose"], np.float32),
         torso_pose=np.asarray(arrays["torso_pose"], np.float32),
-        eye=np.clip(np.asarray(eye, np.float32), 0, 1),
+        eye=np.clip(np.asarray(arrays["eye"], np.float32), 0, 1),
         talking=np.asarray(arrays["talking"], np.bool_),
+        emotion=np.clip(np.asarray(arrays["emotion"], np.float32), 0, 1),
     )
 
 

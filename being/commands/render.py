@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from being.avatar.library import Library
     from being.avatar.schema import AvatarManifest
     from being.live.encoder import SoundEncoder
+    from being.live.feelings import FloatArray
     from being.live.graph import LocalGraph
     from being.live.offline import Totals
     from being.live.spans import AvatarFacts, Stage
@@ -50,6 +51,13 @@ COMPILING_S = 3.0  # a warm-up that takes longer is compiling, not reading the c
     type=click.Path(path_type=Path),
     help="Feature windows of AUDIO computed elsewhere (aud_ds.npy, aud_eo.npy), for imported avatars.",
 )
+@click.option(
+    "--emotion",
+    "emotions",
+    multiple=True,
+    metavar="NAME=0..1",
+    help="Hold a smile or brows, smile=0.8, where the avatar was trained with them; may be repeated. Else as recorded.",
+)
 @click.option("--seed", default=0, show_default=True, help="Another seed, another natural motion of the head.")
 @click.option(
     "--limit", default=3600.0, show_default=True, metavar="SECONDS", help="Refuse sound that lasts longer than this."
@@ -64,6 +72,7 @@ def command(
     background: str,
     size: str | None,
     features: Path | None,
+    emotions: tuple[str, ...],
     seed: int,
     limit: float,
     device: str,
@@ -77,6 +86,7 @@ def command(
         being render speech.mp3 -o speech.mp4 --background '#204060'
         being render speech.wav -o speech.webm --background none --size 256x256
         being render speech.wav -o frames/ --avatar ./avatars/me
+        being render speech.wav -o happy.mp4 --avatar me --emotion smile=0.8
         being render speech.wav -o speech.mp4 --avatar obama --features aud_ds.npy
     """
     if sample == (audio is not None):
@@ -84,6 +94,7 @@ def command(
 
     from being.audio.pcm import read_audio, read_audio_48k
     from being.inference.compositing import Transparent, parse_background
+    from being.live.feelings import wish
     from being.live.spans import Stage
     from being.samples import HELLO
     from being.training.progress import show_progress
@@ -91,6 +102,7 @@ def command(
 
     source = HELLO if audio is None else audio
     library, manifest = find_avatar(avatar)
+    emotion = wish(manifest.network.emotion_states, dict(map(parse_emotion, emotions)))
     width, height = parse_size(size) if size else (manifest.width, manifest.height)
     stand_in = parse_background(background)
     alpha = isinstance(stand_in, Transparent)
@@ -105,7 +117,8 @@ def command(
     with open_writer(out, format, alpha=alpha, overwrite=force) as writer, show_progress() as progress:
         graph = make_graph(library, device, encoder)
         try:
-            facts, totals = asyncio.run(perform(graph, manifest.id, stage, face, ears, writer, alpha, seed, progress))
+            playing = perform(graph, manifest.id, stage, face, ears, writer, alpha, seed, emotion, progress)
+            facts, totals = asyncio.run(playing)
         finally:
             graph.close()
     speed = face.seconds / totals.elapsed_s
@@ -124,6 +137,7 @@ async def perform(
     writer: VideoWriter,
     alpha: bool,
     seed: int,
+    emotion: FloatArray,
     progress: Progress,
 ) -> tuple[AvatarFacts, Totals]:
     """Load, warm up, and play the whole sound into the writer."""
@@ -154,6 +168,7 @@ async def perform(
         ears.samples,
         WriterSink(writer, alpha=alpha),
         seed=seed,
+        emotion=emotion,
         progress=tell,
     )
     return facts, totals
@@ -202,6 +217,15 @@ def find_avatar(name: str) -> tuple[Library, AvatarManifest]:
     else:
         library = Library()
     return library, library.get(name).manifest
+
+
+def parse_emotion(text: str) -> tuple[str, float]:
+    """Name and strength of "smile=0.8"; a name alone is meant wholly."""
+    name, given, strength = text.partition("=")
+    try:
+        return name.strip(), float(strength) if given else 1.0
+    except ValueError as error:
+        raise InputError(f"emotion {text!r} is not NAME=STRENGTH", "Write it like smile=0.8") from error
 
 
 def parse_size(text: str) -> tuple[int, int]:

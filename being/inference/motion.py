@@ -3,8 +3,8 @@
 The recording is cut into idle and talking clips. Each kind becomes one loop: its clips in a shuffled order, each joined
 to the next by carrying over the pose and velocity that the picture has at the join and letting that offset die away
 along a cubic Hermite curve (rotation as a rotation vector), so position and velocity are continuous everywhere, the
-loop's own end included. A frame's pose is a table look-up; between idle and talking a critically damped spring moves
-the blend weight, whose velocity is continuous too.
+loop's own end included. Expressions go along with the poses of their clip. A frame's pose is a table look-up; between
+idle and talking a critically damped spring moves the blend weight, whose velocity is continuous too.
 """
 
 from __future__ import annotations
@@ -32,11 +32,22 @@ SPRING_PER_FRAME = 0.12  # natural frequency of the idle/talking blend, 1/frames
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the person is in one frame: (3, 4) float32 head and torso poses, eye closure in [0, 1]."""
+    """Where the person is in one frame: (3, 4) float32 head and torso poses, eye closure and emotion (E,) in [0, 1]."""
 
     head_pose: FloatArray
     torso_pose: FloatArray
     eye: float
+    emotion: FloatArray
+
+
+@dataclass(frozen=True)
+class Moves:
+    """T frames of motion: head_pose and torso_pose (T, 3, 4), eye (T,), emotion (T, E), all float32."""
+
+    head_pose: FloatArray
+    torso_pose: FloatArray
+    eye: FloatArray
+    emotion: FloatArray
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,8 @@ class MotionPlayer:
 
     def __init__(self, motion: Motion, seed: int = 0) -> None:
         generator = np.random.default_rng(seed)
-        track = np.concatenate([_to_track(motion.head_pose), _to_track(motion.torso_pose)], axis=1)
+        poses = (_to_track(motion.head_pose), _to_track(motion.torso_pose))
+        track = np.concatenate([*poses, motion.emotion.astype(np.float64)], axis=1)
         talking = _clips(track, motion.talking)
         idle = _clips(track, ~motion.talking)
         if sum(map(len, talking)) < MIN_STREAM:
@@ -68,21 +80,16 @@ class MotionPlayer:
     def pose(self, frame: int, talking: bool | float) -> Pose:
         """The pose of a frame, a pure function; `talking` may be a weight between idle (0) and talking (1)."""
         weight = float(np.clip(talking, 0, 1))
-        head_pose, torso_pose = self._poses(np.array([frame]), np.array([weight]))
-        return Pose(head_pose[0], torso_pose[0], float(self._eye[(frame + self._eye_start) % len(self._eye)]))
+        moves = self._moves(np.array([frame]), np.array([weight]))
+        return Pose(moves.head_pose[0], moves.torso_pose[0], float(moves.eye[0]), moves.emotion[0])
 
     def step(self, state: MotionState, talking: bool) -> tuple[Pose, MotionState]:
         """The pose at `state`, and the state of the next frame; live sessions carry the state themselves."""
         weight, velocity = _spring(state.weight, state.velocity, float(talking))
         return self.pose(state.frame, state.weight), MotionState(state.frame + 1, weight, velocity)
 
-    def sequence(
-        self, talking: npt.NDArray[np.bool_], state: MotionState | None = None
-    ) -> tuple[FloatArray, FloatArray, FloatArray, MotionState]:
-        """All frames of `talking` (T,) at once: head poses (T, 3, 4), torso poses (T, 3, 4), eyes (T,), the next state.
-
-        Equals T calls of `step`.
-        """
+    def sequence(self, talking: npt.NDArray[np.bool_], state: MotionState | None = None) -> tuple[Moves, MotionState]:
+        """All frames of `talking` (T,) at once, and the next state; equals T calls of `step`."""
         state = state or MotionState()
         weights = np.empty(len(talking))
         weight, velocity = state.weight, state.velocity
@@ -90,18 +97,18 @@ class MotionPlayer:
             weights[index] = weight
             weight, velocity = _spring(weight, velocity, float(flag))
         frames = state.frame + np.arange(len(talking))
-        head_pose, torso_pose = self._poses(frames, weights)
-        eye = self._eye[(frames + self._eye_start) % len(self._eye)]
-        return head_pose, torso_pose, eye, MotionState(state.frame + len(talking), weight, velocity)
+        return self._moves(frames, weights), MotionState(state.frame + len(talking), weight, velocity)
 
-    def _poses(self, frames: npt.NDArray[np.int64], weights: Track) -> tuple[FloatArray, FloatArray]:
+    def _moves(self, frames: npt.NDArray[np.int64], weights: Track) -> Moves:
         idle, talking = self._idle[frames % len(self._idle)], self._talking[frames % len(self._talking)]
-        mixed = [_mix(idle[:, part], talking[:, part], weights) for part in (HEAD, TORSO)]
-        return _to_poses(mixed[0]), _to_poses(mixed[1])
+        head, torso = (_mix(idle[:, part], talking[:, part], weights) for part in (HEAD, TORSO))
+        emotion = idle[:, FACE] + (talking[:, FACE] - idle[:, FACE]) * weights[:, None]
+        eye = self._eye[(frames + self._eye_start) % len(self._eye)]
+        return Moves(_to_poses(head), _to_poses(torso), eye, emotion.astype(np.float32))
 
 
-# A track is (T, 14): quaternion x y z w and translation of the head, then of the torso.
-HEAD, TORSO = slice(0, 7), slice(7, 14)
+# A track is (T, 14 + E): quaternion x y z w and translation of the head, then of the torso; then the emotions.
+HEAD, TORSO, FACE = slice(0, 7), slice(7, 14), slice(14, None)
 
 
 def _to_track(poses: FloatArray) -> Track:
@@ -145,11 +152,13 @@ def _calmed(clip: Track) -> Track:
         quats, shifts = clip[:, part][:, :4], clip[:, part][:, 4:]
         middle = np.concatenate([Rotation.from_quat(quats).mean().as_quat(), shifts.mean(axis=0)])
         parts.append(_mix(np.broadcast_to(middle, slow.shape), slow, np.full(len(slow), IDLE_FROM_TALKING)))
+    face = clip[before, FACE] + (clip[before + 1, FACE] - clip[before, FACE]) * share[:, None]
+    parts.append(IDLE_FROM_TALKING * (face + clip[:, FACE].mean(axis=0)))
     return np.concatenate(parts, axis=1)
 
 
 def _loop(clips: list[Track], generator: np.random.Generator) -> Track:
-    """One seamless loop over the clips, (P, 14).
+    """One seamless loop over the clips, (P, 14 + E).
 
     The longest clip stands first and is played once more at the end: by then the offset of its own join has died away,
     so the loop runs from behind the first playing to the end of the second.
@@ -206,7 +215,9 @@ def _joined(before: Track, clip: Track, pace: Track, longest: int) -> Track:
         offset = value * value_curve + velocity * slope_curve
         turned = Rotation.from_rotvec(offset[:, :3]) * Rotation.from_quat(clip[:, part][:, :4])
         joined.append(np.concatenate([turned.as_quat(), clip[:, part][:, 4:] + offset[:, 3:]], axis=1))
-    return np.concatenate(joined, axis=1)
+    last, last_but_one, first, second = before[-1, FACE], before[-2, FACE], clip[0, FACE], clip[1, FACE]
+    jump = (last - (2 * first - second)) * value_curve + ((last - last_but_one) - (second - first)) * slope_curve
+    return np.concatenate([*joined, np.clip(clip[:, FACE] + jump, 0, 1)], axis=1)
 
 
 def _difference(a: Track, b: Track) -> tuple[Track, Track]:

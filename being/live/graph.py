@@ -91,7 +91,7 @@ def span_drives(span: SpanRequest, contexts: npt.NDArray[np.float32]) -> list[Dr
             eye=float(span.eyes[index]),
             head_pose=span.head_poses[index],
             torso_pose=span.torso_poses[index],
-            emotion=span.emotion,
+            emotion=None if span.emotion is None else span.emotion[index],
             width=span.stage.width,
             height=span.stage.height,
             background=span.stage.background,

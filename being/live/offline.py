@@ -63,6 +63,7 @@ async def perform(
     sink: Sink,
     *,
     seed: int = 0,
+    emotion: FloatArray | None = None,
     batch: int = BATCH,
     progress: Progress | None = None,
 ) -> Totals:
@@ -74,6 +75,8 @@ async def perform(
         What the avatar says.
     ears : (S', channels) float32, 48 kHz
         The same sound as it will be heard; cut or padded to three times S.
+    emotion : (E,), optional
+        See `being.live.feelings.wish`; as recorded without.
     sink : Sink
         Not closed here: the caller publishes or aborts.
 
@@ -83,6 +86,8 @@ async def perform(
         A frame could not be drawn, or the sink could not be written.
     """
     session = Session("render", avatar, stage, channels=ears.shape[1], seed=seed, limits=NO_WAITING)
+    if emotion is not None:
+        session.feelings.ask(emotion)
     session.hear(face, _fitted(ears, OUTPUT_RATIO * len(face)), now=0.0)
     frames = frames_covering(len(face))
     sink_s = 0.0

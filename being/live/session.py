@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from being.errors import InputError
-from being.inference.motion import MotionPlayer, MotionState
+from being.inference.motion import MotionPlayer, MotionState, Moves
+from being.live.feelings import Feelings
 from being.live.sound_line import SoundLine
 from being.live.spans import FRAME_SAMPLES, AvatarFacts, Fade, SpanRequest, Stage
 from being.video.contract import FPS, SOUND_RATE
@@ -85,7 +86,6 @@ class Session:
         self.id = id
         self.avatar = avatar
         self.stage = stage
-        self.emotion: FloatArray | None = None
         self.generation = 0
         self.next_frame = 0
         """The playhead: the first frame nobody has asked for yet."""
@@ -93,6 +93,7 @@ class Session:
         self._limits = limits or Limits()
         self._player = player or MotionPlayer(avatar.motion, seed)
         self._motion = MotionState()
+        self.feelings = Feelings(avatar.motion.emotion.shape[1])
         self._line = SoundLine()  # 16 kHz mono: what the face listens to
         self._heard = SoundLine(channels)  # 48 kHz: what the viewer hears
         self._committed = 0  # 16 kHz position up to which frames have read the line
@@ -153,18 +154,18 @@ class Session:
         first, reach = self.next_frame, self.avatar.reach
         start, stop = FRAME_SAMPLES * first - reach.past, FRAME_SAMPLES * (first + count - 1) + reach.future
         self._committed = stop
-        head_poses, torso_poses, eyes, self._motion = self._player.sequence(self._talking(first, count), self._motion)
+        moves = self._move(first, count)
         span = SpanRequest(
             session=self.id,
             avatar=self.avatar.id,
             generation=self.generation,
             first=first,
             pcm=self._line.read(start, stop),
-            head_poses=head_poses,
-            torso_poses=torso_poses,
-            eyes=eyes,
+            head_poses=moves.head_pose,
+            torso_poses=moves.torso_pose,
+            eyes=moves.eye,
             stage=self.stage,
-            emotion=self.emotion,
+            emotion=self.feelings.shown(moves.emotion),
             fade=self._fade(first, count, start, stop),
         )
         return Take(span, self._advance(count))
@@ -172,7 +173,7 @@ class Session:
     def skip(self, count: int, now: float) -> FloatArray:
         """Frames that will not be drawn because the clock ran ahead: their sound is heard all the same."""
         self._admit_inbox(now)
-        _, _, _, self._motion = self._player.sequence(self._talking(self.next_frame, count), self._motion)
+        self.feelings.shown(self._move(self.next_frame, count).emotion)
         self._committed = max(self._committed, FRAME_SAMPLES * (self.next_frame + count))
         return self._advance(count)
 
@@ -261,6 +262,10 @@ class Session:
                 self._last_speech = first + index
             flags[index] = first + index - self._last_speech <= HANGOVER
         return flags
+
+    def _move(self, first: int, count: int) -> Moves:
+        moves, self._motion = self._player.sequence(self._talking(first, count), self._motion)
+        return moves
 
     def _fade(self, first: int, count: int, start: int, stop: int) -> Fade | None:
         if self._old_line is None:

@@ -89,7 +89,7 @@ class SpanRequest:
     avatar : id in the library.
     generation : of the session when the span was cut; an answer to an older one is dropped.
     pcm : (past + 640 (n - 1) + future,) float32 16 kHz, from 640 first - past on.
-    head_poses, torso_poses : (n, 3, 4). eyes : (n,). emotion : (E,) or None.
+    head_poses, torso_poses : (n, 3, 4). eyes : (n,). emotion : (n, E) or None.
     stage : size and background.
     fade : the sound of the generation before, where it was interrupted a moment ago.
     """

@@ -100,17 +100,17 @@ def speak(
     talking: NDArray[np.bool_],
 ) -> Iterator[NDArray[np.uint8]]:
     """RGB frames (H, W, 3) of the avatar saying what `contexts` (T, 8, 16, D) hear, moving as it was recorded."""
-    head, torso, eye, _ = MotionPlayer(motion).sequence(talking[: len(contexts)])
+    moves, _ = MotionPlayer(motion).sequence(talking[: len(contexts)])
     device = footage.device
     for start in range(0, len(contexts), CHUNK):
         part = slice(start, start + CHUNK)
-        heads = torch.from_numpy(head[part]).to(device)
+        heads = torch.from_numpy(moves.head_pose[part]).to(device)
         batch = footage.batch([footage.train[0]] * len(heads))
         moved = replace(
             batch,
             head_pose=heads,
-            torso_pose=torch.from_numpy(torso[part]).to(device),
-            eye=torch.from_numpy(np.asarray(eye[part], np.float32))[:, None].to(device),
+            torso_pose=torch.from_numpy(moves.torso_pose[part]).to(device),
+            eye=torch.from_numpy(moves.eye[part])[:, None].to(device),
             camera=camera_code(heads),
             audio=torch.from_numpy(contexts[part]).to(device),
         )

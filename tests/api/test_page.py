@@ -151,6 +151,20 @@ def test_microphone_is_spoken(page: Page, server: Server) -> None:
     page.until(f"{STATE} === 'listening'")
 
 
+def test_a_face_is_asked_for_and_left_again(page: Page) -> None:
+    page.until("!document.getElementById('faces').hidden")
+    page.run(
+        "window.sent = []; const { session } = being, send = session.send.bind(session);"
+        "session.send = (message) => { if (message.emotion) sent.push(message.emotion); send(message); }"
+    )
+    click = "document.querySelector('#faces button[value=happy]').click()"
+    page.run(click)
+    assert page.run("document.querySelector('#faces [aria-pressed=true]').textContent") == "happy"
+    page.run(click)
+    assert page.run("JSON.stringify(sent)") == '[{"happy":1},{}]'
+    page.until("document.getElementById('message').hidden")
+
+
 def test_background_changes(page: Page) -> None:
     page.run(WATCH)
     page.run("document.querySelector('#backgrounds input[value=\"#00b140\"]').click()")

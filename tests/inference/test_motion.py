@@ -28,7 +28,7 @@ def long_motion() -> Motion:
 def test_same_seed_same_motion() -> None:
     motion = long_motion()
     talking = np.ones(300, bool)
-    first, again, other = (MotionPlayer(motion, seed).sequence(talking)[0] for seed in (1, 1, 2))
+    first, again, other = (MotionPlayer(motion, seed).sequence(talking)[0].head_pose for seed in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.allclose(first, other)
 
@@ -36,28 +36,41 @@ def test_same_seed_same_motion() -> None:
 def test_steps_equal_the_sequence_and_pose_is_pure() -> None:
     player = MotionPlayer(long_motion())
     talking = (np.arange(200) // 50) % 2 == 1
-    head, torso, eye, end = player.sequence(talking)
+    moves, end = player.sequence(talking)
     state = MotionState()
     for index, flag in enumerate(talking):
         again = player.pose(state.frame, state.weight)
         pose, state = player.step(state, bool(flag))
         assert np.array_equal(pose.head_pose, again.head_pose) and pose.eye == again.eye
-        assert np.allclose(pose.head_pose, head[index], atol=1e-6)
-        assert np.allclose(pose.torso_pose, torso[index], atol=1e-6) and pose.eye == eye[index]
+        assert np.allclose(pose.head_pose, moves.head_pose[index], atol=1e-6)
+        assert np.allclose(pose.torso_pose, moves.torso_pose[index], atol=1e-6) and pose.eye == moves.eye[index]
+        assert np.allclose(pose.emotion, moves.emotion[index], atol=1e-6)
     assert state == end
     # A sequence goes on from its state as if it had not been cut.
-    part, _, _, middle = player.sequence(talking[:77])
-    rest, _, _, last = player.sequence(talking[77:], middle)
-    assert np.array_equal(np.concatenate([part, rest]), head) and last == end
+    part, middle = player.sequence(talking[:77])
+    rest, last = player.sequence(talking[77:], middle)
+    assert np.array_equal(np.concatenate([part.head_pose, rest.head_pose]), moves.head_pose) and last == end
 
 
 def test_poses_are_rotations_and_blinks_stay_in_range() -> None:
-    head, torso, eye, _ = MotionPlayer(long_motion()).sequence(np.arange(3000) % 400 < 200)
-    for poses in (head, torso):
+    moves, _ = MotionPlayer(long_motion()).sequence(np.arange(3000) % 400 < 200)
+    for poses in (moves.head_pose, moves.torso_pose):
         turns = poses[:, :, :3].astype(float)
         assert np.abs(turns @ turns.transpose(0, 2, 1) - np.eye(3)).max() < 1e-5
         assert np.linalg.det(turns).min() > 0.99
-    assert eye.min() >= 0 and eye.max() <= 1 and eye.max() > 0.8
+    assert moves.eye.min() >= 0 and moves.eye.max() <= 1 and moves.eye.max() > 0.8
+
+
+def test_expressions_go_with_their_poses_without_a_jump() -> None:
+    """Where the head is high the recorded person smiles: played, both still come together, and slowly."""
+    motion = long_motion()
+    height = motion.head_pose[:, 1, 3]
+    smile = ((height - height.min()) / np.ptp(height)).astype(np.float32)
+    moves, _ = MotionPlayer(replace(motion, emotion=smile[:, None])).sequence(np.arange(3000) % 400 < 200)
+    assert moves.emotion.shape == (3000, 1) and moves.emotion.min() >= 0 and moves.emotion.max() <= 1
+    assert np.corrcoef(moves.emotion[:, 0], moves.head_pose[:, 1, 3])[0, 1] > 0.8
+    assert np.abs(np.diff(moves.emotion[:, 0])).max() < 0.1
+    assert MotionPlayer(motion).pose(3, True).emotion.shape == (0,)
 
 
 def test_no_seams() -> None:
@@ -65,7 +78,7 @@ def test_no_seams() -> None:
     motion = long_motion()
     player = MotionPlayer(motion)
     talking = np.random.default_rng(0).random(60).repeat(100) > 0.5
-    head = player.sequence(talking)[0]
+    head = player.sequence(talking)[0].head_pose
     recorded = np.linalg.norm(angular_steps(motion.head_pose), axis=1).max()
     assert np.linalg.norm(angular_steps(head), axis=1).max() < 3 * recorded
     jerk = np.abs(np.diff(angular_steps(head), axis=0)).max()
@@ -79,7 +92,7 @@ def test_talking_and_idle_show_what_was_recorded_as_such() -> None:
     higher = motion.head_pose.copy()
     higher[motion.talking, 1, 3] += 3  # talking happens 30 cm lower in the picture
     player = MotionPlayer(replace(motion, head_pose=higher))
-    height = player.sequence(np.repeat([False, True, False], 300))[0][:, 1, 3]
+    height = player.sequence(np.repeat([False, True, False], 300))[0].head_pose[:, 1, 3]
     assert height[:300].max() < 1 and height[400:600].min() > 2 and height[-50:].max() < 1
 
 
@@ -87,7 +100,8 @@ def test_talking_and_idle_show_what_was_recorded_as_such() -> None:
 @pytest.mark.parametrize("talking", [False, True])
 def test_any_recording_will_do(frames: int, talking: bool) -> None:
     motion = replace(make_motion(frames), talking=np.full(frames, talking))
-    head, torso, eye, _ = MotionPlayer(motion).sequence(np.arange(500) % 100 < 50)
+    moves, _ = MotionPlayer(motion).sequence(np.arange(500) % 100 < 50)
+    head, torso, eye = moves.head_pose, moves.torso_pose, moves.eye
     assert np.isfinite(head).all() and np.isfinite(torso).all() and np.isfinite(eye).all()
     recorded = np.abs(np.diff(motion.head_pose[:, :, 3], axis=0)).max()
     assert np.abs(np.diff(head[:, :, 3], axis=0)).max() < 5 * recorded + 1e-4

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import numpy as np
 from scene import session_of, speech
 
 from being.inference.records import FrameRecord
-from being.live.graph import LocalGraph
+from being.live.graph import LocalGraph, span_drives
 from being.live.session import Limits, Session
 from being.live.spans import Stage
 
@@ -29,6 +30,22 @@ def test_a_tick_mixes_sessions_avatars_and_sizes(graph: LocalGraph) -> None:
         (48, 64, 3), (48, 64, 3), None, None, (32, 32, 3), (32, 32, 3)
     ]  # fmt: skip
     assert records[2].error is not None and "nobody" in records[2].error
+
+
+def test_emotions_reach_the_drives_frame_by_frame(graph: LocalGraph) -> None:
+    """As recorded until asked, then held; every frame of a span has its own."""
+    facts = asyncio.run(graph.prepare("tiny"))
+    recorded = np.linspace(0, 0.5, len(facts.motion), dtype=np.float32)[:, None]
+    session = session_of(replace(facts, motion=replace(facts.motion, emotion=recorded)), speech(1.0))
+    plain = session.take(4, 0.0).span
+    session.feelings.ask(np.ones(1, np.float32))
+    held = session.take(20, 0.0).span
+    for span in (plain, held):
+        drives = span_drives(span, np.zeros((span.count, 8, 16, 32), np.float32))
+        assert [float(drive.emotion[0]) for drive in drives] == span.emotion[:, 0].tolist()  # type: ignore[index]
+        assert all(record.error is None for record in graph.draw([span]))
+    assert plain.emotion is not None and held.emotion is not None
+    assert plain.emotion.max() <= 0.5 and held.emotion[-1, 0] == 1
 
 
 def test_live_ticks_draw_what_the_file_draws(graph: LocalGraph) -> None:

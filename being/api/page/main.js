@@ -51,6 +51,7 @@ function connect(avatar) {
       say(error.message);
     }
     at("stage").style.setProperty("--ratio", ready.width / ready.height);
+    offerFaces(ready.emotions);
     at("lookahead").textContent = `${Math.round(ready.look_ahead_ms)} ms`;
     show("listening");
   });
@@ -155,6 +156,31 @@ function offerBackground(value, title, look) {
   swatch.append(input);
   at("picturefile").before(swatch);
   return input;
+}
+
+// What the avatar was trained to show beside speech; one that is not pressed plays as it was recorded.
+function offerFaces(emotions) {
+  const known = [...document.querySelectorAll("#faces button")];
+  if (known.map((button) => button.value).join() !== emotions.join()) {
+    known.forEach((button) => button.remove());
+    for (const emotion of emotions) {
+      const button = document.createElement("button");
+      Object.assign(button, { value: emotion, textContent: emotion.replaceAll("_", " ") });
+      button.setAttribute("aria-pressed", "false");
+      button.addEventListener("click", () => {
+        button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") === "false"));
+        showFaces();
+      });
+      at("faces").append(button);
+    }
+  }
+  at("faces").hidden = !emotions.length;
+  if (emotions.length) showFaces();
+}
+
+function showFaces() {
+  const pressed = [...document.querySelectorAll('#faces button[aria-pressed="true"]')];
+  session?.send({ type: "configure", emotion: Object.fromEntries(pressed.map((button) => [button.value, 1])) });
 }
 
 function offerBackgrounds() {
