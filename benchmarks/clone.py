@@ -147,8 +147,8 @@ def save_frames(
     talking = talking_in(sound, len(voice))
     motion = avatar.motion
     usual = footage.train[len(footage.train) // 2]
-    still = Motion(*(np.repeat(part[usual : usual + 1], 50, 0) for part in
-                     (motion.head_pose, motion.torso_pose, 0 * motion.eye, motion.talking)))  # fmt: skip
+    parts = (motion.head_pose, motion.torso_pose, 0 * motion.eye, motion.talking, motion.emotion)
+    still = Motion(*(np.repeat(part[usual : usual + 1], 50, 0) for part in parts))
     for name, moves in (("still", still), ("moving", motion)):
         place = emptied(work / name)
         for index, frame in enumerate(speak(gaussians, network, footage, craft, voice, moves, talking)):

@@ -62,10 +62,10 @@ class FolderKeeper:
 
 
 def fingerprint(dataset: Dataset, config: FitConfig) -> str:
-    """Hash of what decides a run: its settings, and the footage's size, poses, blinks and split."""
+    """Hash of what decides a run: its settings, and the footage's size, poses, face and split."""
     digest = hashlib.sha256(json.dumps(config.model_dump(mode="json", exclude=FREE_SETTINGS), sort_keys=True).encode())
     digest.update(f"{dataset.frames} {dataset.width} {dataset.height} {dataset.split}".encode())
-    for array in (dataset.head_poses, dataset.torso_poses, dataset.eyes, dataset.intrinsics):
+    for array in (dataset.head_poses, dataset.torso_poses, dataset.eyes, dataset.expressions, dataset.intrinsics):
         digest.update(array.tobytes())
     return digest.hexdigest()
 

@@ -123,6 +123,10 @@ class FitConfig(_Part):
     )
     feature_noise: Weight = Field(default=0.05, description="noise on the features while training, in their deviations")
     camera_noise: Weight = Field(default=0.02, description="noise on the camera code while training")
+    expressions: bool = Field(
+        default=True, description="learn smile and brows as the emotions that the footage shows (true, false)"
+    )
+    expression_noise: Weight = Field(default=0.05, description="noise on the expressions while training")
     open_mouth_weight: Weight = Field(
         default=2.0, description="how much more often frames with an open mouth are drawn"
     )

@@ -40,6 +40,11 @@ class Picture:
     offsets: Offsets | None
 
 
+def emotion_of(network: DeformationNetwork, expression: Tensor) -> Tensor | None:
+    """What the network is told of the expressions (B, E) of frames: nothing if it knows none."""
+    return expression if network.config.emotion_states else None
+
+
 def listen_and_move(gaussians: Gaussians, network: DeformationNetwork, batch: Batch, craft: Stagecraft) -> Offsets:
     """Offsets of N Gaussians for the B frames of the batch.
 
@@ -48,7 +53,7 @@ def listen_and_move(gaussians: Gaussians, network: DeformationNetwork, batch: Ba
     """
     with craft.arithmetic():
         features = network.canonical_features(gaussians.xyz.detach())
-        conditions = Conditions(audio=batch.audio, eye=batch.eye, camera=batch.camera)
+        conditions = Conditions(batch.audio, batch.eye, batch.camera, emotion_of(network, batch.expression))
         return network.offsets(features, network.condition_tokens(conditions), gaussians.audio_gate)
 
 

@@ -16,6 +16,7 @@ from being.avatar.schema import AvatarManifest
 from being.avatar.signing import sign_avatar
 from being.dataset import Dataset
 from being.model import Conditions, camera_code
+from being.training.drawing import emotion_of
 from being.training.face import landmarks_of
 from being.training.footage import Footage
 from being.training.run import TrainingRun
@@ -34,7 +35,8 @@ def record_tokens(run: TrainingRun, footage: Footage) -> None:
     for start in range(0, len(footage.train), TOKEN_CHUNK):
         where = torch.tensor(footage.train[start : start + TOKEN_CHUNK], device=footage.device)
         poses = footage.head_poses[where]
-        conditions = Conditions(footage.contexts[where], footage.closure[where], camera_code(poses))
+        shown = emotion_of(run.network, footage.expressions[where])
+        conditions = Conditions(footage.contexts[where], footage.closure[where], camera_code(poses), shown)
         tokens.append(run.network.condition_tokens(conditions).float())
     run.network.record(torch.cat(tokens))
 
@@ -42,7 +44,7 @@ def record_tokens(run: TrainingRun, footage: Footage) -> None:
 def recorded_motion(footage: Footage, dataset: Dataset, speech: Speech) -> Motion:
     """How the person moved in the footage, with the poses that training ended with."""
     head, torso = footage.head_poses.cpu().numpy(), footage.torso_poses.cpu().numpy()
-    return Motion(head, torso, dataset.eyes, speech.talking)
+    return Motion(head, torso, dataset.eyes, speech.talking, footage.expressions.cpu().numpy())
 
 
 def finished(

@@ -211,12 +211,14 @@ def begin(footage: Footage, dataset: Dataset, speech: Speech, config: FitConfig)
         aabb=bounding_box(seeded),
         dropout=config.dropout,
         keep_to_heard=True,
+        emotion_states=footage.expression_names,
     )
     lender = lender_of(config, speech, shape)
     if lender is not None and lender.whole:
         shape = shape.model_copy(update={"aabb": lender.box_over(landmarks_of(footage))})
     network = DeformationNetwork(shape)
     at_rest(network)
+    torch.nn.init.ones_(network.emotion_weight)  # it is trained from the first step on, beside the other tokens
     if lender is not None:
         lender.lend(network)
         for part in ear(network) if config.keep_ear else ():

@@ -38,7 +38,7 @@ class Batch:
     frames (B,) their numbers; truth (B, H, W, 3) in [0, 1]; labels (B, H, W) as `being.dataset.parsing`; mask (B, H, W)
     1 on the person; teeth (B, H, W) how much the inside of an open mouth counts, in [0, 1]; lips (B, 4) and eyes
     (B, 2, 4) boxes x0 y0 x1 y1 in pixels; head_pose, torso_pose (B, 3, 4); eye (B, 1) closure; camera (B, 12) camera
-    code; audio (B, 8, 16, D).
+    code; audio (B, 8, 16, D); expression (B, E) in [0, 1].
     """
 
     frames: Tensor
@@ -53,6 +53,7 @@ class Batch:
     eye: Tensor
     camera: Tensor
     audio: Tensor
+    expression: Tensor
 
     @property
     def count(self) -> int:
@@ -114,6 +115,7 @@ class Footage:
     Attributes
     ----------
     train, held_out : frame numbers. background (H, W, 3) in [0, 1]. intrinsics (4,).
+    expressions : (T, E) in [0, 1], by `expression_names`.
     landmarks : (T, 68, 2) pixels on the CPU. opening : (T,) mouth opening over its 95th percentile, clipped to [0, 1].
     """
 
@@ -165,6 +167,9 @@ class Footage:
         self.head_poses = torch.from_numpy(dataset.head_poses).to(device)
         self.torso_poses = torch.from_numpy(dataset.torso_poses).to(device)
         self.closure = torch.from_numpy(dataset.eyes)[:, None].to(device)
+        self.expression_names = dataset.expression_names if config.expressions else ()
+        shown = dataset.expressions[:, : len(self.expression_names)]
+        self.expressions = torch.from_numpy(np.ascontiguousarray(shown)).to(device)
         self.contexts = torch.from_numpy(contexts).to(device)
         self._lips = torch.from_numpy(boxes_of(landmarks[:, MOUTH], MOUTH_MARGIN)).to(device)
         eyes = [boxes_of(landmarks[:, part], EYE_MARGIN) for part in EYES]
@@ -174,20 +179,26 @@ class Footage:
         weight = 1 + config.open_mouth_weight * self.opening + config.blink_weight * eye
         self._chance = torch.from_numpy(weight[list(self.train)]).double()
         self._train = torch.tensor(self.train)
-        self._camera_noise = config.camera_noise
+        self._camera_noise, self._expression_noise = config.camera_noise, config.expression_noise
         self._noise = config.feature_noise * self.contexts[self._train.to(device)].flatten(0, 2).std(0)
 
     def draw(self, count: int, generator: torch.Generator, mine: slice = slice(None)) -> Batch:
         """`count` random training frames, of which the slice `mine` is made; open mouths and blinks come more often.
 
-        Features and camera code carry a little noise: a clip has few sentences and each was spoken in one pose, and the
-        network must not learn to read the words off the pose.
+        Features, camera code and expression carry a little noise: a clip has few sentences, each was spoken in one pose
+        and with one face, and the network must not learn to read the words off these.
         """
         picked = torch.multinomial(self._chance, count, replacement=True, generator=generator)
         batch = self.batch(self._train[picked][mine].tolist())
         noise = torch.randn((count, *batch.audio.shape[1:]), generator=generator)[mine].to(self.device) * self._noise
         shake = torch.randn((count, *batch.camera.shape[1:]), generator=generator)[mine].to(self.device)
-        return replace(batch, audio=batch.audio + noise, camera=batch.camera + self._camera_noise * shake)
+        twitch = torch.randn((count, *batch.expression.shape[1:]), generator=generator)[mine].to(self.device)
+        return replace(
+            batch,
+            audio=batch.audio + noise,
+            camera=batch.camera + self._camera_noise * shake,
+            expression=batch.expression + self._expression_noise * twitch,
+        )
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """The frames `indices`, as they are."""
@@ -208,6 +219,7 @@ class Footage:
             eye=self.closure[where],
             camera=camera_code(self.head_poses[where]),
             audio=self.contexts[where],
+            expression=self.expressions[where],
         )
 
     def adopt(self, head: Tensor, torso: Tensor) -> None:

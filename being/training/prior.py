@@ -68,10 +68,12 @@ class Lender:
 
     def lend(self, network: DeformationNetwork) -> None:
         """Copy what is lent into a network of the same sizes."""
+        same = self.manifest.network.emotion_states == network.config.emotion_states
+        own = OWN if same else (*OWN, "emotion_")
         heard = {
             name: value
             for name, value in self.network.items()
-            if name.startswith(EAR) or (self.whole and not name.startswith(OWN))
+            if name.startswith(EAR) or (self.whole and not name.startswith(own))
         }
         network.load_state_dict(heard, strict=False)
 
@@ -113,7 +115,7 @@ def lender_of(config: FitConfig, speech: Speech, wanted: NetworkConfig) -> Lende
             f"avatar {avatar!r} hears {manifest.features.name} at look-ahead {manifest.look_ahead}, this run does not",
             "Give --prior an avatar of the same features and look-ahead, or none",
         )
-    own = {name: getattr(wanted, name) for name in ("aabb", "dropout", "keep_to_heard")}
+    own = {name: getattr(wanted, name) for name in ("aabb", "dropout", "keep_to_heard", "emotion_states")}
     whole = config.prior_parts == "network"
     if whole and (manifest.landmarks is None or theirs.model_copy(update=own) != wanted):
         if avatar != PACKAGED:

@@ -78,6 +78,7 @@ def _drive(avatar: Avatar, footage: Footage, frame: int) -> Drive:
         float(footage.closure[frame]),
         footage.head_poses[frame].cpu().numpy(),
         footage.torso_poses[frame].cpu().numpy(),
+        emotion=footage.expressions[frame].cpu().numpy() if avatar.manifest.network.emotion_states else None,
         index=frame,
     )
 

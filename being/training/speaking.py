@@ -113,6 +113,7 @@ def speak(
             eye=torch.from_numpy(moves.eye[part])[:, None].to(device),
             camera=camera_code(heads),
             audio=torch.from_numpy(contexts[part]).to(device),
+            expression=torch.from_numpy(moves.emotion[part]).to(device),
         )
         rgb = draw(gaussians, network, moved, craft).rgb.clamp(0, 1)
         yield from (rgb * 255).round().byte().cpu().numpy()

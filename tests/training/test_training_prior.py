@@ -98,6 +98,18 @@ def test_another_head_moves_as_the_lender_does(demo: Lender) -> None:
     torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=0)
 
 
+def test_emotions_that_the_lender_does_not_know_begin_anew() -> None:
+    shape = DEMO_SHAPE.model_copy(update={"emotion_states": ("smile", "frown")})
+    lender = lender_of(WHOLE, speech_of(), shape)
+    assert lender is not None and lender.whole
+    network = DeformationNetwork(shape)
+    before = {name: value.clone() for name, value in network.state_dict().items() if name.startswith("emotion_")}
+    lender.lend(network)
+    after = network.state_dict()
+    assert before and all(torch.equal(after[name], value) for name, value in before.items())
+    torch.testing.assert_close(after["heads.xyz.3.weight"], lender.network["heads.xyz.3.weight"])
+
+
 @pytest.mark.parametrize("parts", ["ear", "network"])
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_run_begins_with_what_was_lent(clip: Path, parts: str, keep: bool, demo: Lender) -> None:
