@@ -25,6 +25,8 @@ EYE_CODE = 32
 CAMERA_CODE = 12
 OFFSET_SIZES = {"xyz": 3, "log_scales": 3, "quats": 4, "opacity_logits": 1, "sh": 3 * SH_COEFFICIENTS}
 
+GATED = ("audio", "emotion")  # tokens that may move the face alone: their attention is multiplied by the gate
+
 TokenName = Literal["audio", "eye", "camera", "null", "emotion"]
 Point = tuple[float, float, float]
 
@@ -209,12 +211,8 @@ class DeformationNetwork(nn.Module):
         one = torch.ones(1, device=device or self.null_token.device)
         columns = []
         for name in self.config.tokens:
-            if name == "audio" and audio_gate is not None:
-                columns.append(audio_gate.float())
-            elif name == "emotion":
-                columns.append(straight_through_relu(self.emotion_weight.float()).expand(1))
-            else:
-                columns.append(one)
+            weight = straight_through_relu(self.emotion_weight.float()).expand(1) if name == "emotion" else one
+            columns.append(weight * audio_gate.float() if name in GATED and audio_gate is not None else weight)
         rows = max(column.shape[0] for column in columns)
         return torch.stack([column.expand(rows) for column in columns], dim=1)
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from being.model.attention import ListeningLayer
 from being.model.fold import LayerFold, pose_words
 from being.model.gaussians import Gaussians
-from being.model.network import OFFSET_SIZES, DeformationNetwork, NetworkConfig
+from being.model.network import GATED, OFFSET_SIZES, DeformationNetwork, NetworkConfig
 from being.raster import sh as harmonics
 from being.raster.contract import MAX_ALPHA
 
@@ -68,8 +68,8 @@ class Splatter:
                 for part in (gaussians.xyz, gaussians.log_scales, gaussians.quats, gaussians.opacity_logits,
                              gaussians.sh, gaussians.head_weight)
             ]  # fmt: skip
-            self._columns = self._padded(weight.float().repeat(self.heads), COLUMNS)
-            self._audio = config.tokens.index("audio") if "audio" in config.tokens else -1
+            gated = weight.new_tensor([name in GATED for name in config.tokens])
+            self._columns = torch.cat([self._padded(v.float().repeat(self.heads), COLUMNS) for v in (weight, gated)])
             self._layer = self._packed_layer(layer)
             self._offsets = self._packed_heads(network.heads)
         self._fold = LayerFold(layer)
@@ -98,7 +98,7 @@ class Splatter:
         grid = (triton.cdiv(self.count, BLOCK), len(frames))
         _splat[grid](
             frames, self._features, self._gates, *self._canonical, self._columns, *self._layer, *self._offsets,
-            *(part[first:] for part in splats.parts), self.count, splats.length, self._audio,
+            *(part[first:] for part in splats.parts), self.count, splats.length,
             SIZE=self.frame_size, WIDTH=self.width, HIDDEN=self.hidden, HEADS=self.heads, TOKENS=self.tokens,
             POSES=POSES, COLUMNS=COLUMNS, COLOURS=COLOURS, BLOCK=BLOCK, num_warps=WARPS,
         )  # fmt: skip
@@ -194,12 +194,12 @@ def _moved(pose, x, y, z):  # type: ignore[no-untyped-def]
     return a, b, c
 
 
-@triton.jit(do_not_specialize=["count", "length", "audio"])  # nothing shall be compiled in mid-conversation
+@triton.jit(do_not_specialize=["count", "length"])  # nothing shall be compiled in mid-conversation
 def _splat(  # type: ignore[no-untyped-def]
     frames, features, gates, xyz, log_scales, quats, logits, sh, head_weights, token_weights,
     listened_bias, norm1, norm1_bias, ffn_in, ffn_in_bias, ffn_out, ffn_out_bias, norm2, norm2_bias,
     into, into_bias, lean, lean_bias, colours, colours_bias,
-    means_out, quats_out, scales_out, opacities_out, colours_out, count, length, audio,
+    means_out, quats_out, scales_out, opacities_out, colours_out, count, length,
     SIZE: tl.constexpr, WIDTH: tl.constexpr, HIDDEN: tl.constexpr, HEADS: tl.constexpr, TOKENS: tl.constexpr,
     POSES: tl.constexpr, COLUMNS: tl.constexpr, COLOURS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -216,7 +216,8 @@ def _splat(  # type: ignore[no-untyped-def]
     scores = tl.dot(x, tl.load(vectors + d[:, None] * COLUMNS + columns[None]))
     scores += tl.load(frame + POSES + columns)[None]
     gate = tl.load(gates + n, mask=there, other=0.0)
-    weight = tl.where((columns % TOKENS == audio)[None], gate[:, None], tl.load(token_weights + columns)[None])
+    gated = tl.load(token_weights + COLUMNS + columns)
+    weight = tl.load(token_weights + columns)[None] * (1.0 + gated[None] * (gate[:, None] - 1.0))
     attention = tl.zeros((BLOCK, COLUMNS), tl.float32)
     for head in tl.static_range(HEADS):
         mine = (columns // TOKENS == head) & (columns < HEADS * TOKENS)

@@ -105,6 +105,19 @@ def test_emotion_is_silent_until_trained_and_can_be_trained() -> None:
     assert network.emotion_weight.grad.item() == pytest.approx(slope.item(), rel=0.1)
 
 
+def test_emotion_moves_no_more_than_the_gate_lets_it() -> None:
+    """A smile must not bend the collar."""
+    network, xyz = make(emotion_states=("happy",)), positions()
+    network.emotion_weight.data.fill_(0.7)
+    features, happy = network.canonical_features(xyz), conditions(emotions=1)
+    sad = Conditions(happy.audio, happy.eye, happy.camera, 1 - happy.emotion)  # type: ignore[operator]
+    gate = torch.linspace(0, 1, COUNT)
+    with torch.no_grad():
+        a, b = (network.offsets(features, network.condition_tokens(c), gate).xyz for c in (happy, sad))
+    moved = (a - b).abs().amax(dim=(0, 2))
+    assert moved[0] < 1e-6 and (moved[1:] > 1e-7).all() and moved[-5:].mean() > 3 * moved[1:6].mean()
+
+
 def test_everything_learns() -> None:
     network, xyz = make(emotion_states=("happy",)), positions().requires_grad_()
     network.emotion_weight.data.fill_(0.5)

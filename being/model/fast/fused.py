@@ -18,7 +18,7 @@ from being.model.fast import crew
 from being.model.fast.blocks import FULL_CHANNELS, Floats, Indices, to_blocks
 from being.model.fast.kernels import EXACT, LANES, affine, layer_norm, pack, rectify, weigh_tokens
 from being.model.fold import LayerFold
-from being.model.network import OFFSET_SIZES, DeformationNetwork
+from being.model.network import GATED, OFFSET_SIZES, DeformationNetwork
 from being.raster.numba_jit import fetch_add, kernel
 
 Head = tuple[nn.Linear, nn.Linear]
@@ -47,9 +47,8 @@ class FusedNetwork:
         # A token of weight zero takes no part: the untrained emotion token costs nothing.
         self._kept = np.flatnonzero(weight > 0)
         self.token_weight = np.ascontiguousarray(weight[self._kept])
-        names = [config.tokens[index] for index in self._kept]
-        self.audio = names.index("audio") if "audio" in names else -1
-        self.tokens = len(names)
+        self.gated = np.array([config.tokens[index] in GATED for index in self._kept])
+        self.tokens = len(self._kept)
         self._layers = [_FoldedLayer(layer) for layer in network.layers]
         self.hidden = config.head_width
         self.layer_weights = np.concatenate([layer.weights for layer in self._layers])
@@ -88,7 +87,7 @@ class FusedNetwork:
                 self.head_weights,
                 self.head_sizes,
                 self.token_weight,
-                self.audio,
+                self.gated,
                 (self.width, self.heads, self.tokens, self.layers, self.hidden, self.channels),
             )
 
@@ -162,7 +161,7 @@ def _deform(  # type: ignore[no-untyped-def]
     head_weights,
     head_sizes,
     token_weight,
-    audio,
+    gated,
     sizes,
 ):
     """Blocks of Gaussians from the shared queue until none is left; see `FusedNetwork.run` for the arrays."""
@@ -181,7 +180,7 @@ def _deform(  # type: ignore[no-untyped-def]
         in_frame, at = x, x
         for _ in range(layers):
             in_frame = affine(scratch, x, scratch, attention, frame, in_frame, width, heads * tokens, no, no)
-            weigh_tokens(scratch, attention, heads, tokens, token_weight, audio, gates, block * LANES)
+            weigh_tokens(scratch, attention, heads, tokens, token_weight, gated, gates, block * LANES)
             in_frame = affine(scratch, attention, scratch, x, frame, in_frame, heads * tokens, width, no, yes)
             at = layer_norm(scratch, x, layer_weights, at, width)
             at = affine(scratch, x, scratch, wide, layer_weights, at, width, hidden, yes, no)

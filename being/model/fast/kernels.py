@@ -108,10 +108,10 @@ def layer_norm(x, x_at, weight, at, width):  # type: ignore[no-untyped-def]
 
 
 @kernel(EXACT, allocates=False)
-def weigh_tokens(a, a_at, heads, tokens, token_weight, audio, gates, gates_at):  # type: ignore[no-untyped-def]
+def weigh_tokens(a, a_at, heads, tokens, token_weight, gated, gates, gates_at):  # type: ignore[no-untyped-def]
     """Scores (rows h * tokens + t) to attention in place: softmax, times each token's weight, renormalised.
 
-    token_weight: (tokens,); `audio` is the token that the lane's gate multiplies too, -1 for none.
+    token_weight: (tokens,). gated: (tokens,) bool, tokens that the lane's gate multiplies too.
     """
     for lane in range(0, LANES, VECTOR):
         gate = load(gates, gates_at + lane)
@@ -123,7 +123,7 @@ def weigh_tokens(a, a_at, heads, tokens, token_weight, audio, gates, gates_at): 
             total = fill(np.float32(1e-20))
             for t in range(tokens):
                 value = exp(load(a, i + t * LANES) - top) * broadcast(token_weight, t)
-                if t == audio:
+                if gated[t]:
                     value = value * gate
                 store(a, i + t * LANES, value)
                 total = total + value
