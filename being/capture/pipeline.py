@@ -167,7 +167,7 @@ class _Job:
         pose = self._head(track, pose)
         torso = self._torso(pose)
         self._layers(track, plate, writer)
-        closure = eye_closure(track.points)
+        closure, units = eye_closure(track.points), action_units(track.points)
         with self._step("numbers"):
             writer.finish(
                 audio=sound,
@@ -177,7 +177,7 @@ class _Job:
                 torso_poses=torso,
                 vertices=dense_vertices(pose.shape, mesh_triangles()),
                 skip=np.flatnonzero(~track.found).tolist(),
-                action_units=action_units(track.points),
+                action_units=units,
             )
             chosen = np.unique(np.linspace(0, len(closure) - 1, min(LIGHT_SAMPLES, len(closure))).astype(int))
             light = face_brightness([self._pictures[i] for i in chosen], track.points[chosen])
@@ -207,7 +207,7 @@ class _Job:
             seconds=self.seconds,
             warnings=findings,
         )
-        write_report(self.place.path / "report.html", report, self.place.path, track, pose, closure, seen)
+        write_report(self.place.path / "report.html", report, self.place.path, track, pose, closure, units, seen)
         (self.place.path / "capture.json").write_text(json.dumps(report.as_json(), indent=1))
         self.place.publish()
         return report

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from being.training.page import inline_picture, page
 
 Picture = NDArray[np.uint8]
 
-SHOWN = 4  # sample frames, beside the one with the eyes shut and the one with the mouth open
+SHOWN = 4  # sample frames, beside those where eyes, mouth, cheeks or brows go farthest
 SHOWN_SIDE = 360  # pixels
 MASK_OPACITY = 0.38
 AXIS_DM = 0.8  # length of the drawn axes
@@ -53,17 +53,26 @@ def write_report(
     track: Track,
     pose: PoseSolution,
     closure: NDArray[np.float32],
+    units: Mapping[str, NDArray[np.float32]],
     seen: NDArray[np.bool_],
 ) -> None:
     """Write the page to `path`.
 
     Parameters
     ----------
-    folder : where the pictures stand now. track, closure : of the T pictures. seen : (H, W) of the plate.
+    folder : where the pictures stand now. track, closure : of the T pictures. units : action units (T,) by column.
+    seen : (H, W) of the plate.
     """
     spread = np.linspace(0, report.frames - 1, SHOWN).round().astype(int)
     named = dict.fromkeys(spread.tolist(), "")
-    for values, name in ((closure, "eyes most shut, "), (lips_apart(track.points), "mouth widest, teeth white, ")):
+    smile, frown, brows = units["AU06_r"], units["AU04_r"], (units["AU01_r"] + units["AU02_r"]) / 2
+    extremes = (
+        (closure, "eyes most shut, "),
+        (lips_apart(track.points), "mouth widest, teeth white, "),
+        (smile, "cheeks highest, "),
+        (brows, "brows highest, "),
+    )
+    for values, name in extremes:
         index = int(np.where(track.found, values, -1).argmax())
         named[index] = named.get(index, "") + name
     marks = ibug_68(track.points)
@@ -73,6 +82,11 @@ def write_report(
     charts = [
         _chart("Eyes shut", [("closure", closure, BLUE)], seconds),
         _chart("Mouth opening, face lengths", [("inner lips", lips_apart(track.points), ORANGE)], seconds),
+        _chart(
+            "Above the lips, intensity 0 to 5",
+            [("smile (AU06)", smile, ORANGE), ("brows up (AU01, AU02)", brows, BLUE), ("frown (AU04)", frown, GREEN)],
+            seconds,
+        ),
         _chart("Head turn, degrees", [("up/down", turn[:, 0], GREEN), ("left/right", turn[:, 1], BLUE)], seconds),
         _chart("Reprojection error, pixels", [("RMS of the frame", errors, ORANGE)], seconds),
     ]

@@ -25,6 +25,7 @@ class Seen:
 
     seconds : length. talking : seconds with speech. widest : 98th percentile of the mouth's opening over the eyes'
     distance. shut : share of frames with closed lips. turn : degrees between the head's extreme directions. blinks.
+    emotions : names of the expressions that the network was told of.
     """
 
     seconds: float
@@ -33,6 +34,7 @@ class Seen:
     shut: float
     turn: float
     blinks: int
+    emotions: tuple[str, ...] = ()
 
 
 def look_at(footage: Footage, dataset: Dataset, talking_share: float) -> Seen:
@@ -52,6 +54,7 @@ def look_at(footage: Footage, dataset: Dataset, talking_share: float) -> Seen:
         shut=float((opening < 0.02).mean()),
         turn=float(2 * np.percentile(angles, 98)),
         blinks=int((closed[1:] & ~closed[:-1]).sum()),
+        emotions=footage.expression_names,
     )
 
 
@@ -97,6 +100,9 @@ def verdict(
         )
     if seen.blinks == 0:
         said.append("Nobody blinks in the footage: the avatar cannot shut its eyes.")
+    if seen.emotions:
+        asked = ", ".join(name.replace("_", " ") for name in seen.emotions)
+        said.append(f"It shows what was filmed above the lips, and can be asked to: {asked}.")
     if flicker is not None and flicker.torso > STEADY:
         said.append(f"Neck and shoulders flicker with the sound ({flicker.torso:.2f} grey levels; 0.5 goes unseen).")
     return said

@@ -40,9 +40,10 @@ def test_good_footage_gets_one_good_sentence() -> None:
         ({"blinks": 0}, "Nobody blinks"),
         ({"turn": 2.0}, "turns by 2 degrees only"),
         ({"talking": 4.0}, "4 s of speech"),
+        ({"emotions": ("smile", "brows_up")}, "can be asked to: smile, brows up"),
     ],
 )
-def test_what_the_footage_lacks_is_said(change: dict[str, float], said: str) -> None:
+def test_what_the_footage_lacks_or_shows_is_said(change: dict[str, float], said: str) -> None:
     words = verdict(replace(GOOD, **change), {"held_out_psnr": 29.0}, 30.0, None, steps=9000)
     assert any(said in sentence for sentence in words) and "a little soft" in words[0]
 
