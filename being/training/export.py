@@ -78,7 +78,7 @@ def finished(
     )
     at_rest = type(gaussians)(**{key: value.detach().cpu() for key, value in gaussians.tensors().items()})
     motion = recorded_motion(footage, dataset, speech)
-    return Avatar(manifest, at_rest, run.network.eval().cpu(), motion, dataset.background)
+    return Avatar(manifest, at_rest, run.network.cpu(), motion, dataset.background)
 
 
 def write(avatar: Avatar, out: Path, preview: NDArray[np.uint8], replace: bool) -> Avatar:

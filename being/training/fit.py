@@ -223,7 +223,7 @@ def begin(footage: Footage, dataset: Dataset, speech: Speech, config: FitConfig)
         lender.lend(network)
         for part in ear(network) if config.keep_ear else ():
             part.requires_grad_(False)
-    network.to(footage.device).train()
+    network.to(footage.device).eval()
     corrections = FrameCorrections(footage.frames, footage.train, config.corrections, footage.device)
     return TrainingRun.start(GaussianParameters(seeded.to(footage.device), config.lr), network, corrections, config)
 

@@ -133,6 +133,7 @@ class Trainer:
         seen = ScreenGradients.zeros(gaussians.count, gaussians.audio_gate.device)
         areas = self.areas(parts)
         numbers: dict[str, torch.Tensor] = {}
+        self.run.network.train()  # dropout acts where something is learned, not where the person is looked at
         for part in parts:
             picture, probe = self.draw(stage, part)
             weight = part.count / self.config.batch
@@ -144,6 +145,7 @@ class Trainer:
                 with torch.no_grad():
                     found = {"loss": loss.total, "psnr": psnr(picture.rgb, part.truth, part.mask).mean(), **loss.parts}
                     numbers = {name: numbers.get(name, 0) + value * weight for name, value in found.items()}
+        self.run.network.eval()
         return Learned(seen, numbers)
 
     def areas(self, parts: Sequence[Batch]) -> torch.Tensor | None:

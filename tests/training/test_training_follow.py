@@ -82,3 +82,19 @@ def test_in_the_end_held_out_poses_are_looked_up_and_nothing_else_moves(clip: Pa
     assert moved == {"corrections.value.head", "corrections.value.torso"}
     assert torch.equal(after["corrections.value.head"][train], before["corrections.value.head"][train])
     assert all(parameter.grad is None for parameter in run.parameters())
+
+
+def test_dropout_acts_where_something_is_learned_only(clip: Path, tmp_path: Path) -> None:
+    """Held-out frames are looked at, and their poses looked up, with the whole network."""
+    data = Dataset(clip)
+    config = FitConfig(device="cpu", batch=2, initial_gaussians=800, gaussians=800, dropout=0.5, prior_parts="network")
+    speech = listen(data, config, tmp_path)
+    footage = Footage(data, speech.contexts, config, torch.device("cpu"))
+    run = begin(footage, data, speech, config)
+    craft = Stagecraft(footage.background, footage.intrinsics, "auto", "float32")
+    trainer = Trainer(run, footage, craft, config, None, Silent(), lambda: None, Stop())
+    batch = footage.batch(footage.train[:2])
+    losses = {float(trainer.learn(Stage(NETWORK, 1), batch, True).numbers["loss"]) for _ in range(3)}
+    assert len(losses) == 3, "dropout drew the same frames differently"
+    seen = {held_out_psnr(run.gaussians.gaussians(), run.network, footage, craft) for _ in range(3)}
+    assert len(seen) == 1
