@@ -26,9 +26,9 @@ def default_minutes(device: str) -> float:
 def config_for(dataset: Dataset, device: str, minutes: float) -> FitConfig:
     """The training configuration of `being clone`.
 
-    Seconds of footage are easily learned by heart: the network then hears more noise and learns more slowly, it starts
-    as the demo's, and the ear stays as it was lent. A small picture has no use for many Gaussians; a CPU draws fewer,
-    few frames at a time.
+    Seconds of footage are easily learned by heart: the network then hears more noise, learns more slowly and with
+    dropout, it starts as the demo's, and the ear stays as it was lent. A small picture has no use for many Gaussians; a
+    CPU draws fewer, few frames at a time.
     """
     short = dataset.frames < SHORT
     gpu = on_gpu(device)
@@ -41,7 +41,8 @@ def config_for(dataset: Dataset, device: str, minutes: float) -> FitConfig:
         gaussians=count,
         initial_gaussians=round(0.7 * count),
         static_minutes_share=0.25 if short else 0.2,
-        feature_noise=0.15 if short else 0.05,
+        feature_noise=0.4 if short else 0.05,
+        dropout=0.15 if short else 0.0,
         camera_noise=0.05 if short else 0.02,
         prior_parts="network" if short else "ear",
         keep_ear=short,
