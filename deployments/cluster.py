@@ -14,14 +14,17 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
+from deployments.messages import LARGEST, VARIABLE
+
 # Read by the processes that Ray starts; what is set already stays. A minute is enough, except where it is not.
-PATIENCE = {
+ENVIRONMENT = {
     "RAY_raylet_start_wait_time_s": "300",
     "RAY_agent_register_timeout_ms": "300000",
     "RAY_worker_register_timeout_seconds": "300",
     "RAY_gcs_server_request_timeout_seconds": "120",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
+    VARIABLE: str(LARGEST),
 }
 HELPER_PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
 ATTEMPTS = 2
@@ -30,8 +33,8 @@ log = logging.getLogger(__name__)
 
 
 def start_ray(**options: Any) -> None:
-    """`ray.init(**options)` for a new Ray on this machine; call it before Ray is imported, which reads `PATIENCE`."""
-    for name, value in PATIENCE.items():
+    """`ray.init(**options)` for a new Ray here; call it before Ray is imported, which reads `ENVIRONMENT`."""
+    for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import ray
 

@@ -19,6 +19,7 @@ from being.api.admission import Load, Observer, shard_of
 from being.inference.records import FrameRecord
 from being.live.spans import AvatarFacts, SpanRequest
 from deployments.drawing import Drawn
+from deployments.messages import receive_large_answers
 from deployments.refiner import plain
 from deployments.renderer import Refusal
 from deployments.settings import GraphSettings
@@ -27,6 +28,8 @@ NO_SOUND = np.zeros(0, np.float32)
 PREPARE_S = 60.0  # an avatar that takes longer to load is not coming
 
 log = logging.getLogger(__name__)
+
+receive_large_answers()  # before the first handle is used
 
 
 class RayGraph:

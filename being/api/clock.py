@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 Now = Callable[[], float]
 
+LONGEST_REASON = 300  # characters of why a tick was not drawn
 LIVE_S = 0.4  # sound that waits longer was made beforehand
 
 
@@ -112,7 +113,7 @@ class Clock:
         except TimeoutError:
             self._fail(tick, "late")
         except Exception as error:
-            self._fail(tick, f"{type(error).__name__}: {error}".partition("\n")[0])
+            self._fail(tick, f"{type(error).__name__}: {' '.join(str(error).split())}"[:LONGEST_REASON])
         else:
             if self._failing:
                 log.info("ticks are answered again")

@@ -66,6 +66,17 @@ def test_films_of_both_shards(url: str) -> None:
             assert len(list(container.decode(video=0))) == 25
 
 
+def test_a_pass_may_be_larger_than_rays_own_bound(url: str) -> None:
+    """Eight frames of 1024x1024 are 12 MiB; gRPC's bound in Ray is 4."""
+    size = {"width": 1024, "height": 1024}
+    film = httpx.post(
+        f"{url}/v1/avatars/tiny/speak", params=size, content=wav(0.4), timeout=PATIENCE_S, trust_env=False
+    )
+    assert film.status_code == 200, film.text
+    with av.open(io.BytesIO(film.content)) as container:
+        assert [frame.width for frame in container.decode(video=0)] == [1024] * 10
+
+
 def test_a_picture_reaches_the_renderer(url: str) -> None:
     photo = io.BytesIO()
     Image.new("RGB", (30, 20), (0, 176, 64)).save(photo, "PNG")

@@ -11,6 +11,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from being.commands.serve import DEFAULT, command, merged, without_proxy
 from being.errors import InputError
+from deployments.messages import LARGEST
 from deployments.settings import GraphSettings
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +43,14 @@ def test_command_line_overrides() -> None:
     assert config["http_options"] == {"host": "0.0.0.0", "port": 9000}
     assert config["applications"][0]["args"]["library"] == [str(Path("people").resolve())]
     assert "library" not in DEFAULT["applications"][0]["args"]
+
+
+def test_answers_may_be_large_without_a_word_in_the_environment() -> None:
+    from ray.serve._private.request_router import replica_wrapper
+
+    import deployments.graph  # noqa: F401
+
+    assert replica_wrapper.RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH == LARGEST
 
 
 def test_ingress_takes_the_port_and_the_proxy_another() -> None:
