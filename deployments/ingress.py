@@ -14,6 +14,7 @@ from being.api.service import Service
 from being.errors import InputError
 from deployments.graph import RayGraph
 from deployments.meter import RayMeter
+from deployments.port import take_port_again
 from deployments.settings import GraphSettings
 
 
@@ -33,6 +34,7 @@ class Ingress:
         encoder: DeploymentHandle | None,
         refiner: DeploymentHandle | None,
     ) -> None:
+        take_port_again()
         replica = serve.get_replica_context()
         if replica.world_size > 1:
             # A client that comes back, and /v1/sessions, would reach whichever the proxy picks.
