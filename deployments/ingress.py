@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from being.api.admission import Admission, Load
+from being.api.admission import Admission, Load, ProcessTime
 from being.api.app import create_app
 from being.api.service import Service
 from being.errors import InputError
@@ -42,7 +42,7 @@ class Ingress:
                 "several replicas of Ingress would not know each other's sessions",
                 "Leave it at one; give the Renderer more replicas and shards",
             )
-        admission = Admission(settings.budget, settings.shards)
+        admission = Admission(settings.budget, settings.shards, ProcessTime())
 
         def observe(frames: Mapping[Load, int], seconds: float) -> None:
             admission.observe(frames, seconds)

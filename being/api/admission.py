@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from being.video.contract import FPS
 
 SMOOTHING = 0.05  # weight of a new measurement: about twenty ticks are remembered
 SLOW_START = 5  # measurements before a cost counts: the first frames of an avatar load and compile
+PROCESS_BUDGET = 1.0  # cores that one process with one interpreter lock may plan with; measured: at 1.1 it falls behind
+WINDOW_S = 1.0  # over which the process' own time is measured
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,31 @@ def shard_of(avatar: str, shards: int) -> int:
     return zlib.crc32(avatar.encode()) % shards
 
 
+class ProcessTime:
+    """Processor seconds that this process spends for each frame: sessions, encoding and sending all happen in it.
+
+    now, cpu : steady clock and this process' processor time, seconds.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic, cpu: Callable[[], float] = time.process_time) -> None:
+        self._now, self._cpu = now, cpu
+        self._since, self._cpu_then = now(), cpu()
+        self._frames = 0
+        self.frame_s: float | None = None
+        """Seconds of a frame lately; None until there were any."""
+
+    def count(self, frames: int) -> None:
+        """So many frames came to be delivered."""
+        self._frames += frames
+        elapsed = self._now() - self._since
+        if elapsed < WINDOW_S:
+            return
+        if elapsed < 2 * WINDOW_S:  # else nobody was here for a while: that time says nothing of frames
+            spent = (self._cpu() - self._cpu_then) / self._frames
+            self.frame_s = spent if self.frame_s is None else self.frame_s + (spent - self.frame_s) / 2
+        self._since, self._cpu_then, self._frames = self._now(), self._cpu(), 0
+
+
 class Admission:
     """Keeps the seconds of renderer time that a frame costs, by avatar and size.
 
@@ -45,15 +73,20 @@ class Admission:
         Share of a shard's time that sessions may plan with; the rest is room for `speak` and for noise.
     shards : int
         Renderers that draw side by side, each its own avatars.
+    process : ProcessTime, optional
+        Of the process that holds the sessions, where nothing is drawn in it: it is full at one core.
     """
 
-    def __init__(self, budget: float = 0.85, shards: int = 1) -> None:
+    def __init__(self, budget: float = 0.85, shards: int = 1, process: ProcessTime | None = None) -> None:
         self.budget = budget
         self.shards = shards
+        self.process = process
         self._costs: dict[Load, _Cost] = {}
 
     def observe(self, frames: Mapping[Load, int], seconds: float) -> None:
         """A pass drew so many frames of each load in `seconds`; shared out by pixels."""
+        if self.process is not None:
+            self.process.count(sum(frames.values()))
         pixels = sum(load.pixels * count for load, count in frames.items())
         for load, count in frames.items():
             if not count:
@@ -79,6 +112,11 @@ class Admission:
         """Whether one more session fits beside those that run. The first one always may: it is the measurement."""
         shard = shard_of(asked.avatar, self.shards)
         here = {load: count for load, count in running.items() if shard_of(load.avatar, self.shards) == shard}
+        if not any(running.values()):
+            return True
+        own = self.process.frame_s if self.process is not None else None
+        if own is not None and (sum(running.values()) + 1) * FPS * own > PROCESS_BUDGET:
+            return False
         if not any(here.values()):
             return True
         needed = self._seconds(here) + (self.cost(asked) or 0.0)

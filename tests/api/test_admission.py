@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from being.api.admission import Admission, Load, shard_of
+import pytest
+
+from being.api.admission import Admission, Load, ProcessTime, shard_of
 
 SMALL, LARGE = Load("a", 256, 256), Load("a", 512, 512)
 
@@ -57,3 +59,20 @@ def test_shards_are_counted_apart() -> None:
     busy = {Load(here[0], 512, 512): 1}
     assert not admission.admits(busy, Load(here[1], 512, 512))
     assert admission.admits(busy, Load(there, 512, 512))
+
+
+def test_a_process_is_full_at_one_core() -> None:
+    """Nine milliseconds of the process for each frame: four sessions are 0.9 of a core, a fifth does not fit."""
+    clock = [0.0]
+    admission = Admission(process=ProcessTime(lambda: clock[0], lambda: 0.9 * clock[0]))
+    assert admission.admits({}, LARGE) and admission.admits({LARGE: 4}, LARGE), "nothing was measured yet"
+    for _ in range(100):
+        clock[0] += 0.04
+        admission.observe({LARGE: 4}, 0.001)
+    assert admission.process is not None and admission.process.frame_s == pytest.approx(0.009, rel=0.01)
+    assert admission.admits({LARGE: 3}, LARGE) and not admission.admits({LARGE: 4}, LARGE)
+    assert admission.admits({}, LARGE), "the first session is the measurement"
+    assert admission.room({LARGE: 1}, LARGE, 64) == 3
+    clock[0] += 60  # nobody was here for a minute
+    admission.observe({LARGE: 1}, 0.001)
+    assert admission.process.frame_s == pytest.approx(0.009, rel=0.01)
