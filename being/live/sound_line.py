@@ -7,6 +7,8 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
 
+BLOCK = 4096  # samples up to which what arrives in small pieces becomes one block: reading takes time for each
+
 
 class SoundLine:
     """An append-only line of samples that forgets its past on request.
@@ -23,6 +25,7 @@ class SoundLine:
         self._tail = (channels,) if channels else ()
         self._blocks: list[FloatArray] = []
         self._first = start  # position of the first block's first sample
+        self._known_from = start  # what lies before was forgotten
         self.end = start
         """Position after the last sample known."""
 
@@ -30,9 +33,13 @@ class SoundLine:
         """Put sound at the end."""
         if pcm.shape[1:] != self._tail:
             raise ValueError(f"sound {pcm.shape} does not fit a line of blocks (S, *{self._tail})")
-        if len(pcm):
+        if not len(pcm):
+            return
+        if self._blocks and len(self._blocks[-1]) + len(pcm) <= BLOCK:
+            self._blocks[-1] = np.concatenate([self._blocks[-1], np.asarray(pcm, np.float32)])
+        else:
             self._blocks.append(np.asarray(pcm, np.float32))
-            self.end += len(pcm)
+        self.end += len(pcm)
 
     def pad_to(self, position: int) -> None:
         """Fill up with silence so that the next sound starts at `position`; nothing happens if the line is longer."""
@@ -44,7 +51,7 @@ class SoundLine:
         out = np.zeros((stop - start, *self._tail), np.float32)
         at = self._first
         for block in self._blocks:
-            low, high = max(start, at), min(stop, at + len(block))
+            low, high = max(start, at, self._known_from), min(stop, at + len(block))
             if low < high:
                 out[low - start : high - start] = block[low - at : high - at]
             at += len(block)
@@ -53,7 +60,8 @@ class SoundLine:
         return out
 
     def forget(self, before: int) -> None:
-        """Drop whole blocks that end at or before a position: they will not be read again."""
+        """Drop what lies before a position: it will not be read again."""
+        self._known_from = max(self._known_from, min(before, self.end))
         while self._blocks and self._first + len(self._blocks[0]) <= before:
             self._first += len(self._blocks.pop(0))
         if not self._blocks:

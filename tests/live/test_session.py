@@ -210,3 +210,27 @@ def test_speech_made_beforehand_keeps_its_pauses(facts: AvatarFacts) -> None:
     session.hear(face, np.repeat(face, 3)[:, None], 0.0)
     heard = np.concatenate([session.take(1, n / FPS).sound for n in range(30)])[:, 0]
     np.testing.assert_array_equal(heard, np.repeat(face, 3))
+
+
+def test_a_line_of_sound_is_what_was_appended() -> None:
+    """Whatever the order of appending, forgetting and reading, against a plain array."""
+    random = np.random.default_rng(0)
+    line, said, forgotten = SoundLine(2, start=70), np.zeros((70, 2), np.float32), 70
+    for _ in range(1500):
+        step = int(random.integers(4))
+        if step < 2:
+            pcm = random.standard_normal((int(random.integers(0, 900)), 2)).astype(np.float32)
+            line.append(pcm)
+            said = np.concatenate([said, pcm])
+        elif step == 2:
+            before = int(random.integers(0, len(said) + 50))
+            line.forget(before)
+            forgotten = max(forgotten, min(before, len(said)))
+        start = int(random.integers(0, len(said) + 100)) - 50
+        stop = start + int(random.integers(1, 2000))
+        expected = np.zeros((stop - start, 2), np.float32)
+        low, high = max(start, forgotten), min(stop, len(said))
+        if low < high:
+            expected[low - start : high - start] = said[low:high]
+        np.testing.assert_array_equal(line.read(start, stop), expected)
+        assert line.end == len(said)
