@@ -83,6 +83,11 @@ class Admission:
         self.process = process
         self._costs: dict[Load, _Cost] = {}
 
+    @property
+    def own_cost(self) -> float:
+        """Seconds of its own process that a frame takes; 0 where that is not known."""
+        return (self.process.frame_s or 0.0) if self.process is not None else 0.0
+
     def observe(self, frames: Mapping[Load, int], seconds: float) -> None:
         """A pass drew so many frames of each load in `seconds`; shared out by pixels."""
         if self.process is not None:
@@ -112,10 +117,8 @@ class Admission:
         """Whether one more session fits beside those that run. The first one always may: it is the measurement."""
         shard = shard_of(asked.avatar, self.shards)
         here = {load: count for load, count in running.items() if shard_of(load.avatar, self.shards) == shard}
-        if not any(running.values()):
-            return True
-        own = self.process.frame_s if self.process is not None else None
-        if own is not None and (sum(running.values()) + 1) * FPS * own > PROCESS_BUDGET:
+        sessions = sum(running.values())
+        if sessions and (sessions + 1) * FPS * self.own_cost > PROCESS_BUDGET:
             return False
         if not any(here.values()):
             return True

@@ -234,8 +234,7 @@ class Service:
         if len(self._viewers) + self._opening.total() >= self.limits.sessions:
             return self._refused("sessions", f"this server holds {self.limits.sessions} sessions and is full")
         if not self.admission.admits(self._running(), load):
-            own = self.admission.process.frame_s if self.admission.process is not None else None
-            cost, ours = 1000 * (self.admission.cost(load) or 0), 1000 * (own or 0)
+            cost, ours = 1000 * (self.admission.cost(load) or 0), 1000 * self.admission.own_cost
             detail = f"no room for another session: a {load.width}x{load.height} frame costs {cost:.0f} ms"
             detail += f", and {ours:.0f} ms of this process" if ours else ""
             return self._refused("cost", detail)

@@ -180,7 +180,7 @@ class Viewer:
         background = stage.background
         if wanted.background is not None:
             background = self._backgrounds.live(wanted.background)
-        emotion = self.session.feelings.wanted
+        emotion = None
         if wanted.emotion is not None:
             try:
                 emotion = wish(self._emotions, wanted.emotion)
@@ -192,7 +192,8 @@ class Viewer:
         if (width, height, format) != (stage.width, stage.height, self.format):
             self._restart_stream = True
         self.format = format
-        self.session.feelings.ask(emotion)
+        if emotion is not None:
+            self.session.feelings.ask(emotion)
         self.session.stage = replace(stage, width=width, height=height, background=background, yuv=format == "mp4")
         self._awake.set()
 

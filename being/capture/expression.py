@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from being.capture.head_shape import OUTER_EYES_DM, own_shape
+
+# Of the points of the head itself those that a smile does not move.
 STIFF = (33, 133, 362, 263, 168, 6, 197, 195, 5, 4, 1, 10, 151, 9, 8, 127, 356, 234, 454, 93, 323)
-EYES_OUTER = (33, 263)
-TEMPLES, JAW_SIDES = (127, 356), (93, 323)  # one above the other, seen from the side too
 EYES_INNER = (133, 362)
 BROWS_OUTER, BROWS_INNER = (105, 334), (107, 336)
 CHEEKS = (50, 280, 117, 346, 101, 330, 205, 425, 36, 266)
@@ -21,7 +22,6 @@ BROW_RANGE, FROWN_RANGE, CHEEK_RANGE = 0.10, 0.05, 0.05
 MOST = 5.0  # intensity
 REST_PERCENTILE = 10  # of a clip's brows and cheeks: what rest is for this person; a frown starts from the middle
 SMOOTH = 1.0  # frames, deviation: expressions are slower than speech, and the mesh trembles
-ROUNDS = 2  # of laying all frames over their mean
 
 Points = NDArray[np.float64]
 
@@ -36,7 +36,7 @@ def action_units(points: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     inner = _height(face, BROWS_INNER) - _height(face, EYES_INNER)
     outer = _height(face, BROWS_OUTER) - _height(face, EYES_INNER)
     # Raised cheeks go up and, as the mesh's depth has it, back.
-    cheeks = _height(face, CHEEKS) + face[:, CHEEKS, 2].mean(1)
+    cheeks = _height(face, CHEEKS) - face[:, CHEEKS, 2].mean(1)
     middle = float(np.median(inner))
     found = {
         "AU01_r": (inner - np.percentile(inner, REST_PERCENTILE)) / BROW_RANGE,
@@ -50,40 +50,11 @@ def action_units(points: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
 
 def _height(face: Points, chosen: tuple[int, ...]) -> NDArray[np.float64]:
     """How far up the points lie on average, (T,)."""
-    return -face[:, chosen, 1].mean(1)
+    return face[:, chosen, 1].mean(1)
 
 
 def _at_rest(points: Points) -> Points:
-    """Points (T, P, 3) turned, moved and scaled so that the stiff ones lie over their mean, upright.
-
-    Unit: the eyes' distance. Rotation by Kabsch's method.
-    """
-    stiff = points[:, STIFF]
-    middle = stiff.mean(1, keepdims=True)
-    stiff = stiff - middle
-    scale = np.linalg.norm(stiff, axis=(1, 2))[:, None, None]
-    stiff = stiff / scale
-    target = stiff[len(stiff) // 2]
-    for _ in range(ROUNDS):
-        left, _, right = np.linalg.svd(np.einsum("tpi,pj->tij", stiff, target))
-        sign = np.linalg.det(left @ right)
-        left[:, :, 2] *= sign[:, None]
-        turn = left @ right
-        target = (stiff @ turn).mean(0)
-    face = ((points - middle) / scale) @ turn @ _upright(target)
-    eyes = np.linalg.norm(face[:, EYES_OUTER[0]] - face[:, EYES_OUTER[1]], axis=1).mean()
-    return face / eyes
-
-
-def _upright(stiff: Points) -> Points:
-    """The rotation (3, 3), applied from the right, that lays the eyes along x and the face's sides along y."""
-
-    def mean_of(chosen: tuple[int, ...]) -> Points:
-        return np.asarray(stiff[[STIFF.index(point) for point in chosen]].mean(0))
-
-    across = mean_of(EYES_OUTER[1:]) - mean_of(EYES_OUTER[:1])
-    across /= np.linalg.norm(across)
-    down = mean_of(JAW_SIDES) - mean_of(TEMPLES)
-    down -= across * (across @ down)
-    down /= np.linalg.norm(down)
-    return np.stack([across, down, np.cross(across, down)], 1)
+    """Points (T, P, 3) of the head at rest: x to the image's right, y up, z to the viewer; unit: the eyes' distance."""
+    laid = own_shape(points, STIFF)
+    turned = np.einsum("tpi,tij->tpj", points - laid.offsets[:, None], laid.rotations)
+    return turned / (OUTER_EYES_DM * laid.scales[:, None, None])

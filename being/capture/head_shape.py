@@ -6,6 +6,7 @@ Procrustes) gives the shape and, as a by-product, a first pose of every frame.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,9 +43,9 @@ class Alignment:
     offsets: Array
 
 
-def own_shape(points: Array) -> Alignment:
-    """Meshes (T, P, 3) in pixels -> their mean shape and how each frame lies on it."""
-    rigid = list(RIGID)
+def own_shape(points: Array, rigid: Sequence[int] = RIGID) -> Alignment:
+    """Meshes (T, P, 3) in pixels -> their mean shape and how each frame lies on it, by the points `rigid`."""
+    rigid = list(rigid)
     shape = _upright(points[len(points) // 2] @ FLIP)
     for _ in range(ROUNDS):
         rotations, scales, offsets = _lay(shape[rigid], points[:, rigid])

@@ -167,7 +167,7 @@ class DatasetWriter:
             name: finite(np.asarray(values, np.float64), (frames,), name)
             for name, values in sorted((action_units or {}).items())
         }
-        _write_action_units(root / "au.csv", {**units, BLINK_COLUMN: closure * FULL_BLINK})
+        write_action_units(root / "au.csv", {**units, BLINK_COLUMN: closure * FULL_BLINK})
         held_out = set(range(max(1, round(frames * TRAIN_SHARE)), frames) if val is None else val)
         left_out = set(skip)
         train = [i for i in range(frames) if i not in held_out | left_out]
@@ -202,10 +202,12 @@ class DatasetWriter:
         path.write_text(json.dumps(document))
 
 
-def _write_action_units(path: Path, columns: Mapping[str, NDArray[np.float64]]) -> None:
+def write_action_units(path: Path, columns: Mapping[str, NDArray[np.float64]], classic: bool = True) -> None:
+    """Write `au.csv`: a row a frame of columns (T,); `classic` OpenFace has a space before all names but the first."""
+    names = ["timestamp", "confidence", "success", *columns]
     with path.open("w", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["frame", " timestamp", " confidence", " success", *(f" {name}" for name in columns)])
+        table.writerow(["frame", *(f" {name}" if classic else name for name in names)])
         for index, row in enumerate(zip(*columns.values(), strict=True)):
             table.writerow([index + 1, f"{index / FPS:.3f}", "1.00", 1, *(f"{value:.4f}" for value in row)])
 

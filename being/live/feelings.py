@@ -27,14 +27,9 @@ class Feelings:
     """
 
     def __init__(self, states: int) -> None:
-        self._wanted = np.full(states, np.nan, np.float32)
+        self._wanted = np.full(states, np.nan, np.float32)  # NaN where the recording is played
         self._held = np.zeros(states, np.float32)  # the value that the wish has reached
         self._share = np.zeros(states, np.float32)  # of the wish against the recording, 0 to 1
-
-    @property
-    def wanted(self) -> FloatArray:
-        """(E,) what was asked for; NaN where the recording is played."""
-        return self._wanted
 
     def ask(self, wanted: FloatArray) -> None:
         """Show these values (E,) in [0, 1] from now on; NaN for what was recorded."""

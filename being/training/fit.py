@@ -218,7 +218,8 @@ def begin(footage: Footage, dataset: Dataset, speech: Speech, config: FitConfig)
         shape = shape.model_copy(update={"aabb": lender.box_over(landmarks_of(footage))})
     network = DeformationNetwork(shape)
     at_rest(network)
-    torch.nn.init.ones_(network.emotion_weight)  # it is trained from the first step on, beside the other tokens
+    if shape.emotion_states:
+        torch.nn.init.ones_(network.emotion_weight)  # trained from the first step on, beside the other tokens
     if lender is not None:
         lender.lend(network)
         for part in ear(network) if config.keep_ear else ():

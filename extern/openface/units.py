@@ -9,16 +9,15 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from being.dataset.writer import write_action_units
 from being.errors import FormatError, InputError
 
-FPS = 25
 MAX_BYTES = 256 << 20
 STRONGEST = 5.0  # intensities are 0..5
 _UNIT = re.compile(r"AU\d{2}_r")
@@ -78,11 +77,5 @@ def write_units(path: Path, units: ActionUnits, frames: int | None = None) -> No
     count = units.frames if frames is None else frames
     if units.frames < count:
         raise FormatError(f"action units of {units.frames} frames were given for {count}", _REMEDY)
-    names: Sequence[str] = ["frame", "timestamp", "confidence", "success", *units.intensities]
-    space = " " if units.classic else ""
-    with path.open("w", newline="") as file:
-        table = csv.writer(file)
-        table.writerow([names[0], *(space + name for name in names[1:])])
-        for index in range(count):
-            values = (f"{column[index]:.4f}" for column in units.intensities.values())
-            table.writerow([index + 1, f"{index / FPS:.3f}", "1.00", 1, *values])
+    columns = {name: values[:count] for name, values in units.intensities.items()}
+    write_action_units(path, columns, units.classic)

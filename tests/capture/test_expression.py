@@ -12,11 +12,9 @@ from being.capture.expression import (
     BROWS_OUTER,
     CHEEK_RANGE,
     CHEEKS,
-    EYES_OUTER,
-    JAW_SIDES,
-    TEMPLES,
     action_units,
 )
+from being.capture.head_shape import CHIN, FOREHEAD, PAIRS
 
 FRAMES, LIPS = 90, (0, 13, 14, 17, 61, 291)
 MOVED = slice(40, 60)
@@ -26,8 +24,9 @@ def faces(raised: tuple[int, ...], by: float) -> np.ndarray:
     """A face that turns, comes nearer and talks; in MOVED, the points `raised` are higher by so many eye distances."""
     random = np.random.default_rng(0)
     rest = random.uniform(-1, 1, (478, 3))
-    rest[list(EYES_OUTER)] = [[-0.5, 0, 0], [0.5, 0, 0]]  # one eye distance apart
-    rest[list(TEMPLES)], rest[list(JAW_SIDES)] = [[-0.8, 0, 0.5], [0.8, 0, 0.5]], [[-0.7, 0.6, 0.5], [0.7, 0.6, 0.5]]
+    rest[[FOREHEAD, CHIN]] = [[0, -1, 0], [0, 1, 0]]
+    for pair, apart in zip(PAIRS, (1.0, 0.4, 1.5, 1.6), strict=True):  # the outer corners of the eyes one unit
+        rest[list(pair)] = [[-apart / 2, 0, 0], [apart / 2, 0, 0]]
     face = np.repeat(rest[None], FRAMES, 0)
     face[:, LIPS, 1] += 0.2 * random.random((FRAMES, 1))
     time = np.arange(FRAMES) / 25

@@ -77,3 +77,4 @@ def test_without_expressions_there_are_no_emotions(smiling: Path, tmp_path: Path
     avatar = fit(smiling, tmp_path / "ada", plain, consent="synthetic").avatar
     assert avatar is not None and avatar.manifest.network.emotion_states == ()
     assert avatar.motion.emotion.shape == (len(avatar.motion), 0)
+    assert avatar.network.emotion_weight == 0, "a token that says nothing must not be listened to"
