@@ -16,6 +16,7 @@ from being.capture.pose import PoseSolution
 from being.capture.teeth import lips_apart
 from being.dataset.folder import FPS, read_picture
 from being.dataset.parsing import PALETTE, labels_of_colours
+from being.dataset.tracking import shown_by
 from being.training.charts import Line, line_chart
 from being.training.page import inline_picture, page
 
@@ -65,12 +66,12 @@ def write_report(
     """
     spread = np.linspace(0, report.frames - 1, SHOWN).round().astype(int)
     named = dict.fromkeys(spread.tolist(), "")
-    smile, frown, brows = units["AU06_r"], units["AU04_r"], (units["AU01_r"] + units["AU02_r"]) / 2
+    shown = shown_by(units)
     extremes = (
         (closure, "eyes most shut, "),
         (lips_apart(track.points), "mouth widest, teeth white, "),
-        (smile, "cheeks highest, "),
-        (brows, "brows highest, "),
+        (shown["smile"], "cheeks highest, "),
+        (shown["brows_up"], "brows highest, "),
     )
     for values, name in extremes:
         index = int(np.where(track.found, values, -1).argmax())
@@ -84,7 +85,11 @@ def write_report(
         _chart("Mouth opening, face lengths", [("inner lips", lips_apart(track.points), ORANGE)], seconds),
         _chart(
             "Above the lips, intensity 0 to 5",
-            [("smile (AU06)", smile, ORANGE), ("brows up (AU01, AU02)", brows, BLUE), ("frown (AU04)", frown, GREEN)],
+            [
+                ("smile (AU06)", shown["smile"], ORANGE),
+                ("brows up (AU01, AU02)", shown["brows_up"], BLUE),
+                ("frown (AU04)", shown["frown"], GREEN),
+            ],
             seconds,
         ),
         _chart("Head turn, degrees", [("up/down", turn[:, 0], GREEN), ("left/right", turn[:, 1], BLUE)], seconds),

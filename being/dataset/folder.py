@@ -18,10 +18,11 @@ from PIL import Image
 from being.dataset.parsing import labels_of_colours
 from being.dataset.pose import rest_pose
 from being.dataset.tracking import (
+    closure_of,
+    expressions_of,
     finite,
+    read_action_units,
     read_array,
-    read_blinks,
-    read_expressions,
     read_landmarks,
     read_torso_poses,
     read_tracking,
@@ -144,8 +145,9 @@ class Dataset:
         torso = read_torso_poses(self.path / "torso_params.npz", self.frames)
         self.torso_tracked = torso is not None
         self.torso_poses = np.repeat(rest_pose(self.head_poses)[None], self.frames, 0) if torso is None else torso
-        self.eyes = read_blinks(self.path / "au.csv", self.frames)
-        shown = read_expressions(self.path / "au.csv", self.frames)
+        units = read_action_units(self.path / "au.csv", self.frames)
+        self.eyes = closure_of(units)
+        shown = expressions_of(units)
         self.expression_names = tuple(shown)
         self.expressions = np.array(list(shown.values()), np.float32).reshape(len(shown), self.frames).T
         train, val = (read_transforms(self.path / f"transforms_{name}.json") for name in ("train", "val"))

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -122,31 +124,32 @@ def read_array(path: Path, shape: tuple[int | None, ...]) -> NDArray[Any]:
     return finite(array, shape, str(path))
 
 
-def read_blinks(path: Path, frames: int) -> NDArray[np.float32]:
-    """Eye closure (T,) in [0, 1] from the OpenFace column AU45 of `au.csv`: clip(AU45, 0, 2) / 2."""
-    blinks = _columns(path, frames, (BLINK_COLUMN,))[BLINK_COLUMN]
-    return (np.clip(blinks, 0.0, FULL_BLINK) / FULL_BLINK).astype(np.float32)
+def closure_of(units: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float32]:
+    """Eye closure (T,) in [0, 1] from action units: clip(AU45, 0, 2) / 2."""
+    return (np.clip(units[BLINK_COLUMN], 0.0, FULL_BLINK) / FULL_BLINK).astype(np.float32)
 
 
-def read_expressions(path: Path, frames: int) -> dict[str, NDArray[np.float32]]:
-    """What the face above the lips shows, (T,) in [0, 1] by name, 1 being as far as this person went.
+def shown_by(units: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """What the face above the lips shows, intensities (T,) in [0, 5] by expression; without those that lack a unit."""
+    return {
+        name: np.clip(np.mean([units[one] for one in needed], axis=0), 0, MOST_INTENSE)
+        for name, needed in EXPRESSIONS.items()
+        if all(one in units for one in needed)
+    }
 
-    From OpenFace's columns AU01, AU02, AU04 and AU06 of `au.csv`; what has no column, or is never shown, is left out.
-    """
-    columns = _columns(path, frames, tuple(unit for units in EXPRESSIONS.values() for unit in units))
+
+def expressions_of(units: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArray[np.float32]]:
+    """The same in [0, 1], 1 being as far as this person went; what is never shown is left out."""
     found = {}
-    for name, units in EXPRESSIONS.items():
-        if not all(unit in columns for unit in units):
-            continue
-        intensity = np.clip(np.mean([columns[unit] for unit in units], axis=0), 0, MOST_INTENSE)
+    for name, intensity in shown_by(units).items():
         farthest = float(np.percentile(intensity, FARTHEST))
         if farthest >= LEAST_SHOWN:
             found[name] = np.clip(intensity / farthest, 0, 1).astype(np.float32)
     return found
 
 
-def _columns(path: Path, frames: int, wanted: tuple[str, ...]) -> dict[str, NDArray[np.float64]]:
-    """Those of the wanted columns of `au.csv` that it has, (T,) each; without a blink column it is no such file."""
+def read_action_units(path: Path, frames: int) -> dict[str, NDArray[np.float64]]:
+    """Intensities (T,) of `au.csv` by OpenFace's column: the blink's, which must be there, and the expressions'."""
     require_file(path, f"It holds the blink of every frame in a column {BLINK_COLUMN!r}")
     try:
         with path.open(newline="") as file:
@@ -160,7 +163,7 @@ def _columns(path: Path, frames: int, wanted: tuple[str, ...]) -> dict[str, NDAr
     if len(rows) < frames:
         raise FormatError(f"{path} has {len(rows)} rows for {frames} frames", "Capture the video again")
     found = {}
-    for name in wanted:
+    for name in (BLINK_COLUMN, *chain.from_iterable(EXPRESSIONS.values())):
         if name not in header:
             continue
         column = header.index(name)
