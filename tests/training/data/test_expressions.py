@@ -47,7 +47,7 @@ def smiling(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for frame in np.flatnonzero(smile).tolist():
         face = data.composited(frame).copy()
         face[data.parsing(frame) == HEAD, 1:] //= 2
-        Image.fromarray(face).save(folder / "gt_imgs" / f"{frame}.jpg", quality=95)
+        Image.fromarray(face).save(folder / "gt_imgs" / f"{frame}.png")
     return folder
 
 
