@@ -22,11 +22,10 @@ from PIL import Image, ImageDraw
 
 from being.dataset import Dataset
 from being.dataset.folder import picture_path, plate_path
+from being.dataset.landmarks import MOUTH, mouth_opening, triangulate
 from being.dataset.parsing import BACKGROUND, HEAD, NECK, TORSO, colours_of_labels
 from being.errors import InputError
 from being.progress import Progress, Silent
-from being.training.data.face import triangulate
-from being.training.data.footage import MOUTH, mouth_opening
 
 JPEG_QUALITY = 95
 
