@@ -90,7 +90,7 @@ def numbered(folder: Path, suffixes: tuple[str, ...]) -> dict[int, Path]:
     """Files named by an unpadded frame number: {0: folder/0.png, ...}; of two for a frame the earlier suffix's."""
     if not folder.is_dir():
         return {}
-    found = {}
+    found: dict[int, Path] = {}
     for path in folder.iterdir():
         if path.suffix.lower() in suffixes and path.stem.isdecimal() and str(int(path.stem)) == path.stem:
             index = int(path.stem)
