@@ -29,8 +29,16 @@ from typing import Any
 
 from machine import Meanwhile, facts
 
+from being.ray_local import free_ports
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 PATIENCE_S = 900.0
+HELPER_FLAGS = (
+    "dashboard-agent-grpc-port",
+    "metrics-export-port",
+    "dashboard-agent-listen-port",
+    "runtime-env-agent-port",
+)
 # A busy machine starts Ray slowly; Ray itself would give up after 15 to 60 s.
 ENVIRONMENT = {
     "RAY_AUTH_MODE": "disabled",
@@ -47,18 +55,15 @@ ENVIRONMENT = {
     "NO_PROXY": "127.0.0.1,localhost",
     "no_proxy": "127.0.0.1,localhost",
 }
+# `ray start` with its flags, ended where this process closes the pipe or dies.
 HEAD = """
-import sys
-from being.deployments.cluster import start_ray
-start_ray(num_cpus=int(sys.argv[1]), include_dashboard=True, dashboard_port=int(sys.argv[2]), _temp_dir=sys.argv[3],
-          object_store_memory=200 << 20, log_to_driver=False)
-import ray
-from ray._private.utils import write_ray_address
-address = ray.get_runtime_context().gcs_address
-write_ray_address(address, sys.argv[3])  # as `ray start` does: jobs find this cluster, whatever else runs here
-print(address, flush=True)
+import subprocess, sys
+head = subprocess.Popen([sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", *sys.argv[1:]])
 sys.stdin.read()
+head.terminate()
+head.wait()
 """
+STARTED = "Ray runtime started"  # what `ray start` says when it is up
 # A case small enough for two cores and long enough to be disturbed.
 SMALL: dict[str, Any] = {
     "static-steps": 100,
@@ -90,24 +95,35 @@ class Head:
 @contextmanager
 def cluster(cpus: int) -> Iterator[Head]:
     """A Ray head with a dashboard, of its own and gone afterwards, whatever other Ray runs on the machine."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    gcs, dashboard, client, *helpers = free_ports(7)
     folder = tempfile.mkdtemp(prefix="being-ray-")
+    flags = {
+        "num-cpus": cpus,
+        "object-store-memory": 200 << 20,
+        "temp-dir": folder,  # its address lies there, too: no other Ray's drivers find this one
+        "port": gcs,
+        "ray-client-server-port": client,
+        "dashboard-port": dashboard,
+        # Told its helpers' ports, Ray does not give up on helpers that start slowly (being.ray_compat.helper_ports).
+        **dict(zip(HELPER_FLAGS, helpers, strict=True)),
+    }
     head = subprocess.Popen(
-        [sys.executable, "-c", HEAD, str(cpus), str(port), folder],
+        [sys.executable, "-c", HEAD, *(f"--{name}={value}" for name, value in flags.items())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         env={**os.environ, **ENVIRONMENT},
         cwd=REPOSITORY,
         text=True,
     )
     assert head.stdin is not None and head.stdout is not None
     try:
-        address = head.stdout.readline().strip()
-        if not address:
-            raise RuntimeError("Ray did not start")
-        yield Head(f"http://127.0.0.1:{port}", address)
+        said: list[str] = []
+        while not (said and STARTED in said[-1]):
+            said.append(head.stdout.readline())
+            if not said[-1]:
+                raise RuntimeError("Ray did not start:\n" + "".join(said))
+        yield Head(f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}")
     finally:
         head.stdin.close()  # the head ends by itself, and Ray with it
         head.wait(PATIENCE_S)
