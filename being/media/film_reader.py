@@ -1,0 +1,362 @@
+"""Any film as upright RGB pictures at exactly 25 a second, one at a time, placed by their time stamps.
+
+Opening reads the packets, not the pictures (`being.media.film_index`). Iterating decodes; each output instant k/25 s
+shows the picture whose time stamp is nearest, so variable frame rates, holes and 24 to 60 pictures a second all become
+25, on a clock that is carried on where films were joined. What cannot be decoded is stepped over and the picture before
+it stands. Memory holds a few pictures, whatever the film's length.
+"""
+
+from __future__ import annotations
+
+import heapq
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import repeat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from being.errors import InputError
+from being.media.clock import FileClock
+from being.media.colour import coding_of, to_rgb
+from being.media.film_index import REMEDY, FilmIndex, read_index, require_pictures
+from being.media.input_container import AGAIN, open_container, read_packets
+from being.media.interlace import Deinterlacer
+from being.media.notes import Note, NoteKind, Span
+
+if TYPE_CHECKING:
+    import av
+
+FPS = 25
+MISSING_S = 0.5  # a stated duration that exceeds what the file holds by more than this means a cut-off file
+LEAST_DECODED = 0.5  # share of a film below which it is refused
+HELD_S, HOLE_S = 0.1, 0.5  # pictures held longer than this are stale, where no other comes for as long as that
+MOST_PIXELS = 8192 * 4608  # of a picture; more is no film of a person, and would fill the memory
+LARGE_PIXELS = 2560 * 1440  # a larger picture is decoded by few threads, each of which holds some
+LARGE_THREADS = 2
+REORDERED = 32  # pictures that may wait in a decoder before they are shown
+
+Frame = NDArray[np.uint8]
+
+
+@dataclass
+class Decoding:
+    """What a pass over a film came to.
+
+    Attributes
+    ----------
+    failed : packets that could not be decoded.
+    stale_s : (frames,) how far in time the picture shown at each output instant is from it, inf where it is damaged.
+    interlaced : pictures were interlaced. resized : they changed their size midway.
+    """
+
+    stale_s: NDArray[np.float32]
+    failed: int = 0
+    interlaced: bool = False
+    resized: bool = False
+
+    @property
+    def missing(self) -> NDArray[np.bool_]:
+        """Output instants (frames,) at which the film has no picture of its own: holes and damage."""
+        return self.stale_s > HELD_S
+
+
+@dataclass(frozen=True)
+class Film:
+    """An opened film.
+
+    Attributes
+    ----------
+    path : the file.
+    width, height : pixels of the pictures that iterating yields, upright.
+    frames : how many it yields, at 25 a second. duration_s : frames / 25.
+    rate : pictures a second as filmed, on average.
+    start_s : when frame 0 is shown, seconds on the file's clock. clock : of the file.
+    notes : what a person should know about the file; usually empty. `told` adds what only decoding shows.
+    last : what the latest pass over it came to; None before the first.
+    """
+
+    path: Path
+    width: int
+    height: int
+    frames: int
+    rate: float
+    start_s: float
+    notes: tuple[Note, ...]
+    index: FilmIndex
+    orientation: tuple[bool, bool, bool] = (False, False, False)
+    square: tuple[int, int] = (0, 0)  # size after undoing oblong pixels, before turning upright
+    _passes: list[Decoding] = field(default_factory=list, compare=False)
+
+    @property
+    def duration_s(self) -> float:
+        return self.frames / FPS
+
+    @property
+    def clock(self) -> FileClock:
+        return self.index.clock
+
+    @property
+    def last(self) -> Decoding | None:
+        return self._passes[-1] if self._passes else None
+
+    def __len__(self) -> int:
+        return self.frames
+
+    def __iter__(self) -> Iterator[Frame]:
+        """`frames` pictures, uint8 RGB (height, width, 3). Raises InputError where less than half can be decoded."""
+        return (make() for make in self.later())
+
+    def later(self) -> Iterator[Callable[[], Frame]]:
+        """The same pictures, each made when it is called for, on whatever thread: converting costs more than decoding.
+
+        A picture that is shown several times is one callable. Raises as `__iter__`.
+        """
+        state = Decoding(np.full(self.frames, np.inf, np.float32))
+        shown, large = 0, self.width * self.height > LARGE_PIXELS
+        last: av.VideoFrame | None = None
+        last_time = 0.0
+        for frame, time in decoded(self.path, self.index, self.start_s, state, LARGE_THREADS if large else 0):
+            if last is not None:
+                until = min(self.frames, _instants_before((last_time + time) / 2 - self.start_s))
+                if until > shown:
+                    yield from self._shown(last, shown, until, last_time, state)
+                    shown = until
+            last, last_time = frame, time
+            if shown >= self.frames:
+                break
+        if last is not None and shown < self.frames:
+            yield from self._shown(last, shown, self.frames, last_time, state)
+        decodes = float(np.mean(state.stale_s <= max(HOLE_S, 2 / self.rate)))
+        if last is None or decodes < LEAST_DECODED:
+            raise InputError(f"{self.path} is damaged: {decodes:.0%} of its pictures can be decoded", AGAIN)
+        self._passes[:] = [_with_holes_alone(state)]
+
+    def told(self) -> tuple[Note, ...]:
+        """`notes`, and what the latest pass found: damage, holes, interlaced pictures."""
+        state = self.last
+        if state is None:
+            return self.notes
+        out = list(self.notes)
+        spans = spans_of(state.missing)
+        if state.failed:
+            text = f"{state.failed} of {len(self.index.shown_s)} packets of pictures cannot be decoded"
+            out.append(Note(NoteKind.DAMAGE, text + (": the picture before stands" if spans else ""), spans))
+        elif spans:
+            out.append(Note(NoteKind.HOLE, "No pictures, the one before stands", spans))
+        if state.interlaced:
+            out.append(Note(NoteKind.FIELDS, "Interlaced pictures were deinterlaced"))
+        if state.resized:
+            out.append(Note(NoteKind.COLOUR, f"Pictures change their size and are scaled to {self.width}x{self.height}"))
+        return tuple(out)
+
+    def _shown(
+        self, frame: av.VideoFrame, first: int, until: int, time: float, state: Decoding
+    ) -> Iterator[Callable[[], Frame]]:
+        at = np.arange(first, until) / FPS + self.start_s
+        state.stale_s[first:until] = np.inf if frame.is_corrupt else np.abs(at - time)
+        return repeat(self._maker(frame), until - first)
+
+    def _maker(self, frame: av.VideoFrame) -> Callable[[], Frame]:
+        """Makes the picture once, however often it is shown: FFmpeg's converter is not for two threads at a time."""
+        lock = threading.Lock()
+        made: list[Frame] = []
+
+        def make() -> Frame:
+            with lock:
+                if not made:
+                    made.append(np.ascontiguousarray(_upright(to_rgb(frame, *self.square), *self.orientation)))
+            return made[0]
+
+        return make
+
+
+def open_film(
+    path: str | Path, start_s: float | None = None, end_s: float | None = None, longest_s: float = np.inf
+) -> Film:
+    """Check a film and prepare to read it, or the part from `start_s` to `end_s`, seconds after its first picture.
+
+    Raises
+    ------
+    InputError
+        Not there, not a film, no picture can be decoded, less than half of it is there, longer than `longest_s`, or
+        nothing between start and end.
+    """
+    path = Path(path)
+    index = read_index(path)
+    require_pictures(path, index)
+    stamps = index.stamps
+    first, begins = _first_frame(path, index)
+    _require_size(path, first)
+    stamps = np.append(begins, stamps[stamps > begins])
+    each = float(np.median(np.diff(stamps))) if len(stamps) > 1 else 1 / FPS
+    held = float(stamps[-1] - stamps[0] + each)
+    notes = list(index.clock.notes(begins))
+    if not index.clock.joints and index.stated_s > held + max(MISSING_S, 0.02 * held):
+        if held < LEAST_DECODED * index.stated_s:
+            raise InputError(f"{path} is cut off: it says {index.stated_s:.1f} s and holds {held:.1f} s", AGAIN)
+        text = f"It says {index.stated_s:.1f} s and holds {held:.1f} s of pictures"
+        notes.append(Note(NoteKind.CUT_OFF, text, remedy=AGAIN))
+    start, end = part_of(path, held, start_s, end_s)
+    if end - start > longest_s:
+        raise InputError(
+            f"{path} lasts {end - start:.0f} s, the limit is {longest_s:.0f} s", "Give a part of it: --start, --end"
+        )
+    coding = coding_of(first)
+    if coding is not None:
+        notes.append(Note(NoteKind.COLOUR, f"{coding} colours were converted to those of a standard display (BT.709)"))
+    orientation = _orientation(first)
+    square = _square_pixels(first, index.pixel_aspect)
+    width, height = square[::-1] if orientation[0] else square
+    return Film(
+        path=path,
+        width=width,
+        height=height,
+        frames=max(1, round((end - start) * FPS)),
+        rate=len(stamps) / held,
+        start_s=begins + start,
+        notes=tuple(notes),
+        index=index,
+        orientation=orientation,
+        square=square,
+    )
+
+
+def part_of(path: Path, held: float, start_s: float | None, end_s: float | None) -> tuple[float, float]:
+    """The part that is asked for of a film of `held` seconds."""
+    start, end = start_s or 0.0, held if end_s is None else min(end_s, held)
+    if not 0 <= start < held:
+        raise InputError(f"--start is {start:g} s, {path} lasts {held:.1f} s", "Give seconds within the film")
+    if end <= start:
+        raise InputError(f"--end ({end:g} s) is not after --start ({start:g} s)", "Give seconds or minutes:seconds")
+    return start, end
+
+
+def spans_of(flags: NDArray[np.bool_]) -> tuple[Span, ...]:
+    """Runs of true frames (T,) as stretches of seconds."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
+    return tuple(
+        Span(float(a) / FPS, float(b - a) / FPS) for a, b in zip(edges[::2], edges[1::2], strict=True)
+    )
+
+
+def decoded(
+    path: Path, index: FilmIndex, start_s: float, state: Decoding, threads: int = 0
+) -> Iterator[tuple[av.VideoFrame, float]]:
+    """Whole pictures from about `start_s` on, in the order of their times, seconds on the clock.
+
+    What cannot be decoded is counted in `state` and left out. threads : of the decoder, 0 as it likes.
+    """
+    whole = Deinterlacer()
+    previous, size = -np.inf, None
+    for frame, time in _by_packets(path, index, start_s, state, threads):
+        if time <= previous:
+            continue
+        previous = time
+        state.resized |= size not in (None, (frame.width, frame.height))
+        size = frame.width, frame.height
+        yield from whole.push(frame, time)
+        state.interlaced |= whole.used
+    yield from whole.flush()
+
+
+def _by_packets(
+    path: Path, index: FilmIndex, start_s: float, state: Decoding, threads: int
+) -> Iterator[tuple[av.VideoFrame, float]]:
+    import av
+
+    skip, due = index.entry_before(start_s), []  # due: stamps of pictures still in the decoder, where it tells none
+    follow = index.clock.follow(index.stream)
+    rate = len(index.stamps) / max(float(np.ptp(index.stamps)), 1e-3)
+    latest = float(index.stamps[0]) - 1 / rate
+    with open_container(path, REMEDY) as container:
+        stream = container.streams[index.stream]
+        stream.thread_type = "AUTO"
+        if threads:
+            stream.codec_context.thread_count = threads
+        number = -1
+        for packet in read_packets(container, [stream]):
+            ends = packet.size == 0 and packet.dts is None and packet.pts is None
+            if packet.size:
+                number += 1
+                if number < skip:
+                    continue
+                if index.undated and number < len(index.shown_s):
+                    heapq.heappush(due, float(index.shown_s[number]))
+            elif not ends:
+                continue
+            try:
+                frames = packet.decode()
+            except av.error.EOFError:
+                return
+            except (av.error.FFmpegError, ValueError):
+                state.failed += 1
+                continue
+            for frame in frames:
+                while len(due) > REORDERED:
+                    heapq.heappop(due)
+                if index.undated and due:
+                    latest = heapq.heappop(due)
+                elif frame.pts is not None and not index.undated:
+                    latest = follow(frame.pts * float(frame.time_base))
+                else:
+                    latest += 1 / rate
+                yield frame, latest
+
+
+def _with_holes_alone(state: Decoding) -> Decoding:
+    """`stale_s` only counts where no picture comes for HOLE_S: slow film (10 pictures a second) has no holes."""
+    far = state.stale_s > HELD_S
+    for span in spans_of(far):
+        part = slice(round(span.start_s * FPS), round((span.start_s + span.seconds) * FPS))
+        values = state.stale_s[part]
+        if np.isfinite(values).all() and 2 * values.max() < HOLE_S:
+            state.stale_s[part] = HELD_S
+    return state
+
+
+def _instants_before(seconds: float) -> int:
+    """How many of the instants 0, 1/25, 2/25 ... s lie before a time."""
+    return max(0, int(np.ceil(seconds * FPS - 1e-6)))
+
+
+def _first_frame(path: Path, index: FilmIndex) -> tuple[av.VideoFrame, float]:
+    """The first picture that can be decoded, and when it is shown."""
+    state = Decoding(np.zeros(0, np.float32))
+    for frame, time in decoded(path, index, -np.inf, state, threads=1):
+        return frame, time
+    raise InputError(f"The pictures of {path} cannot be decoded", AGAIN)
+
+
+def _require_size(path: Path, frame: av.VideoFrame) -> None:
+    if frame.width * frame.height > MOST_PIXELS:
+        raise InputError(
+            f"{path} has pictures of {frame.width}x{frame.height} pixels", "Scale it down: 1920x1080 is plenty"
+        )
+
+
+def _square_pixels(frame: av.VideoFrame, aspect: float) -> tuple[int, int]:
+    """(width, height) with square pixels, before turning upright."""
+    return (round(frame.width * aspect / 2) * 2 if abs(aspect - 1) > 0.01 else frame.width), frame.height
+
+
+def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
+    """(transpose, mirror columns, mirror rows) that turn a decoded frame upright, from its display matrix."""
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return False, False, False
+    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(data)[:36])  # x' = a x + c y, y' = b x + d y
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return False, a < 0, d < 0
+    return True, c < 0, b < 0
+
+
+def _upright(picture: Frame, transpose: bool, mirror_columns: bool, mirror_rows: bool) -> Frame:
+    """A view, nothing is copied."""
+    if transpose:
+        picture = picture.transpose(1, 0, 2)
+    return picture[:: -1 if mirror_rows else 1, :: -1 if mirror_columns else 1]
