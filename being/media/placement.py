@@ -1,0 +1,69 @@
+"""Where decoded sound belongs on the clock: holes in the time stamps, overlaps, stamps that tremble.
+
+Samples follow each other without a seam as long as their stamps say so within `TOLERANCE_S`. A stamp that disagrees is
+believed only where those after it agree, so that one stray stamp, or a recorder whose stamps tremble, changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d, minimum_filter1d
+
+TOLERANCE_S = 0.015  # stamps may be wrong by so much before sound is moved: less than what an eye notices at the lips
+AGREEING_S = 0.25  # of sound after a stamp must agree with it
+LAST_S = 1.0  # the last few stamps have none after them to agree with: they are not believed beyond this
+_SEARCHED = 4096  # frames looked through at once
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Shift:
+    """From frame `frame` on sound belongs `seconds` later than after its predecessor: silence; below 0, a cut."""
+
+    frame: int
+    seconds: float
+
+
+def find_shifts(stamps: Floats, seconds: Floats) -> list[Shift]:
+    """How decoded frames must be moved to be where their stamps say.
+
+    Parameters
+    ----------
+    stamps : (F,) seconds on the file's clock, NaN where a frame has none. seconds : (F,) how long each frame sounds.
+    """
+    known = np.flatnonzero(~np.isnan(stamps))
+    if not len(known):
+        return []
+    ends = np.cumsum(seconds)
+    late = stamps - (ends - seconds)  # how much later than sound without a seam
+    nearest = np.maximum.accumulate(np.where(np.isnan(late), -1, np.arange(len(late))))
+    late = late[np.where(nearest < 0, known[0], nearest)]
+    window = max(2, round(AGREEING_S / max(float(np.median(seconds)), 1e-4)))
+    padded = np.concatenate([late, np.full(window, late[-1])])
+    lowest = minimum_filter1d(padded, window, origin=-(window // 2))[: len(late)]  # of a frame and those after it
+    highest = maximum_filter1d(padded, window, origin=-(window // 2))[: len(late)]
+    usual = float(np.median(late[:window]))
+    current = float(late[0]) if abs(late[0] - usual) <= TOLERANCE_S else usual
+    shifts: list[Shift] = []
+    at = 0
+    while (found := _next_off(lowest, highest, current, at)) is not None:
+        target = float(lowest[found] if lowest[found] > current else highest[found])
+        if len(late) - found < window / 2 and abs(target - current) > LAST_S:
+            break
+        shifts.append(Shift(found, target - current))
+        current, at = target, found
+    return shifts
+
+
+def _next_off(lowest: Floats, highest: Floats, current: float, at: int) -> int | None:
+    """The first frame from `at` on where all stamps ahead agree that sound is elsewhere."""
+    for first in range(at, len(lowest), _SEARCHED):
+        part = slice(first, first + _SEARCHED)
+        off = (lowest[part] > current + TOLERANCE_S) | (highest[part] < current - TOLERANCE_S)
+        if off.any():
+            return first + int(off.argmax())
+    return None
