@@ -59,6 +59,10 @@ class Decoding:
     interlaced: bool = False
     resized: bool = False
 
+    def show(self, frame: av.VideoFrame, time_s: float, first: int, until: int) -> None:
+        """Note that a picture of time `time_s` is shown at the instants from `first` to before `until`."""
+        self.stale_s[first:until] = np.inf if frame.is_corrupt else np.abs(np.arange(first, until) / FPS - time_s)
+
     @property
     def missing(self) -> NDArray[np.bool_]:
         """Output instants (frames,) at which the film has no picture of its own: holes and damage."""
@@ -111,10 +115,11 @@ class Film:
         """`frames` pictures, uint8 RGB (height, width, 3). Raises InputError where less than half can be decoded."""
         return (make() for make in self.later())
 
-    def later(self) -> Iterator[Callable[[], Frame]]:
+    def later(self, finish: Callable[[Frame], Frame] | None = None) -> Iterator[Callable[[], Frame]]:
         """The same pictures, each made when it is called for, on whatever thread: converting costs more than decoding.
 
-        A picture that is shown several times is one callable. Raises as `__iter__`.
+        A picture that is shown several times is one callable and made once. finish : what else is done to it, a crop.
+        Raises as `__iter__`.
         """
         state = Decoding(np.full(self.frames, np.inf, np.float32))
         shown, large = 0, self.width * self.height > LARGE_PIXELS
@@ -124,13 +129,15 @@ class Film:
             if last is not None:
                 until = min(self.frames, _instants_before((last_time + time) / 2 - self.start_s))
                 if until > shown:
-                    yield from self._shown(last, shown, until, last_time, state)
+                    state.show(last, last_time - self.start_s, shown, until)
+                    yield from repeat(self._maker(last, finish), until - shown)
                     shown = until
             last, last_time = frame, time
             if shown >= self.frames:
                 break
         if last is not None and shown < self.frames:
-            yield from self._shown(last, shown, self.frames, last_time, state)
+            state.show(last, last_time - self.start_s, shown, self.frames)
+            yield from repeat(self._maker(last, finish), self.frames - shown)
         decodes = float(np.mean(state.stale_s <= max(HOLE_S, 2 / self.rate)))
         if last is None or decodes < LEAST_DECODED:
             raise InputError(f"{self.path} is damaged: {decodes:.0%} of its pictures can be decoded", AGAIN)
@@ -151,17 +158,12 @@ class Film:
         if state.interlaced:
             out.append(Note(NoteKind.FIELDS, "Interlaced pictures were deinterlaced"))
         if state.resized:
-            out.append(Note(NoteKind.COLOUR, f"Pictures change their size and are scaled to {self.width}x{self.height}"))
+            out.append(
+                Note(NoteKind.COLOUR, f"Pictures change their size and are scaled to {self.width}x{self.height}")
+            )
         return tuple(out)
 
-    def _shown(
-        self, frame: av.VideoFrame, first: int, until: int, time: float, state: Decoding
-    ) -> Iterator[Callable[[], Frame]]:
-        at = np.arange(first, until) / FPS + self.start_s
-        state.stale_s[first:until] = np.inf if frame.is_corrupt else np.abs(at - time)
-        return repeat(self._maker(frame), until - first)
-
-    def _maker(self, frame: av.VideoFrame) -> Callable[[], Frame]:
+    def _maker(self, frame: av.VideoFrame, finish: Callable[[Frame], Frame] | None) -> Callable[[], Frame]:
         """Makes the picture once, however often it is shown: FFmpeg's converter is not for two threads at a time."""
         lock = threading.Lock()
         made: list[Frame] = []
@@ -169,7 +171,8 @@ class Film:
         def make() -> Frame:
             with lock:
                 if not made:
-                    made.append(np.ascontiguousarray(_upright(to_rgb(frame, *self.square), *self.orientation)))
+                    picture = np.ascontiguousarray(_upright(to_rgb(frame, *self.square), *self.orientation))
+                    made.append(finish(picture) if finish is not None else picture)
             return made[0]
 
         return make
@@ -239,9 +242,7 @@ def part_of(path: Path, held: float, start_s: float | None, end_s: float | None)
 def spans_of(flags: NDArray[np.bool_]) -> tuple[Span, ...]:
     """Runs of true frames (T,) as stretches of seconds."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
-    return tuple(
-        Span(float(a) / FPS, float(b - a) / FPS) for a, b in zip(edges[::2], edges[1::2], strict=True)
-    )
+    return tuple(Span(float(a) / FPS, float(b - a) / FPS) for a, b in zip(edges[::2], edges[1::2], strict=True))
 
 
 def decoded(

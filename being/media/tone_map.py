@@ -74,9 +74,7 @@ def compress(light: Array) -> Array:
     most = light_to_pq(np.array(WHITE)) / top
     knee = 1.5 * most - 0.5
     t = np.clip((relative - knee) / (1 - knee), 0, 1)
-    spline = (
-        (2 * t**3 - 3 * t**2 + 1) * knee + (t**3 - 2 * t**2 + t) * (1 - knee) + (-2 * t**3 + 3 * t**2) * most
-    )
+    spline = (2 * t**3 - 3 * t**2 + 1) * knee + (t**3 - 2 * t**2 + t) * (1 - knee) + (-2 * t**3 + 3 * t**2) * most
     return pq_to_light(np.where(relative < knee, relative, spline) * top)
 
 
