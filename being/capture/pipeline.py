@@ -31,15 +31,17 @@ from being.capture.parsing.teeth import TeethFinder, lips_apart
 from being.capture.pose.solve import PoseSolution, ordinary_frame, solve_pose
 from being.capture.video.ahead import ahead
 from being.capture.video.crop import Crop, choose_crop
-from being.capture.video.reader import Footage, open_footage
+from being.capture.video.reader import FPS, Footage, open_footage
+from being.capture.video.sound import film_sound
 from being.capture.workspace import Workspace, require_room, writing_to
 from being.dataset.folder import read_picture
 from being.dataset.parsing import labels_of_colours
 from being.dataset.writer import DatasetWriter
 from being.errors import InputError
+from being.media.notes import Note, notes_as_json, notes_from_json
 from being.progress import Progress, Silent
 
-VERSION = 2  # raise when a step's result changes, so that no run goes on from an older one's
+VERSION = 3  # raise when a step's result changes, so that no run goes on from an older one's
 SMALLEST, LARGEST = 64, 1080  # pixels a side
 BYTES_A_PIXEL = 1.6  # of the finished folder, for each pixel of each frame; measured 1.1 to 1.4
 BLINK_GAIN = 1.5  # AU45 = 3 x closure: at 25 frames a second lids are rarely caught wholly shut
@@ -58,6 +60,7 @@ def capture(
     progress: Progress | None = None,
     resume: bool = True,
     workers: int | None = None,
+    audio_track: int | None = None,
 ) -> CaptureReport:
     """Make the dataset folder `out` from a video of one person talking.
 
@@ -67,6 +70,7 @@ def capture(
         in it. Until then the work stands in `out.part`, and a run that was stopped goes on from there.
     size : side of the square pictures, pixels. focal : of the camera, in pixels of these pictures, where it is known.
     parser : see `being.capture.parsing.parser.open_parser`. resume : False begins anew. workers : threads.
+    audio_track : which sound track, from 1; None: the default one, else the first that is not silent.
 
     Raises
     ------
@@ -89,9 +93,11 @@ def capture(
         "size": size,
         "focal": focal,
         "parser": parser,
+        "audio_track": audio_track,
     }
     place = Workspace(out, settings, resume)
-    job = _Job(footage, place, size, focal, parser, progress or Silent(), workers or os.cpu_count() or 1)
+    threads = workers or os.cpu_count() or 1
+    job = _Job(footage, place, size, focal, parser, progress or Silent(), threads, audio_track)
     try:
         with writing_to(out):
             return job.run()
@@ -148,7 +154,9 @@ class _Job:
     parser: str
     progress: Progress
     workers: int
+    audio_track: int | None
     count: int = 0  # frames
+    notes: tuple[Note, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> CaptureReport:
@@ -206,6 +214,7 @@ class _Job:
             camera_shift_px=shift,
             seconds=self.seconds,
             warnings=findings,
+            notes=self.notes,
         )
         write_report(self.place.path / "report.html", report, self.place.path, track, pose, closure, units, seen)
         (self.place.path / "capture.json").write_text(json.dumps(report.as_json(), indent=1))
@@ -225,9 +234,12 @@ class _Job:
     def _sound_and_pictures(self, crop: Crop) -> NDArray[np.float32]:
         with self._step("pictures"):
             kept = self.place.load("sound")
-            sound = self.footage.sound() if kept is None else kept["samples"]
             if kept is None:
-                self.place.save("sound", samples=sound)
+                seconds = self.count / FPS
+                sound, self.notes = film_sound(self.footage.path, self.footage.start_s, seconds, self.audio_track)
+                self.place.save("sound", samples=sound, notes=np.array(notes_as_json(self.notes)))
+            else:
+                sound, self.notes = kept["samples"], notes_from_json(str(kept["notes"]))
             writer = DatasetWriter(self.place.path, self.size, self.size, 1.0).prepare()
             count = self.count
             have = self._done_before("ori_imgs", ".jpg")

@@ -19,9 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from being.audio.features import SAMPLE_RATE
-from being.audio.pcm import read_audio
 from being.capture.video.crop import Crop
+from being.capture.video.sound import film_sound
 from being.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ FPS = 25
 SHORTEST_S = 3.0  # footage shorter than this teaches nothing
 LONGEST_S = 1800.0
 MISSING_S = 0.5  # a stated duration that exceeds what the file holds by more than this means a cut-off file
-SILENT_PEAK = 1e-4  # a sound track that never exceeds this is as good as none
 # Plain containers only: a playlist (HLS, concat, DASH) would make the decoder open other files on its author's behalf.
 _CONTAINERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,mxf,ogg"
 _REMEDY = "Give a video of a talking person that plays in a media player (mp4, mov, webm, mkv)"
@@ -111,15 +109,7 @@ class Footage:
 
         Raises InputError where the sound track cannot be read or is silent throughout.
         """
-        late = round((_first_sound_s(self.path) - self.start_s) * SAMPLE_RATE)
-        samples = read_audio(self.path, limit_s=2 * LONGEST_S).samples
-        wanted = self.frames * SAMPLE_RATE // FPS
-        sound = np.zeros(wanted, np.float32)
-        part = samples[max(-late, 0) :][: max(wanted - max(late, 0), 0)]
-        sound[max(late, 0) : max(late, 0) + len(part)] = part
-        if np.abs(sound).max() < SILENT_PEAK:
-            raise InputError(f"The sound of {self.path} is silent", "Film again with the microphone on")
-        return sound
+        return film_sound(self.path, self.start_s, self.duration_s)[0]
 
     def _decoded(self) -> Iterator[tuple[av.VideoFrame, float]]:
         """Frames in the order of their time stamps, with these in seconds. A damaged frame is left out."""
@@ -296,19 +286,6 @@ def _first_frame(path: Path) -> av.VideoFrame:
         except av.error.FFmpegError:
             pass
     raise InputError(f"The pictures of {path} cannot be decoded", _AGAIN)
-
-
-def _first_sound_s(path: Path) -> float:
-    """When the sound track begins, seconds."""
-    import av
-
-    with _opened(path) as container:
-        try:
-            for frame in container.decode(container.streams.audio[0]):
-                return frame.time or 0.0
-        except av.error.FFmpegError:
-            pass
-    return 0.0
 
 
 def _square_pixels(frame: av.VideoFrame, path: Path) -> tuple[int, int]:
