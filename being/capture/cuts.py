@@ -12,7 +12,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from being.capture.landmarks import Track
+from being.capture.landmarks.tracking import Track
 from being.capture.looks import Looks
 from being.capture.scenes import main_scene
 from being.errors import InputError

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from being.capture.landmarks import Track
-from being.capture.teeth import lips_apart
+from being.capture.landmarks.tracking import Track
+from being.capture.parsing.teeth import lips_apart
 from being.dataset.folder import FPS, SAMPLE_RATE
 from being.dataset.pose import euler_of_rotation
+from being.media.notes import Note
 
 SMALL_FACE = 0.22  # of the picture's side, hairline to chin
 COARSE_FACE = 160  # pixels of the video, hairline to chin: below it skin has no texture
@@ -50,6 +51,7 @@ class CaptureReport:
     found : share of the frames with a face. rms_px : reprojection error of the rigid landmarks.
     blinks : how many. mouth_open : widest opening (98th percentile), in face lengths. seen : share of the plate that
     was really seen. camera_shift_px : of the background. seconds : wall clock by step. warnings : see Finding.
+    notes : what was repaired and chosen while the film was read.
     """
 
     folder: Path
@@ -65,6 +67,7 @@ class CaptureReport:
     camera_shift_px: float
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: tuple[Finding, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """For capture.json; the folder's own name is left out, it may be moved."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from being.capture.video import Footage
+from being.capture.video.reader import Footage
 
 SIDE = 32  # cells of the longer side
 

@@ -21,25 +21,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from being.capture.ahead import ahead
-from being.capture.blink import eye_closure
-from being.capture.crop import Crop, choose_crop
-from being.capture.expression import action_units
 from being.capture.findings import CaptureReport, count_blinks, face_brightness, find
-from being.capture.landmarks import Track, ibug_68, track_landmarks
-from being.capture.parsing import BLOCK, ClipParser, open_parser
-from being.capture.pose import PoseSolution, ordinary_frame, solve_pose
-from being.capture.teeth import TeethFinder, lips_apart
-from being.capture.torso import track_torso
-from being.capture.video import Footage, open_footage
+from being.capture.landmarks.blink import eye_closure
+from being.capture.landmarks.expression import action_units
+from being.capture.landmarks.tracking import Track, ibug_68, track_landmarks
+from being.capture.layers.torso import track_torso
+from being.capture.parsing.parser import BLOCK, ClipParser, open_parser
+from being.capture.parsing.teeth import TeethFinder, lips_apart
+from being.capture.pose.solve import PoseSolution, ordinary_frame, solve_pose
+from being.capture.video.ahead import ahead
+from being.capture.video.crop import Crop, choose_crop
+from being.capture.video.reader import FPS, Footage, open_footage
+from being.capture.video.sound import film_sound
 from being.capture.workspace import Workspace, require_room, writing_to
 from being.dataset.folder import read_picture
 from being.dataset.parsing import labels_of_colours
 from being.dataset.writer import DatasetWriter
 from being.errors import InputError
-from being.training.progress import Progress, Silent
+from being.media.notes import Note, notes_as_json, notes_from_json
+from being.progress import Progress, Silent
 
-VERSION = 2  # raise when a step's result changes, so that no run goes on from an older one's
+VERSION = 3  # raise when a step's result changes, so that no run goes on from an older one's
 SMALLEST, LARGEST = 64, 1080  # pixels a side
 BYTES_A_PIXEL = 1.6  # of the finished folder, for each pixel of each frame; measured 1.1 to 1.4
 BLINK_GAIN = 1.5  # AU45 = 3 x closure: at 25 frames a second lids are rarely caught wholly shut
@@ -58,6 +60,7 @@ def capture(
     progress: Progress | None = None,
     resume: bool = True,
     workers: int | None = None,
+    audio_track: int | None = None,
 ) -> CaptureReport:
     """Make the dataset folder `out` from a video of one person talking.
 
@@ -66,7 +69,8 @@ def capture(
     video : any phone video. out : the folder to make; it appears when it is whole, `report.html` and `capture.json`
         in it. Until then the work stands in `out.part`, and a run that was stopped goes on from there.
     size : side of the square pictures, pixels. focal : of the camera, in pixels of these pictures, where it is known.
-    parser : see `being.capture.parsing.open_parser`. resume : False begins anew. workers : threads.
+    parser : see `being.capture.parsing.parser.open_parser`. resume : False begins anew. workers : threads.
+    audio_track : which sound track, from 1; None: the default one, else the first that is not silent.
 
     Raises
     ------
@@ -89,9 +93,11 @@ def capture(
         "size": size,
         "focal": focal,
         "parser": parser,
+        "audio_track": audio_track,
     }
     place = Workspace(out, settings, resume)
-    job = _Job(footage, place, size, focal, parser, progress or Silent(), workers or os.cpu_count() or 1)
+    threads = workers or os.cpu_count() or 1
+    job = _Job(footage, place, size, focal, parser, progress or Silent(), threads, audio_track)
     try:
         with writing_to(out):
             return job.run()
@@ -119,7 +125,7 @@ def _solution(kept: dict[str, NDArray[Any]]) -> PoseSolution:
 
 @dataclass(frozen=True)
 class _Stored:
-    """Pictures of a folder by number, read when asked for, in a row ahead: a `being.capture.plate.Pictures`."""
+    """Pictures of a folder by number, read when asked for, in a row ahead: a `being.capture.layers.plate.Pictures`."""
 
     read: Callable[[int], Picture]
     count: int
@@ -148,12 +154,14 @@ class _Job:
     parser: str
     progress: Progress
     workers: int
+    audio_track: int | None
     count: int = 0  # frames
+    notes: tuple[Note, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> CaptureReport:
-        from being.capture.landmarks_mediapipe import mesh_triangles
-        from being.capture.mesh import dense_vertices
+        from being.capture.landmarks.mediapipe import mesh_triangles
+        from being.capture.landmarks.mesh import dense_vertices
         from being.capture.report import write_report
 
         filmed, crop = self._landmarks()
@@ -206,6 +214,7 @@ class _Job:
             camera_shift_px=shift,
             seconds=self.seconds,
             warnings=findings,
+            notes=self.notes,
         )
         write_report(self.place.path / "report.html", report, self.place.path, track, pose, closure, units, seen)
         (self.place.path / "capture.json").write_text(json.dumps(report.as_json(), indent=1))
@@ -225,9 +234,12 @@ class _Job:
     def _sound_and_pictures(self, crop: Crop) -> NDArray[np.float32]:
         with self._step("pictures"):
             kept = self.place.load("sound")
-            sound = self.footage.sound() if kept is None else kept["samples"]
             if kept is None:
-                self.place.save("sound", samples=sound)
+                seconds = self.count / FPS
+                sound, self.notes = film_sound(self.footage.path, self.footage.film.start_s, seconds, self.audio_track)
+                self.place.save("sound", samples=sound, notes=np.array(notes_as_json(self.notes)))
+            else:
+                sound, self.notes = kept["samples"], notes_from_json(str(kept["notes"]))
             writer = DatasetWriter(self.place.path, self.size, self.size, 1.0).prepare()
             count = self.count
             have = self._done_before("ori_imgs", ".jpg")
@@ -254,8 +266,8 @@ class _Job:
 
     def _head(self, track: Track, pose: PoseSolution) -> PoseSolution:
         """The poses by points of the head itself, for which its mask must be known."""
-        from being.capture.head_points import follow_head
-        from being.capture.pose_refinement import refine_pose
+        from being.capture.pose.head_points import follow_head
+        from being.capture.pose.refinement import refine_pose
 
         with self._step("head"):
             kept = self.place.load("head")
@@ -270,7 +282,7 @@ class _Job:
 
     def _labels(self, track: Track, writer: DatasetWriter) -> float:
         """Returns how far the background shifts, pixels."""
-        from being.capture.plate import refuse_moving_camera
+        from being.capture.layers.plate import refuse_moving_camera
 
         with self._step("parsing"):
             have = self._done_before("ori_imgs", ".lms")
@@ -292,7 +304,7 @@ class _Job:
             return shift
 
     def _plate(self) -> tuple[Picture, NDArray[np.bool_]]:
-        from being.capture.plate import background_plate
+        from being.capture.layers.plate import background_plate
 
         with self._step("plate"):
             kept = self.place.load("plate")
@@ -312,7 +324,7 @@ class _Job:
             return kept["poses"]
 
     def _layers(self, track: Track, plate: Picture, writer: DatasetWriter) -> None:
-        from being.capture.layers import over_plate, torso_alone
+        from being.capture.layers.separation import over_plate, torso_alone
 
         with self._step("layers"):
             have = self._done_before("torso_imgs", ".png")

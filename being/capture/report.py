@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from being.capture.findings import BLINK, CaptureReport
-from being.capture.landmarks import Track, ibug_68
-from being.capture.pose import PoseSolution
-from being.capture.teeth import lips_apart
+from being.capture.landmarks.tracking import Track, ibug_68
+from being.capture.parsing.teeth import lips_apart
+from being.capture.pose.solve import PoseSolution
 from being.dataset.folder import FPS, read_picture
 from being.dataset.parsing import PALETTE, labels_of_colours
 from being.dataset.tracking import shown_by
-from being.training.charts import Line, line_chart
-from being.training.page import inline_picture, page
+from being.report.charts import Line, line_chart
+from being.report.page import inline_picture, page
 
 Picture = NDArray[np.uint8]
 
@@ -99,6 +99,7 @@ def write_report(
         f"<h1>{escape(report.folder.name)}</h1><p>{report.frames / FPS:.1f} s of footage, captured.</p>",
         _cards(report),
         "<h2>What to know</h2>" + _warnings(report),
+        _notes(report),
         "<h2>Sample frames</h2><p>Head blue, neck green, torso red; the 68 landmarks; the head's axes: red to the "
         f'image\'s right, green up, blue towards the camera.</p><div class="frames">{figures}</div>',
         "<h2>Behind the person</h2><p>The plate; at the right, what was never seen and is a guess is tinted.</p>",
@@ -190,3 +191,10 @@ def _warnings(report: CaptureReport) -> str:
         return "<p>Nothing to complain about.</p>"
     items = "".join(f"<li><b>{escape(w.problem)}.</b> {escape(w.remedy)}.</li>" for w in report.warnings)
     return f"<ul>{items}</ul>"
+
+
+def _notes(report: CaptureReport) -> str:
+    if not report.notes:
+        return ""
+    items = "".join(f"<li>{escape(str(note))}</li>" for note in report.notes)
+    return f"<h2>Repaired and chosen</h2><ul>{items}</ul>"

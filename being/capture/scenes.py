@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from being.capture.landmarks import Track
+from being.capture.landmarks.tracking import Track
 from being.capture.looks import Looks
 
 JUMP = 10.0  # mean difference of two frames' cells, grey levels, that may be a hard cut

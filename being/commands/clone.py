@@ -45,6 +45,12 @@ FOOTAGE, NOTE = "footage", "clone.json"  # in the work folder: the captured data
 @click.option(
     "--parser", default="builtin", show_default=True, help="Who draws the masks: builtin, segformer, segformer:FOLDER."
 )
+@click.option(
+    "--audio-track",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Which sound track of VIDEO, from 1 [default: the default one, else the first that is not silent].",
+)
 @click.option("--device", default="auto", show_default=True, help="Trains here: auto, cpu, cuda, cuda:1.")
 @click.option(
     "--work", type=click.Path(path_type=Path), help="Folder of footage, checkpoint and report [default: OUT.run]."
@@ -67,6 +73,7 @@ def command(
     minutes: float | None,
     focal: float | None,
     parser: str,
+    audio_track: int | None,
     device: str,
     work: Path | None,
     on_ray: bool,
@@ -95,10 +102,10 @@ def command(
     from being.avatar.signing import own_key
     from being.dataset import Dataset
     from being.errors import BeingError, InputError
+    from being.progress import show_progress
     from being.training import fit
     from being.training.defaults import config_for, default_minutes
     from being.training.fit import check_place
-    from being.training.progress import show_progress
 
     if not video.exists():
         raise InputError(f"{video}: there is no such file", "Give a video, or a talking-portrait folder")
@@ -112,7 +119,7 @@ def command(
         own_key()
     check_place(out, work, force)
     footage = video if video.is_dir() else work / FOOTAGE
-    asked = {"video": digest, "size": size, "focal": focal, "parser": parser}
+    asked = {"video": digest, "size": size, "focal": focal, "parser": parser, "audio_track": audio_track}
     if restart:
         shutil.rmtree(work, ignore_errors=True)
         check_place(out, work, force)
@@ -125,18 +132,28 @@ def command(
             start = time.perf_counter()
             if not (footage / "track_params.pt").exists():
                 try:
-                    capture(video, footage, size=size, focal=focal, parser=parser, progress=progress)
+                    report = capture(
+                        video,
+                        footage,
+                        size=size,
+                        focal=focal,
+                        parser=parser,
+                        progress=progress,
+                        audio_track=audio_track,
+                    )
                 except BeingError:
                     _leave_nothing(work)
                     raise
                 except KeyboardInterrupt:
                     click.echo(f"being: stopped, {out} is unfinished; the same command goes on from there", err=True)
                     click.get_current_context().exit(STOPPED)
+                for note in report.notes:
+                    progress.note(f"note: {note}")
             seconds["capture"] = time.perf_counter() - start
         config = config_for(Dataset(footage), device, minutes or default_minutes(device))
         title = name or (record.who if record.status == "consented" else out.name)
         if on_ray:
-            from being.training.ray import fit_as_job
+            from being.training.cluster.ray import fit_as_job
 
             job = fit_as_job(footage, out, config, progress, replace=force, name=title, consent=record)
             metrics, stopped = dict(job.metrics), job.avatar is None

@@ -1,1 +1,7 @@
-"""Pictures and sound to and from bytes: reading what people film and record, on its own clock."""
+"""Pictures and sound to and from bytes: files and streams written, one file a format, and whatever people film read."""
+
+from __future__ import annotations
+
+from being.media.contract import StreamFormat, VideoWriter, open_writer
+
+__all__ = ["StreamFormat", "VideoWriter", "open_writer"]

@@ -36,17 +36,15 @@ class PacketLog:
 
     streams: list[int] = field(default_factory=list)
     stamps: list[float] = field(default_factory=list)  # decoding time, seconds; NaN where there is none
-    shown: list[float] = field(default_factory=list)  # presentation time, seconds
+    shown: list[float] = field(default_factory=list)  # presentation time, the same
     seconds: list[float] = field(default_factory=list)  # duration, 0 where it is not known
 
     def add(self, packet: av.Packet) -> None:
         """Note a packet that is no flush."""
         base = float(packet.time_base or 0)
-        shown = packet.pts if packet.pts is not None else packet.dts
-        stamp = packet.dts if packet.dts is not None else packet.pts
         self.streams.append(packet.stream_index)
-        self.stamps.append(np.nan if stamp is None else stamp * base)
-        self.shown.append(np.nan if shown is None else shown * base)
+        self.stamps.append(np.nan if packet.dts is None else packet.dts * base)
+        self.shown.append(np.nan if packet.pts is None else packet.pts * base)
         self.seconds.append((packet.duration or 0) * base)
 
 
@@ -185,14 +183,19 @@ def _lay_end_to_end(stretches: dict[int, list[Stretch]], recordings: int) -> tup
 
 
 def _without_strays(log: PacketLog) -> list[float]:
-    """The stamps, NaN where a single one is far from both its neighbours in its stream, which agree."""
-    stamps = list(log.stamps)
+    """The stamps, NaN where a single one is far from both its neighbours in its stream, which agree.
+
+    A stream that has presentation times only goes by these.
+    """
+    undated = set(log.streams) - {s for s, stamp in zip(log.streams, log.stamps, strict=True) if not np.isnan(stamp)}
+    dated = zip(log.streams, log.stamps, log.shown, strict=True)
+    stamps = [shown if stream in undated else stamp for stream, stamp, shown in dated]
     places: dict[int, list[int]] = {}
-    for place, (stream, stamp) in enumerate(zip(log.streams, log.stamps, strict=True)):
+    for place, (stream, stamp) in enumerate(zip(log.streams, stamps, strict=True)):
         if not np.isnan(stamp):
             places.setdefault(stream, []).append(place)
     for own in places.values():
-        times = np.array([log.stamps[place] for place in own])
+        times = np.array([stamps[place] for place in own])
         if len(times) < 3:
             continue
         before, here, after = times[:-2], times[1:-1], times[2:]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 LISTED = 4  # spans that a note names one by one
@@ -71,3 +72,16 @@ def listed(spans: Sequence[Span]) -> str:
     if len(spans) <= LISTED:
         return said
     return f"{said}, and {len(spans) - LISTED} more, {sum(span.seconds for span in spans):.2f} s in all"
+
+
+def notes_as_json(notes: Sequence[Note]) -> str:
+    """To keep notes in a file."""
+    return json.dumps([asdict(note) for note in notes])
+
+
+def notes_from_json(text: str) -> tuple[Note, ...]:
+    """What `notes_as_json` wrote."""
+    return tuple(
+        Note(NoteKind(note["kind"]), note["text"], tuple(Span(**span) for span in note["spans"]), note["remedy"])
+        for note in json.loads(text)
+    )

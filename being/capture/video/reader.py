@@ -1,0 +1,117 @@
+"""Footage: a film of a talking person as frames at 25 a second with its sound on the same clock, seen through a square.
+
+`being.media` reads; here is what a capture asks of a film.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from being.capture.video.crop import Crop
+from being.capture.video.sound import film_sound
+from being.errors import InputError
+from being.media.film_reader import FPS, Film, Frame, open_film
+
+SHORTEST_S = 3.0  # footage shorter than this teaches nothing
+LONGEST_S = 1800.0
+
+
+@dataclass(frozen=True)
+class Footage:
+    """An opened video.
+
+    Attributes
+    ----------
+    film : the video. crop : the square of it that is seen, and size : the side it is scaled to; None: all of it.
+    """
+
+    film: Film
+    crop: Crop | None = None
+    size: int | None = None
+
+    @property
+    def path(self) -> Path:
+        return self.film.path
+
+    @property
+    def width(self) -> int:
+        """Pixels of the frames that iterating yields, upright."""
+        return self.size or self.film.width
+
+    @property
+    def height(self) -> int:
+        return self.size or self.film.height
+
+    @property
+    def frames(self) -> int:
+        """How many iterating yields, at 25 a second."""
+        return self.film.frames
+
+    @property
+    def duration_s(self) -> float:
+        return self.film.duration_s
+
+    def __len__(self) -> int:
+        return self.frames
+
+    def cropped(self, crop: Crop, size: int) -> Footage:
+        """The same footage seen through a square, scaled to size x size. The square is in upright video pixels."""
+        if self.crop is not None:
+            raise ValueError("this footage is cropped already")
+        if crop.x0 < 0 or crop.y0 < 0 or crop.x0 + crop.side > self.width or crop.y0 + crop.side > self.height:
+            raise ValueError(f"{crop} leaves the {self.width}x{self.height} picture")
+        return replace(self, crop=crop, size=size)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """`frames` pictures, uint8 RGB (height, width, 3). Raises InputError where less than half can be decoded."""
+        return (make() for make in self.later())
+
+    def later(self) -> Iterator[Callable[[], Frame]]:
+        """The same pictures, each made when it is called for, on whatever thread: see `Film.later`."""
+        return self.film.later(self._seen)
+
+    def _seen(self, picture: Frame) -> Frame:
+        if self.crop is None or self.size is None:
+            return picture
+        crop = self.crop
+        square = np.ascontiguousarray(picture[crop.y0 : crop.y0 + crop.side, crop.x0 : crop.x0 + crop.side])
+        if crop.side == self.size:
+            return square
+        return np.asarray(Image.fromarray(square).resize((self.size, self.size), Image.Resampling.BICUBIC))
+
+    def sound(self) -> NDArray[np.float32]:
+        """16 kHz mono in [-1, 1], exactly 640 samples a frame; sample 0 sounds when frame 0 is shown.
+
+        Raises InputError where the sound track cannot be read or is silent throughout.
+        """
+        return film_sound(self.path, self.film.start_s, self.duration_s)[0]
+
+
+def open_footage(
+    path: str | Path,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    shortest_s: float = SHORTEST_S,
+    longest_s: float = LONGEST_S,
+) -> Footage:
+    """Check a video, or its part from `start_s` to `end_s`, and prepare to read it.
+
+    Raises
+    ------
+    InputError
+        Not there, not a video, cut off, without sound, shorter than `shortest_s` or longer than `longest_s`.
+    """
+    film = open_film(path, start_s, end_s, longest_s)
+    if not film.index.sounds:
+        raise InputError(f"{path} has no sound", "Film again with the microphone on: the speech drives the mouth")
+    if film.duration_s < shortest_s:
+        raise InputError(
+            f"{path} lasts {film.duration_s:.1f} s, at least {shortest_s:g} s are needed", "Film a minute or more"
+        )
+    return Footage(film)
