@@ -6,6 +6,7 @@ left out of plate, poses and training; the cut list says where and why.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,8 +17,8 @@ from being.capture.landmarks.tracking import Track
 from being.capture.looks import Looks
 from being.capture.scenes import main_scene
 from being.errors import InputError
+from being.media.film_decoding import FPS
 
-FPS = 25
 BLINK_OF_TRACKER = 5  # frames in a row without a face that count as the tracker's slip where the look stays the same
 BLANK_CONTRAST, BLACK = 5.0, 28.0  # grey levels: spread over a picture that shows nothing; mean of a black one
 DIM = 0.6  # a frame with less than this share of the usual brightness or contrast is left out
@@ -95,7 +96,7 @@ def find_cuts(
         dim = (level < DIM * np.median(level[kept])) | (contrast < DIM * np.median(contrast[kept]))
         _mark(marks, dim, Reason.DIM)
     _mark_fades(marks, grey, level, contrast)
-    _mark(marks, _grown(marks >= 0, RIM), Reason.FADE)
+    _widen(marks, RIM)
     crowded = track.faces > 1
     if (crowded & (marks < 0)).sum() > MOST_CROWDED * max((marks < 0).sum(), 1):
         _mark(marks, crowded, Reason.CROWD)
@@ -126,7 +127,7 @@ def frames_kept(cuts: tuple[Cut, ...], count: int, least_s: float) -> NDArray[np
             why[cut.reason] = why.get(cut.reason, 0.0) + (cut.stop - cut.start) / FPS
         said = ", ".join(f"{reason} {seconds:.1f} s" for reason, seconds in sorted(why.items(), key=lambda kv: -kv[1]))
         raise InputError(
-            f"{usable.sum() / FPS:.1f} s of {count / FPS:.1f} s show one person's face, {least_s:g} s are needed ({said})",
+            f"{usable.sum() / FPS:.1f} s of {count / FPS:.1f} s show one face, {least_s:g} s are needed ({said})",
             "Keep one face in the picture, uncovered, towards the camera and in even light, or film for longer",
         )
     return np.flatnonzero(usable)
@@ -140,6 +141,13 @@ def runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 def _mark(marks: NDArray[np.int64], where: NDArray[np.bool_], reason: Reason, over: bool = False) -> None:
     marks[where if over else where & (marks < 0)] = _REASONS.index(reason)
+
+
+def _widen(marks: NDArray[np.int64], by: int) -> None:
+    """What is left out grows into the frames beside it."""
+    for start, stop in runs(marks >= 0):
+        before, after = marks[max(start - by, 0) : start], marks[stop : stop + by]
+        before[before < 0], after[after < 0] = marks[start], marks[stop - 1]
 
 
 def _grown(flags: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:
@@ -168,9 +176,10 @@ def _mark_fades(
         for onward in (True, False):
             numbers = np.arange(start, stop) if onward else np.arange(stop - 1, start - 1, -1)
             faded = _faded(grey[numbers], level[numbers], contrast[numbers])
-            at_end = start == 0 if onward else stop == len(marks)
-            if at_end and faded and not _begins_far_off(level[numbers], contrast[numbers], faded):
-                continue
+            beside = start - 1 if onward else stop
+            jumps = 0 <= beside < len(marks) and np.abs(grey[beside] - grey[numbers[0]]).mean() > CHANGED
+            if faded and not jumps and not _far_off(grey[numbers], level[numbers], contrast[numbers], faded):
+                faded = 0
             _mark(marks, np.isin(np.arange(len(marks)), numbers[:faded]), Reason.FADE)
 
 
@@ -189,14 +198,17 @@ def _faded(grey: NDArray[np.float32], level: NDArray[np.float32], contrast: NDAr
     return min(LONGEST_FADE, count)
 
 
-def _begins_far_off(level: NDArray[np.float32], contrast: NDArray[np.float32], faded: int) -> bool:
-    """At the film's own ends nothing was left out yet: only a clear fade counts, not a sway of the exposure."""
+def _far_off(grey: NDArray[np.float32], level: NDArray[np.float32], contrast: NDArray[np.float32], faded: int) -> bool:
+    """Where nothing jumps, at the film's ends too: only a clear fade counts, not a sway of exposure or camera."""
     settled = slice(min(faded, len(level) - 1), min(faded + SETTLED.stop, len(level)))
     light, depth = float(np.median(level[settled])), float(np.median(contrast[settled]))
-    return bool(contrast[0] < 0.75 * depth or abs(level[0] - light) > 0.25 * light)
+    look = grey[settled].mean(axis=0)
+    own = float(np.abs(grey[settled] - look).mean())
+    away = float(np.abs(grey[0] - look).mean())
+    return contrast[0] < 0.75 * depth or abs(level[0] - light) > 0.25 * light or away > 2 * own + 3 * CHANGED
 
 
 def _listed(marks: NDArray[np.int64]) -> tuple[Cut, ...]:
     edges = np.flatnonzero(np.diff(marks, prepend=-2, append=-2))
-    pieces = zip(edges[:-1], edges[1:], strict=True)
+    pieces = itertools.pairwise(edges)
     return tuple(Cut(int(a), int(b), _REASONS[marks[a]]) for a, b in pieces if marks[a] >= 0)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from being.capture.cuts import Cut
 from being.capture.landmarks.tracking import Track
 from being.capture.parsing.teeth import lips_apart
 from being.dataset.folder import FPS, SAMPLE_RATE
@@ -51,7 +52,8 @@ class CaptureReport:
     found : share of the frames with a face. rms_px : reprojection error of the rigid landmarks.
     blinks : how many. mouth_open : widest opening (98th percentile), in face lengths. seen : share of the plate that
     was really seen. camera_shift_px : of the background. seconds : wall clock by step. warnings : see Finding.
-    notes : what was repaired and chosen while the film was read.
+    notes : what was repaired and chosen while the film was read. filmed : frames of the film, of which `cuts` were left
+    out.
     """
 
     folder: Path
@@ -68,11 +70,14 @@ class CaptureReport:
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: tuple[Finding, ...] = ()
     notes: tuple[Note, ...] = ()
+    filmed: int = 0
+    cuts: tuple[Cut, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """For capture.json; the folder's own name is left out, it may be moved."""
         values = asdict(self)
         del values["folder"]
+        values["cuts"] = [{"from_s": cut.seconds[0], "to_s": cut.seconds[1], "reason": cut.reason} for cut in self.cuts]
         return values
 
 

@@ -6,6 +6,7 @@ or when a face of the same size, place and colour is in it: a jump cut, or the s
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +60,7 @@ def main_scene(track: Track, looks: Looks, usable: NDArray[np.bool_]) -> NDArray
 def _hard_cuts(looks: Looks) -> NDArray[np.int64]:
     """Frames (K,) that begin a shot."""
     cells = looks.cells.astype(np.int16)
-    change = np.array([np.abs(b - a).mean() for a, b in zip(cells, cells[1:], strict=False)])
+    change = np.array([np.abs(b - a).mean() for a, b in itertools.pairwise(cells)])
     cuts = []
     for index in np.flatnonzero(change > JUMP):
         beside = np.concatenate([change[max(index - AROUND, 0) : index], change[index + 1 : index + 1 + AROUND]])
@@ -69,7 +70,7 @@ def _hard_cuts(looks: Looks) -> NDArray[np.int64]:
 
 
 def _between(edges: NDArray[np.int64]) -> list[tuple[int, int]]:
-    return [(int(a), int(b)) for a, b in zip(edges, edges[1:], strict=False)]
+    return [(int(a), int(b)) for a, b in itertools.pairwise(edges)]
 
 
 def _faces(track: Track, scale: tuple[float, float]) -> NDArray[np.float32]:

@@ -18,6 +18,7 @@ from PIL import Image
 from being.dataset.parsing import labels_of_colours
 from being.dataset.pose import rest_pose
 from being.dataset.tracking import (
+    Transforms,
     closure_of,
     expressions_of,
     finite,
@@ -34,6 +35,7 @@ from being.errors import FormatError, InputError
 FPS = 25  # pictures a second, the rate of every published folder
 SAMPLE_RATE = 16_000  # Hz of aud.wav
 TRAIN_SHARE = 10 / 11  # published split: the first 10/11 of the frames train, the rest is held out
+MOST_SOUND_FRAMES = FPS * 24 * 3600  # a sound window with a higher number is a slip
 MAX_PIXELS = 8192 * 8192  # a picture larger than this is refused before it is decoded
 
 
@@ -116,6 +118,8 @@ class Dataset:
         that the folder's action units show)
     vertices : float32 (V, 3) canonical mesh points or None
     split : frame numbers for training and held out
+    sound_frames : int (T,), which 25th of a second of the sound each picture goes with; not its own number where parts
+        of the film were left out
 
     Raises
     ------
@@ -152,6 +156,7 @@ class Dataset:
         self.expressions = np.array(list(shown.values()), np.float32).reshape(len(shown), self.frames).T
         train, val = (read_transforms(self.path / f"transforms_{name}.json") for name in ("train", "val"))
         self.split = self._make_split(train.frames if train else None, val.frames if val else None)
+        self.sound_frames = _sound_frames(self.frames, [part for part in (train, val) if part])
         centre = train.centre if train else (self.width / 2, self.height / 2)
         self.intrinsics = np.array([tracking.focal, tracking.focal, *centre], np.float32)
 
@@ -245,6 +250,18 @@ class Dataset:
         if not train:
             raise FormatError(f"{self.path}: transforms_train.json names no frame")
         return Split(train, val)
+
+
+def _sound_frames(count: int, parts: list[Transforms]) -> NDArray[np.int64]:
+    """(count,) by the transforms files; a frame that is in neither goes with the sound after its predecessor's."""
+    out = np.full(count, -1, np.int64)
+    for part in parts:
+        for frame, sound in zip(part.frames, part.sound, strict=True):
+            out[frame] = sound if 0 <= sound < MOST_SOUND_FRAMES else frame
+    for index in range(count):
+        if out[index] < 0:
+            out[index] = out[index - 1] + 1 if index else 0
+    return out
 
 
 def _count_without_gaps(folder: Path, pictures: dict[int, Path]) -> int:

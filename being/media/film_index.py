@@ -115,7 +115,7 @@ def require_pictures(path: Path, index: FilmIndex) -> None:
 
 
 def _shown(log: PacketLog, stream: int, clock: FileClock, undated: bool, rate: float) -> Floats:
-    """When each packet's picture is shown, on the clock; NaN where it never is. By the rate where most have no stamp."""
+    """When each packet's picture is shown, NaN where it never is; by the rate where most have no stamp."""
     own = np.array(log.streams, np.int64) == stream
     decoded, shown = np.array(log.stamps)[own], np.array(log.shown)[own]
     follow = clock.follow(stream)

@@ -1,4 +1,4 @@
-"""Interlaced pictures as whole ones: FFmpeg's bwdif, one picture for each that was filmed, at its first field's time."""
+"""Interlaced pictures as whole ones: FFmpeg's bwdif, a picture for each that was filmed, at its first field's time."""
 
 from __future__ import annotations
 

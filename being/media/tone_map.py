@@ -1,9 +1,9 @@
 """HDR and wide-gamut colours as a standard display shows them: BT.709 primaries, gamma 2.4, white at 203 cd/m2.
 
-Light is followed in cd/m2 as displayed: decoded by the standard's curve (ITU-R BT.2100: PQ, or HLG with its opto-optical
-transfer function for a display of 1000 cd/m2), brought from 1000 to 203 cd/m2 (HDR reference white, ITU-R BT.2408) by
-the curve of ITU-R BT.2390 section 5.4.1, turned to BT.709 primaries (ITU-R BT.2087), kept inside that gamut at its
-luminance, and encoded by the inverse of ITU-R BT.1886.
+Light is followed in cd/m2 as displayed: decoded by the standard's curve (ITU-R BT.2100: PQ, or HLG with its
+opto-optical transfer function for a display of 1000 cd/m2), brought from 1000 to 203 cd/m2 (HDR reference white, ITU-R
+BT.2408) by the curve of ITU-R BT.2390 section 5.4.1, turned to BT.709 primaries (ITU-R BT.2087), kept inside that gamut
+at its luminance, and encoded by the inverse of ITU-R BT.1886.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def _to_xyz(primaries: tuple[tuple[float, float], ...]) -> Array:
     """RGB -> XYZ of primaries (x, y), D65 white."""
     columns = np.array([[x / y, 1.0, (1 - x - y) / y] for x, y in primaries]).T
     white = np.array([0.3127 / 0.3290, 1.0, (1 - 0.3127 - 0.3290) / 0.3290])
-    return columns * np.linalg.solve(columns, white)
+    scales: Array = np.linalg.solve(columns, white)
+    return np.asarray(columns * scales)
 
 
 _XYZ_709 = _to_xyz(((0.640, 0.330), (0.300, 0.600), (0.150, 0.060)))

@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from being.capture.video.crop import Crop
-from being.capture.video.sound import film_sound
+from being.capture.video.sound import FilmSound, film_sound
 from being.errors import InputError
-from being.media.film_reader import FPS, Film, Frame, open_film
+from being.media.film_reader import Film, Frame, open_film
 
 SHORTEST_S = 3.0  # footage shorter than this teaches nothing
 LONGEST_S = 1800.0
@@ -85,12 +84,9 @@ class Footage:
             return square
         return np.asarray(Image.fromarray(square).resize((self.size, self.size), Image.Resampling.BICUBIC))
 
-    def sound(self) -> NDArray[np.float32]:
-        """16 kHz mono in [-1, 1], exactly 640 samples a frame; sample 0 sounds when frame 0 is shown.
-
-        Raises InputError where the sound track cannot be read or is silent throughout.
-        """
-        return film_sound(self.path, self.film.start_s, self.duration_s)[0]
+    def sound(self, track: int | None = None) -> FilmSound:
+        """Exactly 640 samples a frame; sample 0 sounds when frame 0 is shown. Parameters and errors as `film_sound`."""
+        return film_sound(self.path, self.film.start_s, self.duration_s, track)
 
 
 def open_footage(
