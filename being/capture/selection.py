@@ -97,7 +97,7 @@ def _heard(footage: Footage, place: Workspace, audio_track: int | None) -> FilmS
     if kept is not None:
         missing = tuple(Span(start, seconds) for start, seconds in kept["missing"].tolist())
         return FilmSound(kept["samples"], notes_from_json(str(kept["notes"])), missing)
-    sound = footage.sound(audio_track)
+    sound = footage.heard(audio_track)
     spans = np.array([(span.start_s, span.seconds) for span in sound.missing]).reshape(-1, 2)
     place.save("sound", samples=sound.samples, notes=np.array(notes_as_json(sound.notes)), missing=spans)
     return sound

@@ -10,12 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from being.capture.video.crop import Crop
 from being.capture.video.sound import FilmSound, film_sound
 from being.errors import InputError
 from being.media.film_reader import Film, Frame, open_film
+from being.media.notes import Note
 
 SHORTEST_S = 3.0  # footage shorter than this teaches nothing
 LONGEST_S = 1800.0
@@ -84,8 +86,17 @@ class Footage:
             return square
         return np.asarray(Image.fromarray(square).resize((self.size, self.size), Image.Resampling.BICUBIC))
 
-    def sound(self, track: int | None = None) -> FilmSound:
-        """Exactly 640 samples a frame; sample 0 sounds when frame 0 is shown. Parameters and errors as `film_sound`."""
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What a person should know about the film, as far as it was read."""
+        return self.film.told()
+
+    def sound(self) -> NDArray[np.float32]:
+        """16 kHz mono in [-1, 1], exactly 640 samples a frame; sample 0 sounds when frame 0 is shown."""
+        return self.heard().samples
+
+    def heard(self, track: int | None = None) -> FilmSound:
+        """The same with what is to be known about it. Parameters and errors as `film_sound`."""
         return film_sound(self.path, self.film.start_s, self.duration_s, track)
 
 
