@@ -35,6 +35,7 @@ def find_shifts(stamps: Floats, seconds: Floats) -> list[Shift]:
     ----------
     stamps : (F,) seconds on the file's clock, NaN where a frame has none. seconds : (F,) how long each frame sounds.
     """
+    stamps = np.where(np.diff(stamps, prepend=np.nan) == 0, np.nan, stamps)  # a clock that stands tells nothing
     known = np.flatnonzero(~np.isnan(stamps))
     if not len(known):
         return []
