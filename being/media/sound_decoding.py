@@ -86,9 +86,9 @@ class SoundDecoder:
                 if not RATES[0] <= frame.sample_rate <= RATES[1]:
                     problem = f"{self.name} claims a sample rate of {frame.sample_rate} Hz"
                     raise InputError(problem, "Convert it to a plain WAV first")
-                time = frame.time
-                yield (at if time is None else time), frame
-                at = np.nan  # the packet's stamp is that of its first frame
+                at = at if frame.time is None else frame.time
+                yield at, frame
+                at += frame.samples / frame.sample_rate  # of a packet's frames the first may be the only one stamped
                 count += 1
 
 
