@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 RATES = (20, 6_200_000)  # Hz that a header may claim; a filter for an absurd rate would fill the memory
 
+_SAMPLES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
+_SAFE_PLANES = 8  # PyAV reads past the pointers of frames with as many planes or more; past 8 it leaves the frame
+
 Array = NDArray[np.float32]
 
 
@@ -83,19 +86,31 @@ class SoundDecoder:
                 if not RATES[0] <= frame.sample_rate <= RATES[1]:
                     problem = f"{self.name} claims a sample rate of {frame.sample_rate} Hz"
                     raise InputError(problem, "Convert it to a plain WAV first")
-                time = frame.time
-                yield (at if time is None else time), frame
-                at = np.nan  # the packet's stamp is that of its first frame
+                at = at if frame.time is None else frame.time
+                yield at, frame
+                at += frame.samples / frame.sample_rate  # of a packet's frames the first may be the only one stamped
                 count += 1
 
 
 def planes_of(frame: av.AudioFrame) -> Array:
     """(channels, n) float32 in [-1, 1] of a decoded frame, whatever its sample format; what is no number is silence."""
-    data: NDArray[Any] = frame.to_ndarray()
-    if not frame.format.is_planar:
-        data = data.reshape(-1, frame.layout.nb_channels).T
+    data = _channels_of(frame)
     if data.dtype == np.uint8:
         return (data.astype(np.float32) - 128.0) / 128.0
     if np.issubdtype(data.dtype, np.integer):
         return data.astype(np.float32) / float(-np.iinfo(data.dtype).min)
     return np.nan_to_num(data.astype(np.float32), nan=0.0, posinf=1.0, neginf=-1.0)
+
+
+def _channels_of(frame: av.AudioFrame) -> NDArray[Any]:
+    """(channels, n) of whatever type. `to_ndarray` would stack planes that are none where there are eight or more."""
+    channels = frame.layout.nb_channels
+    if frame.format.is_planar and channels > _SAFE_PLANES:
+        import av
+
+        (frame,) = av.AudioResampler(format=frame.format.packed).resample(frame)
+    if not frame.format.is_planar:
+        packed: NDArray[Any] = frame.to_ndarray()
+        return packed.reshape(-1, channels).T
+    kind = np.dtype(_SAMPLES[frame.format.packed.name])
+    return np.stack([np.frombuffer(memoryview(plane), kind, count=frame.samples) for plane in frame.planes[:channels]])

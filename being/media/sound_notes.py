@@ -11,7 +11,7 @@ from being.media.sound_survey import Survey
 LATE_S = 0.02  # a later beginning than this is told
 CUT_OFF_S = 0.5  # and an end that is earlier than stated by this, or by 2%
 QUIETER = 0.9  # a gain below this is told
-_STATING = ("wav", "w64", "aiff", "caf", "flac", "mov", "matroska", "wv", "tta")
+_STATING = ("wav", "w64", "aiff", "caf", "flac", "mov", "wv", "tta")
 
 
 def survey_notes(survey: Survey, zero_s: float, seconds: float, shown_at_s: float) -> list[Note]:
@@ -47,12 +47,8 @@ def survey_notes(survey: Survey, zero_s: float, seconds: float, shown_at_s: floa
     if survey.failures:
         notes.append(_damage(len(survey.failures), replaced))
     notes += survey.clock.notes(zero_s - shown_at_s)
-    lost = survey.stated_s - float(survey.seconds.sum()) - moved
-    stating = any(kind in _STATING for kind in survey.format.split(","))
-    if stating and lost > max(CUT_OFF_S, 0.02 * survey.stated_s) and survey.ends_s - zero_s <= seconds + CUT_OFF_S:
-        held = survey.stated_s - lost
-        text = f"The sound is cut off: the file says {survey.stated_s:.1f} s and holds {held:.1f} s"
-        notes.append(Note(NoteKind.CUT_OFF, text, remedy="Copy or download the file again"))
+    if survey.ends_s - zero_s <= seconds + CUT_OFF_S:
+        notes += _cut_off(survey, float(survey.seconds.sum()) + moved)
     return notes
 
 
@@ -72,6 +68,18 @@ def whole_notes(levels: Levels, gain: float, widest: tuple[str, ...], heard: int
         which = "all are heard" if heard == files else f"{heard} of them are heard"
         notes.append(Note(NoteKind.PARTS, f"{files} files stand end to end in one, {which}"))
     return notes
+
+
+def _cut_off(survey: Survey, held: float) -> list[Note]:
+    """Whether the file says that it is longer than what it holds."""
+    stated = survey.stated_s if any(kind in _STATING for kind in survey.format.split(",")) else 0.0
+    if survey.stated_end_s:
+        stated = survey.stated_end_s
+        held = max([stretches[-1].ends_s for stretches in survey.clock.stretches.values()], default=survey.ends_s)
+    if stated - held <= max(CUT_OFF_S, 0.02 * stated):
+        return []
+    text = f"The file is cut off or damaged: it says {stated:.1f} s and holds {held:.1f} s"
+    return [Note(NoteKind.CUT_OFF, text, remedy="Copy or download the file again")]
 
 
 def _damage(count: int, replaced: list[Span]) -> Note:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from being.errors import InputError
 from being.media.clock import FileClock, PacketLog, find_clock
 from being.media.downmix import Levels, mix
-from being.media.placement import Shift, find_shifts
+from being.media.placement import Shift, place_frames
 from being.media.sound_decoding import Failure, SoundDecoder, planes_of
 from being.media.tracks import SILENT_PEAK
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LIMIT_TOLERANCE_S = 0.5  # containers round their durations
 _STATING = ("wav", "w64", "aiff", "caf", "au", "flac", "mov", "matroska", "asf", "avi", "wv", "ape", "tta")
+_ENDING = ("matroska", "flv")  # they state the end of the file
 _GUESSING = ("mp3", "aac")  # their length is guessed from the bit rate of their beginning
 
 
@@ -35,6 +36,7 @@ class Survey:
     begins_s, ends_s : of the sound on the file's clock, holes and all. pictures_begin_s : NaN where there are none.
     sides : 1 where all of it is mono, else 2. widest : the layout with most channels.
     failures : packets that cannot be decoded. packets : those that can. stated_s : what the file says about its length.
+    stated_end_s : and about its end on its own clock; 0 where it says nothing.
     """
 
     format: str
@@ -51,6 +53,7 @@ class Survey:
     failures: tuple[Failure, ...]
     packets: int
     stated_s: float
+    stated_end_s: float = 0.0
 
     @property
     def silent(self) -> bool:
@@ -101,9 +104,9 @@ def survey_track(
     stamps = np.array([stamp if np.isnan(stamp) else follow(stamp) for stamp in raw])
     durations = np.array(seconds)
     # A hole longer than anything that may be read is a clock gone wrong.
-    shifts = tuple(shift for shift in find_shifts(stamps, durations) if abs(shift.seconds) <= limit_s)
-    known = np.flatnonzero(~np.isnan(stamps))
-    begins = float(stamps[known[0]] - durations[: known[0]].sum()) if len(known) else 0.0
+    placement = place_frames(stamps, durations)
+    shifts = tuple(shift for shift in placement.shifts if abs(shift.seconds) <= limit_s)
+    begins = placement.begins_s
     ends = begins + decoded_s + sum(shift.seconds for shift in shifts)
     check_limit(name, ends - begins, limit_s)
     return Survey(
@@ -121,6 +124,7 @@ def survey_track(
         failures=tuple(decoder.failures),
         packets=decoder.packets,
         stated_s=stated,
+        stated_end_s=(container.duration or 0) / 1e6 if any(kind in _ENDING for kind in kinds) else 0.0,
     )
 
 
@@ -128,7 +132,10 @@ def stated_seconds(container: av.container.InputContainer, stream: Any) -> float
     """What the file says about the length of its sound; 0 where it says nothing."""
     if stream.duration is not None and stream.time_base is not None:
         return float(stream.duration * stream.time_base)
-    return container.duration / 1e6 if container.duration is not None else 0.0  # AV_TIME_BASE is microseconds
+    if container.duration is None:
+        return 0.0
+    begins = max(container.start_time or 0, 0) if "matroska" in container.format.name else 0  # it states the end
+    return (container.duration - begins) / 1e6  # AV_TIME_BASE is microseconds
 
 
 def check_limit(name: str, seconds: float, limit_s: float) -> None:
