@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from being.capture.landmarks.tracking import Track
 from being.capture.looks import Looks
 from being.capture.scenes import main_scene
+from being.constants import FPS
 from being.errors import InputError
-from being.media.film_decoding import FPS
 
 BLINK_OF_TRACKER = 5  # frames in a row without a face that count as the tracker's slip where the look stays the same
 BLANK_CONTRAST, BLACK = 5.0, 28.0  # grey levels: spread over a picture that shows nothing; mean of a black one

@@ -19,7 +19,8 @@ from being.capture.looks import Looks, Watched
 from being.capture.video.reader import SHORTEST_S, Footage
 from being.capture.video.sound import FilmSound
 from being.capture.workspace import Workspace
-from being.media.film_decoding import FPS, Decoding
+from being.constants import FPS
+from being.media.film_decoding import Decoding
 from being.media.notes import Note, Span, notes_as_json, notes_from_json
 
 Step = Callable[[str], AbstractContextManager[None]]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from being.constants import FPS
 from being.media.film_index import REMEDY, FilmIndex
 from being.media.input_container import open_container, read_packets
 from being.media.interlace import Deinterlacer
@@ -19,7 +20,6 @@ from being.media.notes import Span
 if TYPE_CHECKING:
     import av
 
-FPS = 25
 HELD_S, HOLE_S = 0.1, 0.5  # pictures held longer than this are stale, where no other comes for as long as that
 REORDERED = 32  # pictures that may wait in a decoder before they are shown
 

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from being.constants import FPS
 from being.errors import InputError
 from being.media.clock import FileClock
 from being.media.colour import coding_of, to_rgb
-from being.media.film_decoding import FPS, HOLE_S, Decoding, decoded, spans_of, with_holes_alone
+from being.media.film_decoding import HOLE_S, Decoding, decoded, spans_of, with_holes_alone
 from being.media.film_index import FilmIndex, read_index, require_pictures
 from being.media.input_container import AGAIN
 from being.media.notes import Note, NoteKind

@@ -9,11 +9,11 @@ import av
 import numpy as np
 import pytest
 
-from being.capture.video.ahead import ahead
+from being.capture.read_ahead import ahead
 from being.capture.video.crop import Crop
 from being.capture.video.reader import open_footage
+from being.constants import FPS
 from being.errors import InputError
-from being.media.film_decoding import FPS
 from being.media.notes import NoteKind
 
 W, H = 64, 48
