@@ -18,6 +18,8 @@ QUICK = "-c:v libx264 -preset ultrafast -crf 16 -g 25 -pix_fmt yuv420p"
 
 def plain(folder: Path, name: str = "whole.mp4", options: str = QUICK, **more: object) -> Path:
     """An ordinary film to spoil."""
+    if name.endswith(".mpg"):
+        more["sound"] = "-c:a mp2"
     return film(folder, name, options, **more)  # type: ignore[arg-type]
 
 
@@ -28,6 +30,11 @@ def copied(
     path = folder / name
     ff(*before, "-i", whole or plain(folder), "-map", "0", "-c", "copy", *options, path)
     return path
+
+
+def begun(seconds: float, folder: Path) -> Path:
+    """A film whose edit list hides its beginning."""
+    return copied(folder, "a.mp4", "-ss", seconds)
 
 
 def late(stream: str, seconds: float, name: str, folder: Path) -> Path:
@@ -119,8 +126,8 @@ def furnished(folder: Path) -> Path:
     (folder / "c.txt").write_text(";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1\nSTART=0\nEND=2\ntitle=one\n")
     (folder / "font.ttf").write_bytes(bytes(2000))
     ff("-i", whole, "-i", folder / "s.srt", "-i", folder / "c.txt", "-map", "0", "-map", "1", "-map_metadata", "2",
-       "-attach", folder / "font.ttf", "-metadata:s:t", "mimetype=font/ttf", "-metadata", "title=caf\udce9", "-c", "copy",
-       "-c:s", "srt", path)  # fmt: skip
+       "-attach", folder / "font.ttf", "-metadata:s:t", "mimetype=font/ttf", "-metadata", "title=caf\udce9",
+       "-c", "copy", "-c:s", "srt", path)  # fmt: skip
     return path
 
 
@@ -159,9 +166,11 @@ def single(folder: Path) -> Path:
 
 def variants() -> Iterator[Variant]:
     """All of them."""
-    hole, join, hurt, short = [NoteKind.HOLE], [NoteKind.JOINED], [NoteKind.DAMAGE], [NoteKind.CUT_OFF]
+    hole, join, short = [NoteKind.HOLE], [NoteKind.JOINED], [NoteKind.CUT_OFF]
     for name in ("a.mp4", "a.mkv"):
-        yield Variant("clock", f"{name[2:]} uneven", partial(uneven, name), facts={"rate": 5.0})
+        yield Variant(
+            "clock", f"{name[2:]} uneven", partial(uneven, name), facts={"rate": 5.0, "length": SECONDS, "off": 0.2}
+        )
     for stream, seconds, name in (
         ("v", 0.4, "a.mp4"),
         ("v", 1.2, "a.mkv"),
@@ -169,18 +178,17 @@ def variants() -> Iterator[Variant]:
         ("a", 0.3, "a.ts"),
         ("a", 1.5, "a.mkv"),
     ):
-        facts = {"repaired": True, "length": SECONDS}
+        facts = {"repaired": True, "length": SECONDS, "shift": seconds if stream == "v" else -seconds}
+        facts["told"] = [NoteKind.LATE]
         yield Variant(
             "clock", f"{name[2:]} {stream} {seconds} s late", partial(late, stream, seconds, name), facts=facts
         )
-    copy = partial(copied, name="b.mp4")
     yield Variant(
         "clock",
         "mp4 edit list, begins at 1.3 s",
-        partial(copied, name="a.mp4", options=("-ss", 1.3)),
+        partial(begun, 1.3),
         facts={"off": 0.2, "length": SECONDS - 1.3, "repaired": True},
     )
-    del copy
     again = "-c:v libx264 -preset ultrafast -crf 16 -g 25 -c:a aac -f mpegts"
     for lengths in ((2.0, 3.0), (4.0, 1.0), (1.5, 1.5, 2.0)):
         facts = {"told": join, "length": SECONDS, "off": 0.2, "repaired": True, "rate": 8.0}
@@ -223,7 +231,8 @@ def variants() -> Iterator[Variant]:
         facts={"rate": 1.5, "colour": 255.0},
     )
     mpeg2 = "-c:v mpeg2video -q:v 2 -g 12"
-    rough = {"repaired": True, "rate": 2.0, "colour": 255.0}
+    # Spoiled pictures cannot be read off; a wrong clock would move the others, too.
+    rough = {"repaired": True, "rate": 2.0, "colour": 255.0, "share": 20}
     for ending, options in (
         ("ts", QUICK),
         ("mkv", QUICK),
@@ -279,4 +288,3 @@ def variants() -> Iterator[Variant]:
     noise = np.random.default_rng(0).integers(0, 256, 50_000).astype(np.uint8).tobytes()
     yield Variant("no film", "noise", partial(written, "a.mkv", noise), "refused")
     yield Variant("no film", "a playlist", partial(written, "a.m3u8", b"#EXTM3U\n#EXTINF:4,\n/etc/passwd\n"), "refused")
-    del hurt

@@ -211,6 +211,8 @@ class _Job:
             crop_side=crop.side,
             rms_px=pose.rms_px,
             seen=float(seen.mean()),
+            filmed=selection.total,
+            cuts=selection.cuts,
         )
         report = CaptureReport(
             folder=self.place.out,

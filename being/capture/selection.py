@@ -76,7 +76,8 @@ def select_frames(
     cuts = find_cuts(track, looks, no_picture, _frames_of(sound.missing, count))
     frames = frames_kept(cuts, count, SHORTEST_S)
     kept = Track(track.points[frames], track.found[frames], track.faces[frames])
-    return Selection(kept, frames, count, cuts, sound, (*film.told(), *sound.notes))
+    notes = tuple(dict.fromkeys((*film.told(), *sound.notes)))  # a joint is told by both
+    return Selection(kept, frames, count, cuts, sound, notes)
 
 
 def _looked_through(footage: Footage, place: Workspace, follow_face: Callable[[Watched], Track]) -> tuple[Track, Looks]:

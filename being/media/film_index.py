@@ -37,7 +37,8 @@ class FilmIndex:
     shown_s : (P,) when the picture of each packet is shown, seconds on the clock, in the order of the file;
         NaN where it is not.
     keys : (P,) bool, packets at which decoding can begin.
-    stated_s : the duration that the file claims for its pictures; 0 where it claims none.
+    stated_s : the duration that the file claims for its pictures; 0 where it claims none. held_s : what it holds.
+    last_s : how long the last picture is shown, as the file states it; 0 where it does not.
     undated : the container tells the order of decoding only (AVI): the k-th picture has the k-th stamp.
     pixel_aspect : width of a pixel over its height, 1 where the file tells nothing.
     """
@@ -48,6 +49,8 @@ class FilmIndex:
     shown_s: Floats
     keys: NDArray[np.bool_]
     stated_s: float
+    held_s: float
+    last_s: float
     undated: bool
     pixel_aspect: float
 
@@ -87,13 +90,17 @@ def read_index(path: Path) -> FilmIndex:
         clock = find_clock(log, container.format.name)
         rate = float(stream.average_rate or stream.guessed_rate or USUAL_RATE)
         ratio = stream.sample_aspect_ratio
+        shown = _shown(log, stream.index, clock, undated, rate)
+        stated, held = _lengths(container, stream, clock, shown, rate)
         return FilmIndex(
             stream=stream.index,
             sounds=len(container.streams.audio),
             clock=clock,
-            shown_s=_shown(log, stream.index, clock, undated, rate),
+            shown_s=shown,
             keys=np.array(keys, bool),
-            stated_s=_stated_s(container, stream),
+            stated_s=stated,
+            held_s=held,
+            last_s=_ends(clock, stream.index) - float(np.nanmax(shown)) if len(shown) and not undated else 0.0,
             undated=undated,
             pixel_aspect=float(ratio) if ratio else 1.0,
         )
@@ -124,11 +131,21 @@ def _shown(log: PacketLog, stream: int, clock: FileClock, undated: bool, rate: f
     return times if np.isnan(times).mean() < 0.5 else np.arange(len(times)) / rate
 
 
-def _stated_s(container: av.container.InputContainer, stream: Any) -> float:
-    """The duration the file claims for its pictures; 0 where it claims none."""
+def _lengths(
+    container: av.container.InputContainer, stream: Any, clock: FileClock, shown: Floats, rate: float
+) -> tuple[float, float]:
+    """Seconds that the file claims (0: it does not), of its pictures or else of all in it; and that it holds."""
     if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
-    if container.duration is None:
-        return 0.0
-    begun = (container.start_time or 0) / 1e6  # AV_TIME_BASE is microseconds
-    return container.duration / 1e6 - max(float((stream.start_time or 0) * (stream.time_base or 0)) - begun, 0.0)
+        held = float(np.nanmax(shown) - np.nanmin(shown)) + 1 / rate if len(shown) else 0.0
+        return float(stream.duration * stream.time_base), held
+    if container.duration is None or not clock.stretches:
+        return 0.0, 0.0
+    begins = min(clock.begins_s(index) for index in clock.stretches)
+    ends = max(_ends(clock, index) for index in clock.stretches)
+    return container.duration / 1e6, ends - begins  # AV_TIME_BASE is microseconds
+
+
+def _ends(clock: FileClock, stream: int) -> float:
+    """When the last packet of a stream ends, seconds on the clock."""
+    own = clock.stretches.get(stream)
+    return own[-1].ends_s + own[-1].offset_s if own else 0.0

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import av
 
 MISSING_S = 0.5  # a stated duration that exceeds what the file holds by more than this means a cut-off file
+LATE_S = 0.1  # a later first picture is told
 LEAST_DECODED = 0.5  # share of a film below which it is refused
 MOST_PIXELS = 8192 * 4608  # of a picture; more is no film of a person, and would fill the memory
 LARGE_PIXELS = 2560 * 1440  # a larger picture is decoded by few threads, each of which holds some
@@ -124,12 +125,13 @@ class Film:
         if state is None:
             return self.notes
         out = list(self.notes)
-        spans = spans_of(state.missing)
-        if state.failed:
+        damaged = np.isinf(state.stale_s)
+        if state.failed or damaged.any():
             text = f"{state.failed} of {len(self.index.shown_s)} packets of pictures cannot be decoded"
-            out.append(Note(NoteKind.DAMAGE, text + (": the picture before stands" if spans else ""), spans))
-        elif spans:
-            out.append(Note(NoteKind.HOLE, "No pictures, the one before stands", spans))
+            spans = spans_of(state.missing)
+            out.append(Note(NoteKind.DAMAGE, text if state.failed else "Pictures are damaged", spans))
+        elif state.missing.any():
+            out.append(Note(NoteKind.HOLE, "No pictures, the one before stands", spans_of(state.missing)))
         if state.interlaced:
             out.append(Note(NoteKind.FIELDS, "Interlaced pictures were deinterlaced"))
         if state.resized:
@@ -170,18 +172,22 @@ def open_film(
     _require_size(path, first)
     stamps = np.append(begins, stamps[stamps > begins])
     each = float(np.median(np.diff(stamps))) if len(stamps) > 1 else 1 / FPS
-    held = float(stamps[-1] - stamps[0] + each)
+    held = float(stamps[-1] - stamps[0] + (index.last_s if 0 < index.last_s <= HOLE_S else each))
     notes = list(index.clock.notes(begins))
-    if not index.clock.joints and index.stated_s > held + max(MISSING_S, 0.02 * held):
-        if held < LEAST_DECODED * index.stated_s:
-            raise InputError(f"{path} is cut off: it says {index.stated_s:.1f} s and holds {held:.1f} s", AGAIN)
-        text = f"It says {index.stated_s:.1f} s and holds {held:.1f} s of pictures"
-        notes.append(Note(NoteKind.CUT_OFF, text, remedy=AGAIN))
+    if not index.clock.joints and index.stated_s > index.held_s + max(MISSING_S, 0.02 * index.held_s):
+        said = f"it says {index.stated_s:.1f} s and holds {index.held_s:.1f} s"
+        if index.held_s < LEAST_DECODED * index.stated_s:
+            raise InputError(f"{path} is cut off: {said}", AGAIN)
+        notes.append(Note(NoteKind.CUT_OFF, f"The file is cut off: {said}", remedy=AGAIN))
     start, end = part_of(path, held, start_s, end_s)
     if end - start > longest_s:
         raise InputError(
             f"{path} lasts {end - start:.0f} s, the limit is {longest_s:.0f} s", "Give a part of it: --start, --end"
         )
+    sound = [index.clock.begins_s(other) for other in index.clock.stretches if other != index.stream]
+    if sound and start == 0 and begins - min(sound) > LATE_S:
+        text = f"The first picture comes {begins - min(sound):.2f} s after the sound: what is heard before is left out"
+        notes.append(Note(NoteKind.LATE, text))
     coding = coding_of(first)
     if coding is not None:
         notes.append(Note(NoteKind.COLOUR, f"{coding} colours were converted to those of a standard display (BT.709)"))
