@@ -84,7 +84,7 @@ def _damage() -> Iterator[Variant]:
             elif (kind, name) == (
                 "bytes changed",
                 "a.opus",
-            ):  # a byte in each of its few pages, which hold a second each
+            ):  # a byte in each of its pages
                 own = {"matched": 0.0}
             yield Variant("damage", f"{kind}, {name[2:]}", make, expect=expect, facts=facts | own)
     yield Variant("damage", "garbage before, mp3", partial(changed, "a.mp3", MP3, insert(b"garbage!" * 500, 0.0)))
@@ -156,15 +156,8 @@ def _clock() -> Iterator[Variant]:
 def _several() -> Iterator[Variant]:
     # AAC and MP3 begin with priming samples, which only the first file tells: the second is heard that much later.
     both: dict[str, Any] = {"truth": twice, "length": 2 * SECONDS, "matched": 0.85, "lag": 0.06}
-    others = (
-        ("a.ac3", AC3),
-        ("a.ts", MP2),
-        ("a.ts", AAC),
-        ("a.wav", PCM),
-        ("a.aiff", ("-c:a", "pcm_s16be")),
-        ("a.mpg", MP2),
-    )
-    for name, options in (*CODED[:6], *others):
+    others = (("a.ac3", AC3), ("a.ts", MP2), ("a.ts", AAC), ("a.wav", PCM), ("a.mpg", MP2))
+    for name, options in (*CODED[:6], *others, ("a.aiff", ("-c:a", "pcm_s16be"))):
         make = partial(joined, name, (options, options))
         yield Variant("several", f"two end to end, {name[2:]} {options[1]}", make, facts=both)
     rates: tuple[tuple[object, ...], ...] = ((*PCM, "-ar", 16_000, "-ac", 1), (*PCM, "-ar", 44_100))
@@ -241,7 +234,7 @@ def _tracks_and_tags() -> Iterator[Variant]:
         "channels",
         "12 without a layout, wav",
         twelve_channels,
-        facts={"truth": truth, "told": ("channels",)},
+        facts={"truth": truth, "told": ("channels",), "seconds": SECONDS},
     )
     yield Variant(
         "channels",
