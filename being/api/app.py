@@ -12,6 +12,7 @@ from fastapi.staticfiles import StaticFiles
 
 from being import __version__
 from being.api import avatars, backgrounds, health, live_socket, problems, sessions, speak
+from being.api.origin import Access, OriginGuard
 from being.api.service import Service
 
 PAGE = Path(__file__).parent / "page"
@@ -28,8 +29,8 @@ fragmented MP4 or JPEG, and the JSON events `ready`, `started`, `speaking`, `idl
 """
 
 
-def create_app(service: Service) -> FastAPI:
-    """The ASGI app over a service that is not open yet."""
+def create_app(service: Service, access: Access | None = None) -> FastAPI:
+    """The ASGI app over a service that is not open yet, answering whom `access` lets in."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -41,6 +42,7 @@ def create_app(service: Service) -> FastAPI:
 
     app = FastAPI(title="Being", version=__version__, description=DESCRIPTION, lifespan=lifespan)
     app.state.service = service
+    app.add_middleware(OriginGuard, access=access or Access())
     problems.install(app)
     for part in (health, avatars, backgrounds, sessions, speak, live_socket):
         app.include_router(part.router)

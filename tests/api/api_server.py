@@ -19,6 +19,7 @@ import uvicorn
 
 from being.api.app import create_app
 from being.api.limits import ServingLimits
+from being.api.origin import Access
 from being.api.service import Service
 from being.avatar.library import Library
 from being.inference.engine import Engine
@@ -32,14 +33,15 @@ PATIENT = ServingLimits(gone_s=600.0)  # a client of a starved machine may be si
 class Server:
     service: Service
     port: int
+    prefix: str = ""
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://127.0.0.1:{self.port}{self.prefix}"
 
     def live(self, avatar: str = "tiny", **query: object) -> str:
         pairs = "&".join(f"{key}={value}" for key, value in query.items())
-        return f"ws://127.0.0.1:{self.port}/v1/avatars/{avatar}/live?{pairs}"
+        return f"ws://127.0.0.1:{self.port}{self.prefix}/v1/avatars/{avatar}/live?{pairs}"
 
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=PATIENCE_S, trust_env=False)
@@ -58,20 +60,23 @@ def drawing(folder: Path, warm: str | None = None) -> Iterator[LocalGraph]:
 
 
 @contextmanager
-def running(graph: LocalGraph, limits: ServingLimits = PATIENT) -> Iterator[Server]:
-    """A server over the graph and its library; servers may share a graph."""
+def running(
+    graph: LocalGraph, limits: ServingLimits = PATIENT, access: Access | None = None, prefix: str = ""
+) -> Iterator[Server]:
+    """A server over the graph and its library, under the path `prefix`; servers may share a graph."""
     service = Service(graph.engine.library, graph, limits=limits)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    config = uvicorn.Config(create_app(service), port=port, log_level="warning", ws_ping_interval=None)
+    app = create_app(service, access)
+    config = uvicorn.Config(app, port=port, log_level="warning", ws_ping_interval=None, root_path=prefix)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     eventually(lambda: server.started or not thread.is_alive())
     assert server.started, "the server did not start"
     try:
-        yield Server(service, port)
+        yield Server(service, port, prefix)
     finally:
         server.should_exit = True
         thread.join(PATIENCE_S)

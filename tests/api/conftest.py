@@ -10,6 +10,7 @@ import pytest
 from api_server import PATIENT, Server, drawing, running
 
 from being.api.limits import ServingLimits
+from being.api.origin import Access
 from being.live.graph import LocalGraph
 
 
@@ -29,11 +30,13 @@ def server(graph: LocalGraph) -> Iterator[Server]:
 
 @pytest.fixture
 def serve(graph: LocalGraph) -> Iterator[Callable[..., Server]]:
-    """Start servers of this test's own: serve(limits=..., folder=...), over the tiny avatars or another folder."""
+    """Start servers of this test's own, over the tiny avatars or another folder: serve(limits=..., folder=..., ...)."""
     with ExitStack() as stack:
 
-        def start(limits: ServingLimits = PATIENT, folder: Path | None = None) -> Server:
+        def start(
+            limits: ServingLimits = PATIENT, folder: Path | None = None, access: Access | None = None, prefix: str = ""
+        ) -> Server:
             own = graph if folder is None else stack.enter_context(drawing(folder))
-            return stack.enter_context(running(own, limits))
+            return stack.enter_context(running(own, limits, access, prefix))
 
         yield start
