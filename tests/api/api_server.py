@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 import uvicorn
+from starlette.responses import PlainTextResponse
 
 from being.api.app import create_app
 from being.api.limits import ServingLimits
@@ -61,15 +63,33 @@ def drawing(folder: Path, warm: str | None = None) -> Iterator[LocalGraph]:
 
 @contextmanager
 def running(
-    graph: LocalGraph, limits: ServingLimits = PATIENT, access: Access | None = None, prefix: str = ""
+    graph: LocalGraph,
+    limits: ServingLimits = PATIENT,
+    access: Access | None = None,
+    prefix: str = "",
+    told: bool = True,
 ) -> Iterator[Server]:
-    """A server over the graph and its library, under the path `prefix`; servers may share a graph."""
+    """A server over the graph and its library; servers may share a graph.
+
+    With a `prefix` it lives under this path: `told` so, as by Ray Serve's route_prefix, or behind a proxy that takes
+    it off.
+    """
     service = Service(graph.engine.library, graph, limits=limits)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     app = create_app(service, access)
-    config = uvicorn.Config(app, port=port, log_level="warning", ws_ping_interval=None, root_path=prefix)
+
+    async def under(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan" and prefix:
+            if not f"{scope['path']}/".startswith(f"{prefix}/"):
+                await PlainTextResponse("not found", 404)(scope, receive, send)
+                return
+            rest = scope["path"].removeprefix(prefix) or "/"
+            scope = {**scope, "root_path": prefix} if told else {**scope, "path": rest, "raw_path": rest.encode()}
+        await app(scope, receive, send)
+
+    config = uvicorn.Config(under, port=port, log_level="warning", ws_ping_interval=None, lifespan="on")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -34,9 +34,13 @@ def serve(graph: LocalGraph) -> Iterator[Callable[..., Server]]:
     with ExitStack() as stack:
 
         def start(
-            limits: ServingLimits = PATIENT, folder: Path | None = None, access: Access | None = None, prefix: str = ""
+            limits: ServingLimits = PATIENT,
+            folder: Path | None = None,
+            access: Access | None = None,
+            prefix: str = "",
+            told: bool = True,
         ) -> Server:
             own = graph if folder is None else stack.enter_context(drawing(folder))
-            return stack.enter_context(running(own, limits, access, prefix))
+            return stack.enter_context(running(own, limits, access, prefix, told))
 
         yield start

@@ -8,6 +8,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urljoin
 
 import av
 import numpy as np
@@ -40,7 +41,9 @@ def test_library_is_listed(server: Server) -> None:
         assert [one["id"] for one in body["avatars"]] == ["other", "tiny"]
         detail = client.get("/v1/avatars/tiny").json()
         assert detail["look_ahead_frames"] == 1 and detail["emotions"] == ["happy"]
-        preview = client.get(detail["preview"])
+        for listed, address in ((detail, "/v1/avatars/tiny"), (body["avatars"][1], "/v1/avatars")):
+            assert urljoin(address, listed["preview"]) == f"/v1/avatars/{listed['id']}/preview.jpg"
+        preview = client.get(urljoin("/v1/avatars/tiny", detail["preview"]))
         assert preview.headers["content-type"] == "image/jpeg" and preview.content[:2] == b"\xff\xd8"
         assert client.get("/readyz").json()["status"] == "ready"
         assert b"being_sessions" in client.get("/metrics").content
