@@ -19,7 +19,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from being.api.problems import Problem
+from being.server.problems import Problem
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 FOREIGN = ("cross-site", "same-site")  # of Sec-Fetch-Site; a site's other ports and subdomains are others, too

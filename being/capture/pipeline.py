@@ -21,23 +21,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from being.capture.ahead import ahead
-from being.capture.blink import eye_closure
-from being.capture.crop import Crop, choose_crop
-from being.capture.expression import action_units
 from being.capture.findings import CaptureReport, count_blinks, face_brightness, find
-from being.capture.landmarks import Track, ibug_68, track_landmarks
-from being.capture.parsing import BLOCK, ClipParser, open_parser
-from being.capture.pose import PoseSolution, ordinary_frame, solve_pose
-from being.capture.teeth import TeethFinder, lips_apart
-from being.capture.torso import track_torso
-from being.capture.video import Footage, open_footage
+from being.capture.landmarks.blink import eye_closure
+from being.capture.landmarks.expression import action_units
+from being.capture.landmarks.tracking import Track, ibug_68, track_landmarks
+from being.capture.layers.torso import track_torso
+from being.capture.parsing.parser import BLOCK, ClipParser, open_parser
+from being.capture.parsing.teeth import TeethFinder, lips_apart
+from being.capture.pose.solve import PoseSolution, ordinary_frame, solve_pose
+from being.capture.read_ahead import ahead
+from being.capture.video.crop import Crop, choose_crop
+from being.capture.video.reader import Footage, open_footage
 from being.capture.workspace import Workspace, require_room, writing_to
 from being.dataset.folder import read_picture
 from being.dataset.parsing import labels_of_colours
 from being.dataset.writer import DatasetWriter
 from being.errors import InputError
-from being.training.progress import Progress, Silent
+from being.progress import Progress, Silent
 
 VERSION = 2  # raise when a step's result changes, so that no run goes on from an older one's
 SMALLEST, LARGEST = 64, 1080  # pixels a side
@@ -66,7 +66,7 @@ def capture(
     video : any phone video. out : the folder to make; it appears when it is whole, `report.html` and `capture.json`
         in it. Until then the work stands in `out.part`, and a run that was stopped goes on from there.
     size : side of the square pictures, pixels. focal : of the camera, in pixels of these pictures, where it is known.
-    parser : see `being.capture.parsing.open_parser`. resume : False begins anew. workers : threads.
+    parser : see `being.capture.parsing.parser.open_parser`. resume : False begins anew. workers : threads.
 
     Raises
     ------
@@ -152,8 +152,8 @@ class _Job:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> CaptureReport:
-        from being.capture.landmarks_mediapipe import mesh_triangles
-        from being.capture.mesh import dense_vertices
+        from being.capture.landmarks.mediapipe import mesh_triangles
+        from being.capture.landmarks.mesh import dense_vertices
         from being.capture.report import write_report
 
         filmed, crop = self._landmarks()
@@ -254,8 +254,8 @@ class _Job:
 
     def _head(self, track: Track, pose: PoseSolution) -> PoseSolution:
         """The poses by points of the head itself, for which its mask must be known."""
-        from being.capture.head_points import follow_head
-        from being.capture.pose_refinement import refine_pose
+        from being.capture.pose.head_points import follow_head
+        from being.capture.pose.refinement import refine_pose
 
         with self._step("head"):
             kept = self.place.load("head")
@@ -312,7 +312,7 @@ class _Job:
             return kept["poses"]
 
     def _layers(self, track: Track, plate: Picture, writer: DatasetWriter) -> None:
-        from being.capture.layers import over_plate, torso_alone
+        from being.capture.layers.separation import over_plate, torso_alone
 
         with self._step("layers"):
             have = self._done_before("torso_imgs", ".png")

@@ -26,7 +26,7 @@ DEFAULT: dict[str, Any] = {
         {
             "name": "being",
             "route_prefix": "/",
-            "import_path": "deployments.graph:build",
+            "import_path": "being.deployments.app:build",
             "args": {"fast": "auto"},
         }
     ],
@@ -126,7 +126,7 @@ def command(
         yaml.safe_dump(settings, file)
         file.flush()
         try:
-            from deployments.cluster import start_ray
+            from being.ray_local import start_ray
 
             if address is None:
                 start_ray(
@@ -151,7 +151,7 @@ def without_proxy(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, s
 
     Ray starts its proxy all the same; it gets some other port of the same address.
     """
-    from deployments.cluster import free_ports
+    from being.ray_local import free_ports
 
     http = {**settings.get("http_options", {})}
     port = int(http.get("port", 8000))

@@ -34,8 +34,8 @@ def command(
         being synth -o small --seconds 10 --size 128x128 --voice formant --video small.mp4
     """
     from being.commands.render import parse_size
-    from being.dataset.synthetic import generate
-    from being.training.progress import show_progress
+    from being.progress import show_progress
+    from being.synthetic import generate
 
     with show_progress() as progress:
         progress.part("frames")

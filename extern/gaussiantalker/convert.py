@@ -11,32 +11,32 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from being.extern.gaussiantalker.checkpoint import Checkpoint
+from being.extern.openface import read_units
+from being.extern.untrusted import load_array, load_tensors
 from numpy.typing import NDArray
 
 from being.audio.features import FeatureSpec
+from being.audio.talking import talking_frames
 from being.audio.windows import WindowSpec, audio_context
 from being.avatar.consent import ConsentRecord
 from being.avatar.content import read_json
 from being.avatar.folder import Avatar, save_avatar
 from being.avatar.motion import Motion
 from being.avatar.schema import AvatarManifest
+from being.constants import MAX_PICTURE_SIDE
 from being.dataset.folder import read_picture, read_wav
 from being.dataset.pose import pose_of_tracking, rest_pose
 from being.dataset.tracking import FULL_BLINK, finite
 from being.errors import FormatError, InputError
-from being.inference.performer import Performer
-from being.inference.records import Drive
-from being.inference.torch_path import draw
+from being.inference.backends.torch import draw
+from being.inference.frames import Drive
+from being.inference.renderable import RenderableAvatar
 from being.model import Conditions, DeformationNetwork, camera_code
-from being.training.speech import talking_frames
-from extern.gaussiantalker.checkpoint import Checkpoint
-from extern.openface import read_units
-from extern.untrusted import load_array, load_tensors
 
 LISTENS = {29: FeatureSpec(name="deepspeech"), 44: FeatureSpec(name="wav2vec2")}
 PUBLISHED = WindowSpec(look_ahead="published")
 TOKENS = 512  # frames whose condition tokens are kept, for the cheaper forms
-MAX_SIDE = 8192
 _DATA = "Give the dataset it was trained on: track_params.pt, transforms_train.json, au.csv, bc.jpg"
 
 
@@ -87,7 +87,8 @@ def read_scene(data: Path, torso: bool = True) -> Scene:
         focal, cx, cy = (float(document[name]) for name in ("focal_len", "cx", "cy"))
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"{data / 'transforms_train.json'} lacks a number ({error})", _DATA) from error
-    if not (np.isfinite([focal, cx, cy]).all() and focal > 0 and 8 <= cx <= MAX_SIDE / 2 and 8 <= cy <= MAX_SIDE / 2):
+    centred = all(8 <= value <= MAX_PICTURE_SIDE / 2 for value in (cx, cy))
+    if not (np.isfinite([focal, cx, cy]).all() and focal > 0 and centred):
         raise FormatError(f"{data / 'transforms_train.json'}: focal_len {focal}, cx {cx}, cy {cy} make no camera")
     blinks = read_units(data / "au.csv").intensities["AU45_r"]
     if len(blinks) < len(poses):
@@ -154,7 +155,7 @@ def to_avatar(
     avatar = Avatar(manifest, checkpoint.gaussians, checkpoint.network, scene.motion, scene.background)
     pose, frame = scene.motion, scene.ordinary
     drive = Drive(out.name, contexts[frame], float(pose.eye[frame]), pose.head_pose[frame], pose.torso_pose[frame])
-    preview = draw([(Performer(avatar, torch.device("cpu")), drive)])[0].picture
+    preview = draw([(RenderableAvatar(avatar, torch.device("cpu")), drive)])[0].picture
     return save_avatar(avatar, out, preview=preview, replace_existing=replace)
 
 

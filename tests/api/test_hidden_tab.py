@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 
 import pytest
-from api_server import Server, eventually
-from chromium import CHROMIUM, browser
+from support.api_server import Server, eventually
+from support.chromium import CHROMIUM, browser
 
-from being.api.limits import ServingLimits
+from being.server.limits import ServingLimits
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt install chromium, or BEING_CHROMIUM)")
 

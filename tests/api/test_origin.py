@@ -7,9 +7,9 @@ from socket import create_connection
 
 import httpx
 import pytest
-from api_server import PATIENCE_S, Server, wav
 from pydantic import ValidationError
 from starlette.datastructures import Headers
+from support.api_server import PATIENCE_S, Server, wav
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from urllib.parse import urljoin
 
 import pytest
-from api_server import PATIENCE_S, Server, eventually
-from chromium import CHROMIUM, browser
+from support.api_server import PATIENCE_S, Server, eventually
+from support.chromium import CHROMIUM, browser
 from websockets.sync.client import connect
 
-from being.api.app import PAGE
 from being.api.relative import relative
+from being.api.server import PAGE
 
 PLAYING = "window.being && being.player.video.currentTime > 0.3 && location.pathname === '/a/being/'"
 ADDRESS = re.compile(r"""(?:src|href|url|from|import|fetch)\s*[=:(]?\s*["'(`](/[^"'`)]*)""")
