@@ -78,6 +78,20 @@ def _imported(text: str) -> set[str]:
     return set(re.findall(r"^\s*(?:import|from)\s+([\w.]+)", text, re.MULTILINE))
 
 
+def test_extras_that_are_named_exist() -> None:
+    """In errors, whose remedy is a command to copy, and in pages."""
+    extras = set(PROJECT["project"]["optional-dependencies"])
+    code = [file for folder in HOUSES for file in (ROOT / folder).rglob("*.py")]
+    for file in [*code, ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "extern").rglob("*.md")]:
+        text = file.read_text()
+        named = re.findall(r"being\[(\w+)\]", text)
+        if file.suffix == ".py":
+            calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+            errors = [call for call in calls if ast.unparse(call.func) == "MissingDependencyError"]
+            named += [call.args[1].value for call in errors if isinstance(call.args[1], ast.Constant)]
+        assert set(named) - {None} <= extras, f"{file.relative_to(ROOT)} names {named}"
+
+
 def test_console_script_is_there() -> None:
     module, _, function = PROJECT["project"]["scripts"]["being"].partition(":")
     tree = ast.parse((ROOT / (module.replace(".", "/") + ".py")).read_text())

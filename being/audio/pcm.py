@@ -76,7 +76,7 @@ def _read(source: str | Path | BinaryIO, rate: int, most_channels: int, limit_s:
     try:
         import av
     except ImportError as error:
-        raise MissingDependencyError("av", "speech", "Reading audio files") from error
+        raise MissingDependencyError("av", None, "Reading audio files") from error
     remedy = "Give a sound or video file that plays in a media player"
     if isinstance(source, str | Path):
         path = Path(source)

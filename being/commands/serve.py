@@ -102,7 +102,7 @@ def command(
             )
         from ray.serve.scripts import run
     except ImportError as error:
-        raise MissingDependencyError("ray", "serve", "Serving") from error
+        raise MissingDependencyError("ray", None, "Serving") from error
 
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", prefix="being-serve-") as file:
         yaml.safe_dump(settings, file)
