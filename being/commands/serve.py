@@ -139,7 +139,7 @@ def command(
                 arm()
             from ray.serve.scripts import run
         except ImportError as error:
-            raise MissingDependencyError("ray", "serve", "Serving") from error
+            raise MissingDependencyError("ray", None, "Serving") from error
         try:
             run.main([file.name] if address is None else [file.name, "--address", address], standalone_mode=False)
         except SystemExit as error:
