@@ -9,7 +9,7 @@ In two parts, because the host with the GPU need not have PyAV, MediaPipe or Ray
 compares the torso under three different speeches over the same motion, and saves frames: filmed, drawn and their error
 for both blocks, and the avatar speaking --speech and then being silent, in one pose (to be measured) and moving (to be
 looked at). `measure` looks at those frames with the face mesh: mouth landmarks, the mouth's opening against the filmed
-one and against the loudness, and how far it shuts in silence; it also writes films with sound. Both write
+one and against the loudness, and how far it shuts in silence; it also writes videos with sound. Both write
 OUT/NAME/clone.json. Pictures of people stay in OUT: never commit it.
 
 --set overrides a field of the training configuration, to compare: --set corrections.pose=0 --set pretrained=none;
@@ -188,7 +188,7 @@ def emptied(folder: Path) -> Path:
 @click.argument("out", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--speech", type=click.Path(exists=True, path_type=Path), help="The WAV that `train` was given.")
 def measure(out: Path, speech: Path | None) -> None:
-    """Look at the saved frames with the face mesh; write films."""
+    """Look at the saved frames with the face mesh; write videos."""
     pcm = sample_sentence() if speech is None else read_wav(speech)
     for path in sorted(out.glob("*/clone.json")):
         work = path.parent

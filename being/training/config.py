@@ -90,7 +90,7 @@ class DensifyConfig(_Part):
 
 
 class FitConfig(_Part):
-    """One training run."""
+    """One training run. Fields: one for each option of the command line, which is built from them."""
 
     minutes: Annotated[float, Field(gt=0)] | None = Field(
         default=None,

@@ -14,9 +14,9 @@ from typing import Literal
 
 import numpy as np
 import torch
+from being.extern.carry import carry, whole_folder
 from being.extern.openface import ActionUnits, read_units, write_units
 from being.extern.untrusted import load_array, load_tensors
-from being.extern.whole import carry, whole_folder
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from being.extern.bfm import FaceModel
+from being.extern.carry import carry, carry_folder, whole_folder
 from being.extern.openface import ActionUnits, read_units, write_units
 from being.extern.untrusted import load_array, load_tensors
-from being.extern.whole import carry, carry_folder, whole_folder
 from numpy.typing import NDArray
 from PIL import Image
 

@@ -1,8 +1,7 @@
 """`fit` on a Ray cluster: workers that share a person's batch, people side by side, checkpoints in Ray Train's storage.
 
-The only file of Being's library that knows Ray. A person is one `TorchTrainer`; its workers call the same `fit` as
-`being fit` does, with a process group (`being.training.distributed`) and a keeper of checkpoints that reports them to
-Ray Train.
+A person is one `TorchTrainer`; its workers call the same `fit` as `being fit` does, with a process group
+(`being.training.distributed`) and a keeper of checkpoints that reports them to Ray Train.
 """
 
 from __future__ import annotations
