@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from being.errors import InputError
-from being.model.attention import ConditionMlp, ListeningLayer, position_code, straight_through_relu
+from being.model.attention import ConditionMlp, SpatialAudioAttention, position_code, straight_through_relu
 from being.model.audio_net import AUDIO_CODE, AudioAttention, AudioNet
 from being.model.gaussians import SH_COEFFICIENTS
 from being.model.token_support import clamp_to_support, support_radius
@@ -164,7 +164,7 @@ class DeformationNetwork(nn.Module):
             # Multiplies the token's attention: at zero the token is invisible, yet the weight has a gradient.
             self.emotion_weight = nn.Parameter(torch.zeros(()), requires_grad=bool(config.emotion_states))
         self.layers = nn.ModuleList(
-            ListeningLayer(width, config.heads, config.head_width, config.dropout) for _ in range(config.layers)
+            SpatialAudioAttention(width, config.heads, config.head_width, config.dropout) for _ in range(config.layers)
         )
         self.heads = nn.ModuleDict(
             {name: _offset_head(width, config.head_width, size) for name, size in OFFSET_SIZES.items()}
@@ -215,7 +215,7 @@ class DeformationNetwork(nn.Module):
         )
 
     def token_weights(self, audio_gate: Tensor | None, device: torch.device | str | None = None) -> Tensor:
-        """(N, T), or (1, T) without gates: what multiplies each token's attention (see `ListeningLayer`)."""
+        """(N, T), or (1, T) without gates: what multiplies each token's attention (see `SpatialAudioAttention`)."""
         one = torch.ones(1, device=device or self.null_token.device)
         columns = []
         for name in self.config.tokens:

@@ -1,7 +1,7 @@
 """Gaussians as a standard 3DGS PLY file, which every splat viewer opens.
 
 Beside the standard properties two floats of our own are written, `head_weight` and `audio_gate`; viewers
-ignore them, and a file without them is read as a head that listens everywhere (both 1).
+ignore them, and a file without them is read as a head that sound moves everywhere (both 1).
 """
 
 from __future__ import annotations
