@@ -1,4 +1,6 @@
-"""Spatial-audio attention (GaussianTalker): Gaussians attend to the condition tokens by cross-attention, folded so that a frame costs 16 dot products.
+"""Spatial-audio attention (GaussianTalker): Gaussians attend to the condition tokens.
+
+The cross-attention is folded so that a frame costs 16 dot products.
 
 With tokens c_t, keys k_t = W_k c_t + b_k and values v_t = W_v c_t + b_v, a Gaussian's feature x meets the
 weights of head h only in

@@ -70,7 +70,7 @@ def draw(
     """Draw the frames of a batch; network None leaves the Gaussians at rest (static stage).
 
     `probe` (B N, 2) collects the screen-space gradient, see `being.raster.rasterize`. `corrections` belong to frames of
-    the footage; without them frames are drawn as `footage` has them. The network's camera token is that of the pose drawn.
+    the footage; without them frames are drawn as `footage` has them. The camera token is that of the pose drawn.
     """
     head, torso = batch.head_pose, batch.torso_pose
     if corrections is not None:

@@ -101,7 +101,7 @@ def speak(
     motion: Motion,
     talking: NDArray[np.bool_],
 ) -> Iterator[NDArray[np.uint8]]:
-    """RGB frames (H, W, 3) of the avatar saying what `contexts` (T, 8, 16, D) contexts_of, moving as it was recorded."""
+    """RGB frames (H, W, 3) of the avatar saying what `contexts` (T, 8, 16, D) hold, moving as it was recorded."""
     moves, _ = MotionPlayer(motion).sequence(talking[: len(contexts)])
     device = footage.device
     for start in range(0, len(contexts), CHUNK):
