@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
 import signal
 from pathlib import Path
@@ -10,7 +12,8 @@ import numpy as np
 import pytest
 from support.clips import noise, picture_of
 
-from being.errors import InputError
+from being.atomic import whole_file, whole_folder, write_whole
+from being.errors import FormatError, InputError
 from being.media import StreamFormat, open_writer
 
 
@@ -69,3 +72,58 @@ def test_a_failed_render_keeps_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), open_writer(tmp_path / "clip.mp4", StreamFormat(64, 48), overwrite=True):
         raise RuntimeError
     assert (tmp_path / "clip.mp4").read_bytes() == b"precious"
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    write_whole(path, b"old")
+    with pytest.raises(RuntimeError), whole_file(path) as draft:
+        draft.write_bytes(b"half")
+        raise RuntimeError("stopped")
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+    (tmp_path / "link").hardlink_to(path)
+    write_whole(path, b"new")
+    assert path.read_bytes() == b"new" and (tmp_path / "link").read_bytes() == b"old"
+    with pytest.raises(OSError, match="No such file"):
+        write_whole(tmp_path / "nowhere" / "file", b"")
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "folder"
+    with pytest.raises(FormatError, match="new/folder/a is damaged"), whole_folder(out) as draft:
+        (draft / "a").write_text("half")
+        raise FormatError(f"{draft / 'a'} is damaged")
+    assert list(out.parent.iterdir()) == []
+    with whole_folder(out) as draft:
+        (draft / "a").write_text("1")
+        assert not out.exists()
+    with pytest.raises(InputError, match="already exists"), whole_folder(out):
+        pass
+    with pytest.raises(RuntimeError), whole_folder(out, replace=True) as draft:
+        raise RuntimeError("stopped")
+    assert (out / "a").read_text() == "1"
+    with whole_folder(out, replace=True) as draft:
+        (draft / "b").write_text("2")
+    assert [path.name for path in out.iterdir()] == ["b"] and list(out.parent.iterdir()) == [out]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"), whole_folder(tmp_path / "file" / "folder"):
+        pass
+
+
+def test_a_folder_that_cannot_take_its_place_leaves_the_former_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "folder"
+    with whole_folder(out) as draft:
+        (draft / "a").write_text("1")
+    rename = os.rename
+
+    def refuses(source: Path, target: Path) -> None:
+        if Path(source).suffix == ".part":
+            raise OSError(errno.EACCES, "Permission denied")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", refuses)
+    with pytest.raises(InputError, match="cannot be written"), whole_folder(out, replace=True) as draft:
+        (draft / "b").write_text("2")
+    assert list(tmp_path.iterdir()) == [out] and (out / "a").read_text() == "1"
