@@ -26,7 +26,6 @@ import numpy.typing as npt
 from being.audio.espeak import PhoneEvent
 from being.audio.extractors import load_extractor
 from being.audio.features import FeatureExtractor
-from being.audio.pcm import read_audio
 from being.audio.phones_training.voices import HELD_OUT_VOICES
 from being.audio.visemes import VISEMES
 from being.audio.windows import file_contexts
@@ -35,6 +34,7 @@ from being.avatar.schema import AvatarManifest
 from being.inference.engine import Engine
 from being.inference.frames import Drive
 from being.inference.motion import MotionPlayer
+from being.media.pcm import read_audio
 from being.synthetic import Performance, perform, render
 from being.synthetic.mouth import closure_of
 

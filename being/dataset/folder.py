@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from being.constants import MAX_PICTURE_SIDE, SAMPLE_RATE
+from being.constants import FPS, MAX_PICTURE_SIDE, SAMPLE_RATE
 from being.dataset.parsing import labels_of_colours
 from being.dataset.pose import rest_pose
 from being.dataset.tracking import (
+    Transforms,
     closure_of,
     expressions_of,
     finite,
@@ -33,6 +34,7 @@ from being.dataset.tracking import (
 from being.errors import FormatError, InputError
 
 TRAIN_SHARE = 10 / 11  # published split: the first 10/11 of the frames train, the rest is held out
+MOST_SOUND_FRAMES = FPS * 24 * 3600  # a sound window with a higher number is a slip
 PICTURES = (".png", ".jpg", ".jpeg")  # ours are lossless, the published layout's are JPEG
 MAX_PIXELS = MAX_PICTURE_SIDE**2  # a picture larger than this is refused before it is decoded
 
@@ -131,6 +133,8 @@ class Dataset:
         that the folder's action units show)
     vertices : float32 (V, 3) canonical mesh points or None
     split : frame numbers for training and held out
+    sound_frames : int (T,), which 25th of a second of the sound each picture goes with; not its own number where parts
+        of the film were left out
 
     Raises
     ------
@@ -167,6 +171,7 @@ class Dataset:
         self.expressions = np.array(list(shown.values()), np.float32).reshape(len(shown), self.frames).T
         train, val = (read_transforms(self.path / f"transforms_{name}.json") for name in ("train", "val"))
         self.split = self._make_split(train.frames if train else None, val.frames if val else None)
+        self.sound_frames = _sound_frames(self.frames, [part for part in (train, val) if part])
         centre = train.centre if train else (self.width / 2, self.height / 2)
         self.intrinsics = np.array([tracking.focal, tracking.focal, *centre], np.float32)
 
@@ -260,6 +265,18 @@ class Dataset:
         if not train:
             raise FormatError(f"{self.path}: transforms_train.json names no frame")
         return Split(train, val)
+
+
+def _sound_frames(count: int, parts: list[Transforms]) -> NDArray[np.int64]:
+    """(count,) by the transforms files; a frame that is in neither goes with the sound after its predecessor's."""
+    out = np.full(count, -1, np.int64)
+    for part in parts:
+        for frame, sound in zip(part.frames, part.sound, strict=True):
+            out[frame] = sound if 0 <= sound < MOST_SOUND_FRAMES else frame
+    for index in range(count):
+        if out[index] < 0:
+            out[index] = out[index - 1] + 1 if index else 0
+    return out
 
 
 def suffix_of(found: dict[int, Path]) -> str:

@@ -147,6 +147,7 @@ class DatasetWriter:
         vertices: ArrayLike | None = None,
         skip: Sequence[int] = (),
         action_units: Mapping[str, ArrayLike] | None = None,
+        sound_frames: ArrayLike | None = None,
     ) -> None:
         """Write sound, plate, poses, blinks and split.
 
@@ -156,6 +157,8 @@ class DatasetWriter:
         eyes : (T,) closure, 0 open, 1 shut; trackers that never quite reach 1 may go above.
         val : held-out frame numbers, default the last 1/11. skip : frames to neither train on nor hold out.
         vertices : (V, 3) canonical. action_units : (T,) intensities 0 to 5 by OpenFace's column name ("AU06_r").
+        sound_frames : (T,) which 25th of a second of the sound each frame goes with, where frames of the film were left
+        out; None: the frame's own number.
         """
         import torch
         from scipy.io import wavfile
@@ -179,8 +182,11 @@ class DatasetWriter:
         held_out = set(range(max(1, round(frames * TRAIN_SHARE)), frames) if val is None else val)
         left_out = set(skip)
         train = [i for i in range(frames) if i not in held_out | left_out]
-        self._write_transforms(root / "transforms_train.json", poses, train)
-        self._write_transforms(root / "transforms_val.json", poses, sorted(held_out - left_out))
+        heard = np.arange(frames) if sound_frames is None else np.asarray(sound_frames, np.int64)
+        if heard.shape != (frames,) or (heard < 0).any():
+            raise InputError(f"sound_frames is {heard.shape}, expected {frames} numbers from 0 on")
+        self._write_transforms(root / "transforms_train.json", poses, heard, train)
+        self._write_transforms(root / "transforms_val.json", poses, heard, sorted(held_out - left_out))
         if torso_poses is not None:
             torso = finite(np.asarray(torso_poses, np.float32), (frames, 3, 4), "torso_poses")
             np.savez_compressed(root / "torso_params.npz", poses=torso)
@@ -199,8 +205,13 @@ class DatasetWriter:
         torch.save(entries, buffer)
         _write_whole(root / "track_params.pt", buffer.getvalue())
 
-    def _write_transforms(self, path: Path, poses: NDArray[Any], indices: Sequence[int]) -> None:
-        frames = [{"img_id": i, "aud_id": i, "transform_matrix": camera_to_world(poses[i]).tolist()} for i in indices]
+    def _write_transforms(
+        self, path: Path, poses: NDArray[Any], heard: NDArray[np.int64], indices: Sequence[int]
+    ) -> None:
+        frames = [
+            {"img_id": i, "aud_id": int(heard[i]), "transform_matrix": camera_to_world(poses[i]).tolist()}
+            for i in indices
+        ]
         document = {
             "focal_len": float(self.focal),
             "cx": self.width / 2 if self.cx is None else float(self.cx),
