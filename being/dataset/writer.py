@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from being.atomic import whole_file
 from being.constants import FPS, SAMPLE_RATE
 from being.dataset.folder import TRAIN_SHARE
 from being.dataset.parsing import colours_of_labels
@@ -237,10 +238,8 @@ def _png(image: NDArray[np.uint8], compress_level: int) -> bytes:
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    """A file is there whole or not at all, however the run ends; a link at `path` is replaced, not written through."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        partial.write_bytes(content)
 
 
 def _link(source: Path, target: Path) -> None:

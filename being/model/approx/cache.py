@@ -6,7 +6,6 @@ They are caches: a file of another network is stale and made again; a damaged on
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import nn
 
+from being.atomic import whole_file
 from being.errors import FormatError
 from being.model.approx.blocks import FULL_CHANNELS, LEAN_CHANNELS
 from being.model.approx.distilled import HEAD_WIDTH, DistilledHead
@@ -113,12 +113,8 @@ def load_distilled(path: Path, owner: str, width: int) -> DistilledHead | None:
 
 def _write(path: Path, arrays: Arrays, owner: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # two processes may build the same cache
-    try:
+    with whole_file(path, shared=True) as partial:  # two processes may build the same cache
         save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, partial, {"fingerprint": owner})
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _read(path: Path, owner: str, dtypes: Mapping[str, type]) -> Arrays | None:

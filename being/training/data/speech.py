@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from being.atomic import whole_file
 from being.audio.extractors import load_extractor
 from being.audio.features import STEPS_PER_FRAME, FeatureSpec
 from being.audio.talking import talking_frames
@@ -69,9 +69,8 @@ def listen(dataset: Dataset, config: FitConfig, cache: Path) -> Speech:
     if len(steps) != wanted:
         # Beyond the clip's end stands silence, as it does live.
         steps = extractor(dataset.audio, 0, wanted)
-        partial = stored_at.with_suffix(".partial.npy")
-        np.save(partial, steps)
-        os.replace(partial, stored_at)
+        with whole_file(stored_at) as partial, partial.open("wb") as file:
+            np.save(file, steps)
     silence = silence_steps(extractor)
     contexts = audio_context(frame_windows(steps, count, windows, silence), windows, silence)[sound_frames]
     return Speech(spec, windows, np.ascontiguousarray(contexts, np.float32), talking)
