@@ -26,7 +26,7 @@ from typing import Any
 
 import click
 
-KINDS = {"sound": "sound_inputs"}  # kind -> module
+KINDS = {"film": "film_inputs", "sound": "sound_inputs"}  # kind -> module
 LONGEST_S = 30.0
 MOST_MB = 1024
 

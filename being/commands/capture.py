@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from being.commands.seconds import part_options
 from being.errors import STOPPED
 
 
@@ -23,6 +24,7 @@ from being.errors import STOPPED
     metavar="N",
     help="Which sound track, from 1 [default: the default one, else the first that is not silent].",
 )
+@part_options
 @click.option("--workers", type=int, help="Threads [default: one a processor].")
 @click.option("--restart", is_flag=True, help="Forget what an earlier, stopped run did.")
 def command(
@@ -32,6 +34,8 @@ def command(
     focal: float | None,
     parser: str,
     audio_track: int | None,
+    start_s: float | None,
+    end_s: float | None,
     workers: int | None,
     restart: bool,
 ) -> None:
@@ -44,6 +48,7 @@ def command(
     \b
     Examples:
         being capture me.mov -o footage
+        being capture interview.mkv -o footage --start 0:12 --end 2:30
         being fit footage -o avatars/me
     """
     from being.capture.pipeline import capture
@@ -61,6 +66,8 @@ def command(
                 resume=not restart,
                 workers=workers,
                 audio_track=audio_track,
+                start_s=start_s,
+                end_s=end_s,
             )
     except KeyboardInterrupt:
         click.echo(f"being: stopped, {out} is unfinished; the same command goes on where it stopped", err=True)

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from being.avatar.consent import ConsentRecord
+from being.commands.seconds import part_options
 from being.errors import STOPPED
 
 FOOTAGE, NOTE = "footage", "clone.json"  # in the work folder: the captured dataset, and what it was captured from
@@ -51,6 +52,7 @@ FOOTAGE, NOTE = "footage", "clone.json"  # in the work folder: the captured data
     metavar="N",
     help="Which sound track of VIDEO, from 1 [default: the default one, else the first that is not silent].",
 )
+@part_options
 @click.option("--device", default="auto", show_default=True, help="Trains here: auto, cpu, cuda, cuda:1.")
 @click.option(
     "--work", type=click.Path(path_type=Path), help="Folder of footage, checkpoint and report [default: OUT.run]."
@@ -74,6 +76,8 @@ def command(
     focal: float | None,
     parser: str,
     audio_track: int | None,
+    start_s: float | None,
+    end_s: float | None,
     device: str,
     work: Path | None,
     on_ray: bool,
@@ -119,7 +123,14 @@ def command(
         own_key()
     check_place(out, work, force)
     footage = video if video.is_dir() else work / FOOTAGE
-    asked = {"video": digest, "size": size, "focal": focal, "parser": parser, "audio_track": audio_track}
+    asked = {
+        "video": digest,
+        "size": size,
+        "focal": focal,
+        "parser": parser,
+        "audio_track": audio_track,
+        "part": [start_s, end_s],
+    }
     if restart:
         shutil.rmtree(work, ignore_errors=True)
         check_place(out, work, force)
@@ -140,6 +151,8 @@ def command(
                         parser=parser,
                         progress=progress,
                         audio_track=audio_track,
+                        start_s=start_s,
+                        end_s=end_s,
                     )
                 except BeingError:
                     _leave_nothing(work)

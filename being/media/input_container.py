@@ -97,7 +97,7 @@ def read_packets(container: av.container.InputContainer, streams: Sequence[Any])
             packet = next(packets)
         except StopIteration:
             return
-        except (av.error.FFmpegError, OSError, ValueError):
+        except (av.error.FFmpegError, OSError, ValueError, IndexError):  # the last: a stream that comes up midway
             errors += 1
             packets = container.demux(list(streams))  # a generator that raised is over; the container goes on
             continue
