@@ -40,7 +40,7 @@ class AvatarManifest(BaseModel):
 
     Lengths are in decimetres (10 cm), pixels refer to the recorded frame of `width` x `height`. Canonical axes: x to
     the image's right, y up, z toward the viewer; the camera is OpenCV's (x right, y down, z forward), static, at the
-    origin, with one focal length and principal point (cx, cy).
+    origin, with one focal length and principal point (cx, cy). Fields: one for each key of the file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -133,7 +133,7 @@ def draw_overlay(
 
 
 def _sample(folder: Path, index: int, at_s: float, marks: NDArray[np.float32], pose: PoseSolution, name: str) -> str:
-    image = read_picture(folder / "ori_imgs" / f"{index}.jpg")
+    image = read_picture(folder / "ori_imgs" / f"{index}.png")
     labels = labels_of_colours(read_picture(folder / "parsing" / f"{index}.png"))
     shown = draw_overlay(image, labels, marks, index, pose).copy()
     teeth = folder / "teeth_mask" / f"{index}.npy"
@@ -145,9 +145,9 @@ def _sample(folder: Path, index: int, at_s: float, marks: NDArray[np.float32], p
 
 
 def _plates(folder: Path, seen: NDArray[np.bool_]) -> str:
-    plate = read_picture(folder / "bc.jpg")
+    plate = read_picture(folder / "bc.png")
     tinted = np.where(seen[..., None], plate, (plate * 0.5 + np.array(UNSEEN_TINT) * 0.5)).astype(np.uint8)
-    return _figure(plate, "bc.jpg") + _figure(tinted, f"{seen.mean():.0%} of it was seen")
+    return _figure(plate, "bc.png") + _figure(tinted, f"{seen.mean():.0%} of it was seen")
 
 
 def _figure(rgb: Picture, caption: str) -> str:

@@ -1,4 +1,6 @@
-"""The talking-portrait folder, written, so that published trainers can read it too.
+"""The talking-portrait folder, written: the published layout, but for pictures that lose nothing.
+
+Published trainers open JPEG alone: `being export dataset` writes it.
 
 `frame` may be called from several processes (it only touches that frame's files); `finish` writes the numbers, and
 `track_params.pt` last of all, so that a folder whose writing was cut short is refused by the reader.
@@ -27,7 +29,7 @@ from being.dataset.pose import camera_to_world, tracking_of_pose
 from being.dataset.tracking import BLINK_COLUMN, FULL_BLINK, finite
 from being.errors import InputError
 
-JPEG_QUALITY = 95
+PNG_LEVEL = 2  # zlib level of pictures: film hardly shrinks further, and is written and read many times
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,17 @@ class DatasetWriter:
         self.layers(index, composited=composited, torso=torso)
 
     def picture(self, index: int, image: NDArray[np.uint8]) -> None:
-        """Write what was filmed, RGB (H, W, 3), alone; it also stands for the picture over the plate until `layers`."""
+        """Write what was filmed, RGB (H, W, 3), alone; it also stands for the picture over the plate until `layers`.
+
+        Losslessly, as training learns its last details from it: what published trainers open instead, JPEG, is made by
+        `being export dataset`.
+        """
         if image.shape != (self.height, self.width, 3) or image.dtype != np.uint8:
             wanted = (self.height, self.width, 3)
             raise InputError(f"frame {index}: image is {image.dtype} {image.shape}, expected uint8 {wanted}")
-        filmed = Path(self.path) / "ori_imgs" / f"{index}.jpg"
-        _write_whole(filmed, _jpeg(image))
-        _link(filmed, Path(self.path) / "gt_imgs" / f"{index}.jpg")
+        filmed = Path(self.path) / "ori_imgs" / f"{index}.png"
+        _write_whole(filmed, _png(image, PNG_LEVEL))
+        _link(filmed, Path(self.path) / "gt_imgs" / f"{index}.png")
 
     def marks(self, index: int, parsing: NDArray[np.uint8], landmarks: ArrayLike) -> None:
         """Write labels (H, W) and the 68 landmarks (68, 2) of a frame."""
@@ -118,7 +124,7 @@ class DatasetWriter:
         """
         root = Path(self.path)
         if composited is not None:
-            _write_whole(root / "gt_imgs" / f"{index}.jpg", _jpeg(composited))
+            _write_whole(root / "gt_imgs" / f"{index}.png", _png(composited, PNG_LEVEL))
         if teeth is not None:
             (root / "teeth_mask").mkdir(exist_ok=True)
             buffer = io.BytesIO()
@@ -166,7 +172,7 @@ class DatasetWriter:
             raise InputError(f"frame {missing[0]} was never written ({len(missing)} of {frames} missing)")
         pcm = np.clip(np.round(sound * 32767.0), -32768, 32767).astype(np.int16)
         wavfile.write(root / "aud.wav", SAMPLE_RATE, pcm)
-        _write_whole(root / "bc.jpg", _jpeg(background, quality=98))
+        _write_whole(root / "bc.png", _png(background, PNG_LEVEL))
         units = {
             name: finite(np.asarray(values, np.float64), (frames,), name)
             for name, values in sorted((action_units or {}).items())
@@ -222,13 +228,6 @@ def write_action_units(path: Path, columns: Mapping[str, NDArray[np.float64]], c
         table.writerow(["frame", *(f" {name}" if classic else name for name in names)])
         for index, row in enumerate(zip(*columns.values(), strict=True)):
             table.writerow([index + 1, f"{index / FPS:.3f}", "1.00", 1, *(f"{value:.4f}" for value in row)])
-
-
-def _jpeg(image: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> bytes:
-    # 4:4:4: lips are a few pixels of saturated colour, which subsampled chroma would smear over the skin
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=0)
-    return buffer.getvalue()
 
 
 def _png(image: NDArray[np.uint8], compress_level: int) -> bytes:

@@ -91,23 +91,23 @@ class FileClock:
 
 
 class Follower:
-    """The stamps of one stream's decoded frames -> the file's clock."""
+    """The stamps of one stream's decoded frames -> the file's clock; `stretch` is the number of the present one."""
 
     def __init__(self, stretches: Sequence[Stretch]) -> None:
         self._stretches = stretches
-        self._index = 0
+        self.stretch = 0
         self._latest = -np.inf
 
     def __call__(self, stamp_s: float) -> float:
         """A stamp of the next frame in presentation order, seconds."""
-        if self._index + 1 < len(self._stretches) and self._belongs_to_next(stamp_s):
-            self._index += 1
+        if self.stretch + 1 < len(self._stretches) and self._belongs_to_next(stamp_s):
+            self.stretch += 1
             self._latest = -np.inf
         self._latest = max(self._latest, stamp_s)
-        return stamp_s + (self._stretches[self._index].offset_s if self._stretches else 0.0)
+        return stamp_s + (self._stretches[self.stretch].offset_s if self._stretches else 0.0)
 
     def _belongs_to_next(self, stamp_s: float) -> bool:
-        now, later = self._stretches[self._index], self._stretches[self._index + 1]
+        now, later = self._stretches[self.stretch], self._stretches[self.stretch + 1]
         if not later.begins_s - 1.0 <= stamp_s <= later.ends_s + 1.0:
             return False
         outside = not now.begins_s - 1.0 <= stamp_s <= now.ends_s + 1.0

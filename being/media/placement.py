@@ -50,8 +50,7 @@ def place_frames(stamps: Floats, seconds: Floats) -> Placement:
         return Placement(0.0)
     ends = np.cumsum(seconds)
     late = stamps - (ends - seconds)  # how much later than sound without a seam
-    # What has no stamp goes with what comes after it: a packet whose beginning is damaged has lost its stamp.
-    late = late[known[np.minimum(np.searchsorted(known, np.arange(len(late))), len(known) - 1)]]
+    late = late[_nearest(known, len(late))]
     window = max(2, round(AGREEING_S / max(float(np.median(seconds)), 1e-4)))
     padded = np.concatenate([late, np.full(window, late[-1])])
     lowest = minimum_filter1d(padded, window, origin=-(window // 2))[: len(late)]  # of a frame and those after it
@@ -76,6 +75,15 @@ def _first_place(late: Floats, window: int) -> float:
     if len(late) < 2 or abs(late[1] - late[0]) <= TOLERANCE_S:
         return float(late[0])
     return float(np.median(late[:window]))
+
+
+def _nearest(known: NDArray[np.intp], count: int) -> NDArray[np.intp]:
+    """For each frame the nearest that has a stamp: where in a damaged packet silence belongs, nobody knows."""
+    frames = np.arange(count)
+    after = np.searchsorted(known, frames)
+    before = known[np.maximum(after - 1, 0)]
+    after = known[np.minimum(after, len(known) - 1)]
+    return np.where(np.abs(after - frames) <= np.abs(frames - before), after, before)
 
 
 def _next_off(lowest: Floats, highest: Floats, current: float, at: int) -> int | None:

@@ -11,7 +11,7 @@ from being.media.sound_survey import Survey
 LATE_S = 0.02  # a later beginning than this is told
 CUT_OFF_S = 0.5  # and an end that is earlier than stated by this, or by 2%
 QUIETER = 0.9  # a gain below this is told
-_STATING = ("wav", "w64", "aiff", "caf", "flac", "mov", "wv", "tta")
+_STATING = ("wav", "w64", "aiff", "caf", "flac", "mov", "wv", "tta", "ogg")
 
 
 def survey_notes(survey: Survey, zero_s: float, seconds: float, shown_at_s: float) -> list[Note]:

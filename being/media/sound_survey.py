@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,9 +100,8 @@ def survey_track(
     if not raw:
         raise InputError(f"{name} holds no samples", "Give a sound or video file that plays in a media player")
     clock = find_clock(log, container.format.name)
-    follow = clock.follow(stream.index)
-    stamps = np.array([stamp if np.isnan(stamp) else follow(stamp) for stamp in raw])
     durations = np.array(seconds)
+    stamps, clock = _on_clock(np.array(raw), durations, clock, stream.index, seamless=pictures is None)
     # A hole longer than anything that may be read is a clock gone wrong.
     placement = place_frames(stamps, durations)
     shifts = tuple(shift for shift in placement.shifts if abs(shift.seconds) <= limit_s)
@@ -126,6 +125,30 @@ def survey_track(
         stated_s=stated,
         stated_end_s=(container.duration or 0) / 1e6 if any(kind in _ENDING for kind in kinds) else 0.0,
     )
+
+
+def _on_clock(
+    raw: NDArray[np.float64], seconds: NDArray[np.float64], clock: FileClock, stream: int, *, seamless: bool
+) -> tuple[NDArray[np.float64], FileClock]:
+    """The stamps of decoded frames on the file's clock, and that clock.
+
+    `seamless`: there is nothing but sound, so that joined recordings follow each other by what was decoded, whatever
+    their packets say about their ends.
+    """
+    follow = clock.follow(stream)
+    stamps = raw.copy()
+    ends = np.cumsum(seconds)
+    joints: list[float] = []
+    before, moved = -1, 0.0  # the last frame with a stamp; what later ones are moved by
+    for index in np.flatnonzero(~np.isnan(raw)):
+        stretch = follow.stretch
+        at = follow(float(raw[index])) + moved
+        if seamless and follow.stretch != stretch and before >= 0:
+            expected = float(stamps[before] + ends[index - 1] - ends[before] + seconds[before])
+            moved, at = moved + expected - at, expected
+            joints.append(at)
+        stamps[index], before = at, int(index)
+    return stamps, replace(clock, joints=tuple(joints)) if seamless else clock
 
 
 def stated_seconds(container: av.container.InputContainer, stream: Any) -> float:

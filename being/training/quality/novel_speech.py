@@ -63,7 +63,7 @@ def flicker(
     gaussians: Gaussians,
     network: DeformationNetwork,
     footage: Footage,
-    craft: RenderSettings,
+    settings: RenderSettings,
     voices: Sequence[Contexts],
     frames: int = FLICKER_FRAMES,
 ) -> Flicker:
@@ -80,7 +80,7 @@ def flicker(
         drawn = []
         for voice, when in zip(voices, moment, strict=True):
             audio = torch.from_numpy(voice[when[place : place + CHUNK]]).to(footage.device)
-            drawn.append(draw(gaussians, network, replace(batch, audio=audio), craft).rgb.clamp(0, 1))
+            drawn.append(draw(gaussians, network, replace(batch, audio=audio), settings).rgb.clamp(0, 1))
         pairs = [(a, b) for i, a in enumerate(drawn) for b in drawn[:i]]
         difference = torch.stack([(a - b).abs().mean(-1) for a, b in pairs]).mean(0) * GREY
         for index, label in enumerate((HEAD, NECK, TORSO)):
@@ -96,7 +96,7 @@ def speak(
     gaussians: Gaussians,
     network: DeformationNetwork,
     footage: Footage,
-    craft: RenderSettings,
+    settings: RenderSettings,
     contexts: Contexts,
     motion: Motion,
     talking: NDArray[np.bool_],
@@ -117,7 +117,7 @@ def speak(
             audio=torch.from_numpy(contexts[part]).to(device),
             expression=torch.from_numpy(moves.emotion[part]).to(device),
         )
-        rgb = draw(gaussians, network, moved, craft).rgb.clamp(0, 1)
+        rgb = draw(gaussians, network, moved, settings).rgb.clamp(0, 1)
         yield from (rgb * 255).round().byte().cpu().numpy()
 
 

@@ -11,9 +11,9 @@ import av
 import numpy as np
 import pytest
 
-from being.audio import pcm
-from being.audio.pcm import read_audio, read_audio_48k
 from being.errors import InputError
+from being.media import pcm
+from being.media.pcm import read_audio, read_audio_48k
 
 
 def _wav(path: Path, sound: np.ndarray, rate: int, width: int = 2) -> Path:
