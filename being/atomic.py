@@ -1,89 +1,16 @@
-"""Files and folders appear whole or not at all: made beside their place under a hidden name, renamed at the end.
-
-`whole_file` and `whole_folder` are for what is written in one go, `Draft` for what is written over time, as a film is.
-Nothing else in Being renames what it has written.
-"""
+"""Files appear whole or not at all: written beside their place under a hidden name, renamed at the end."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from being.errors import BeingError, InputError
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """The path to write to; it replaces `path` when the block ends well and vanishes otherwise.
-
-    Two processes may do so at once: the later one's file stays. A link at `path` is replaced, not written through.
-    Refusals of the operating system are raised as they are: `writing_to` makes them a line for a user.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield draft
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Replace the file `path` by one with this content."""
-    with whole_file(path) as draft:
-        draft.write_bytes(content)
-
-
-@contextmanager
-def whole_folder(out: Path, *, replace: bool = False) -> Iterator[Path]:
-    """A hidden empty folder beside `out` that becomes `out` when the block ends well and vanishes otherwise.
-
-    The folder above is made where it is missing. replace : an `out` that is there is replaced, and stays where the
-    block ends badly.
-
-    Raises
-    ------
-    InputError
-        `out` exists and may not be replaced, or cannot be written. Errors of the block name the hidden folder as `out`.
-    """
-    out = Path(out)
-    if out.exists() and not replace:
-        raise InputError(f"{out} already exists", "Choose another folder")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        draft = out.parent / f".{out.name}.{secrets.token_hex(4)}.part"
-        draft.mkdir()
-    except OSError as error:
-        raise InputError(f"{out} cannot be written ({error.strerror})", "Choose another folder") from error
-    try:
-        yield draft
-        _put(draft, out)
-    except BeingError as error:
-        if str(draft) not in error.problem:
-            raise
-        raise type(error)(error.problem.replace(str(draft), str(out)), error.remedy) from error
-    except OSError as error:
-        raise InputError(f"{out} cannot be written ({error.strerror or error})", "Check the disk") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def _put(draft: Path, out: Path) -> None:
-    """Rename a folder, over one that may be there; that one stays where the system refuses."""
-    if not out.exists():
-        os.rename(draft, out)
-        return
-    former = draft.with_suffix(".old")
-    os.rename(out, former)
-    try:
-        os.rename(draft, out)
-    except OSError:
-        os.rename(former, out)
-        raise
-    shutil.rmtree(former, ignore_errors=True)
 
 
 class Draft:
@@ -124,8 +51,11 @@ class Draft:
     def publish(self) -> None:
         """Put the draft in the target's place, in one step for a file."""
         with writing_to(self.target):
-            if self._folder:
-                _put(self.path, self.target)
+            if self._folder and self.target.exists():
+                old = self.path.with_suffix(".old")
+                os.rename(self.target, old)
+                os.rename(self.path, self.target)
+                shutil.rmtree(old)
             else:
                 os.replace(self.path, self.target)
 
@@ -135,6 +65,66 @@ class Draft:
             shutil.rmtree(self.path, ignore_errors=True)
         else:
             self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_file(path: Path, *, shared: bool = False) -> Iterator[Path]:
+    """A file beside `path` that takes its place when the block ends well and vanishes otherwise.
+
+    A link at `path` is replaced, not written through. `shared`: several processes may write it at the same time. What
+    the operating system refuses is raised as it is: the caller knows what the file is for.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial" if shared else f"{path.name}.partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
+    """A hidden empty folder beside `folder` that takes its place when the block ends well and vanishes otherwise.
+
+    Raises
+    ------
+    InputError
+        The folder exists and is not to be replaced, or it cannot be written; what was there is there still. Errors of
+        the block that name the hidden folder name `folder` instead.
+    """
+    folder = Path(folder)
+    if folder.exists() and not replace:
+        raise InputError(f"{folder} already exists", "Choose another folder")
+    with _refusals(folder, "Choose another folder"):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        workshop = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    draft, former = workshop / "new", workshop / "old"
+    try:
+        with _refusals(folder, "Check the disk"):
+            draft.mkdir()
+            yield draft
+            if folder.exists():
+                os.rename(folder, former)
+            try:
+                os.rename(draft, folder)
+            except OSError:
+                if former.exists():
+                    os.rename(former, folder)
+                raise
+    except BeingError as error:
+        if str(draft) not in error.problem:
+            raise
+        raise type(error)(error.problem.replace(str(draft), str(folder)), error.remedy) from error
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+
+
+@contextmanager
+def _refusals(folder: Path, remedy: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror or error})", remedy) from error
 
 
 @contextmanager

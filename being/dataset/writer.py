@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from being.atomic import write_whole
+from being.atomic import whole_file
 from being.constants import FPS, SAMPLE_RATE
 from being.dataset.folder import TRAIN_SHARE
 from being.dataset.parsing import colours_of_labels
@@ -96,7 +96,7 @@ class DatasetWriter:
             wanted = (self.height, self.width, 3)
             raise InputError(f"frame {index}: image is {image.dtype} {image.shape}, expected uint8 {wanted}")
         filmed = Path(self.path) / "ori_imgs" / f"{index}.png"
-        write_whole(filmed, _png(image, PNG_LEVEL))
+        _write_whole(filmed, _png(image, PNG_LEVEL))
         _link(filmed, Path(self.path) / "gt_imgs" / f"{index}.png")
 
     def marks(self, index: int, parsing: NDArray[np.uint8], landmarks: ArrayLike) -> None:
@@ -105,9 +105,9 @@ class DatasetWriter:
         if parsing.shape != size or parsing.max(initial=0) > 3:
             raise InputError(f"frame {index}: parsing is {parsing.shape}, expected labels 0..3 of shape {size}")
         points = finite(np.asarray(landmarks, np.float64), (68, 2), f"frame {index}: landmarks")
-        write_whole(root / "parsing" / f"{index}.png", _png(colours_of_labels(parsing), 4))
+        _write_whole(root / "parsing" / f"{index}.png", _png(colours_of_labels(parsing), 4))
         lines = "".join(f"{x:.3f} {y:.3f}\n" for x, y in points)
-        write_whole(root / "ori_imgs" / f"{index}.lms", lines.encode())
+        _write_whole(root / "ori_imgs" / f"{index}.lms", lines.encode())
 
     def layers(
         self,
@@ -125,15 +125,15 @@ class DatasetWriter:
         """
         root = Path(self.path)
         if composited is not None:
-            write_whole(root / "gt_imgs" / f"{index}.png", _png(composited, PNG_LEVEL))
+            _write_whole(root / "gt_imgs" / f"{index}.png", _png(composited, PNG_LEVEL))
         if teeth is not None:
             (root / "teeth_mask").mkdir(exist_ok=True)
             buffer = io.BytesIO()
             np.save(buffer, teeth.astype(bool))
-            write_whole(root / "teeth_mask" / f"{index}.npy", buffer.getvalue())
+            _write_whole(root / "teeth_mask" / f"{index}.npy", buffer.getvalue())
         if torso is not None:
             (root / "torso_imgs").mkdir(exist_ok=True)
-            write_whole(root / "torso_imgs" / f"{index}.png", _png(torso, 2))
+            _write_whole(root / "torso_imgs" / f"{index}.png", _png(torso, 2))
 
     def finish(
         self,
@@ -173,7 +173,7 @@ class DatasetWriter:
             raise InputError(f"frame {missing[0]} was never written ({len(missing)} of {frames} missing)")
         pcm = np.clip(np.round(sound * 32767.0), -32768, 32767).astype(np.int16)
         wavfile.write(root / "aud.wav", SAMPLE_RATE, pcm)
-        write_whole(root / "bc.png", _png(background, PNG_LEVEL))
+        _write_whole(root / "bc.png", _png(background, PNG_LEVEL))
         units = {
             name: finite(np.asarray(values, np.float64), (frames,), name)
             for name, values in sorted((action_units or {}).items())
@@ -203,7 +203,7 @@ class DatasetWriter:
             entries["vertices"] = torch.from_numpy(cloud)[None]
         buffer = io.BytesIO()  # torch's own writer hides a full disk behind an internal error
         torch.save(entries, buffer)
-        write_whole(root / "track_params.pt", buffer.getvalue())
+        _write_whole(root / "track_params.pt", buffer.getvalue())
 
     def _write_transforms(
         self, path: Path, poses: NDArray[Any], audio_frames: NDArray[np.int64], indices: Sequence[int]
@@ -235,6 +235,11 @@ def _png(image: NDArray[np.uint8], compress_level: int) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG", compress_level=compress_level)
     return buffer.getvalue()
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    with whole_file(path) as partial:
+        partial.write_bytes(content)
 
 
 def _link(source: Path, target: Path) -> None:

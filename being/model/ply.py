@@ -111,7 +111,7 @@ def save_ply(path: str | os.PathLike[str], gaussians: Gaussians, ours: bool = Tr
     properties = [*_XYZ, *_NORMALS, *_DC, *_REST, "opacity", *_SCALES, *_QUATS, *(_OURS if ours else [])]
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {count}"]
     header += [f"property float {name}" for name in properties] + ["end_header", ""]
-    with whole_file(path) as draft, draft.open("wb") as file:
+    with whole_file(path) as partial, partial.open("wb") as file:
         file.write("\n".join(header).encode("ascii"))
         file.write(np.ascontiguousarray(table, dtype="<f4").tobytes())
 

@@ -23,8 +23,8 @@ def save_network(path: str | os.PathLike[str], network: DeformationNetwork) -> N
     """Write all weights and the recorded tokens (float32), replacing `path` only when complete."""
     path = Path(path)
     state = {name: value.detach().float().cpu().contiguous() for name, value in network.state_dict().items()}
-    with whole_file(path) as draft:
-        save_file(state, draft)
+    with whole_file(path) as partial:
+        save_file(state, partial)
 
 
 def load_network(path: str | os.PathLike[str], config: NetworkConfig) -> DeformationNetwork:

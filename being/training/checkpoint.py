@@ -78,8 +78,8 @@ def save_checkpoint(folder: Path, mark: str, tensors: dict[str, Tensor], values:
     flat = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     header = {"version": str(VERSION), "fingerprint": mark, "values": json.dumps(values)}
     try:
-        with whole_file(path) as draft:
-            save_file(flat, draft, metadata=header)
+        with whole_file(path) as partial:
+            save_file(flat, partial, metadata=header)
     except OSError as error:
         raise InputError(
             f"{path} cannot be written ({error.strerror})", "Free some space or choose another folder"

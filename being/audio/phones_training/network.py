@@ -116,5 +116,5 @@ class PhonesNetwork(nn.Module):
         assert self.head.bias is not None
         tensors |= {"head.weight": self.head.weight.detach()[:, :, 0].T, "head.bias": self.head.bias.detach()}
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as draft:
-            save_file({name: t.to("cpu", torch.float16).contiguous() for name, t in tensors.items()}, draft)
+        with whole_file(path) as partial:
+            save_file({name: t.to("cpu", torch.float16).contiguous() for name, t in tensors.items()}, partial)

@@ -113,8 +113,8 @@ def load_distilled(path: Path, owner: str, width: int) -> DistilledHead | None:
 
 def _write(path: Path, arrays: Arrays, owner: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as draft:  # two processes may build the same cache
-        save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, draft, {"fingerprint": owner})
+    with whole_file(path, shared=True) as partial:  # two processes may build the same cache
+        save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, partial, {"fingerprint": owner})
 
 
 def _read(path: Path, owner: str, dtypes: Mapping[str, type]) -> Arrays | None:

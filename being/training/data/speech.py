@@ -69,7 +69,7 @@ def listen(dataset: Dataset, config: FitConfig, cache: Path) -> Speech:
     if len(steps) != wanted:
         # Beyond the clip's end stands silence, as it does live.
         steps = extractor(dataset.audio, 0, wanted)
-        with whole_file(stored_at) as draft, draft.open("wb") as file:
+        with whole_file(stored_at) as partial, partial.open("wb") as file:
             np.save(file, steps)
     silence = silence_steps(extractor)
     contexts = audio_context(frame_windows(steps, count, windows, silence), windows, silence)[sound_frames]
