@@ -244,7 +244,7 @@ BAD_AVATARS: dict[str, tuple[Callable[[Path], object], str]] = {
     "wrong count": (lambda folder: edit(folder, "gaussians", 299), "299"),
     "wrong width of the features": (
         lambda folder: edit(folder, "features", {"name": "logmel", "params": {"bands": -1}}),
-        "",
+        "'logmel' does not take the parameters {'bands': -1}",
     ),
     "a pickle": (lambda folder: change(folder, "network.safetensors", pickle.dumps({"a": 1})), "network.safetensors"),
     "not JSON": (lambda folder: (folder / "avatar.json").write_text("{"), "avatar.json"),

@@ -40,7 +40,7 @@ def test_an_avatar_with_its_record_and_its_report(footage: Path, tmp_path: Path)
     assert avatar.manifest.consent.footage_sha256 is not None
     work = out.with_name("ada.run")
     page = (work / "report.html").read_text()
-    assert "Verdict" in page and "rough sketch" in page and "data:video/mp4" in page
+    assert "Assessment" in page and "rough sketch" in page and "data:video/mp4" in page
     figures = json.loads((work / "metrics.json").read_text())
     assert {"flicker_torso", "held_out_fitted_psnr", "trained_psnr"} <= figures["metrics"].keys()
     assert {"read", "static", "network", "evaluate", "speak", "form"} <= figures["seconds"].keys()
@@ -58,7 +58,7 @@ def test_an_avatar_with_its_record_and_its_report(footage: Path, tmp_path: Path)
         (["FOOTAGE", "-o", "My Face"], "cannot be an avatar's id"),
         (["FOOTAGE", "-o", "me", "--consent", "absent.json"], "cannot be read"),
         (["FOOTAGE", "-o", "there"], "already exists"),
-        (["text.mp4", "-o", "me"], ""),
+        (["text.mp4", "-o", "me"], "is not readable as sound or film (it is text)"),
     ],
 )
 def test_what_cannot_be_is_said_at_once(

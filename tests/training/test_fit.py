@@ -43,7 +43,7 @@ CONFIG = FitConfig(
     corrections=CorrectionConfig(pose=2e-4),  # the poses are exact, and these steps too few to find that out
     lr=LearningRates(final=0.3),  # few steps: leave them large
     device="cpu",
-    quality_suite=False,  # one test proves; the others have nothing to show
+    quality_suite=False,  # one test runs it; the others have nothing to show
 )
 
 
@@ -113,7 +113,10 @@ def test_the_avatar_loads_and_is_what_was_trained(undisturbed: FitResult, clip: 
     assert len(avatar.motion) == data.frames
     np.testing.assert_allclose(avatar.motion.torso_pose, data.torso_poses, atol=0.1)  # dm, corrected while training
     assert np.abs(avatar.motion.head_pose - data.head_poses).max() > 1e-5
-    assert 5 < avatar.manifest.metrics["tracked_psnr"] < 60
+    # The seed is drawn at 19 dB, this run ends at 26; the poses are exact, so their corrections change little.
+    metrics = avatar.manifest.metrics
+    assert 23 < metrics["tracked_psnr"] < 30
+    assert metrics["tracked_psnr"] == pytest.approx(metrics["held_out_psnr"], abs=1.0)
     assert avatar.network.recorded_tokens.shape[0] == len(data.split.train) - round(0.1 * len(data.split.train))
     assert avatar.manifest.metrics["held_out_ssim"] == undisturbed.metrics["held_out_ssim"]
 
