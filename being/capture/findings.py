@@ -52,8 +52,8 @@ class CaptureReport:
     found : share of the frames with a face. rms_px : reprojection error of the rigid landmarks.
     blinks : how many. mouth_open : widest opening (98th percentile), in face lengths. seen : share of the plate that
     was really seen. camera_shift_px : of the background. seconds : wall clock by step. warnings : see Finding.
-    notes : what was repaired and chosen while the film was read. filmed : frames of the film, from `start_s` on, of which
-    `cuts` were left out.
+    notes : what was repaired and chosen while the film was read.
+    filmed : frames of the film, from `start_s` on, of which `cuts` were left out.
     """
 
     folder: Path
