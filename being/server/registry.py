@@ -39,7 +39,7 @@ REFERENCE = (512, 512)  # size the readiness answer counts in
 
 
 class Service:
-    """Opened and closed with the app that routes to it.
+    """Opened and closed with the app that routes to it. Attributes: one for each part of the runtime that routes reach.
 
     Parameters
     ----------
