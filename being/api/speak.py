@@ -22,8 +22,10 @@ from being.inference.frames import FrameRecord
 from being.live.requests import AvatarFacts, FrameRequest, OutputFormat
 from being.media.contract import StreamFormat
 from being.media.fmp4 import Fmp4Writer
-from being.media.sinks import JpegSink, Sink, WriterSink
+from being.media.jpeg_sink import JpegSink
+from being.media.media_sink import MediaSink
 from being.media.webm_stream import WebmStreamWriter
+from being.media.writer_sink import WriterSink
 from being.server.client_session import check_size
 from being.server.limits import MULTIPART_FIELD, receive_upload
 from being.server.problems import Problem, documented
@@ -187,7 +189,7 @@ class SpeechJob:
         # What the worker threads emitted was put on this loop before their answer, so all of it is there by now.
         await self._loop.run_in_executor(self._pool, self._sink.close)
 
-    def _open_sink(self) -> Sink:
+    def _open_sink(self) -> MediaSink:
         size = self._stage.width, self._stage.height
         if self._format == "mjpeg":
             return JpegSink(self._jpeg)

@@ -142,7 +142,7 @@ async def perform(
 ) -> tuple[AvatarFacts, Totals]:
     """Load, warm up, and play the whole sound into the writer."""
     from being.graph import offline
-    from being.media.sinks import WriterSink
+    from being.media.writer_sink import WriterSink
 
     progress.part("load")
     facts = await graph.prepare(avatar)

@@ -19,10 +19,10 @@ from being.errors import InputError
 from being.live.emotion import wish
 from being.live.scheduler import Delivery, Picture, Repeat, Sound
 from being.live.session import Session
-from being.media.client_stream import Stream, frames_of, open_stream
 from being.media.contract import FPS
 from being.server.admission import Load
 from being.server.backgrounds import Backgrounds
+from being.server.client_stream import ClientStream, frames_of
 from being.server.limits import ServingLimits
 from being.server.metrics import Meter
 from being.server.pcm_input import PcmInput
@@ -90,7 +90,7 @@ class ClientSession:
         self._pool = pool
         self._now = now
         self._awake = asyncio.Event()
-        self._stream: Stream | None = None
+        self._stream: ClientStream | None = None
         self._restart_stream = True
         self._cut_stream = False
         self._pending: deque[Delivery] = deque()
@@ -264,7 +264,7 @@ class ClientSession:
         self._drop_stream()
         stage = self.session.stage
         loop = asyncio.get_running_loop()
-        stream = await loop.run_in_executor(self._pool, open_stream, self.format, stage.width, stage.height)
+        stream = await loop.run_in_executor(self._pool, ClientStream, self.format, stage.width, stage.height)
         self._sent = self._acknowledged = 0
         await client.send_text(
             json.dumps(
@@ -296,8 +296,7 @@ class ClientSession:
         self._pending.clear()
         before = stream.first
         started = self._now()
-        size = (self.session.stage.width, self.session.stage.height)
-        await asyncio.get_running_loop().run_in_executor(self._pool, _encode_all, stream, batch, size)
+        await asyncio.get_running_loop().run_in_executor(self._pool, stream.deliver, batch)
         now = self._now()
         self._meter.observe("being_stage_seconds", now - started, stage="encode")
         if before is None and stream.first is not None:
@@ -360,7 +359,6 @@ class ClientSession:
     def _drop_stream(self) -> None:
         if self._stream is not None:
             self._dropped_before += self._stream.dropped
-            self._stream.close()
             self._stream = None
 
     def info(self) -> SessionInfo:
@@ -406,21 +404,6 @@ class ClientSession:
         if talking != self._talking:
             self._talking = talking
             self.tell("speaking" if talking else "idle", frame=frame)
-
-
-def _encode_all(stream: Stream, batch: list[Delivery], size: tuple[int, int]) -> None:
-    for delivery in batch:
-        if isinstance(delivery, Picture) and _size_of(delivery) != size:
-            continue  # drawn before the size was changed
-        stream.deliver(delivery)
-
-
-def _size_of(delivery: Picture) -> tuple[int, int]:
-    """Width and height of the picture, planes or RGB."""
-    image = delivery.record.image
-    assert image is not None
-    height, width = image.shape[:2]
-    return (width, height) if image.ndim == 3 else (width, height * 2 // 3)
 
 
 def check_size(width: int, height: int, limits: ServingLimits) -> None:
