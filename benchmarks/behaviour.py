@@ -33,6 +33,8 @@ from pathlib import Path
 from typing import Any
 
 import bad_input
+import bad_live  # noqa: F401  its cases
+import bad_requests  # noqa: F401
 import click
 import numpy as np
 import scenarios

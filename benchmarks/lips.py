@@ -24,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from being.audio.espeak import PhoneEvent
-from being.audio.features import FeatureExtractor, load_extractor
+from being.audio.extractors import load_extractor
+from being.audio.features import FeatureExtractor
 from being.audio.pcm import read_audio
 from being.audio.phones_training.voices import HELD_OUT_VOICES
 from being.audio.visemes import VISEMES

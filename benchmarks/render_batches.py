@@ -32,7 +32,8 @@ import torch
 from machine import facts
 from numpy.typing import NDArray
 
-from being.audio.features import FeatureSpec, load_extractor
+from being.audio.extractors import load_extractor
+from being.audio.features import FeatureSpec
 from being.audio.windows import WindowSpec, file_contexts
 from being.avatar.library import Library
 from being.commands.render import find_avatar

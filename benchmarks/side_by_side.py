@@ -117,8 +117,8 @@ def main() -> None:
 def on_ray(people: dict[str, Path], out: Path, config: FitConfig, at_once: int) -> None:
     """As `train.py` does it: so many at once, by the share of the GPU (or of the CPUs) that each gets."""
     import ray
-    from being.deployments.cluster import start_ray
 
+    from being.ray_local import start_ray
     from being.training.cluster.job import Cluster, Person
     from being.training.cluster.ray import train
 

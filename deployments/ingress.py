@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from being.deployments.app import RayGraph
 from being.deployments.meter import RayMeter
-from being.deployments.port import take_port_again
 from being.deployments.settings import GraphSettings
 from fastapi import FastAPI
 from ray import serve
@@ -14,6 +13,7 @@ from ray.serve.handle import DeploymentHandle
 
 from being.api.server import create_app
 from being.errors import InputError
+from being.ray_compat import take_port_again
 from being.server.admission import Admission, Load, ProcessTime
 from being.server.registry import Service
 

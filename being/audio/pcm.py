@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from being.audio.features import SAMPLE_RATE, Array
+from being.audio.features import Array
 from being.audio.resample import StreamResampler
+from being.constants import SAMPLE_RATE
 from being.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from being.audio.features import FeatureSpec
 from being.audio.windows import WindowSpec
 from being.avatar.consent import ConsentRecord, Sha256
+from being.constants import MAX_PICTURE_SIDE
 from being.errors import FormatError, InputError
 from being.model.network import NetworkConfig, Point
 
 SCHEMA_VERSION = 1
-MAX_SIDE = 8192  # pixels; a larger picture in an avatar is a mistake or an attack
 MAX_GAUSSIANS = 1_000_000
 
 # What a folder may hold beside avatar.json. Required files first; nothing else is opened.
@@ -49,8 +49,8 @@ class AvatarManifest(BaseModel):
     id: AvatarId
     name: str = Field(min_length=1, max_length=200)
     fps: Literal[25] = 25
-    width: int = Field(ge=16, le=MAX_SIDE)
-    height: int = Field(ge=16, le=MAX_SIDE)
+    width: int = Field(ge=16, le=MAX_PICTURE_SIDE)
+    height: int = Field(ge=16, le=MAX_PICTURE_SIDE)
     focal: float = Field(gt=0)
     cx: float
     cy: float

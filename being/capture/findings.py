@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from being.capture.landmarks.tracking import Track
 from being.capture.parsing.teeth import lips_apart
-from being.dataset.folder import FPS, SAMPLE_RATE
+from being.constants import FPS, SAMPLE_RATE
 from being.dataset.pose import euler_of_rotation
 
 SMALL_FACE = 0.22  # of the picture's side, hairline to chin

@@ -29,7 +29,7 @@ from being.capture.layers.torso import track_torso
 from being.capture.parsing.parser import BLOCK, ClipParser, open_parser
 from being.capture.parsing.teeth import TeethFinder, lips_apart
 from being.capture.pose.solve import PoseSolution, ordinary_frame, solve_pose
-from being.capture.video.ahead import ahead
+from being.capture.read_ahead import ahead
 from being.capture.video.crop import Crop, choose_crop
 from being.capture.video.reader import Footage, open_footage
 from being.capture.workspace import Workspace, require_room, writing_to
@@ -119,7 +119,7 @@ def _solution(kept: dict[str, NDArray[Any]]) -> PoseSolution:
 
 @dataclass(frozen=True)
 class _Stored:
-    """Pictures of a folder by number, read when asked for, in a row ahead: a `being.capture.layers.plate.Pictures`."""
+    """Pictures of a folder by number, read when asked for, in a row ahead: a `being.capture.plate.Pictures`."""
 
     read: Callable[[int], Picture]
     count: int
@@ -270,7 +270,7 @@ class _Job:
 
     def _labels(self, track: Track, writer: DatasetWriter) -> float:
         """Returns how far the background shifts, pixels."""
-        from being.capture.layers.plate import refuse_moving_camera
+        from being.capture.plate import refuse_moving_camera
 
         with self._step("parsing"):
             have = self._done_before("ori_imgs", ".lms")
@@ -292,7 +292,7 @@ class _Job:
             return shift
 
     def _plate(self) -> tuple[Picture, NDArray[np.bool_]]:
-        from being.capture.layers.plate import background_plate
+        from being.capture.plate import background_plate
 
         with self._step("plate"):
             kept = self.place.load("plate")

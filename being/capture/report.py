@@ -14,7 +14,8 @@ from being.capture.findings import BLINK, CaptureReport
 from being.capture.landmarks.tracking import Track, ibug_68
 from being.capture.parsing.teeth import lips_apart
 from being.capture.pose.solve import PoseSolution
-from being.dataset.folder import FPS, read_picture
+from being.constants import FPS
+from being.dataset.folder import read_picture
 from being.dataset.parsing import PALETTE, labels_of_colours
 from being.dataset.tracking import shown_by
 from being.report.charts import Line, line_chart

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from being.constants import MAX_PICTURE_SIDE, SAMPLE_RATE
 from being.dataset.parsing import labels_of_colours
 from being.dataset.pose import rest_pose
 from being.dataset.tracking import (
@@ -31,10 +32,8 @@ from being.dataset.tracking import (
 )
 from being.errors import FormatError, InputError
 
-FPS = 25  # pictures a second, the rate of every published folder
-SAMPLE_RATE = 16_000  # Hz of aud.wav
 TRAIN_SHARE = 10 / 11  # published split: the first 10/11 of the frames train, the rest is held out
-MAX_PIXELS = 8192 * 8192  # a picture larger than this is refused before it is decoded
+MAX_PIXELS = MAX_PICTURE_SIDE**2  # a picture larger than this is refused before it is decoded
 
 
 @dataclass(frozen=True)

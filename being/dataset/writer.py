@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from being.dataset.folder import FPS, SAMPLE_RATE, TRAIN_SHARE
+from being.constants import FPS, SAMPLE_RATE
+from being.dataset.folder import TRAIN_SHARE
 from being.dataset.parsing import colours_of_labels
 from being.dataset.pose import camera_to_world, tracking_of_pose
 from being.dataset.tracking import BLINK_COLUMN, FULL_BLINK, finite

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from being.media.audio_frame import SoundFramer
 from being.media.codecs import configure_sound, require_av
 from being.media.contract import StreamFormat
 from being.media.packet import Packet
+
+if TYPE_CHECKING:
+    from av.audio.codeccontext import AudioCodecContext
 
 AudioCodec = Literal["aac", "opus"]
 
@@ -53,7 +56,7 @@ class AudioEncoder:
         self.settings = settings or AudioSettings()
         codec = self.settings.codec
         self.bit_rate = self.settings.bit_rate * format.sound_channels
-        context = av.CodecContext.create(ENCODERS[codec], "w")
+        context = cast("AudioCodecContext", av.CodecContext.create(ENCODERS[codec], "w"))
         configure_sound(context, format, SAMPLE_FORMATS[codec], self.bit_rate)
         context.options = OPTIONS[codec]
         context.flags |= Flags.global_header

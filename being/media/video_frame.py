@@ -13,6 +13,7 @@ from being.media.contract import StreamFormat
 
 if TYPE_CHECKING:
     import av
+    from av.video.plane import VideoPlane
 
 
 class FrameMaker:
@@ -77,7 +78,7 @@ class PlaneFiller:
         return self._frame
 
 
-def _pixels_of(plane: av.VideoPlane) -> npt.NDArray[np.uint8]:
+def _pixels_of(plane: VideoPlane) -> npt.NDArray[np.uint8]:
     """The pixels of a plane without the padding behind its rows, as a view."""
     rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)  # type: ignore[call-overload]
     view: npt.NDArray[np.uint8] = rows[:, : plane.width]

@@ -9,9 +9,10 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from being.constants import FPS
 from being.live.scheduler import Delivery, Picture, Sound
 from being.live.session import OUTPUT_FRAME
-from being.media.contract import FPS, StreamFormat
+from being.media.contract import StreamFormat
 from being.media.fmp4_sink import LIVE_BYTES, Fmp4Sink
 from being.media.jpeg_sink import JpegSink
 from being.media.media_sink import Frame, MediaSink, picture_of, size_of

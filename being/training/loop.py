@@ -15,7 +15,7 @@ import torch
 from being.errors import InputError
 from being.progress import Progress
 from being.training.config import FitConfig
-from being.training.data.face import audio_context_range
+from being.training.data.face import face_region
 from being.training.data.footage import Batch, Footage
 from being.training.distributed import Alone, Team, agree, share
 from being.training.loss.losses import Loss, areas_of, box_mask, masked_mean, picture_loss, psnr
@@ -94,7 +94,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.mine = share(self.team, self.config.batch)  # of every batch
-        self.reach = audio_context_range(self.footage)
+        self.reach = face_region(self.footage)
 
     def train_stage(self, stage: Stage) -> bool:
         """Train one stage to its end, or until somebody wants to stop. Returns whether the stage is over."""

@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from being.dataset import Dataset
+from being.dataset.landmarks import MOUTH, mouth_opening, triangulate
 from being.dataset.parsing import BACKGROUND, HEAD, NECK, TORSO, colours_of_labels
 from being.dataset.writer import JPEG_QUALITY
 from being.errors import InputError
 from being.progress import Progress, Silent
-from being.training.data.face import triangulate
-from being.training.data.footage import MOUTH, mouth_opening
 
 Target = Literal["gaussiantalker", "instag"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +22,6 @@ from being.live.requests import OutputFormat
 from being.live.session import Session
 
 
-def red_square(device: str) -> Callable[[list[Any]], list[Any]]:
-    """A refiner that can be seen."""
-
-    def refine(records: list[Any]) -> list[Any]:
-        for record in records:
-            record.image = record.image.copy()
-            record.image[:24, :24] = (255, 0, 0)
-        return records
-
-    return refine
-
-
 def local(deployment: Any, settings: Any) -> Any:
     return serve.run(deployment.bind(settings), name=deployment.name, _local_testing_mode=True)
 
@@ -45,7 +32,7 @@ def test_sound_goes_through_every_stage(tiny_folder: Path, place: str) -> None:
         {
             "library": [str(tiny_folder)],
             "encoder": "own",
-            "refiner": {"load": f"{__name__.rpartition('.')[2]}:red_square", "place": place},
+            "refiner": {"load": "support.red_square:red_square", "place": place},
         }
     )
     refiner = local(Refiner, settings.refiner) if place == "own" else None

@@ -12,8 +12,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from being.avatar.consent import standing
 from being.avatar.folder import load_avatar
+from being.avatar.trust import consent_trust
 from being.dataset import Dataset
 from being.errors import FormatError, InputError
 from being.progress import Silent
@@ -105,7 +105,7 @@ def test_the_avatar_loads_and_is_what_was_trained(undisturbed: FitResult, clip: 
     avatar = load_avatar(undisturbed.avatar.folder)
     assert avatar.manifest.network.keep_to_heard and len(avatar.network.recorded_tokens)
     data = Dataset(clip)
-    assert avatar.manifest.name == "Ada" and standing(avatar.manifest).serve
+    assert avatar.manifest.name == "Ada" and consent_trust(avatar.manifest).serve
     assert avatar.manifest.features.name == "logmel" and avatar.manifest.look_ahead == 1
     marks = np.array(avatar.manifest.landmarks)
     left, right = marks[MOUTH_CORNERS, 0]

@@ -12,12 +12,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from being.audio.talking import talking_frames
 from being.errors import FormatError, InputError
 from being.progress import JsonLines
 from being.report.charts import Line, line_chart, nice_ticks
 from being.training.checkpoint import NAME, load_checkpoint, save_checkpoint
 from being.training.config import FitConfig
-from being.training.data.speech import talking_frames
 from being.training.options import config_of, fields_of, fit_options
 from being.training.schedule import decay, stages, warm_cosine
 

@@ -16,7 +16,7 @@ from scipy.ndimage import binary_dilation, gaussian_filter1d
 
 from being.capture.layers.alignment import Array, Camera, Small, Surface, align, small
 from being.capture.pose.solve import PoseSolution, ordinary_frame
-from being.capture.video.ahead import ahead
+from being.capture.read_ahead import ahead
 from being.dataset.parsing import HEAD, TORSO
 from being.dataset.pose import rest_pose
 from being.errors import InputError

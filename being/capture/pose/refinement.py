@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from being.capture.landmarks.head_shape import RIGID
 from being.capture.pose.bundle import Array, Camera, State, errors, fit_shape, solve_each, solve_jointly, solve_smoothly
 from being.capture.pose.head_points import HeadPoints
-from being.capture.pose.head_shape import RIGID
 from being.capture.pose.solve import NOISE, WHOLE_DEVIATION, PoseSolution, key_frames, solution
 
 LEAST_POINTS = 12  # followed in a frame, on average; with fewer the mesh has the last word

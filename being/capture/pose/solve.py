@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from being.capture.landmarks.head_shape import OUTER_EYES, OUTER_EYES_DM, RIGID, own_shape
 from being.capture.pose.bundle import Array, Camera, State, errors, fit_shape, solve_each, solve_jointly, solve_smoothly
-from being.capture.pose.head_shape import OUTER_EYES, OUTER_EYES_DM, RIGID, own_shape
 from being.errors import InputError
 
 KEY_FRAMES = 150

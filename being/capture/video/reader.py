@@ -19,15 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from being.audio.features import SAMPLE_RATE
 from being.audio.pcm import read_audio
 from being.capture.video.crop import Crop
+from being.constants import FPS, SAMPLE_RATE
 from being.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
     import av
 
-FPS = 25
 SHORTEST_S = 3.0  # footage shorter than this teaches nothing
 LONGEST_S = 1800.0
 MISSING_S = 0.5  # a stated duration that exceeds what the file holds by more than this means a cut-off file

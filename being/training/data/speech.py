@@ -10,18 +10,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from being.audio.features import STEPS_PER_FRAME, FeatureSpec, load_extractor
+from being.audio.extractors import load_extractor
+from being.audio.features import STEPS_PER_FRAME, FeatureSpec
+from being.audio.talking import talking_frames
 from being.audio.windows import WindowSpec, audio_context, frame_windows, silence_steps
 from being.dataset import Dataset
-from being.dataset.folder import FPS, SAMPLE_RATE
 from being.dataset.tracking import read_array
 from being.errors import InputError
 from being.training.config import FitConfig
 
 # Features that come as a file of the dataset: deepspeech always, wav2vec2 where there is one (and it is centred).
 PRECOMPUTED = {"deepspeech": ("aud_ds.npy", "aud.npy"), "wav2vec2": ("aud_eo.npy",)}
-SILENCE_BELOW_PEAK_DB = 35.0  # quieter than the loud frames by this much: nobody talks
-BRIDGED_S = 0.4  # pauses shorter than this are part of talking
 
 
 @dataclass(frozen=True)
@@ -72,17 +71,3 @@ def listen(dataset: Dataset, config: FitConfig, cache: Path) -> Speech:
     silence = silence_steps(extractor)
     contexts = audio_context(frame_windows(steps, dataset.frames, windows, silence), windows, silence)
     return Speech(spec, windows, np.ascontiguousarray(contexts, np.float32), talking)
-
-
-def talking_frames(audio: NDArray[np.float32], frames: int) -> NDArray[np.bool_]:
-    """Which frames are talked in, from the sound's level: (S,) at 16 kHz -> (T,) bool."""
-    a_frame = SAMPLE_RATE // FPS
-    sound = np.pad(audio, (0, max(0, frames * a_frame - len(audio))))[: frames * a_frame]
-    level = 10 * np.log10((sound.reshape(frames, a_frame).astype(np.float64) ** 2).mean(1) + 1e-10)
-    loud = level > max(float(np.percentile(level, 95)) - SILENCE_BELOW_PEAK_DB, -70.0)
-    bridge = round(BRIDGED_S * FPS)
-    edges = np.flatnonzero(np.diff(np.concatenate([[True], loud, [True]]).astype(np.int8)))
-    for start, stop in zip(edges[::2], edges[1::2], strict=True):
-        if stop - start < bridge and start > 0 and stop < frames:
-            loud[start:stop] = True
-    return loud

@@ -17,7 +17,7 @@ from torch import Tensor
 from being.dataset.parsing import HEAD, NECK, TORSO
 from being.model import Gaussians, assemble
 from being.raster import Cameras, Splats, rasterize
-from being.training.data.face import AudioContextRange
+from being.training.data.face import FaceRegion
 from being.training.data.footage import Footage
 from being.training.model.drawing import RenderSettings
 from being.training.model.parameters import GaussianParameters
@@ -29,7 +29,7 @@ LEAD = 0.5  # how far one call moves the head weight towards what was counted
 ENOUGH = 0.5  # pixels a Gaussian must cover in all frames together to be judged
 
 
-def settle(parameters: GaussianParameters, footage: Footage, craft: RenderSettings, reach: AudioContextRange) -> None:
+def settle(parameters: GaussianParameters, footage: Footage, craft: RenderSettings, reach: FaceRegion) -> None:
     """Lead head weights and audio gates of all judged Gaussians towards the masks; the others stay as they are."""
     train = footage.train
     chosen = [train[i] for i in np.linspace(0, len(train) - 1, min(FRAMES, len(train))).round().astype(int)]

@@ -24,11 +24,11 @@ from torch import Tensor
 from being.audio.windows import WindowSpec
 from being.avatar.library import Library
 from being.avatar.schema import AvatarManifest
+from being.dataset.landmarks import MOUTH
 from being.errors import InputError
 from being.model import DeformationNetwork, NetworkConfig
 from being.model.network import OFFSET_SIZES
 from being.training.config import FitConfig
-from being.training.data.footage import MOUTH
 from being.training.data.speech import Speech
 
 NONE, PACKAGED = "none", "demo"

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from being.dataset import Dataset
-from being.training.data.footage import EYE_CORNERS, INNER_LIPS, Footage
+from being.dataset.landmarks import EYE_CORNERS, INNER_LIPS
+from being.training.data.footage import Footage
 from being.training.quality.novel_speech import Flicker
 
 FPS = 25

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from being.dataset.landmarks import EYE_CORNERS, INNER_LIPS, MOUTH
 from being.errors import BeingError
-from being.training.data.footage import EYE_CORNERS, INNER_LIPS, MOUTH
 
 Picture = NDArray[np.uint8]
 Points = NDArray[np.float32]

@@ -15,17 +15,19 @@ import torch
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from being.audio.features import load_extractor
+from being.audio.extractors import load_extractor
+from being.audio.talking import talking_frames
 from being.audio.windows import file_contexts
 from being.avatar.motion import Motion
-from being.dataset.folder import FPS, SAMPLE_RATE, read_wav
+from being.constants import FPS, SAMPLE_RATE
+from being.dataset.folder import read_wav
 from being.dataset.parsing import HEAD, NECK, TORSO
 from being.errors import MissingDependencyError
 from being.inference.motion import MotionPlayer
 from being.model import DeformationNetwork, Gaussians, camera_code
 from being.samples import HELLO
 from being.training.data.footage import Footage
-from being.training.data.speech import PRECOMPUTED, Speech, talking_frames
+from being.training.data.speech import PRECOMPUTED, Speech
 from being.training.model.drawing import RenderSettings, draw
 
 FLICKER_FRAMES = 24  # frames of motion over which speeches are compared
@@ -127,8 +129,8 @@ def sample_sentence() -> NDArray[np.float32]:
 def write_clip(path: Path, frames: Sequence[NDArray[np.uint8]], pcm: NDArray[np.float32]) -> bool:
     """An MP4 of the frames with their sound; False where PyAV, which writes it, is not installed."""
     try:
+        from being.constants import SOUND_RATE
         from being.media import StreamFormat, open_writer
-        from being.media.contract import SOUND_RATE
     except ImportError:
         return False
     height, width = frames[0].shape[:2]

@@ -9,9 +9,10 @@ import av
 import numpy as np
 import pytest
 
-from being.capture.video.ahead import ahead
+from being.capture.read_ahead import ahead
 from being.capture.video.crop import Crop
-from being.capture.video.reader import FPS, open_footage
+from being.capture.video.reader import open_footage
+from being.constants import FPS
 from being.errors import InputError
 
 W, H = 64, 48

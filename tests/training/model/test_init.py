@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from being.dataset import Dataset
+from being.dataset.landmarks import mouth_opening, triangulate
 from being.dataset.parsing import HEAD, NECK, TORSO
 from being.dataset.pose import pose_of_tracking, project
 from being.training.config import FitConfig
-from being.training.data.face import triangulate
-from being.training.data.footage import Footage, boxes_of, mouth_opening, split_frames
+from being.training.data.footage import Footage, boxes_of, split_frames
 from being.training.model.init import HeadShape, lift, on_ellipsoid, seed_gaussians
 
 INTRINSICS = np.array([400.0, 400.0, 64.0, 64.0])

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from being.dataset import Dataset
+from being.dataset.landmarks import triangulate
 from being.training.config import FitConfig, LearningRates
-from being.training.data.face import audio_context_range, triangulate
+from being.training.data.face import face_region
 from being.training.data.footage import Footage
 from being.training.loss.mouth import INNER, TEETH, mouth_interior
 from being.training.model.drawing import RenderSettings
@@ -29,7 +30,7 @@ def test_strayed_gaussians_are_told_whose_they_are(clip: Path) -> None:
         parameters.audio_gate[:] = 1.0
         parameters.values["head_weight"][:] = 0.0
     craft = RenderSettings(footage.background, footage.intrinsics, "auto", "float32")
-    reach = audio_context_range(footage)
+    reach = face_region(footage)
     for _ in range(4):
         settle(parameters, footage, craft, reach)
     on_head, on_torso = seeded.head_weight == 1, seeded.head_weight == 0
@@ -42,7 +43,7 @@ def test_strayed_gaussians_are_told_whose_they_are(clip: Path) -> None:
 def test_sound_reaches_the_face_and_not_the_hair(clip: Path) -> None:
     data = Dataset(clip)
     footage = Footage(data, np.zeros((data.frames, 8, 16, 4), np.float32), FitConfig(), torch.device("cpu"))
-    reach = audio_context_range(footage)
+    reach = face_region(footage)
     marks = triangulate(footage.landmarks, footage.head_poses.double().numpy(), footage.intrinsics.double().numpy())
     assert bool((reach(torch.from_numpy(marks).float()) == 1).all())
     middle, width = marks.mean(0), np.ptp(marks[:, 0])

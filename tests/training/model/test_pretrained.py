@@ -13,10 +13,11 @@ from being.audio.features import FeatureSpec
 from being.audio.windows import WindowSpec
 from being.avatar.library import Library
 from being.dataset import Dataset
+from being.dataset.landmarks import MOUTH
 from being.errors import InputError
 from being.model import DeformationNetwork, NetworkConfig
 from being.training import FitConfig
-from being.training.data.footage import MOUTH, Footage
+from being.training.data.footage import Footage
 from being.training.data.speech import Speech
 from being.training.fit import begin
 from being.training.model.pretrained import Lender, ear, lender_of
