@@ -11,8 +11,7 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
 from being import __version__
-from being.api import avatars, health, live_socket, sessions, speak
-from being.server import backgrounds, problems
+from being.api import avatars, backgrounds, health, live_socket, problems, sessions, speak
 from being.server.registry import Service
 
 PAGE = Path(__file__).parent / "page"

@@ -13,6 +13,9 @@ import numpy.typing as npt
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
+from being.api.problems import documented
+from being.api.schemas import SpeakFormat
+from being.api.uploads import MULTIPART_FIELD, receive_upload
 from being.audio.pcm import read_audio, read_audio_48k
 from being.errors import BeingError
 from being.graph.local import Graph
@@ -26,11 +29,10 @@ from being.media.jpeg_sink import JpegSink
 from being.media.media_sink import MediaSink
 from being.media.webm_stream import WebmStreamWriter
 from being.media.writer_sink import WriterSink
-from being.server.client_session import check_size
-from being.server.limits import MULTIPART_FIELD, receive_upload
-from being.server.problems import Problem, documented
+from being.server.limits import check_size
+from being.server.problems import Problem
 from being.server.registry import Service
-from being.server.schemas import Background, Side, SpeakFormat
+from being.server.schemas import Background, Side
 
 BATCH = 8  # frames of a call: few, so that the first picture comes soon and live sessions are not held up
 FRAMES_PER_FRAGMENT = 5

@@ -23,7 +23,7 @@ from being.live.session import Session
 from being.server.admission import Load
 from being.server.backgrounds import Backgrounds
 from being.server.client_stream import ClientStream, frames_of
-from being.server.limits import ServingLimits
+from being.server.limits import ServingLimits, check_size
 from being.server.metrics import Meter
 from being.server.pcm_input import PcmInput
 from being.server.problems import Problem
@@ -404,9 +404,3 @@ class ClientSession:
         if talking != self._talking:
             self._talking = talking
             self.tell("speaking" if talking else "idle", frame=frame)
-
-
-def check_size(width: int, height: int, limits: ServingLimits) -> None:
-    """Refuse a picture larger than the server draws."""
-    if max(width, height) > limits.side:
-        raise Problem(422, f"{width}x{height} is larger than this server draws", f"At most {limits.side} a side")

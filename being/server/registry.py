@@ -24,9 +24,9 @@ from being.live.scheduler import Pacing
 from being.live.session import Limits, Session
 from being.server.admission import Admission, Load
 from being.server.backgrounds import Backgrounds
-from being.server.client_session import ClientSession, check_size
+from being.server.client_session import ClientSession
 from being.server.frame_loop import FrameLoop
-from being.server.limits import ServingLimits
+from being.server.limits import ServingLimits, check_size
 from being.server.metrics import Meter, Meters, PrometheusMeter
 from being.server.problems import Problem
 from being.server.schemas import LiveOptions
