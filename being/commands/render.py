@@ -96,7 +96,8 @@ def command(
     from being.inference.compositing import Transparent, parse_background
     from being.live.emotion import wish
     from being.live.requests import OutputFormat
-    from being.media.contract import StreamFormat, check_target, open_writer
+    from being.media.contract import StreamFormat
+    from being.media.files import check_target, open_writer
     from being.progress import show_progress
     from being.samples import HELLO
 

@@ -179,7 +179,7 @@ class Service:
         self._count_sessions()
         return viewer
 
-    def part(self, viewer: ClientSession, *, may_return: bool) -> None:
+    def detach(self, viewer: ClientSession, *, may_return: bool) -> None:
         """The connection is gone; a client that did not say goodbye may come back for a while."""
         self.clock.leave(viewer)
         if may_return:
