@@ -15,6 +15,9 @@ from typing import Any
 
 MESSAGE_VARIABLE = "RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH"  # read where Ray Serve is imported
 LARGEST_MESSAGE = (1 << 31) - 1  # bytes, the most that gRPC takes
+BY_VALUE: Mapping[str, Any] = {"_by_reference": False}
+"""Option of a handle: calls travel by gRPC from process to process, not through Ray's object store. The flag is the
+variable RAY_SERVE_USE_GRPC_BY_DEFAULT, for all handles of a process."""
 HELPER_PORTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
 
 

@@ -1,5 +1,5 @@
 """Requests no server should fall over: each is sent for real, its answer held against what is expected, and afterwards
-the server must still draw a film.
+the server must still draw a video.
 
 The cases themselves are in bad_requests.py and bad_live.py, which add them to the table here.
 """
@@ -75,11 +75,11 @@ def alive(target: Target) -> bool:
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         try:
-            film = httpx.post(target.speak(width=128, height=128), content=wav(0.2), timeout=PATIENCE_S)
-            if film.status_code == 200:
-                with av.open(io.BytesIO(film.content)) as container:
+            video = httpx.post(target.speak(width=128, height=128), content=wav(0.2), timeout=PATIENCE_S)
+            if video.status_code == 200:
+                with av.open(io.BytesIO(video.content)) as container:
                     return len(list(container.decode(video=0))) == 5
-            if film.status_code != 503:
+            if video.status_code != 503:
                 return False
         except (OSError, httpx.HTTPError, av.error.FFmpegError):
             pass

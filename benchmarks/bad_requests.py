@@ -126,7 +126,7 @@ def _gone_uploading(target: Target) -> str:
     return "nothing to answer"
 
 
-@case("client gone while its film is made")
+@case("client gone while its video is made")
 def _gone_watching(target: Target) -> str:
     body = wav(20.0)
     for _ in range(4):

@@ -68,7 +68,7 @@ def main() -> None:
             initial_gaussians=min(12_000, options.gaussians),
             batch=options.batch,
             device=options.device,
-            prove=False,
+            quality_suite=False,
         )
         runs = on_ray if how == "ray" else in_processes
         # What the first process compiles (CUDA kernels, numba) stays on disk: not one of the two shall pay for it.

@@ -109,7 +109,7 @@ def listed(url: str) -> set[str] | None:
 
 
 def appearance(url: str, folder: Path, job: Job) -> dict[str, float]:
-    """Seconds from the avatar's folder being there to the server listing it, and to the end of its first film."""
+    """Seconds from the avatar's folder being there to the server listing it, and to the end of its first video."""
     manifest = folder / "avatar.json"
     job.until(manifest.exists, "it wrote the avatar")
     written = time.monotonic()
@@ -124,8 +124,8 @@ def appearance(url: str, folder: Path, job: Job) -> dict[str, float]:
         f"{url}/v1/avatars/{folder.name}/speak", sound.read_bytes(), {"Content-Type": "audio/wav"}
     )
     with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
-        film = answer.read()
-    return {"listed_after_s": seen, "spoke_after_s": time.monotonic() - written, "film_bytes": len(film)}
+        video = answer.read()
+    return {"listed_after_s": seen, "spoke_after_s": time.monotonic() - written, "video_bytes": len(video)}
 
 
 @dataclass

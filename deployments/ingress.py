@@ -53,6 +53,7 @@ class Ingress:
                     size = f"{load.width}x{load.height}"
                     meter.set("being_frame_cost_seconds", cost, avatar=load.avatar, size=size)
 
+        self._access = settings.access
         self._service = Service(
             settings.open_library(),
             RayGraph(settings, renderer, encoder, refiner, observer=observe),
@@ -65,7 +66,7 @@ class Ingress:
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return create_app(self._service)
+        return create_app(self._service, self._access)
 
     def check_health(self) -> None:
         if not self._service.clock.alive:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -41,26 +42,54 @@ def test_every_folder_of_code_is_a_package() -> None:
             assert (file.parent / "__init__.py").is_file(), f"{file.parent.relative_to(ROOT)} has no __init__.py"
 
 
-def test_a_wheel_holds_every_file(tmp_path: Path) -> None:
-    if int(version("setuptools").partition(".")[0]) < 77:
-        pytest.skip("needs setuptools 77")
-    source, wheels = tmp_path / "source", tmp_path / "wheels"
-    source.mkdir()
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a build reads, in a folder of its own: setuptools leaves files where it builds."""
+    source = tmp_path_factory.mktemp("source")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     for folder in HOUSES:
         shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return source
+
+
+@pytest.fixture(scope="module")
+def installed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel, unpacked as pip does."""
+    if int(version("setuptools").partition(".")[0]) < 77:
+        pytest.skip("needs setuptools 77")
+    wheels, installed = tmp_path_factory.mktemp("wheels"), tmp_path_factory.mktemp("installed")
     command = ["pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(wheels), str(source)]
     subprocess.run([sys.executable, "-m", *command], check=True, timeout=300)
     (wheel,) = wheels.glob("being-*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        inside = {name for name in archive.namelist() if ".dist-info/" not in name}
+        archive.extractall(installed)
+    return installed
+
+
+def test_a_wheel_holds_every_file(source: Path, installed: Path) -> None:
+    files = (file.relative_to(installed) for file in installed.rglob("*") if file.is_file())
+    inside = {file.as_posix() for file in files if not file.parts[0].endswith(".dist-info")}
     wanted = set()
     for folder, package in HOUSES.items():
         for file in (source / folder).rglob("*"):
             if file.is_file() and file.name != "README.md":  # the bridges' pages are for the reader of the repository
                 wanted.add(f"{package.replace('.', '/')}/{file.relative_to(source / folder).as_posix()}")
     assert inside == wanted
+
+
+@pytest.mark.parametrize("where", ["installed", "checkout"])
+def test_the_graph_and_the_bridges_are_found(installed: Path, tmp_path: Path, where: str) -> None:
+    """From any folder, and with nothing of Being at the top of site-packages but `being`."""
+    modules = "being.deployments.settings", "being.extern.untrusted"
+    code = f"import {', '.join(modules)}; print({', '.join(f'{module}.__file__' for module in modules)})"
+    folder = installed if where == "installed" else ROOT
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    assert all(Path(file).is_relative_to(folder) for file in said.stdout.split())
+    tops = {path.name for path in installed.iterdir() if path.is_dir()}
+    assert tops == {"being", *(top for top in tops if top.endswith(".dist-info"))}
 
 
 def test_an_extra_exists_only_where_code_uses_it() -> None:
@@ -76,6 +105,20 @@ def test_an_extra_exists_only_where_code_uses_it() -> None:
 
 def _imported(text: str) -> set[str]:
     return set(re.findall(r"^\s*(?:import|from)\s+([\w.]+)", text, re.MULTILINE))
+
+
+def test_extras_that_are_named_exist() -> None:
+    """In errors, whose remedy is a command to copy, and in pages."""
+    extras = set(PROJECT["project"]["optional-dependencies"])
+    code = [file for folder in HOUSES for file in (ROOT / folder).rglob("*.py")]
+    for file in [*code, ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "extern").rglob("*.md")]:
+        text = file.read_text()
+        named = re.findall(r"being\[(\w+)\]", text)
+        if file.suffix == ".py":
+            calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+            errors = [call for call in calls if ast.unparse(call.func) == "MissingDependencyError"]
+            named += [call.args[1].value for call in errors if isinstance(call.args[1], ast.Constant)]
+        assert set(named) - {None} <= extras, f"{file.relative_to(ROOT)} names {named}"
 
 
 def test_console_script_is_there() -> None:

@@ -18,12 +18,13 @@ import pytest
 ray = pytest.importorskip("ray")
 
 from packaging.requirements import Requirement
+from ray.serve.handle import DeploymentHandle
 
 from being import ray_compat
-from being.ray_compat import HELPER_PORTS, LARGEST_MESSAGE, MESSAGE_VARIABLE, helper_ports, take_port_again
+from being.ray_compat import BY_VALUE, HELPER_PORTS, LARGEST_MESSAGE, MESSAGE_VARIABLE, helper_ports, take_port_again
 
 ROOT = Path(__file__).parents[1]
-PRIVATE = re.compile(r"ray(\.\w+)*\._\w+")
+PRIVATE = re.compile(r"ray(\.\w+)*\._(?!_)\w+")
 
 
 def test_the_ray_that_runs_is_the_one_that_is_pinned() -> None:
@@ -48,13 +49,15 @@ def test_private_names_of_ray_stand_in_one_file() -> None:
 
 
 def _imported(tree: ast.Module) -> list[str]:
-    """Whole names of all that is imported, and attributes of `ray` that are spelled out."""
+    """Whole names of all that is imported, attributes of `ray` that are spelled out, options of handles."""
     names: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             names += [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.Constant) and node.value == "_by_reference":
+            names.append("ray.serve.handle._by_reference")
         elif isinstance(node, ast.Attribute):
             names.append(ast.unparse(node))
     return names
@@ -97,6 +100,14 @@ def test_the_variable_is_one_that_ray_reads() -> None:
         [sys.executable, "-c", code], env={MESSAGE_VARIABLE: "12345"}, capture_output=True, text=True, check=True
     )
     assert said.stdout.strip().endswith("12345")
+
+
+def test_a_handle_takes_calls_by_value() -> None:
+    from ray.serve._private.handle_options import DynamicHandleOptions
+
+    assert set(BY_VALUE) <= set(inspect.signature(DeploymentHandle.options).parameters)
+    assert DynamicHandleOptions().copy_and_update(**BY_VALUE)._by_reference is False
+    assert DynamicHandleOptions()._by_reference is True, "by value is the default now"
 
 
 def left_waiting() -> int:

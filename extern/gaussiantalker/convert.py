@@ -25,7 +25,7 @@ from being.avatar.folder import Avatar, save_avatar
 from being.avatar.motion import Motion
 from being.avatar.schema import AvatarManifest
 from being.constants import MAX_PICTURE_SIDE
-from being.dataset.folder import read_picture, read_wav
+from being.dataset.folder import plate_path, read_picture, read_wav
 from being.dataset.pose import pose_of_tracking, rest_pose
 from being.dataset.tracking import FULL_BLINK, finite
 from being.errors import FormatError, InputError
@@ -175,7 +175,7 @@ def _tracking(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def _plate(data: Path, torso_frame: int | None, width: int, height: int) -> NDArray[np.uint8]:
     from PIL import Image
 
-    plate = read_picture(data / "bc.jpg")
+    plate = read_picture(plate_path(data))
     if plate.shape[:2] != (height, width):
         plate = np.asarray(Image.fromarray(plate).resize((width, height), Image.Resampling.BOX))
     torso = data / "torso_imgs" / f"{torso_frame}.png"

@@ -100,7 +100,7 @@ def split_frames(dataset: Dataset, inner_share: float) -> tuple[tuple[int, ...],
 
 
 class Footage:
-    """All frames of a dataset.
+    """All frames of a dataset, in memory. Its attributes are what the loop reads of each frame, loaded once.
 
     Parameters
     ----------

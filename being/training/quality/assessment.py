@@ -1,4 +1,4 @@
-"""What the footage allows and how the avatar came out, in plain words."""
+"""The assessment: what the footage allows and how the avatar came out, in plain sentences."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def look_at(footage: Footage, dataset: Dataset, talking_share: float) -> Seen:
     )
 
 
-def verdict(
+def assess(
     seen: Seen, metrics: dict[str, float], trained_psnr: float | None, flicker: Flicker | None, steps: int
 ) -> list[str]:
     """Sentences, the most important first.
