@@ -14,12 +14,13 @@ from typing import Literal
 
 import numpy as np
 import torch
-from being.extern.carry import carry, whole_folder
+from being.extern.carry import carry
 from being.extern.openface import ActionUnits, read_units, write_units
 from being.extern.untrusted import load_array, load_tensors
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from being.atomic import whole_folder
 from being.dataset import Dataset
 from being.dataset.folder import picture_path, plate_path
 from being.dataset.landmarks import MOUTH, mouth_opening, triangulate
@@ -107,7 +108,11 @@ def publish(
             labels = data.parsing(index)
             carry(source / "ori_imgs" / f"{index}.lms", draft / "ori_imgs" / f"{index}.lms")
             for name, read in (("ori_imgs", data.image), ("gt_imgs", data.composited)):
-                _as_jpeg(picture_path(source / name, int(data.numbers[index])), partial(read, index), draft / name / f"{index}.jpg")
+                _as_jpeg(
+                    picture_path(source / name, int(data.numbers[index])),
+                    partial(read, index),
+                    draft / name / f"{index}.jpg",
+                )
             colours = colours_of_labels(labels)
             if target == "instag":
                 colours = _with_mouth(colours, labels, landmarks[index])
