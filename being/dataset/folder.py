@@ -46,7 +46,7 @@ class Split:
 
 
 def read_picture(path: Path, mode: str = "RGB") -> NDArray[np.uint8]:
-    """Decode a picture as uint8 (H, W, 3) (or (H, W, 4) for mode "RGBA"). Raises FormatError naming the file."""
+    """Decode a picture as uint8: (H, W, 3), (H, W, 4) for mode "RGBA", (H, W) for "L". Raises FormatError by name."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -115,6 +115,8 @@ class Dataset:
     expressions : float32 (T, E) in [0, 1], one column for each of `expression_names` (smile, brows_up, frown: those
         that the folder's action units show)
     vertices : float32 (V, 3) canonical mesh points or None
+    has_mattes : whether the folder says how much of each pixel is the person (`alpha`): footage whose background does
+        not stand still, because the camera moves or what is behind changes
     split : frame numbers for training and held out
 
     Raises
@@ -139,6 +141,10 @@ class Dataset:
         self._require_every(self.path / "ori_imgs", numbered(self.path / "ori_imgs", (".lms",)), "{}.lms")
         if self._composited:
             self._require_every(self.path / "gt_imgs", self._composited, "{}.jpg")
+        mattes = numbered(self.path / "alpha", (".png",))
+        self.has_mattes = bool(mattes and self._composited)
+        if self.has_mattes:
+            self._require_every(self.path / "alpha", mattes, "{}.png")
         self.height, self.width = read_picture(self._pictures[0]).shape[:2]
         self.head_poses = tracking.head_poses
         self.vertices = tracking.vertices
@@ -168,6 +174,11 @@ class Dataset:
         """Labels (H, W) of picture `index`: see `being.dataset.parsing`."""
         path = self.path / "parsing" / f"{self._check(index)}.png"
         return labels_of_colours(self._sized(read_picture(path), path))
+
+    def alpha(self, index: int) -> NDArray[np.uint8]:
+        """How much of each pixel of `composited(index)` is the person, 0 to 255 (H, W); needs `has_mattes`."""
+        path = self.path / "alpha" / f"{self._check(index)}.png"
+        return self._sized(read_picture(path, "L"), path)
 
     @property
     def finds_teeth(self) -> bool:

@@ -69,6 +69,7 @@ class DatasetWriter:
         landmarks: ArrayLike,
         torso: NDArray[np.uint8] | None = None,
         composited: NDArray[np.uint8] | None = None,
+        alpha: NDArray[np.floating] | None = None,
     ) -> None:
         """Write the files of one frame.
 
@@ -77,10 +78,11 @@ class DatasetWriter:
         image : RGB (H, W, 3). parsing : labels (H, W), see `being.dataset.parsing`. landmarks : (68, 2) pixels.
         torso : RGBA (H, W, 4) torso and neck without the head, for published trainers.
         composited : RGB over the clean plate; None when `image` already is (the plate is what was filmed).
+        alpha : (H, W) in [0, 1], the person's matte; where the background of the footage does not stand still.
         """
         self.picture(index, image)
         self.marks(index, parsing, landmarks)
-        self.layers(index, composited=composited, torso=torso)
+        self.layers(index, composited=composited, torso=torso, alpha=alpha)
 
     def picture(self, index: int, image: NDArray[np.uint8]) -> None:
         """Write what was filmed, RGB (H, W, 3), alone; it also stands for the picture over the plate until `layers`."""
@@ -107,6 +109,7 @@ class DatasetWriter:
         composited: NDArray[np.uint8] | None = None,
         torso: NDArray[np.uint8] | None = None,
         teeth: NDArray[np.bool_] | None = None,
+        alpha: NDArray[np.floating] | None = None,
     ) -> None:
         """Add to a frame already written what could only be known later.
 
@@ -114,6 +117,7 @@ class DatasetWriter:
         ----------
         composited : RGB (H, W, 3) over the clean plate, instead of the picture as filmed. torso : RGBA (H, W, 4).
         teeth : (H, W), where teeth show; only frames with any need it.
+        alpha : (H, W) in [0, 1], how much of `composited` is the person; of every frame or of none.
         """
         root = Path(self.path)
         if composited is not None:
@@ -123,6 +127,9 @@ class DatasetWriter:
             buffer = io.BytesIO()
             np.save(buffer, teeth.astype(bool))
             _write_whole(root / "teeth_mask" / f"{index}.npy", buffer.getvalue())
+        if alpha is not None:
+            (root / "alpha").mkdir(exist_ok=True)
+            _write_whole(root / "alpha" / f"{index}.png", _png(np.round(255 * alpha).astype(np.uint8), 4))
         if torso is not None:
             (root / "torso_imgs").mkdir(exist_ok=True)
             _write_whole(root / "torso_imgs" / f"{index}.png", _png(torso, 2))
