@@ -24,6 +24,7 @@ LIGHT_DRIFT = 0.08  # spread of the face's brightness over the clip, share of it
 GOOD_RMS = 1.2  # pixels at 512
 SHORT_S = 20.0
 HIDDEN = 0.7  # share of the picture never seen without the person
+FILMED = "as filmed"  # the plate of a camera that stands still
 BLINK, BLINK_GAP = 0.5, 3  # closure that counts as a blink; frames between two of them
 QUIET, CLIPPED, CLIPPED_SHARE = 0.01, 0.999, 1e-3
 
@@ -40,6 +41,24 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class BackgroundMotion:
+    """shift : the background's largest usual shift, pixels (0 before a plain wall). still : whether it has one plate.
+    changes : it does not merely shift, most of it is replaced.
+    """
+
+    shift: float
+    still: bool
+    changes: bool
+
+    def __str__(self) -> str:
+        if self.still:
+            return "the camera stands still"
+        if self.changes:
+            return "the background changes"
+        return f"the camera moves, the background shifts by {self.shift:.0f} pixels"
+
+
+@dataclass(frozen=True)
 class CaptureReport:
     """What `capture` did.
 
@@ -49,7 +68,8 @@ class CaptureReport:
     crop : x0, y0, side of the square in the upright video, pixels.
     found : share of the frames with a face. rms_px : reprojection error of the rigid landmarks.
     blinks : how many. mouth_open : widest opening (98th percentile), in face lengths. seen : share of the plate that
-    was really seen. camera_shift_px : of the background. seconds : wall clock by step. warnings : see Finding.
+    was really seen. camera_shift_px : of the background. background : what the plate is.
+    seconds : wall clock by step. warnings : see Finding.
     """
 
     folder: Path
@@ -63,6 +83,7 @@ class CaptureReport:
     mouth_open: float
     seen: float
     camera_shift_px: float
+    background: str = FILMED
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: tuple[Finding, ...] = ()
 
@@ -102,8 +123,14 @@ def find(
     crop_side: int,
     rms_px: float,
     seen: float,
+    motion: BackgroundMotion | None = None,
+    asked: str | None = None,
 ) -> tuple[Finding, ...]:
-    """Everything worth saying about a clip of T frames; `track` in pixels of its pictures."""
+    """Everything worth saying about a clip of T frames; `track` in pixels of its pictures.
+
+    motion : of the background, None: it stands still. asked : what shall stand behind the avatar instead.
+    """
+    stands = motion is None or motion.still
     out: list[Finding] = []
 
     def say(bad: bool, problem: str, remedy: str) -> None:
@@ -163,7 +190,13 @@ def find(
     seconds = len(poses) / FPS
     say(seconds < SHORT_S, f"Only {seconds:.0f} s of footage", "One to three minutes teach more sounds and looks")
     say(
-        seen < 1 - HIDDEN,
+        not stands,
+        f"{str(motion).capitalize()}: the person is cut out of every frame, and the background behind the avatar is "
+        + (f"yours ({asked})" if asked else "made, a blur of what was seen"),
+        "Film with the phone on a stand to keep the place" + ("" if asked else ", or give --background PICTURE"),
+    )
+    say(
+        stands and asked is None and seen < 1 - HIDDEN,
         f"Only {seen:.0%} of the background was ever seen",
         "The rest is a guess: render with a background of your own where the head moves far",
     )

@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,9 @@ from being.capture.ahead import ahead
 from being.capture.blink import eye_closure
 from being.capture.crop import Crop, choose_crop
 from being.capture.expression import action_units
-from being.capture.findings import CaptureReport, count_blinks, face_brightness, find
+from being.capture.findings import FILMED, BackgroundMotion, CaptureReport, count_blinks, face_brightness, find
 from being.capture.landmarks import Track, ibug_68, track_landmarks
+from being.capture.made_plate import check_background, made_plate, told
 from being.capture.parsing import BLOCK, ClipParser, open_parser
 from being.capture.pose import PoseSolution, ordinary_frame, solve_pose
 from being.capture.teeth import TeethFinder, lips_apart
@@ -55,6 +56,7 @@ def capture(
     size: int = 512,
     focal: float | None = None,
     parser: str = "builtin",
+    background: str | None = None,
     progress: Progress | None = None,
     resume: bool = True,
     workers: int | None = None,
@@ -66,7 +68,8 @@ def capture(
     video : any phone video. out : the folder to make; it appears when it is whole, `report.html` and `capture.json`
         in it. Until then the work stands in `out.part`, and a run that was stopped goes on from there.
     size : side of the square pictures, pixels. focal : of the camera, in pixels of these pictures, where it is known.
-    parser : see `being.capture.parsing.open_parser`. resume : False begins anew. workers : threads.
+    parser : see `being.capture.parsing.open_parser`. background : what stands behind the avatar where it
+        shall not be what was filmed: "blur", "#rrggbb" or a picture. resume : False begins anew. workers : threads.
 
     Raises
     ------
@@ -80,6 +83,7 @@ def capture(
         raise InputError(f"focal is {focal:g} pixels for pictures of {size}", "Usual is 1.2 to 3 times the size")
     if video.is_dir():
         raise InputError(f"{video} is a folder", "Give a video; a dataset folder is trained on as it is: being fit")
+    check_background(background)
     open_parser(parser).close()
     footage = open_footage(video)
     require_room(out, int(footage.frames * size * size * BYTES_A_PIXEL))
@@ -89,9 +93,10 @@ def capture(
         "size": size,
         "focal": focal,
         "parser": parser,
+        "background": background,
     }
     place = Workspace(out, settings, resume)
-    job = _Job(footage, place, size, focal, parser, progress or Silent(), workers or os.cpu_count() or 1)
+    job = _Job(footage, place, size, focal, parser, background, progress or Silent(), workers or os.cpu_count() or 1)
     try:
         with writing_to(out):
             return job.run()
@@ -146,6 +151,7 @@ class _Job:
     size: int
     focal: float | None
     parser: str
+    background: str | None
     progress: Progress
     workers: int
     count: int = 0  # frames
@@ -162,11 +168,11 @@ class _Job:
         sound = self._sound_and_pictures(crop)
         pose = self._pose(track)
         writer = DatasetWriter(self.place.path, self.size, self.size, pose.focal, pose.cx, pose.cy).prepare()
-        shift = self._labels(track, writer)
-        plate, seen = self._plate()
+        motion = self._labels(track, writer)
+        plate, seen = self._plate(motion)
         pose = self._head(track, pose)
         torso = self._torso(pose)
-        self._layers(track, plate, writer)
+        self._layers(track, plate, writer, self._cut_out(motion))
         closure, units = eye_closure(track.points), action_units(track.points)
         with self._step("numbers"):
             writer.finish(
@@ -191,6 +197,8 @@ class _Job:
             crop_side=crop.side,
             rms_px=pose.rms_px,
             seen=float(seen.mean()),
+            motion=motion,
+            asked=self.background,
         )
         report = CaptureReport(
             folder=self.place.out,
@@ -203,7 +211,8 @@ class _Job:
             blinks=count_blinks(closure),
             mouth_open=float(np.percentile(lips_apart(track.points), 98)),
             seen=float(seen.mean()),
-            camera_shift_px=shift,
+            camera_shift_px=motion.shift,
+            background=told(self.background) if self._cut_out(motion) else FILMED,
             seconds=self.seconds,
             warnings=findings,
         )
@@ -268,34 +277,44 @@ class _Job:
                 return pose
             return _solution(kept)
 
-    def _labels(self, track: Track, writer: DatasetWriter) -> float:
-        """Returns how far the background shifts, pixels."""
-        from being.capture.plate import refuse_moving_camera
+    def _labels(self, track: Track, writer: DatasetWriter) -> BackgroundMotion:
+        """Returns how the background moves, pixels of the pictures."""
+        from being.capture.camera_motion import background_motion
 
         with self._step("parsing"):
             have = self._done_before("ori_imgs", ".lms")
             kept = self.place.load("camera")
             if have == self.count and kept is not None:
-                return float(kept["shift"])
+                return BackgroundMotion(float(kept["shift"]), bool(kept["still"]), bool(kept["changes"]))
             have = have // BLOCK * BLOCK
             marks = ibug_68(track.points)
             parser = open_parser(self.parser)
             try:
                 clip = ClipParser(self._pictures, track, parser, self.workers)
                 small, labels = clip.learn()
-                shift = refuse_moving_camera(small, labels) * self.size / max(small[0].shape[:2])
-                self.place.save("camera", shift=shift)
+                looked = background_motion(small, labels)
+                motion = replace(looked, shift=looked.shift * self.size / max(small[0].shape[:2]))
+                self.place.save("camera", **vars(motion))
                 numbered = enumerate(clip.labels(have), start=have)
                 self._spread((partial(writer.marks, i, labels, marks[i]) for i, labels in numbered), have)
             finally:
                 parser.close()
-            return shift
+            return motion
 
-    def _plate(self) -> tuple[Picture, NDArray[np.bool_]]:
+    def _cut_out(self, motion: BackgroundMotion) -> bool:
+        """Whether mattes are made, as the plate is not what was filmed."""
+        return not motion.still or self.background is not None
+
+    def _plate(self, motion: BackgroundMotion) -> tuple[Picture, NDArray[np.bool_]]:
         from being.capture.plate import background_plate
 
         with self._step("plate"):
             kept = self.place.load("plate")
+            if kept is None and self._cut_out(motion):
+                plate = made_plate(self.background, self._pictures, self._parsing)
+                seen = np.zeros(plate.shape[:2], bool)
+                self.place.save("plate", plate=plate, seen=seen)
+                return plate, seen
             if kept is None:
                 plate, seen = background_plate(self._pictures, self._parsing)
                 self.place.save("plate", plate=plate, seen=seen)
@@ -311,8 +330,9 @@ class _Job:
                 return poses
             return kept["poses"]
 
-    def _layers(self, track: Track, plate: Picture, writer: DatasetWriter) -> None:
+    def _layers(self, track: Track, plate: Picture, writer: DatasetWriter, mattes: bool) -> None:
         from being.capture.layers import over_plate, torso_alone
+        from being.capture.matting import cut_out
 
         with self._step("layers"):
             have = self._done_before("torso_imgs", ".png")
@@ -321,9 +341,11 @@ class _Job:
 
             def work(index: int) -> None:
                 image, labels = self._pictures[index], self._parsing[index]
+                person = cut_out(image, labels) if mattes else None
                 writer.layers(
                     index,
-                    composited=over_plate(image, labels, plate),
+                    composited=over_plate(image, labels, plate) if person is None else person.over(plate),
+                    alpha=None if person is None else person.alpha,
                     torso=torso_alone(image, labels),
                     teeth=teeth(image, track.points[index]) if track.found[index] else None,
                 )

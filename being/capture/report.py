@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from being.capture.findings import BLINK, CaptureReport
+from being.capture.findings import BLINK, FILMED, CaptureReport
 from being.capture.landmarks import Track, ibug_68
 from being.capture.pose import PoseSolution
 from being.capture.teeth import lips_apart
@@ -28,6 +28,7 @@ MASK_OPACITY = 0.38
 AXIS_DM = 0.8  # length of the drawn axes
 AXIS_COLOURS = ("#ef4444", "#22c55e", "#3b82f6")  # x to the right, y up, z to the viewer
 UNSEEN_TINT = (255, 0, 255)
+MATTES, SCREEN = 3, (0, 177, 64)  # frames shown cut out, before the green of a studio
 BLUE, ORANGE, GREEN = "#3b82f6", "#f59e0b", "#10b981"
 
 _STYLE = """
@@ -101,8 +102,7 @@ def write_report(
         "<h2>What to know</h2>" + _warnings(report),
         "<h2>Sample frames</h2><p>Head blue, neck green, torso red; the 68 landmarks; the head's axes: red to the "
         f'image\'s right, green up, blue towards the camera.</p><div class="frames">{figures}</div>',
-        "<h2>Behind the person</h2><p>The plate; at the right, what was never seen and is a guess is tinted.</p>",
-        f'<div class="two">{_plates(folder, seen)}</div>',
+        *_behind(report, folder, seen),
         f'<h2>Over time</h2><div class="two">{"".join(charts)}</div>',
         "<h2>Time</h2><table>"
         + "".join(f"<tr><td>{escape(k)}</td><td>{v:.1f} s</td></tr>" for k, v in report.seconds.items())
@@ -140,6 +140,23 @@ def _sample(folder: Path, index: int, marks: NDArray[np.float32], pose: PoseSolu
         f"{error:.2f} px" if np.isfinite(error) else "no face found"
     )
     return _figure(shown, caption)
+
+
+def _behind(report: CaptureReport, folder: Path, seen: NDArray[np.bool_]) -> list[str]:
+    """The plate and where it was seen; where it is made, the mattes that take the person out."""
+    title = "<h2>Behind the person</h2>"
+    if report.background == FILMED:
+        note = "<p>The plate; at the right, what was never seen and is a guess is tinted.</p>"
+        return [title + note, f'<div class="two">{_plates(folder, seen)}</div>']
+    figures = _figure(read_picture(folder / "bc.jpg"), f"bc.jpg, {report.background}")
+    for index in np.linspace(0, report.frames - 1, MATTES).round().astype(int).tolist():
+        alpha = read_picture(folder / "alpha" / f"{index}.png", "L")[..., None] / 255
+        behind = read_picture(folder / "bc.jpg").astype(np.float32)
+        person = read_picture(folder / "gt_imgs" / f"{index}.jpg") - (1 - alpha) * behind
+        green = np.clip(person + (1 - alpha) * np.array(SCREEN), 0, 255).astype(np.uint8)
+        figures += _figure(green, f"frame {index}, cut out")
+    note = "<p>The background of the video has no one place, so every frame's person is cut out of it.</p>"
+    return [title + note, f'<div class="frames">{figures}</div>']
 
 
 def _plates(folder: Path, seen: NDArray[np.bool_]) -> str:

@@ -17,15 +17,28 @@ from being.errors import STOPPED
     "--focal", type=float, help="Focal length in pixels of these pictures [default: solved, about 1.6 x size]."
 )
 @click.option("--parser", default="builtin", show_default=True, help="builtin, segformer, or segformer:FOLDER.")
+@click.option(
+    "--background",
+    metavar="PICTURE",
+    help="What stands behind the avatar: a picture, #rrggbb, or blur [default: as filmed; blur if the camera moves].",
+)
 @click.option("--workers", type=int, help="Threads [default: one a processor].")
 @click.option("--restart", is_flag=True, help="Forget what an earlier, stopped run did.")
 def command(
-    video: Path, out: Path, size: int, focal: float | None, parser: str, workers: int | None, restart: bool
+    video: Path,
+    out: Path,
+    size: int,
+    focal: float | None,
+    parser: str,
+    background: str | None,
+    workers: int | None,
+    restart: bool,
 ) -> None:
-    """Make a dataset from VIDEO: one person talking to a camera that stands still.
+    """Make a dataset from VIDEO: one person talking to a camera, on a stand or in a hand.
 
     Ctrl-C stops; the same command goes on from there. OUT appears when it is whole; OUT/report.html shows what was
-    found and what to film better.
+    found and what to film better. Where the camera moves, the person is cut out of every frame and the
+    background behind the avatar is made.
 
     \b
     Examples:
@@ -43,6 +56,7 @@ def command(
                 size=size,
                 focal=focal,
                 parser=parser,
+                background=background,
                 progress=progress,
                 resume=not restart,
                 workers=workers,

@@ -45,6 +45,11 @@ FOOTAGE, NOTE = "footage", "clone.json"  # in the work folder: the captured data
 @click.option(
     "--parser", default="builtin", show_default=True, help="Who draws the masks: builtin, segformer, segformer:FOLDER."
 )
+@click.option(
+    "--background",
+    metavar="PICTURE",
+    help="What stands behind the avatar: a picture, #rrggbb, or blur [default: as filmed; blur if the camera moves].",
+)
 @click.option("--device", default="auto", show_default=True, help="Trains here: auto, cpu, cuda, cuda:1.")
 @click.option(
     "--work", type=click.Path(path_type=Path), help="Folder of footage, checkpoint and report [default: OUT.run]."
@@ -67,6 +72,7 @@ def command(
     minutes: float | None,
     focal: float | None,
     parser: str,
+    background: str | None,
     device: str,
     work: Path | None,
     on_ray: bool,
@@ -76,8 +82,9 @@ def command(
 ) -> None:
     """Clone the person in VIDEO as the avatar OUT, ready for being render and being serve.
 
-    VIDEO is any phone video of one person talking to a camera that stands still (a tripod, a shelf): head and
-    shoulders, even light, nothing in front of the face. Ten seconds will do, a minute is better: the avatar can
+    VIDEO is any phone video of one person talking to a camera: head and shoulders, even light, nothing
+    in front of the face. On a stand the camera keeps the place behind the person; from a hand it does not, and the
+    avatar gets a blurred background or yours (--background). Ten seconds will do, a minute is better: the avatar can
     only show what it saw, so speak in whole sentences, open the mouth well, turn the head a little, blink, and be
     silent for a second or two. A talking-portrait folder may be given in place of a video.
 
@@ -112,7 +119,7 @@ def command(
         own_key()
     check_place(out, work, force)
     footage = video if video.is_dir() else work / FOOTAGE
-    asked = {"video": digest, "size": size, "focal": focal, "parser": parser}
+    asked = {"video": digest, "size": size, "focal": focal, "parser": parser, "background": background}
     if restart:
         shutil.rmtree(work, ignore_errors=True)
         check_place(out, work, force)
@@ -125,7 +132,15 @@ def command(
             start = time.perf_counter()
             if not (footage / "track_params.pt").exists():
                 try:
-                    capture(video, footage, size=size, focal=focal, parser=parser, progress=progress)
+                    capture(
+                        video,
+                        footage,
+                        size=size,
+                        focal=focal,
+                        parser=parser,
+                        background=background,
+                        progress=progress,
+                    )
                 except BeingError:
                     _leave_nothing(work)
                     raise
