@@ -183,6 +183,7 @@ class Trainer:
             batch.teeth,
             self.run.corrections.cost(),
             areas,
+            batch.alpha,
         )
 
     def follow(self, stage: Stage, turn: int) -> list[torch.Tensor]:
