@@ -52,7 +52,7 @@ def background_motion(frames: Pictures, labels: Pictures, most: int = 24) -> Bac
     off = [shift > limit or gone > LOST for shift, gone in zip(shifts, lost, strict=True)]
     usual = float(np.quantile(shifts, 0.9))
     still = bool(np.mean(off) <= MOVED_SHARE)
-    return BackgroundMotion(usual, still, not still and usual <= limit)
+    return BackgroundMotion(usual, still, not still and float(np.median(lost)) > LOST)
 
 
 def _look(image: NDArray[np.uint8], labels: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8], NDArray]:
