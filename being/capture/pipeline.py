@@ -171,7 +171,7 @@ class _Job:
         motion = self._labels(track, writer)
         plate, seen = self._plate(motion)
         pose = self._head(track, pose)
-        torso = self._torso(pose)
+        torso = self._torso(pose, not motion.still)
         self._layers(track, plate, writer, self._cut_out(motion))
         closure, units = eye_closure(track.points), action_units(track.points)
         with self._step("numbers"):
@@ -184,6 +184,7 @@ class _Job:
                 vertices=dense_vertices(pose.shape, mesh_triangles()),
                 skip=np.flatnonzero(~track.found).tolist(),
                 action_units=units,
+                camera_moves=not motion.still,
             )
             chosen = np.unique(np.linspace(0, len(closure) - 1, min(LIGHT_SAMPLES, len(closure))).astype(int))
             light = face_brightness([self._pictures[i] for i in chosen], track.points[chosen])
@@ -321,11 +322,11 @@ class _Job:
                 return plate, seen
             return kept["plate"], kept["seen"]
 
-    def _torso(self, pose: PoseSolution) -> NDArray[np.float32]:
+    def _torso(self, pose: PoseSolution, camera_moves: bool) -> NDArray[np.float32]:
         with self._step("torso"):
             kept = self.place.load("torso")
             if kept is None:
-                poses = track_torso(self._pictures, self._parsing, pose, self.progress)
+                poses = track_torso(self._pictures, self._parsing, pose, self.progress, camera_moves)
                 self.place.save("torso", poses=poses)
                 return poses
             return kept["poses"]

@@ -117,6 +117,7 @@ class Dataset:
     vertices : float32 (V, 3) canonical mesh points or None
     has_mattes : whether the folder says how much of each pixel is the person (`alpha`): footage whose background does
         not stand still, because the camera moves or what is behind changes
+    camera_moves : whether the poses, relative to the camera, hold the motion of a hand or a pan too
     split : frame numbers for training and held out
 
     Raises
@@ -158,6 +159,7 @@ class Dataset:
         self.expressions = np.array(list(shown.values()), np.float32).reshape(len(shown), self.frames).T
         train, val = (read_transforms(self.path / f"transforms_{name}.json") for name in ("train", "val"))
         self.split = self._make_split(train.frames if train else None, val.frames if val else None)
+        self.camera_moves = train is not None and train.camera_moves
         centre = train.centre if train else (self.width / 2, self.height / 2)
         self.intrinsics = np.array([tracking.focal, tracking.focal, *centre], np.float32)
 

@@ -146,6 +146,7 @@ class DatasetWriter:
         vertices: ArrayLike | None = None,
         skip: Sequence[int] = (),
         action_units: Mapping[str, ArrayLike] | None = None,
+        camera_moves: bool = False,
     ) -> None:
         """Write sound, plate, poses, blinks and split.
 
@@ -155,6 +156,7 @@ class DatasetWriter:
         eyes : (T,) closure, 0 open, 1 shut; trackers that never quite reach 1 may go above.
         val : held-out frame numbers, default the last 1/11. skip : frames to neither train on nor hold out.
         vertices : (V, 3) canonical. action_units : (T,) intensities 0 to 5 by OpenFace's column name ("AU06_r").
+        camera_moves : the camera did not stand still, so poses, which are relative to it, hold its motion too.
         """
         import torch
         from scipy.io import wavfile
@@ -178,8 +180,8 @@ class DatasetWriter:
         held_out = set(range(max(1, round(frames * TRAIN_SHARE)), frames) if val is None else val)
         left_out = set(skip)
         train = [i for i in range(frames) if i not in held_out | left_out]
-        self._write_transforms(root / "transforms_train.json", poses, train)
-        self._write_transforms(root / "transforms_val.json", poses, sorted(held_out - left_out))
+        self._write_transforms(root / "transforms_train.json", poses, train, camera_moves)
+        self._write_transforms(root / "transforms_val.json", poses, sorted(held_out - left_out), camera_moves)
         if torso_poses is not None:
             torso = finite(np.asarray(torso_poses, np.float32), (frames, 3, 4), "torso_poses")
             np.savez_compressed(root / "torso_params.npz", poses=torso)
@@ -198,14 +200,16 @@ class DatasetWriter:
         torch.save(entries, buffer)
         _write_whole(root / "track_params.pt", buffer.getvalue())
 
-    def _write_transforms(self, path: Path, poses: NDArray[Any], indices: Sequence[int]) -> None:
+    def _write_transforms(self, path: Path, poses: NDArray[Any], indices: Sequence[int], camera_moves: bool) -> None:
         frames = [{"img_id": i, "aud_id": i, "transform_matrix": camera_to_world(poses[i]).tolist()} for i in indices]
-        document = {
+        document: dict[str, Any] = {
             "focal_len": float(self.focal),
             "cx": self.width / 2 if self.cx is None else float(self.cx),
             "cy": self.height / 2 if self.cy is None else float(self.cy),
             "frames": frames,
         }
+        if camera_moves:
+            document["camera_moves"] = True
         path.write_text(json.dumps(document))
 
 

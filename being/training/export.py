@@ -21,6 +21,7 @@ from being.training.face import landmarks_of
 from being.training.footage import Footage
 from being.training.run import TrainingRun
 from being.training.speech import Speech
+from being.training.steady import steadied
 
 TOKEN_CHUNK = 256  # frames whose tokens are computed at once
 
@@ -42,8 +43,10 @@ def record_tokens(run: TrainingRun, footage: Footage) -> None:
 
 
 def recorded_motion(footage: Footage, dataset: Dataset, speech: Speech) -> Motion:
-    """How the person moved in the footage, with the poses that training ended with."""
+    """How the person moved, with the poses that training ended with; the motion of a camera that moved is left out."""
     head, torso = footage.head_poses.cpu().numpy(), footage.torso_poses.cpu().numpy()
+    if dataset.camera_moves:
+        head, torso = steadied(head, torso)
     return Motion(head, torso, dataset.eyes, speech.talking, footage.expressions.cpu().numpy())
 
 

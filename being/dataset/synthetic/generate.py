@@ -101,6 +101,7 @@ def generate(
         head_poses=known["head_pose"],
         torso_poses=known["torso_pose"],
         eyes=clip.blink,
+        camera_moves=camera not in (None, "still"),
     )
     if video is not None:
         write_video(root, Path(video), clip)
