@@ -24,7 +24,8 @@ LIGHT_DRIFT = 0.08  # spread of the face's brightness over the clip, share of it
 GOOD_RMS = 1.2  # pixels at 512
 SHORT_S = 20.0
 HIDDEN = 0.7  # share of the picture never seen without the person
-FILMED = "as filmed"  # the plate of a camera that stands still
+FILMED = "as filmed"  # what the plate of a camera that stands still shows
+LAID_TOGETHER = "laid together from what the moving camera saw"
 BLINK, BLINK_GAP = 0.5, 3  # closure that counts as a blink; frames between two of them
 QUIET, CLIPPED, CLIPPED_SHARE = 0.01, 0.999, 1e-3
 
@@ -68,7 +69,7 @@ class CaptureReport:
     crop : x0, y0, side of the square in the upright video, pixels.
     found : share of the frames with a face. rms_px : reprojection error of the rigid landmarks.
     blinks : how many. mouth_open : widest opening (98th percentile), in face lengths. seen : share of the plate that
-    was really seen. camera_shift_px : of the background. background : what the plate is.
+    was really seen. camera_shift_px : of the background. background : what the plate shows.
     seconds : wall clock by step. warnings : see Finding.
     """
 
@@ -124,11 +125,11 @@ def find(
     rms_px: float,
     seen: float,
     motion: BackgroundMotion | None = None,
-    asked: str | None = None,
+    background: str = FILMED,
 ) -> tuple[Finding, ...]:
     """Everything worth saying about a clip of T frames; `track` in pixels of its pictures.
 
-    motion : of the background, None: it stands still. asked : what shall stand behind the avatar instead.
+    motion : of the background, None: it stands still. background : what the plate shows.
     """
     stands = motion is None or motion.still
     out: list[Finding] = []
@@ -191,12 +192,11 @@ def find(
     say(seconds < SHORT_S, f"Only {seconds:.0f} s of footage", "One to three minutes teach more sounds and looks")
     say(
         not stands,
-        f"{str(motion).capitalize()}: the person is cut out of every frame, and the background behind the avatar is "
-        + (f"yours ({asked})" if asked else "made, a blur of what was seen"),
-        "Film with the phone on a stand to keep the place" + ("" if asked else ", or give --background PICTURE"),
+        f"{str(motion).capitalize()}: the person is cut out of every frame, the background is {background}",
+        "Film with the phone on a stand to keep the place as it is, or give --background PICTURE",
     )
     say(
-        stands and asked is None and seen < 1 - HIDDEN,
+        background in (FILMED, LAID_TOGETHER) and seen < 1 - HIDDEN,
         f"Only {seen:.0%} of the background was ever seen",
         "The rest is a guess: render with a background of your own where the head moves far",
     )

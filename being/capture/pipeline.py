@@ -25,9 +25,9 @@ from being.capture.ahead import ahead
 from being.capture.blink import eye_closure
 from being.capture.crop import Crop, choose_crop
 from being.capture.expression import action_units
-from being.capture.findings import FILMED, BackgroundMotion, CaptureReport, count_blinks, face_brightness, find
+from being.capture.findings import BackgroundMotion, CaptureReport, count_blinks, face_brightness, find
 from being.capture.landmarks import Track, ibug_68, track_landmarks
-from being.capture.made_plate import check_background, made_plate, told
+from being.capture.made_plate import check_background
 from being.capture.parsing import BLOCK, ClipParser, open_parser
 from being.capture.pose import PoseSolution, ordinary_frame, solve_pose
 from being.capture.teeth import TeethFinder, lips_apart
@@ -169,7 +169,7 @@ class _Job:
         pose = self._pose(track)
         writer = DatasetWriter(self.place.path, self.size, self.size, pose.focal, pose.cx, pose.cy).prepare()
         motion = self._labels(track, writer)
-        plate, seen = self._plate(motion)
+        plate, seen, shows = self._plate(motion)
         pose = self._head(track, pose)
         torso = self._torso(pose, not motion.still)
         self._layers(track, plate, writer, self._cut_out(motion))
@@ -199,7 +199,7 @@ class _Job:
             rms_px=pose.rms_px,
             seen=float(seen.mean()),
             motion=motion,
-            asked=self.background,
+            background=shows,
         )
         report = CaptureReport(
             folder=self.place.out,
@@ -213,7 +213,7 @@ class _Job:
             mouth_open=float(np.percentile(lips_apart(track.points), 98)),
             seen=float(seen.mean()),
             camera_shift_px=motion.shift,
-            background=told(self.background) if self._cut_out(motion) else FILMED,
+            background=shows,
             seconds=self.seconds,
             warnings=findings,
         )
@@ -306,21 +306,20 @@ class _Job:
         """Whether mattes are made, as the plate is not what was filmed."""
         return not motion.still or self.background is not None
 
-    def _plate(self, motion: BackgroundMotion) -> tuple[Picture, NDArray[np.bool_]]:
-        from being.capture.plate import background_plate
+    def _plate(self, motion: BackgroundMotion) -> tuple[Picture, NDArray[np.bool_], str]:
+        """The plate, where it was really seen, and what it shows."""
+        from being.capture.made_plate import plate_of
 
         with self._step("plate"):
             kept = self.place.load("plate")
-            if kept is None and self._cut_out(motion):
-                plate = made_plate(self.background, self._pictures, self._parsing)
-                seen = np.zeros(plate.shape[:2], bool)
-                self.place.save("plate", plate=plate, seen=seen)
-                return plate, seen
             if kept is None:
-                plate, seen = background_plate(self._pictures, self._parsing)
-                self.place.save("plate", plate=plate, seen=seen)
-                return plate, seen
-            return kept["plate"], kept["seen"]
+                pictures, labels = self._pictures, self._parsing
+                plate, seen, shows = plate_of(
+                    pictures, labels, motion, self.background, self.workers, self.progress.update
+                )
+                self.place.save("plate", plate=plate, seen=seen, shows=shows)
+                return plate, seen, shows
+            return kept["plate"], kept["seen"], str(kept["shows"])
 
     def _torso(self, pose: PoseSolution, camera_moves: bool) -> NDArray[np.float32]:
         with self._step("torso"):

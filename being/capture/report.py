@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from being.capture.findings import BLINK, FILMED, CaptureReport
+from being.capture.findings import BLINK, FILMED, LAID_TOGETHER, CaptureReport
 from being.capture.landmarks import Track, ibug_68
 from being.capture.pose import PoseSolution
 from being.capture.teeth import lips_apart
@@ -149,13 +149,15 @@ def _behind(report: CaptureReport, folder: Path, seen: NDArray[np.bool_]) -> lis
         note = "<p>The plate; at the right, what was never seen and is a guess is tinted.</p>"
         return [title + note, f'<div class="two">{_plates(folder, seen)}</div>']
     figures = _figure(read_picture(folder / "bc.jpg"), f"bc.jpg, {report.background}")
+    if report.background == LAID_TOGETHER:
+        figures = _plates(folder, seen)
     for index in np.linspace(0, report.frames - 1, MATTES).round().astype(int).tolist():
         alpha = read_picture(folder / "alpha" / f"{index}.png", "L")[..., None] / 255
         behind = read_picture(folder / "bc.jpg").astype(np.float32)
         person = read_picture(folder / "gt_imgs" / f"{index}.jpg") - (1 - alpha) * behind
         green = np.clip(person + (1 - alpha) * np.array(SCREEN), 0, 255).astype(np.uint8)
         figures += _figure(green, f"frame {index}, cut out")
-    note = "<p>The background of the video has no one place, so every frame's person is cut out of it.</p>"
+    note = f"<p>The plate ({escape(report.background)}), and the person cut out of single frames.</p>"
     return [title + note, f'<div class="frames">{figures}</div>']
 
 
