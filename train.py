@@ -13,8 +13,8 @@ import click
 from being.avatar.consent import ConsentRecord
 from being.avatar.consent_form import read_consent
 from being.errors import BeingError, InputError
+from being.progress import show_each
 from being.training.options import config_of, fit_options
-from being.training.progress import show_each
 
 USER_ERROR, FAILED, STOPPED = 2, 1, 130  # exit statuses
 ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -107,8 +107,8 @@ def main(
     if config.vgg is not None:
         config = config.model_copy(update={"vgg": config.vgg.resolve()})
 
-    from being.training.cluster import Cluster, Person
-    from being.training.ray import join_ray, train
+    from being.training.cluster.job import Cluster, Person
+    from being.training.cluster.ray import join_ray, train
 
     join_ray(address)
     chosen = [Person(id, folder, title, consents[id]) for id, folder in people]

@@ -155,7 +155,7 @@ def _write_and_read(name: str, *, alpha: bool) -> str:
     """Encode a few frames with sound, decode them again."""
     import av
 
-    from being.video import StreamFormat, open_writer
+    from being.media import StreamFormat, open_writer
 
     picture = np.full((64, 64, 4 if alpha else 3), 128, np.uint8)
     with tempfile.TemporaryDirectory() as folder:
@@ -186,16 +186,16 @@ def _demo() -> str:
     import asyncio
 
     from being.avatar.library import PACKAGED, Library
+    from being.graph.local import InProcessGraph
+    from being.graph.offline import warm_up
     from being.inference.engine import Engine
-    from being.live.graph import LocalGraph
-    from being.live.offline import warm_up
-    from being.live.spans import Stage
+    from being.live.requests import OutputFormat
 
-    graph = LocalGraph(Engine(Library([PACKAGED]), device="cpu"))
+    graph = InProcessGraph(Engine(Library([PACKAGED]), device="cpu"))
 
     async def draw() -> str:
         facts = await graph.prepare("demo")
-        await warm_up(graph, facts, Stage(facts.width, facts.height))
+        await warm_up(graph, facts, OutputFormat(facts.width, facts.height))
         return f"loads and draws, {facts.width}x{facts.height}, look-ahead {1000 * facts.reach.look_ahead_s:.0f} ms"
 
     try:

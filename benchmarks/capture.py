@@ -51,7 +51,7 @@ def main(
     json_path: Path | None,
 ) -> None:
     """See the module."""
-    from being.dataset.synthetic import generate
+    from being.synthetic import generate
 
     work.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []

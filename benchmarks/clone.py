@@ -34,17 +34,25 @@ from being.audio.windows import frame_count
 from being.avatar.motion import Motion
 from being.dataset import Dataset
 from being.dataset.folder import FPS, SAMPLE_RATE, read_wav
+from being.progress import show_progress
 from being.training import FitConfig, fit
+from being.training.data.footage import Footage
+from being.training.data.speech import Speech, listen
 from being.training.defaults import config_for
-from being.training.drawing import Stagecraft
-from being.training.evaluate import draw_frame
 from being.training.fit import choose_device
-from being.training.footage import Footage
-from being.training.likeness import compare, openings, track
-from being.training.progress import show_progress
+from being.training.model.drawing import RenderSettings
+from being.training.quality.evaluate import draw_frame
+from being.training.quality.lip_sync import compare, openings, track
+from being.training.quality.novel_speech import (
+    flicker,
+    hear,
+    sample_sentence,
+    speak,
+    talking_in,
+    three_speeches,
+    write_clip,
+)
 from being.training.report import heat
-from being.training.speaking import flicker, hear, sample_sentence, speak, talking_in, three_speeches, write_clip
-from being.training.speech import Speech, listen
 
 SILENCE_S = 3.0  # after the speech
 SETTLED = 8  # frames a mouth may take to shut
@@ -128,7 +136,7 @@ def save_frames(
     footage.adopt(
         torch.from_numpy(avatar.motion.head_pose).to(device), torch.from_numpy(avatar.motion.torso_pose).to(device)
     )
-    craft = Stagecraft(footage.background, footage.intrinsics, config.backend, precision)
+    craft = RenderSettings(footage.background, footage.intrinsics, config.backend, precision)
     gaussians, network = avatar.gaussians.to(device), avatar.network.to(device)
     for block, frames in (("inner", footage.held_out.inner), ("end", footage.held_out.end)):
         place = emptied(work / "held_out" / block)

@@ -31,11 +31,11 @@ from being.audio.visemes import VISEMES
 from being.audio.windows import file_contexts
 from being.avatar.library import Library
 from being.avatar.schema import AvatarManifest
-from being.dataset.synthetic import Performance, perform, render
-from being.dataset.synthetic.mouth import closure_of
 from being.inference.engine import Engine
+from being.inference.frames import Drive
 from being.inference.motion import MotionPlayer
-from being.inference.records import Drive
+from being.synthetic import Performance, perform, render
+from being.synthetic.mouth import closure_of
 
 FPS = 25
 # MediaPipe's face mesh: the 20 mouth points of the 68 (iBUG 49-68), and the middle of the inner lips.

@@ -13,7 +13,7 @@ WINDOW = 0.86  # share of the picture that the window shows
 
 def windows(motion: str, frames: int, size: tuple[int, int], faces: NDArray[np.float64]) -> NDArray[np.float64]:
     """Left, top and scale (T, 3) of the window in pictures of `size` (width, height); faces (T, 2) pixels."""
-    from being.dataset.synthetic.motion import wander
+    from being.synthetic.motion import wander
 
     rng = np.random.default_rng([7, MOTIONS.index(motion)])
     seconds = np.arange(frames) / 25
@@ -39,8 +39,8 @@ def move(source: Path, target: Path, motion: str) -> None:
     import av
     import cv2
 
-    from being.capture.landmarks import track_landmarks
-    from being.capture.video import open_footage
+    from being.capture.landmarks.tracking import track_landmarks
+    from being.capture.video.reader import open_footage
 
     footage = open_footage(source)
     track = track_landmarks(footage)

@@ -53,7 +53,7 @@ def main() -> None:
 @click.option("--workers", type=int)
 def film(work: Path, cameras: tuple[str, ...], seconds: float, seed: int, film_size: int, workers: int | None) -> None:
     """Draw and encode the performance as each camera sees it."""
-    from being.dataset.synthetic import Performance, generate, plan
+    from being.synthetic import Performance, generate, plan
 
     work.mkdir(parents=True, exist_ok=True)
     performance = work / "performance.npz"
@@ -224,13 +224,13 @@ def train_one(captured: Path, truth: Path, work: Path, config: Any) -> dict[str,
     import torch
 
     from being.dataset import Dataset
-    from being.training.drawing import Stagecraft, draw
-    from being.training.evaluate import evaluate
+    from being.progress import Silent
+    from being.training.data.footage import Footage
+    from being.training.data.speech import listen
     from being.training.fit import begin, choose_device, train
-    from being.training.footage import Footage
     from being.training.loop import Stop, Trainer
-    from being.training.progress import Silent
-    from being.training.speech import listen
+    from being.training.model.drawing import RenderSettings, draw
+    from being.training.quality.evaluate import evaluate
 
     data, known = Dataset(captured), Dataset(truth)
     work.mkdir(parents=True, exist_ok=True)
@@ -238,7 +238,7 @@ def train_one(captured: Path, truth: Path, work: Path, config: Any) -> dict[str,
     speech = listen(data, config, work)
     footage = Footage(data, speech.contexts, config, device)
     run = begin(footage, data, speech, config)
-    craft = Stagecraft(footage.background, footage.intrinsics, config.backend, precision)
+    craft = RenderSettings(footage.background, footage.intrinsics, config.backend, precision)
     trainer = Trainer(run, footage, craft, config, None, Silent(), lambda: None, Stop())
     train(trainer)
     trainer.look_up()

@@ -69,14 +69,14 @@ def main(
     started = time.perf_counter()
     from being.audio.pcm import read_audio, read_audio_48k
     from being.commands.render import find_avatar, parse_size
+    from being.graph.local import InProcessGraph
+    from being.graph.offline import warm_up
     from being.inference.engine import Engine
-    from being.live.graph import LocalGraph
-    from being.live.offline import warm_up
-    from being.live.spans import Stage
+    from being.live.requests import OutputFormat
     from being.samples import HELLO
 
     library, manifest = find_avatar(avatar)
-    graph = LocalGraph(Engine(library, device, form))  # type: ignore[arg-type]
+    graph = InProcessGraph(Engine(library, device, form))  # type: ignore[arg-type]
     facts = asyncio.run(graph.prepare(manifest.id))
     loaded_s = time.perf_counter() - started
     read_s = time.perf_counter()
@@ -86,7 +86,7 @@ def main(
     runs: list[Run] = []
     warm_up_s = None
     for width, height in [parse_size(size) for size in sizes] or [(manifest.width, manifest.height)]:
-        stage = Stage(width, height, yuv=True)
+        stage = OutputFormat(width, height, yuv=True)
         started = time.perf_counter()
         asyncio.run(warm_up(graph, facts, stage))
         warm_up_s = warm_up_s or time.perf_counter() - started
@@ -116,9 +116,9 @@ def main(
 
 def measure(graph, facts, stage, face, ears) -> Run:  # type: ignore[no-untyped-def]
     """Render once into a file that is thrown away."""
-    from being.live.offline import perform
-    from being.live.sinks import WriterSink
-    from being.video import StreamFormat, open_writer
+    from being.graph.offline import perform
+    from being.media import StreamFormat, open_writer
+    from being.media.sinks import WriterSink
 
     live_ms, live_cpu_ms = live_frames(graph.engine, facts, stage)
     before, cpu_s = dict(graph.seconds), time.process_time()
@@ -144,7 +144,7 @@ def measure(graph, facts, stage, face, ears) -> Run:  # type: ignore[no-untyped-
 
 def live_frames(engine, facts, stage) -> tuple[float, float]:  # type: ignore[no-untyped-def]
     """Median wall and mean CPU milliseconds of LIVE_FRAMES frames in silence, drawn one by one to planes."""
-    from being.inference.records import Drive
+    from being.inference.frames import Drive
 
     config, motion = engine.prepare(facts.id).network.config, facts.motion
     silence = np.zeros((config.audio_frames, config.audio_window, config.audio_width), np.float32)

@@ -37,9 +37,9 @@ from being.audio.windows import WindowSpec, file_contexts
 from being.avatar.library import Library
 from being.commands.render import find_avatar
 from being.inference.engine import Engine
-from being.inference.records import Drive
+from being.inference.frames import Drive
 from being.training.defaults import on_gpu
-from being.training.speaking import sample_sentence
+from being.training.quality.novel_speech import sample_sentence
 
 COMPARED = 24  # frames
 BATCHES_TIMED = 30

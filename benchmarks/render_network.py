@@ -31,13 +31,13 @@ import torch
 from numpy.typing import NDArray
 
 from being.avatar.folder import Avatar, load_avatar
-from being.model.deform import assemble
-from being.model.fast import CanonicalBlocks, Deformer, SplatArrays, assemble_numpy, offset_buffer
-from being.model.fast.basis import MODES, BasisDeformer, fit_basis
-from being.model.fast.lite import LiteDeformer, fit_lite
-from being.model.fast.still import StillDeformer
-from being.model.fast.survey import STILL, Survey, full_deformer, recorded_tokens, survey
-from being.raster.numba_backend import NumbaRenderer
+from being.model.approx import CanonicalBlocks, Deformer, SplatArrays, assemble_numpy, offset_buffer
+from being.model.approx.distilled import LiteDeformer, fit_lite
+from being.model.approx.motion_stats import STILL, MotionStats, full_deformer, recorded_tokens, survey
+from being.model.approx.pca import MODES, BasisDeformer, fit_basis
+from being.model.approx.pruned import StillDeformer
+from being.model.deformation import assemble
+from being.raster.cpu.backend import NumbaRenderer
 
 Floats = NDArray[np.float32]
 VIEW = np.eye(3, 4, dtype=np.float32)  # splats arrive in camera space
@@ -82,7 +82,7 @@ class Stage:
         )
 
 
-def forms(avatar: Avatar, surveyed: Survey, threads: int) -> Iterator[Stage]:
+def forms(avatar: Avatar, surveyed: MotionStats, threads: int) -> Iterator[Stage]:
     """The exact form first, then every variant, fitted afresh."""
     network, gaussians = avatar.network, avatar.gaussians
     yield Stage("full", full_deformer(network, gaussians, threads))

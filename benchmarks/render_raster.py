@@ -111,7 +111,7 @@ def training_step(scene: dict[str, Tensor], view: Tensor, intrinsics: Tensor, si
 
 def numba_row(size: int, count: int, threads: int, repeats: int) -> dict[str, float]:
     """Time the CPU backend."""
-    from being.raster.numba_backend import Camera, NumbaRenderer, list_splats
+    from being.raster.cpu.backend import Camera, NumbaRenderer, list_splats
 
     scene, (view, intrinsics) = head_scene(count), head_camera(size)
     colors = spherical_harmonics(scene["sh"], normalize(scene["means"] - torch.tensor([0, 0, -4.0]), dim=-1))

@@ -34,12 +34,12 @@ from being.avatar.library import Library
 from being.avatar.schema import AvatarManifest
 from being.dataset.folder import Dataset
 from being.dataset.parsing import BACKGROUND
-from being.inference.cpu_path import cache_folder
+from being.inference.backends.cpu import cache_folder
 from being.inference.engine import Engine
-from being.inference.records import Drive
-from being.model.fast import FORMS, Form
-from being.training.evaluate import spaced
-from being.training.shortcut import TOLERANCE, psnr
+from being.inference.frames import Drive
+from being.model.approx import FORMS, Form
+from being.training.approximation import TOLERANCE, psnr
+from being.training.quality.evaluate import spaced
 
 MOUTH = slice(48, 68)  # of the 68 landmarks
 MOUTH_MARGIN = 0.3  # of the mouth's width, around its landmarks

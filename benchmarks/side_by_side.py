@@ -26,9 +26,9 @@ from typing import Any
 
 from machine import Meanwhile, facts
 
-from being.dataset.synthetic import generate
+from being.progress import JsonLines, show_each
+from being.synthetic import generate
 from being.training import FitConfig, fit
-from being.training.progress import JsonLines, show_each
 
 PEOPLE = 3
 ONE_BY_ONE, SIDE_BY_SIDE = "one after another", "side by side"
@@ -117,10 +117,10 @@ def main() -> None:
 def on_ray(people: dict[str, Path], out: Path, config: FitConfig, at_once: int) -> None:
     """As `train.py` does it: so many at once, by the share of the GPU (or of the CPUs) that each gets."""
     import ray
+    from being.deployments.cluster import start_ray
 
-    from being.training.cluster import Cluster, Person
-    from being.training.ray import train
-    from deployments.cluster import start_ray
+    from being.training.cluster.job import Cluster, Person
+    from being.training.cluster.ray import train
 
     if not ray.is_initialized():
         start_ray(include_dashboard=False, logging_level=logging.WARNING)

@@ -49,7 +49,7 @@ ENVIRONMENT = {
 }
 HEAD = """
 import sys
-from deployments.cluster import start_ray
+from being.deployments.cluster import start_ray
 start_ray(num_cpus=int(sys.argv[1]), include_dashboard=True, dashboard_port=int(sys.argv[2]), _temp_dir=sys.argv[3],
           object_store_memory=200 << 20, log_to_driver=False)
 import ray
@@ -355,7 +355,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, nargs="*", default=range(len(CASES)), help="by number; others stay")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    from being.dataset.synthetic import generate
+    from being.synthetic import generate
 
     rows: dict[str, Any] = {}
     if options.json and options.json.exists() and len(options.cases) < len(CASES):

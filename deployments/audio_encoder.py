@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from being.deployments.settings import GraphSettings
 from ray import serve
 
 from being.avatar.schema import AvatarManifest
 from being.errors import BeingError
-from being.live.encoder import SoundEncoder
-from being.live.spans import SpanRequest
-from deployments.settings import GraphSettings
+from being.graph.sound_encoder import SoundEncoder
+from being.live.requests import FrameRequest
 
 Heard = list[npt.NDArray[np.float32] | str]  # for each span its contexts (n, 8, 16, D), or why there are none
 
@@ -31,10 +31,10 @@ class SpanListener:
             except BeingError:
                 continue  # its sessions are told when they ask for it; the others must not wait
 
-    def listen(self, spans: Sequence[SpanRequest]) -> Heard:
+    def listen(self, spans: Sequence[FrameRequest]) -> Heard:
         return [self._one(span) for span in spans]
 
-    def _one(self, span: SpanRequest) -> npt.NDArray[np.float32] | str:
+    def _one(self, span: FrameRequest) -> npt.NDArray[np.float32] | str:
         try:
             manifest = self._library.get(span.avatar).manifest
             if span.fade is None and not span.pcm.any():
@@ -43,7 +43,7 @@ class SpanListener:
         except BeingError as error:
             return str(error)
 
-    def _silence(self, span: SpanRequest, manifest: AvatarManifest) -> npt.NDArray[np.float32]:
+    def _silence(self, span: FrameRequest, manifest: AvatarManifest) -> npt.NDArray[np.float32]:
         """Contexts of somebody who listens, which most sessions do most of the time: computed once."""
         key = f"{manifest.features.model_dump_json()} {manifest.look_ahead} {span.count}"
         if key not in self._silences:
@@ -65,5 +65,5 @@ class AudioEncoder:
         torch.set_num_threads(1)  # a frame's sound is too little work to share
         self._listener = SpanListener(settings)
 
-    async def encode(self, spans: Sequence[SpanRequest]) -> Heard:
+    async def encode(self, spans: Sequence[FrameRequest]) -> Heard:
         return await asyncio.to_thread(self._listener.listen, spans)

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-from deployments.messages import LARGEST, VARIABLE
+from being.deployments.messages import LARGEST, VARIABLE
 
 # Read by the processes that Ray starts; what is set already stays. A minute is enough, except where it is not.
 ENVIRONMENT = {

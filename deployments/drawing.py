@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from being.inference.records import Drive, FrameRecord
+from being.inference.frames import Drive, FrameRecord
 
 UNHURRIED_FRAMES = 2  # how long a live frame waits for work that is not live
 
@@ -18,7 +18,7 @@ Draw = Callable[[Sequence[Drive]], list[FrameRecord]]
 
 
 @dataclass(frozen=True)
-class Drawn:
+class RenderedBatch:
     """A caller's records, and the seconds of drawing they stand for: its share of the batch."""
 
     records: list[FrameRecord]
@@ -29,7 +29,7 @@ class Drawn:
 class _Order:
     drives: Sequence[Drive]
     loop: asyncio.AbstractEventLoop
-    answer: asyncio.Future[Drawn]
+    answer: asyncio.Future[RenderedBatch]
     records: list[FrameRecord] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -40,7 +40,7 @@ class _Order:
             if self.answer.done():
                 return
             if error is None:
-                self.answer.set_result(Drawn(self.records, self.seconds))
+                self.answer.set_result(RenderedBatch(self.records, self.seconds))
             else:
                 self.answer.set_exception(error)
 
@@ -68,7 +68,7 @@ class DrawingThread:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
-    async def __call__(self, drives: Sequence[Drive], *, live: bool) -> Drawn:
+    async def __call__(self, drives: Sequence[Drive], *, live: bool) -> RenderedBatch:
         """Records of the drives, in order. A caller that gives up before its turn costs nothing."""
         loop = asyncio.get_running_loop()
         order = _Order(drives, loop, loop.create_future())

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from being.deployments.app import RayGraph
+from being.deployments.meter import RayMeter
+from being.deployments.port import take_port_again
+from being.deployments.settings import GraphSettings
 from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from being.api.admission import Admission, Load, ProcessTime
-from being.api.app import create_app
-from being.api.service import Service
+from being.api.server import create_app
 from being.errors import InputError
-from deployments.graph import RayGraph
-from deployments.meter import RayMeter
-from deployments.port import take_port_again
-from deployments.settings import GraphSettings
+from being.server.admission import Admission, Load, ProcessTime
+from being.server.registry import Service
 
 
 @serve.deployment(

@@ -6,7 +6,7 @@ from typing import Any
 
 from ray.serve import metrics
 
-from being.api.metrics import INSTRUMENTS
+from being.server.metrics import INSTRUMENTS
 
 
 class RayMeter:

@@ -7,14 +7,14 @@ import dataclasses
 import importlib
 from collections.abc import Callable, Sequence
 
+from being.deployments.drawing import RenderedBatch
+from being.deployments.settings import RefinerSettings
 from ray import serve
 
 from being.errors import InputError
-from being.inference.records import FrameRecord
+from being.inference.frames import FrameRecord
 from being.inference.yuv import rgb_to_yuv420
-from being.live.spans import SpanRequest
-from deployments.drawing import Drawn
-from deployments.settings import RefinerSettings
+from being.live.requests import FrameRequest
 
 Refine = Callable[[list[FrameRecord]], list[FrameRecord]]
 
@@ -32,12 +32,12 @@ def load_refiner(settings: RefinerSettings) -> Refine:
     return refine
 
 
-def plain(span: SpanRequest) -> SpanRequest:
+def plain(span: FrameRequest) -> FrameRequest:
     """The span drawn as RGB, which is what a refiner works on."""
     return dataclasses.replace(span, stage=dataclasses.replace(span.stage, yuv=False))
 
 
-def refined(refine: Refine, records: list[FrameRecord], spans: Sequence[SpanRequest]) -> list[FrameRecord]:
+def refined(refine: Refine, records: list[FrameRecord], spans: Sequence[FrameRequest]) -> list[FrameRecord]:
     """Refine the records that have a picture (RGB), and give each session the planes it asked for."""
     good = [record for record in records if record.error is None and record.image is not None]
     better = iter(refine(good))
@@ -62,6 +62,6 @@ class Refiner:
         self._refine = load_refiner(settings)
         self._one_at_a_time = asyncio.Lock()
 
-    async def refine(self, drawn: Drawn, spans: Sequence[SpanRequest]) -> Drawn:
+    async def refine(self, drawn: RenderedBatch, spans: Sequence[FrameRequest]) -> RenderedBatch:
         async with self._one_at_a_time:
-            return Drawn(await asyncio.to_thread(refined, self._refine, drawn.records, spans), drawn.seconds)
+            return RenderedBatch(await asyncio.to_thread(refined, self._refine, drawn.records, spans), drawn.seconds)

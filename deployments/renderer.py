@@ -7,19 +7,19 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from being.deployments.audio_encoder import Heard, SpanListener
+from being.deployments.drawing import DrawingThread, RenderedBatch
+from being.deployments.refiner import load_refiner, plain, refined
+from being.deployments.settings import GraphSettings
 from ray import serve
 
 from being.errors import BeingError, FormatError, InputError
+from being.graph.local import span_drives, span_failed
+from being.graph.sound_encoder import SoundEncoder
 from being.inference.compositing import Transparent
 from being.inference.engine import Engine
-from being.inference.records import Drive, FrameRecord
-from being.live.encoder import SoundEncoder
-from being.live.graph import span_drives, span_failed
-from being.live.spans import AvatarFacts, SpanRequest
-from deployments.audio_encoder import Heard, SpanListener
-from deployments.drawing import DrawingThread, Drawn
-from deployments.refiner import load_refiner, plain, refined
-from deployments.settings import GraphSettings
+from being.inference.frames import Drive, FrameRecord
+from being.live.requests import AvatarFacts, FrameRequest
 
 SHARDS_HELD = 64  # shards whose requests may come to one replica
 
@@ -70,7 +70,7 @@ class Renderer:
         except BeingError as error:
             return Refusal.of(error)
 
-    async def render(self, heard: Heard, spans: Sequence[SpanRequest], live: bool = True) -> Drawn:
+    async def render(self, heard: Heard, spans: Sequence[FrameRequest], live: bool = True) -> RenderedBatch:
         """One record a frame, span after span; a span without contexts has records that say why."""
         await self._claim_shard()
         drives = [
@@ -87,9 +87,9 @@ class Renderer:
                 records += [self._light(next(answers), drive) for drive in of_span]
         if self._refine is not None:
             records = await asyncio.to_thread(refined, self._refine, records, spans)
-        return Drawn(records, drawn.seconds)
+        return RenderedBatch(records, drawn.seconds)
 
-    async def render_sound(self, spans: Sequence[SpanRequest], live: bool = True) -> Drawn:
+    async def render_sound(self, spans: Sequence[FrameRequest], live: bool = True) -> RenderedBatch:
         """`render` for sound: the encoder lives in this process."""
         assert self._listener is not None, "this renderer was configured without an encoder"
         heard = await asyncio.to_thread(self._listener.listen, spans)

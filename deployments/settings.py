@@ -7,17 +7,17 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from being.api.limits import ServingLimits
 from being.avatar.library import Library
 from being.inference.engine import Fast
-from being.live.conductor import Pacing
+from being.live.scheduler import Pacing
+from being.server.limits import ServingLimits
 
 Transport = Literal["values", "objects"]
 EncoderPlace = Literal["own", "renderer"]
 
 
 class PacingSettings(BaseModel):
-    """The frame clock; see being.live.conductor.Pacing."""
+    """The frame clock; see being.live.scheduler.Pacing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -10,9 +10,12 @@ from being.idle_threads import let_idle_threads_sleep
 let_idle_threads_sleep()  # as the being command does
 
 import pytest
-from tiny import make_tiny_avatar
+from support.tiny import make_tiny_avatar
 
 from being.avatar.folder import Avatar, save_avatar
+from being.avatar.library import Library
+from being.graph.local import InProcessGraph
+from being.inference.engine import Engine
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,3 +39,11 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_avatar(tmp_path: Path) -> Avatar:
     """The tiny avatar saved into a folder of this test's own; the folder is `tiny_avatar.folder`."""
     return save_avatar(make_tiny_avatar(), tmp_path / "avatars" / "tiny")
+
+
+@pytest.fixture(scope="session")
+def graph(tiny_folder: Path) -> Iterator[InProcessGraph]:
+    """The graph in this process over the tiny avatars; it has no state but what it has loaded."""
+    graph = InProcessGraph(Engine(Library([tiny_folder]), device="cpu"))
+    yield graph
+    graph.close()

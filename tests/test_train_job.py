@@ -16,14 +16,13 @@ pytest.importorskip("pyarrow", reason="needs being[train]")
 
 sys.path.append(str(Path(__file__).parents[1]))
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-sys.path.append(str(Path(__file__).parent / "api"))
 
-from api_server import drawing, eventually, running, wav
+from support.api_server import drawing, eventually, running, wav
 from train_job import SMALL, Head, checkpointed, cluster, kill_worker, scores, submit
 
 from being.avatar.consent import SYNTHETIC, ConsentRecord
-from being.dataset.synthetic import generate
 from being.errors import InputError
+from being.synthetic import generate
 from being.training import FitConfig, fit
 from being.training.options import config_of, fit_options
 from train import consents_of, main, person_of, place, spread

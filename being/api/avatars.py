@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
 
-from being.api.problems import Problem, documented
-from being.api.schemas import AvatarDetail, AvatarList, BrokenFolder, detail, summary
-from being.api.service import Service
+from being.server.problems import Problem, documented
+from being.server.registry import Service
+from being.server.schemas import AvatarDetail, AvatarList, BrokenFolder, detail, summary
 
 router = APIRouter(tags=["avatars"])
 

@@ -15,11 +15,11 @@ from fastapi import APIRouter, WebSocket
 from pydantic import ValidationError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
-from being.api.problems import Problem
-from being.api.schemas import Configure, End, Interrupt, LiveOptions, Received, client_message
-from being.api.service import Service
-from being.api.viewer import Gone, Superseded, Viewer
 from being.errors import BeingError
+from being.server.client_session import ClientSession, Gone, Superseded
+from being.server.problems import Problem
+from being.server.registry import Service
+from being.server.schemas import Configure, End, Interrupt, LiveOptions, Received, client_message
 
 GOODBYES = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010)  # close codes after which nobody comes back
 TRY_AGAIN, TOO_BIG, POLICY, INTERNAL = 1013, 1009, 1008, 1011
@@ -54,7 +54,7 @@ async def live(socket: WebSocket, avatar_id: str) -> None:
     await _serve(socket, viewer, service)
 
 
-async def _enter(socket: WebSocket, avatar_id: str, service: Service) -> Viewer:
+async def _enter(socket: WebSocket, avatar_id: str, service: Service) -> ClientSession:
     try:
         options = LiveOptions.model_validate(dict(socket.query_params))
     except ValidationError as error:
@@ -69,7 +69,7 @@ async def _enter(socket: WebSocket, avatar_id: str, service: Service) -> Viewer:
         raise Problem.of(error, 422) from None
 
 
-async def _serve(socket: WebSocket, viewer: Viewer, service: Service) -> None:
+async def _serve(socket: WebSocket, viewer: ClientSession, service: Service) -> None:
     """Send and receive side by side until one of them ends."""
     sending = asyncio.create_task(viewer.serve(socket))
     receiving = asyncio.create_task(_receive(socket, viewer, service))
@@ -98,7 +98,7 @@ async def _serve(socket: WebSocket, viewer: Viewer, service: Service) -> None:
             service.part(viewer, may_return=may_return)
 
 
-async def _receive(socket: WebSocket, viewer: Viewer, service: Service) -> None:
+async def _receive(socket: WebSocket, viewer: ClientSession, service: Service) -> None:
     mistakes = 0
     limit = service.limits.message_bytes
     while True:
@@ -131,7 +131,7 @@ def _parsed(text: str) -> Configure | Interrupt | End | Received:
         raise Problem(400, "the message is not JSON", 'Send one object, for example {"type": "interrupt"}') from None
 
 
-def _obey(viewer: Viewer, message: Configure | Interrupt | End | Received, service: Service) -> None:
+def _obey(viewer: ClientSession, message: Configure | Interrupt | End | Received, service: Service) -> None:
     if isinstance(message, Received):
         viewer.received(message.bytes)
     elif isinstance(message, Interrupt):

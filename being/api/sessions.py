@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
-from being.api.problems import documented
-from being.api.schemas import SessionInfo, SessionList
-from being.api.service import Service
+from being.server.problems import documented
+from being.server.registry import Service
+from being.server.schemas import SessionInfo, SessionList
 
 router = APIRouter(tags=["sessions"])
 

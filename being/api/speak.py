@@ -13,22 +13,22 @@ import numpy.typing as npt
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
-from being.api.limits import MULTIPART_FIELD, receive_upload
-from being.api.problems import Problem, documented
-from being.api.schemas import Background, Side, SpeakFormat
-from being.api.service import Service
-from being.api.viewer import check_size
 from being.audio.pcm import read_audio, read_audio_48k
 from being.errors import BeingError
+from being.graph.local import Graph
+from being.graph.offline import perform
 from being.inference.compositing import Transparent
-from being.inference.records import FrameRecord
-from being.live.graph import Graph
-from being.live.offline import perform
-from being.live.sinks import JpegSink, Sink, WriterSink
-from being.live.spans import AvatarFacts, SpanRequest, Stage
-from being.video.contract import StreamFormat
-from being.video.fmp4 import Fmp4Writer
-from being.video.webm_stream import WebmStreamWriter
+from being.inference.frames import FrameRecord
+from being.live.requests import AvatarFacts, FrameRequest, OutputFormat
+from being.media.contract import StreamFormat
+from being.media.fmp4 import Fmp4Writer
+from being.media.sinks import JpegSink, Sink, WriterSink
+from being.media.webm_stream import WebmStreamWriter
+from being.server.client_session import check_size
+from being.server.limits import MULTIPART_FIELD, receive_upload
+from being.server.problems import Problem, documented
+from being.server.registry import Service
+from being.server.schemas import Background, Side, SpeakFormat
 
 BATCH = 8  # frames of a call: few, so that the first picture comes soon and live sessions are not held up
 FRAMES_PER_FRAGMENT = 5
@@ -92,7 +92,7 @@ async def speak(
         upload = await receive_upload(request, service.limits.upload_bytes, service.limits.upload_s)
         face, ears = await asyncio.to_thread(_decode, upload, service.limits.sound_s)
         facts = await service.prepare(avatar_id, service.offline)
-        film = Film(service, facts, stage, face, ears, format)
+        film = SpeechJob(service, facts, stage, face, ears, format)
         await film.open()
     except BaseException as error:
         service.end_speaking()
@@ -116,12 +116,12 @@ async def speak(
     return StreamingResponse(body(), media_type=MEDIA_TYPES[format], headers={"Cache-Control": "no-store"})
 
 
-def _stage(width: int, height: int, background: str, format: SpeakFormat, service: Service) -> Stage:
+def _stage(width: int, height: int, background: str, format: SpeakFormat, service: Service) -> OutputFormat:
     width, height = width - width % 2, height - height % 2
     check_size(width, height, service.limits)
     if background == "none" and format != "webm":
         raise Problem(422, f"{format} cannot be transparent", "Choose format=webm, or another background")
-    return Stage(width, height, service.backgrounds.named(background), yuv=format == "mp4")
+    return OutputFormat(width, height, service.backgrounds.named(background), yuv=format == "mp4")
 
 
 def _decode(upload: BinaryIO, limit_s: float) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -132,14 +132,14 @@ def _decode(upload: BinaryIO, limit_s: float) -> tuple[npt.NDArray[np.float32], 
         return face, read_audio_48k(upload, limit_s).samples
 
 
-class Film:
+class SpeechJob:
     """One sound being played into bytes: drawing and encoding run ahead of the client by a bounded amount."""
 
     def __init__(
         self,
         service: Service,
         facts: AvatarFacts,
-        stage: Stage,
+        stage: OutputFormat,
         face: npt.NDArray[np.float32],
         ears: npt.NDArray[np.float32],
         format: SpeakFormat,
@@ -219,13 +219,13 @@ class Film:
 class _Paced:
     """The graph, held back while the client does not keep up."""
 
-    def __init__(self, graph: Graph, film: Film) -> None:
+    def __init__(self, graph: Graph, film: SpeechJob) -> None:
         self._graph = graph
         self._film = film
 
     async def prepare(self, avatar: str) -> AvatarFacts:
         return await self._graph.prepare(avatar)
 
-    async def submit(self, tick: Sequence[SpanRequest]) -> list[FrameRecord]:
+    async def submit(self, tick: Sequence[FrameRequest]) -> list[FrameRecord]:
         await self._film.room()
         return await self._graph.submit(tick)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from being.avatar.folder import MANIFEST, Avatar, load_avatar, read_manifest
 from being.avatar.schema import AvatarManifest
-from being.avatar.served import check_served
+from being.avatar.serving_policy import check_served
 from being.errors import BeingError, InputError
 
 RESCAN_S = 2.0  # an avatar just written must be listed within 5 s
@@ -49,7 +49,7 @@ class Library:
 
     Only manifests are read here, again only when their file changed; hashes and arrays are checked by `load`.
     clock: seconds, monotonic; passed in so that rescanning is testable without waiting. served: strangers are played
-    to, so that an avatar which names files outside its folder counts as broken (`being.avatar.served`).
+    to, so that an avatar which names files outside its folder counts as broken (`being.avatar.serving_policy`).
     """
 
     def __init__(

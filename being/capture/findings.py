@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from being.capture.landmarks import Track
-from being.capture.teeth import lips_apart
+from being.capture.landmarks.tracking import Track
+from being.capture.parsing.teeth import lips_apart
 from being.dataset.folder import FPS, SAMPLE_RATE
 from being.dataset.pose import euler_of_rotation
 

@@ -21,24 +21,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from being.capture.ahead import ahead
-from being.capture.blink import eye_closure
-from being.capture.crop import Crop, choose_crop
-from being.capture.expression import action_units
 from being.capture.findings import BackgroundMotion, CaptureReport, count_blinks, face_brightness, find
-from being.capture.landmarks import Track, ibug_68, track_landmarks
-from being.capture.made_plate import check_background
-from being.capture.parsing import BLOCK, ClipParser, open_parser
-from being.capture.pose import PoseSolution, ordinary_frame, solve_pose
-from being.capture.teeth import TeethFinder, lips_apart
-from being.capture.torso import track_torso
-from being.capture.video import Footage, open_footage
+from being.capture.landmarks.blink import eye_closure
+from being.capture.landmarks.expression import action_units
+from being.capture.landmarks.tracking import Track, ibug_68, track_landmarks
+from being.capture.layers.made_plate import check_background
+from being.capture.layers.torso import track_torso
+from being.capture.parsing.parser import BLOCK, ClipParser, open_parser
+from being.capture.parsing.teeth import TeethFinder, lips_apart
+from being.capture.pose.solve import PoseSolution, ordinary_frame, solve_pose
+from being.capture.video.ahead import ahead
+from being.capture.video.crop import Crop, choose_crop
+from being.capture.video.reader import Footage, open_footage
 from being.capture.workspace import Workspace, require_room, writing_to
 from being.dataset.folder import read_picture
 from being.dataset.parsing import labels_of_colours
 from being.dataset.writer import DatasetWriter
 from being.errors import InputError
-from being.training.progress import Progress, Silent
+from being.progress import Progress, Silent
 
 VERSION = 2  # raise when a step's result changes, so that no run goes on from an older one's
 SMALLEST, LARGEST = 64, 1080  # pixels a side
@@ -68,7 +68,7 @@ def capture(
     video : any phone video. out : the folder to make; it appears when it is whole, `report.html` and `capture.json`
         in it. Until then the work stands in `out.part`, and a run that was stopped goes on from there.
     size : side of the square pictures, pixels. focal : of the camera, in pixels of these pictures, where it is known.
-    parser : see `being.capture.parsing.open_parser`. background : what stands behind the avatar where it
+    parser : see `being.capture.parsing.parser.open_parser`. background : what stands behind the avatar where it
         shall not be what was filmed: "blur", "#rrggbb" or a picture. resume : False begins anew. workers : threads.
 
     Raises
@@ -124,7 +124,7 @@ def _solution(kept: dict[str, NDArray[Any]]) -> PoseSolution:
 
 @dataclass(frozen=True)
 class _Stored:
-    """Pictures of a folder by number, read when asked for, in a row ahead: a `being.capture.plate.Pictures`."""
+    """Pictures of a folder by number, read when asked for, in a row ahead: a `being.capture.layers.plate.Pictures`."""
 
     read: Callable[[int], Picture]
     count: int
@@ -158,8 +158,8 @@ class _Job:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> CaptureReport:
-        from being.capture.landmarks_mediapipe import mesh_triangles
-        from being.capture.mesh import dense_vertices
+        from being.capture.landmarks.mediapipe import mesh_triangles
+        from being.capture.landmarks.mesh import dense_vertices
         from being.capture.report import write_report
 
         filmed, crop = self._landmarks()
@@ -264,8 +264,8 @@ class _Job:
 
     def _head(self, track: Track, pose: PoseSolution) -> PoseSolution:
         """The poses by points of the head itself, for which its mask must be known."""
-        from being.capture.head_points import follow_head
-        from being.capture.pose_refinement import refine_pose
+        from being.capture.pose.head_points import follow_head
+        from being.capture.pose.refinement import refine_pose
 
         with self._step("head"):
             kept = self.place.load("head")
@@ -280,7 +280,7 @@ class _Job:
 
     def _labels(self, track: Track, writer: DatasetWriter) -> BackgroundMotion:
         """Returns how the background moves, pixels of the pictures."""
-        from being.capture.camera_motion import background_motion
+        from being.capture.layers.camera_motion import background_motion
 
         with self._step("parsing"):
             have = self._done_before("ori_imgs", ".lms")
@@ -308,7 +308,7 @@ class _Job:
 
     def _plate(self, motion: BackgroundMotion) -> tuple[Picture, NDArray[np.bool_], str]:
         """The plate, where it was really seen, and what it shows."""
-        from being.capture.made_plate import plate_of
+        from being.capture.layers.made_plate import plate_of
 
         with self._step("plate"):
             kept = self.place.load("plate")
@@ -331,8 +331,8 @@ class _Job:
             return kept["poses"]
 
     def _layers(self, track: Track, plate: Picture, writer: DatasetWriter, mattes: bool) -> None:
-        from being.capture.layers import over_plate, torso_alone
-        from being.capture.matting import cut_out
+        from being.capture.layers.matting import cut_out
+        from being.capture.layers.separation import over_plate, torso_alone
 
         with self._step("layers"):
             have = self._done_before("torso_imgs", ".png")

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from being.capture.findings import BLINK, FILMED, LAID_TOGETHER, CaptureReport
-from being.capture.landmarks import Track, ibug_68
-from being.capture.pose import PoseSolution
-from being.capture.teeth import lips_apart
+from being.capture.landmarks.tracking import Track, ibug_68
+from being.capture.parsing.teeth import lips_apart
+from being.capture.pose.solve import PoseSolution
 from being.dataset.folder import FPS, read_picture
 from being.dataset.parsing import PALETTE, labels_of_colours
 from being.dataset.tracking import shown_by
-from being.training.charts import Line, line_chart
-from being.training.page import inline_picture, page
+from being.report.charts import Line, line_chart
+from being.report.page import inline_picture, page
 
 Picture = NDArray[np.uint8]
 

@@ -46,7 +46,7 @@ def command(
         being fit footage -o avatars/me
     """
     from being.capture.pipeline import capture
-    from being.training.progress import show_progress
+    from being.progress import show_progress
 
     try:
         with show_progress() as progress:

@@ -102,10 +102,10 @@ def command(
     from being.avatar.signing import own_key
     from being.dataset import Dataset
     from being.errors import BeingError, InputError
+    from being.progress import show_progress
     from being.training import fit
     from being.training.defaults import config_for, default_minutes
     from being.training.fit import check_place
-    from being.training.progress import show_progress
 
     if not video.exists():
         raise InputError(f"{video}: there is no such file", "Give a video, or a talking-portrait folder")
@@ -151,7 +151,7 @@ def command(
         config = config_for(Dataset(footage), device, minutes or default_minutes(device))
         title = name or (record.who if record.status == "consented" else out.name)
         if on_ray:
-            from being.training.ray import fit_as_job
+            from being.training.cluster.ray import fit_as_job
 
             job = fit_as_job(footage, out, config, progress, replace=force, name=title, consent=record)
             metrics, stopped = dict(job.metrics), job.avatar is None

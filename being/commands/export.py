@@ -37,7 +37,7 @@ def ply(avatar: str, out: Path, strict: bool, force: bool) -> None:
     """
     from being.commands.render import find_avatar
     from being.errors import InputError
-    from extern.gaussiantalker import write_ply
+    from being.extern.gaussiantalker import write_ply
 
     if out.exists() and not force:
         raise InputError(f"{out} already exists", "Choose another name, or pass --force")
@@ -68,8 +68,8 @@ def dataset(
     Example:
         being export dataset footage -o data/me --for gaussiantalker --features speech_ds.npy
     """
-    from being.training.progress import show_progress
-    from extern.instag import publish
+    from being.extern.instag import publish
+    from being.progress import show_progress
 
     with show_progress() as progress:
         done = publish(folder, out, target, windows=features, units=au, progress=progress)

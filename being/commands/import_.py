@@ -47,9 +47,9 @@ def instag(dataset: Path, out: Path, bfm: Path | None) -> None:
         being import instag data/obama -o footage --bfm 3DMM/
         being fit footage -o avatars/obama --features wav2vec2 --look-ahead published
     """
-    from being.training.progress import show_progress
-    from extern.bfm import load_face_model
-    from extern.instag import upgrade
+    from being.extern.bfm import load_face_model
+    from being.extern.instag import upgrade
+    from being.progress import show_progress
 
     with show_progress() as progress:
         done = upgrade(dataset, out, load_face_model(bfm) if bfm else None, progress)
@@ -107,7 +107,7 @@ def gaussiantalker(
     from being.avatar.consent_form import read_consent
     from being.avatar.schema import check_id
     from being.errors import InputError
-    from extern.gaussiantalker import find_windows, read_checkpoint, read_scene, to_avatar
+    from being.extern.gaussiantalker import find_windows, read_checkpoint, read_scene, to_avatar
 
     check_id(out.name)
     if out.exists() and not force:

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from being.audio.pcm import Pcm
     from being.avatar.library import Library
     from being.avatar.schema import AvatarManifest
-    from being.live.encoder import SoundEncoder
-    from being.live.feelings import FloatArray
-    from being.live.graph import LocalGraph
-    from being.live.offline import Totals
-    from being.live.spans import AvatarFacts, Stage
-    from being.training.progress import Progress
-    from being.video.contract import VideoWriter
+    from being.graph.local import InProcessGraph
+    from being.graph.offline import Totals
+    from being.graph.sound_encoder import SoundEncoder
+    from being.live.emotion import FloatArray
+    from being.live.requests import AvatarFacts, OutputFormat
+    from being.media.contract import VideoWriter
+    from being.progress import Progress
 
 COMPILING_S = 3.0  # a warm-up that takes longer is compiling, not reading the cache
 
@@ -94,11 +94,11 @@ def command(
 
     from being.audio.pcm import read_audio, read_audio_48k
     from being.inference.compositing import Transparent, parse_background
-    from being.live.feelings import wish
-    from being.live.spans import Stage
+    from being.live.emotion import wish
+    from being.live.requests import OutputFormat
+    from being.media.contract import StreamFormat, check_target, open_writer
+    from being.progress import show_progress
     from being.samples import HELLO
-    from being.training.progress import show_progress
-    from being.video.contract import StreamFormat, check_target, open_writer
 
     source = HELLO if audio is None else audio
     library, manifest = find_avatar(avatar)
@@ -111,7 +111,7 @@ def command(
     ears = read_audio_48k(source, limit)
     encoder = recorded(features, manifest, len(face.samples)) if features else None
     planes = out.suffix.lower() in (".mp4", ".webm") and not alpha
-    stage = Stage(width, height, stand_in, yuv=planes)
+    stage = OutputFormat(width, height, stand_in, yuv=planes)
 
     format = StreamFormat(width, height, sound_channels=ears.samples.shape[1])
     with open_writer(out, format, alpha=alpha, overwrite=force) as writer, show_progress() as progress:
@@ -129,9 +129,9 @@ def command(
 
 
 async def perform(
-    graph: LocalGraph,
+    graph: InProcessGraph,
     avatar: str,
-    stage: Stage,
+    stage: OutputFormat,
     face: Pcm,
     ears: Pcm,
     writer: VideoWriter,
@@ -141,8 +141,8 @@ async def perform(
     progress: Progress,
 ) -> tuple[AvatarFacts, Totals]:
     """Load, warm up, and play the whole sound into the writer."""
-    from being.live import offline
-    from being.live.sinks import WriterSink
+    from being.graph import offline
+    from being.media.sinks import WriterSink
 
     progress.part("load")
     facts = await graph.prepare(avatar)
@@ -174,7 +174,7 @@ async def perform(
     return facts, totals
 
 
-def make_graph(library: Library, device: str, encoder: SoundEncoder | None = None) -> LocalGraph:
+def make_graph(library: Library, device: str, encoder: SoundEncoder | None = None) -> InProcessGraph:
     """The graph in this process, its sound encoded by `encoder` where given.
 
     Raises
@@ -184,8 +184,8 @@ def make_graph(library: Library, device: str, encoder: SoundEncoder | None = Non
     """
     import torch
 
+    from being.graph.local import InProcessGraph
     from being.inference.engine import Engine
-    from being.live.graph import LocalGraph
 
     if device != "auto":
         try:
@@ -193,13 +193,13 @@ def make_graph(library: Library, device: str, encoder: SoundEncoder | None = Non
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"device {device!r} cannot be used ({reason})", "Use --device cpu") from error
-    return LocalGraph(Engine(library, device), encoder)
+    return InProcessGraph(Engine(library, device), encoder)
 
 
 def recorded(features: Path, manifest: AvatarManifest, samples: int) -> SoundEncoder:
     """The encoder that reads a file of windows instead of listening to the sound."""
-    from being.live.offline import frames_covering
-    from being.live.recorded import RecordedEncoder
+    from being.graph.offline import frames_covering
+    from being.graph.recorded import RecordedEncoder
 
     return RecordedEncoder(features, manifest, frames_covering(samples))
 

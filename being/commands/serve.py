@@ -21,7 +21,7 @@ DEFAULT: dict[str, Any] = {
         {
             "name": "being",
             "route_prefix": "/",
-            "import_path": "deployments.graph:build",
+            "import_path": "being.deployments.app:build",
             "args": {"fast": "auto"},
         }
     ],
@@ -90,7 +90,7 @@ def command(
     for name, value in environment.items():
         os.environ.setdefault(name, value)  # before Ray is imported, which reads them
     try:
-        from deployments.cluster import start_ray
+        from being.deployments.cluster import start_ray
 
         if address is None:
             start_ray(
@@ -116,7 +116,7 @@ def without_proxy(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, s
 
     Ray starts its proxy all the same; it gets some other port of the same address.
     """
-    from deployments.cluster import free_ports
+    from being.deployments.cluster import free_ports
 
     http = {**settings.get("http_options", {})}
     port = int(http.get("port", 8000))

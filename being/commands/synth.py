@@ -42,8 +42,8 @@ def command(
         being synth -o handheld --seconds 20 --camera hand --video handheld.mp4
     """
     from being.commands.render import parse_size
-    from being.dataset.synthetic import generate
-    from being.training.progress import show_progress
+    from being.progress import show_progress
+    from being.synthetic import generate
 
     with show_progress() as progress:
         progress.part("frames")

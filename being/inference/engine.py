@@ -15,16 +15,16 @@ import torch
 
 from being.avatar.library import Library, LibraryEntry
 from being.errors import BeingError
-from being.inference import torch_path
-from being.inference.cpu_path import CpuPath
-from being.inference.drawn import Drawn
-from being.inference.performer import Performer
-from being.inference.records import Drive, FrameRecord, check_drive, failed
-from being.inference.rows import Row
+from being.inference.backends import torch as torch_path
+from being.inference.backends.cpu import CpuBackend
+from being.inference.frames import Drive, FrameRecord, check_drive, failed
+from being.inference.items import RenderItem
+from being.inference.renderable import RenderableAvatar
+from being.inference.rendered_frame import RenderedFrame
 from being.inference.yuv import rgb_to_yuv420
 
 if TYPE_CHECKING:
-    from being.inference.gpu_path import GpuPath
+    from being.inference.backends.gpu import GpuBackend
 
 Fast = Literal["auto", "off", "full", "still", "basis", "lite"]
 
@@ -56,17 +56,17 @@ class Engine:
         self.library = library
         self.device = torch.device(device)
         self.fast = fast
-        self._cpu: CpuPath | None = None
+        self._cpu: CpuBackend | None = None
         if self.device.type == "cpu" and fast != "off":
-            self._cpu = CpuPath(None if fast == "auto" else fast)
-        self._gpu: GpuPath | None = None
+            self._cpu = CpuBackend(None if fast == "auto" else fast)
+        self._gpu: GpuBackend | None = None
         if self.device.type == "cuda" and fast != "off":
             self._gpu = _gpu_path(self.device)
         self._capacity = max(1, capacity)
-        self._loaded: OrderedDict[str, tuple[LibraryEntry, Performer]] = OrderedDict()
+        self._loaded: OrderedDict[str, tuple[LibraryEntry, RenderableAvatar]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def prepare(self, avatar_id: str) -> Performer:
+    def prepare(self, avatar_id: str) -> RenderableAvatar:
         """Load an avatar, or find it loaded; a newer one on disk under the same id replaces it.
 
         Raises
@@ -80,7 +80,7 @@ class Engine:
             if loaded is not None and loaded[0] is entry:
                 self._loaded.move_to_end(avatar_id)
                 return loaded[1]
-        performer = Performer(self.library.load(avatar_id), self.device)
+        performer = RenderableAvatar(self.library.load(avatar_id), self.device)
         for path in (self._cpu, self._gpu):
             if path is not None:
                 path.prepare(performer)
@@ -113,7 +113,7 @@ class Engine:
     def render(self, drives: Sequence[Drive]) -> list[FrameRecord]:
         """One record a drive, in order. A row that cannot be drawn carries its error; nothing is raised for it."""
         records: list[FrameRecord | None] = [None] * len(drives)
-        rows: list[Row] = []
+        rows: list[RenderItem] = []
         places: list[int] = []
         for place, drive in enumerate(drives):
             try:
@@ -128,7 +128,7 @@ class Engine:
             records[place] = record
         return [record for record in records if record is not None]
 
-    def _draw(self, rows: Sequence[Row]) -> list[FrameRecord]:
+    def _draw(self, rows: Sequence[RenderItem]) -> list[FrameRecord]:
         """Draw all rows together; where that fails, one by one, so that only the guilty ones carry an error."""
         if not rows:
             return []
@@ -148,22 +148,22 @@ class Engine:
             return [failed(drive, f"the frame could not be drawn ({type(error).__name__}: {error})")]
 
 
-def _gpu_path(device: torch.device) -> GpuPath | None:
+def _gpu_path(device: torch.device) -> GpuBackend | None:
     """The kernels for a GPU; None where Triton or gsplat is missing, and the plain path must do."""
     if find_spec("triton") is None or find_spec("gsplat") is None:
         log.warning("drawing without kernels of our own: install gsplat and triton (pip install 'being[gpu]')")
         return None
-    from being.inference.gpu_path import GpuPath, try_out  # Triton is there on machines with a GPU only
+    from being.inference.backends.gpu import GpuBackend, try_out  # Triton is there on machines with a GPU only
 
     try:
         try_out(device)
     except Exception as error:  # a missing C compiler, a driver that Triton does not know: it raises all sorts
         log.warning("drawing without kernels of our own: Triton compiles nothing here (%s)", error)
         return None
-    return GpuPath(device)
+    return GpuBackend(device)
 
 
-def _record(row: Row, drawn: Drawn) -> FrameRecord:
+def _record(row: RenderItem, drawn: RenderedFrame) -> FrameRecord:
     performer, drive = row
     return FrameRecord(
         index=drive.index,

@@ -13,9 +13,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from being.inference.records import Drive
-from being.model.heard import reach_of, stay_among_numpy
+from being.inference.frames import Drive
 from being.model.network import EYE_CODE, DeformationNetwork
+from being.model.token_support import audio_context_range, stay_among_numpy
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -35,7 +35,7 @@ class TokenEncoder:
             self._audio = _pair(network.audio_token)
             place = self.config.tokens.index("audio")
             self._heard = np.ascontiguousarray(_numpy(network.recorded_tokens)[:, place])
-            self._reach = reach_of(self._heard) if self.config.keep_to_heard else float("inf")
+            self._reach = audio_context_range(self._heard) if self.config.keep_to_heard else float("inf")
         if "eye" in self.config.tokens:
             self._eye = _pair(network.eye_token)
             # As `position_code` rounds them: the fastest waves multiply the closure by thousands.

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from being.errors import InputError
-from being.raster.numba_jit import CHECKED_MATH, kernel
+from being.raster.cpu.jit import CHECKED_MATH, kernel
 
 Matrix = Literal["bt709", "bt601"]
 

@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from being.errors import InputError
 from being.inference.motion import MotionPlayer, MotionState, Moves
-from being.live.feelings import Feelings
-from being.live.sound_line import SoundLine
-from being.live.spans import FRAME_SAMPLES, AvatarFacts, Fade, SpanRequest, Stage
-from being.video.contract import FPS, SOUND_RATE
+from being.live.audio_timeline import AudioTimeline
+from being.live.emotion import Feelings
+from being.live.requests import FRAME_SAMPLES, AvatarFacts, Fade, FrameRequest, OutputFormat
+from being.media.contract import FPS, SOUND_RATE
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -50,7 +50,7 @@ class Limits:
 class Take:
     """The next frames of a session: what to draw, and what is heard meanwhile, (1920 n, channels) at 48 kHz."""
 
-    span: SpanRequest
+    span: FrameRequest
     sound: FloatArray
 
 
@@ -61,7 +61,7 @@ class Session:
     ----------
     id : str
     avatar : AvatarFacts
-    stage : Stage
+    stage : OutputFormat
         Size and background; may be replaced between frames.
     channels : int
         Of the sound that is heard.
@@ -76,7 +76,7 @@ class Session:
         self,
         id: str,
         avatar: AvatarFacts,
-        stage: Stage,
+        stage: OutputFormat,
         *,
         channels: int = 1,
         seed: int = 0,
@@ -94,8 +94,8 @@ class Session:
         self._player = player or MotionPlayer(avatar.motion, seed)
         self._motion = MotionState()
         self.feelings = Feelings(avatar.motion.emotion.shape[1])
-        self._line = SoundLine()  # 16 kHz mono: what the face listens to
-        self._heard = SoundLine(channels)  # 48 kHz: what the viewer hears
+        self._line = AudioTimeline()  # 16 kHz mono: what the face listens to
+        self._heard = AudioTimeline(channels)  # 48 kHz: what the viewer hears
         self._committed = 0  # 16 kHz position up to which frames have read the line
         self._inbox: list[tuple[FloatArray, FloatArray]] = []
         self._inbox_since = 0.0
@@ -104,7 +104,7 @@ class Session:
         self._slip = 0  # samples that sound waits longer than it must: repaid from the speaker's own pauses
         self._margin = MARGIN  # samples that sound should wait, because the next may be late
         self._steady_since = 0  # frame
-        self._old_line: SoundLine | None = None
+        self._old_line: AudioTimeline | None = None
         self._cut_frame = 0
         self._last_speech = -HANGOVER - 1  # frame
 
@@ -155,7 +155,7 @@ class Session:
         start, stop = FRAME_SAMPLES * first - reach.past, FRAME_SAMPLES * (first + count - 1) + reach.future
         self._committed = stop
         moves = self._move(first, count)
-        span = SpanRequest(
+        span = FrameRequest(
             session=self.id,
             avatar=self.avatar.id,
             generation=self.generation,
@@ -185,11 +185,11 @@ class Session:
         fading = round(CUT_FADE_S * SOUND_RATE)
         rest = self._heard.read(OUTPUT_RATIO * cut, OUTPUT_RATIO * cut + fading)
         rest *= np.linspace(1, 0, fading, dtype=np.float32)[:, None]
-        self._old_line = SoundLine(start=cut - self.avatar.reach.past)
+        self._old_line = AudioTimeline(start=cut - self.avatar.reach.past)
         self._old_line.append(self._line.read(cut - self.avatar.reach.past, cut))
         self._cut_frame = self.next_frame
-        self._line = SoundLine(start=cut)
-        self._heard = SoundLine(self._channels, start=OUTPUT_RATIO * cut)
+        self._line = AudioTimeline(start=cut)
+        self._heard = AudioTimeline(self._channels, start=OUTPUT_RATIO * cut)
         self._heard.append(rest)
         self._line.pad_to(cut + fading // OUTPUT_RATIO)
         self._committed = cut

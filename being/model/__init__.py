@@ -4,7 +4,7 @@ Read in the order the data flows: `gaussians`, `triplane`, `audio_net`, `attenti
 `fast` holds the CPU twins used live.
 """
 
-from being.model.deform import Deformed, assemble, deform, pose_splats
+from being.model.deformation import Deformed, assemble, deform, pose_splats
 from being.model.gaussians import Gaussians
 from being.model.network import Conditions, DeformationNetwork, NetworkConfig, Offsets, camera_code
 from being.model.ply import load_ply, save_ply

@@ -18,7 +18,7 @@ from being.errors import InputError
 from being.model.attention import ConditionMlp, ListeningLayer, position_code, straight_through_relu
 from being.model.audio_net import AUDIO_CODE, AudioAttention, AudioNet
 from being.model.gaussians import SH_COEFFICIENTS
-from being.model.heard import reach_of, stay_among
+from being.model.token_support import audio_context_range, stay_among
 from being.model.triplane import AttributeTrunk, Triplane
 
 EYE_CODE = 32
@@ -35,7 +35,7 @@ class NetworkConfig(BaseModel):
     """Everything that decides the shapes of a network; stored in avatar.json.
 
     `aabb` is the box the triplane covers, maximum corner first (head space, 10 cm). `dropout` acts in training only.
-    `keep_to_heard`: audio tokens stay among the recorded ones (`being.model.heard`); published avatars do without.
+    `keep_to_heard`: audio tokens stay among the recorded ones (`being.model.token_support`); published ones do without.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -128,7 +128,7 @@ class DeformationNetwork(nn.Module):
     Attributes
     ----------
     recorded_tokens : (S, T, width) tokens of S recorded frames, () until training stores them with `record`. The
-        cheaper forms of `being.model.fast` are rebuilt from them, so an avatar needs nothing beside its network.
+        cheaper forms of `being.model.approx` are rebuilt from them, so an avatar needs nothing beside its network.
     """
 
     recorded_tokens: Tensor
@@ -264,7 +264,7 @@ class DeformationNetwork(nn.Module):
             return tokens
         heard = self.recorded_tokens[:, place]
         if self._reach is None or self._reach[0] is not self.recorded_tokens:
-            self._reach = self.recorded_tokens, reach_of(heard.detach().float().cpu().numpy())
+            self._reach = self.recorded_tokens, audio_context_range(heard.detach().float().cpu().numpy())
         return stay_among(tokens, heard.to(tokens.dtype), self._reach[1])
 
     def _check(self, conditions: Conditions) -> None:

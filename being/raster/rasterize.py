@@ -41,15 +41,15 @@ def rasterize(splats: Splats, cameras: Cameras, *, probe: Tensor | None = None, 
     if backend == "auto":
         backend = _best_backend(splats)
     if backend == "gsplat":
-        from being.raster.gsplat_backend import rasterize_gsplat
+        from being.raster.gsplat import rasterize_gsplat
 
         return rasterize_gsplat(splats, cameras, probe)
     if backend == "inria":
-        from being.raster.inria_backend import rasterize_inria
+        from being.raster.inria import rasterize_inria
 
         return rasterize_inria(splats, cameras, probe)
     if backend == "numba":
-        from being.raster.numba_autograd import rasterize_numba
+        from being.raster.cpu.autograd import rasterize_numba
 
         return rasterize_numba(splats, cameras, probe)
     return rasterize_reference(splats, cameras, probe)

@@ -47,7 +47,7 @@ def spherical_harmonics(sh: Tensor, directions: Tensor, *, backend: str = "auto"
         fast = sh.device.type == "cpu" and sh.dtype == directions.dtype == torch.float32
         backend = "numba" if fast and find_spec("numba") is not None else "reference"
     if backend == "numba":
-        from being.raster.numba_sh import SphericalHarmonics
+        from being.raster.cpu.sh import SphericalHarmonics
 
         return SphericalHarmonics.apply(sh.float(), directions.float())
     if backend != "reference":

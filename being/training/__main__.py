@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from being.errors import STOPPED, BeingError
+from being.progress import show_progress
 from being.training.fit import fit
 from being.training.options import config_of, fit_options
-from being.training.progress import show_progress
 
 
 @click.command(context_settings={"max_content_width": 110})

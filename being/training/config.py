@@ -52,7 +52,7 @@ class LearningRates(_Part):
 
 
 class CorrectionConfig(_Part):
-    """Exposure and pose of single frames, refined while training; see `being.training.corrections`."""
+    """Exposure and pose of single frames, refined while training; see `being.training.model.corrections`."""
 
     exposure: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=1e-3, description="learning rate of the frames' exposure; 0: as filmed"
@@ -70,7 +70,7 @@ class CorrectionConfig(_Part):
 
 
 class DensifyConfig(_Part):
-    """When Gaussians are added and removed; see `being.training.densify`."""
+    """When Gaussians are added and removed; see `being.training.model.densify`."""
 
     rounds: Annotated[int, Field(ge=0)] = Field(default=40, description="rounds a stage")
     start: Share = Field(default=0.05, description="first round, as a share of the stage")

@@ -16,12 +16,12 @@ from being.avatar.schema import AvatarManifest
 from being.avatar.signing import sign_avatar
 from being.dataset import Dataset
 from being.model import Conditions, camera_code
-from being.training.drawing import emotion_of
-from being.training.face import landmarks_of
-from being.training.footage import Footage
+from being.training.data.face import landmarks_of
+from being.training.data.footage import Footage
+from being.training.data.speech import Speech
+from being.training.data.steady import steadied
+from being.training.model.drawing import emotion_of
 from being.training.run import TrainingRun
-from being.training.speech import Speech
-from being.training.steady import steadied
 
 TOKEN_CHUNK = 256  # frames whose tokens are computed at once
 

@@ -22,27 +22,27 @@ from being.avatar.signing import own_key
 from being.dataset import Dataset
 from being.errors import InputError
 from being.model import DeformationNetwork, NetworkConfig
+from being.progress import Progress, Silent
+from being.training.approximation import with_fastest_form
 from being.training.checkpoint import NAME, FolderKeeper, Keeper, fingerprint
 from being.training.config import FitConfig
-from being.training.corrections import FrameCorrections
-from being.training.drawing import Stagecraft
-from being.training.evaluate import Evaluation, FrameScore, draw_frame, evaluate
+from being.training.data.face import landmarks_of
+from being.training.data.footage import Footage
+from being.training.data.speech import Speech, listen
+from being.training.distributed import Alone, Team, agree
 from being.training.export import finished, record_tokens, write
-from being.training.face import landmarks_of
-from being.training.footage import Footage
-from being.training.init import bounding_box, seed_gaussians, source_frames
 from being.training.loop import Stop, Trainer
-from being.training.parameters import GaussianParameters
-from being.training.perceptual import Perceptual
-from being.training.prior import at_rest, ear, lender_of
-from being.training.progress import Progress, Silent
-from being.training.proof import prove
+from being.training.loss.perceptual import Perceptual
+from being.training.model.corrections import FrameCorrections
+from being.training.model.drawing import RenderSettings
+from being.training.model.init import bounding_box, seed_gaussians, source_frames
+from being.training.model.parameters import GaussianParameters
+from being.training.model.pretrained import at_rest, ear, lender_of
+from being.training.quality.evaluate import Evaluation, FrameScore, draw_frame, evaluate
+from being.training.quality.suite import prove
 from being.training.report import Shown, write_report
 from being.training.run import TrainingRun
 from being.training.schedule import stages
-from being.training.shortcut import with_fastest_form
-from being.training.speech import Speech, listen
-from being.training.team import Alone, Team, agree
 
 TRACKED_FRAMES = 50  # held-out frames scored with the poses that the footage came with
 SHOWN_FRAMES = 6  # held-out frames in the report
@@ -132,7 +132,7 @@ def fit(
         where = stages(config)[min(run.position.stage, 1)].name
         progress.note(f"going on from step {run.position.step} of the {where} stage")
     team.copy([value for value in run.state()[0].values() if value.is_floating_point()])
-    craft = Stagecraft(footage.background, footage.intrinsics, config.backend, precision)
+    craft = RenderSettings(footage.background, footage.intrinsics, config.backend, precision)
 
     def save() -> None:
         keeper.save(mark, run.state)
@@ -272,7 +272,7 @@ def preview_frame(footage: Footage) -> int:
     return source_frames(footage, footage.head_poses.cpu().double().numpy())[0]
 
 
-def shown_frames(run: TrainingRun, footage: Footage, craft: Stagecraft, evaluation: Evaluation) -> list[Shown]:
+def shown_frames(run: TrainingRun, footage: Footage, craft: RenderSettings, evaluation: Evaluation) -> list[Shown]:
     """Frames for the report: from each block a shut, a half-open and a wide-open mouth."""
     shown = []
     for block, scores in evaluation.blocks.items():

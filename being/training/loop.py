@@ -13,19 +13,19 @@ from typing import Any
 import torch
 
 from being.errors import InputError
+from being.progress import Progress
 from being.training.config import FitConfig
-from being.training.densify import Densify, ScreenGradients
-from being.training.drawing import Picture, Stagecraft, draw
-from being.training.evaluate import held_out_psnr
-from being.training.face import reach_of
-from being.training.footage import Batch, Footage
-from being.training.losses import Loss, areas_of, box_mask, masked_mean, picture_loss, psnr
-from being.training.perceptual import Perceptual
-from being.training.progress import Progress
+from being.training.data.face import audio_context_range
+from being.training.data.footage import Batch, Footage
+from being.training.distributed import Alone, Team, agree, share
+from being.training.loss.losses import Loss, areas_of, box_mask, masked_mean, picture_loss, psnr
+from being.training.loss.perceptual import Perceptual
+from being.training.model.densify import Densify, ScreenGradients
+from being.training.model.drawing import Picture, RenderSettings, draw
+from being.training.model.part_labels import settle
+from being.training.quality.evaluate import held_out_psnr
 from being.training.run import TrainingRun
 from being.training.schedule import NETWORK, STATIC, Stage, decay, warm_cosine
-from being.training.shares import settle
-from being.training.team import Alone, Team, agree, share
 
 LOG_EVERY = 20  # steps; reading a loss makes the GPU wait
 SETTLE_EVERY = 10  # rounds of densification between looks at the masks
@@ -83,7 +83,7 @@ class Trainer:
 
     run: TrainingRun
     footage: Footage
-    craft: Stagecraft
+    craft: RenderSettings
     config: FitConfig
     perceptual: Perceptual | None
     progress: Progress
@@ -94,7 +94,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.mine = share(self.team, self.config.batch)  # of every batch
-        self.reach = reach_of(self.footage)
+        self.reach = audio_context_range(self.footage)
 
     def train_stage(self, stage: Stage) -> bool:
         """Train one stage to its end, or until somebody wants to stop. Returns whether the stage is over."""

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from being.training.charts import Line, line_chart
-from being.training.evaluate import Evaluation
-from being.training.page import inline_picture, page
-from being.training.proof import STRIP_FRAMES, Proof
+from being.report.charts import Line, line_chart
+from being.report.page import inline_picture, page
+from being.training.quality.evaluate import Evaluation
+from being.training.quality.suite import STRIP_FRAMES, Proof
 
 Picture = NDArray[np.uint8]
 

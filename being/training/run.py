@@ -11,9 +11,9 @@ from torch import Tensor
 from being.errors import FormatError
 from being.model import DeformationNetwork
 from being.training.config import FitConfig
-from being.training.corrections import FrameCorrections
-from being.training.densify import ScreenGradients
-from being.training.parameters import GaussianParameters, adam_state, load_adam_state
+from being.training.model.corrections import FrameCorrections
+from being.training.model.densify import ScreenGradients
+from being.training.model.parameters import GaussianParameters, adam_state, load_adam_state
 
 
 @dataclass

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from being.extern.untrusted import load_array_dictionary, load_matrices
 from numpy.typing import ArrayLike, NDArray
 
 from being.dataset.tracking import finite
 from being.errors import FormatError, InputError
-from extern.untrusted import load_array_dictionary, load_matrices
 
 DECIMETRES = 1e-5  # of the model's unit, a micrometre
 IDENTITY, EXPRESSION = 100, 79  # directions the trackers use

@@ -1,9 +1,9 @@
 """GaussianTalker: a trained one becomes an avatar; our Gaussians become the PLY it reads."""
 
-from extern.gaussiantalker.checkpoint import Checkpoint, find_checkpoint, read_checkpoint
-from extern.gaussiantalker.convert import Scene, find_windows, read_scene, to_avatar
-from extern.gaussiantalker.network import PublishedNetwork, load_network
-from extern.gaussiantalker.standard import write_ply
+from being.extern.gaussiantalker.checkpoint import Checkpoint, find_checkpoint, read_checkpoint
+from being.extern.gaussiantalker.convert import Scene, find_windows, read_scene, to_avatar
+from being.extern.gaussiantalker.network import PublishedNetwork, load_network
+from being.extern.gaussiantalker.standard import write_ply
 
 __all__ = [
     "Checkpoint",

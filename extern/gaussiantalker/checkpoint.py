@@ -6,12 +6,13 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from being.extern.gaussiantalker.network import load_network
+from being.extern.untrusted import check_file, load_tensors
+
 from being.errors import FormatError, InputError
 from being.model.gaussians import Gaussians
 from being.model.network import DeformationNetwork
 from being.model.ply import load_ply
-from extern.gaussiantalker.network import load_network
-from extern.untrusted import check_file, load_tensors
 
 CLOUD, NETWORK = "point_cloud.ply", "deformation.pth"
 _ITERATION = re.compile(r"(fine_|coarse_)?iteration_(\d+)")

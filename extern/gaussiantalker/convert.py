@@ -11,6 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from being.extern.gaussiantalker.checkpoint import Checkpoint
+from being.extern.openface import read_units
+from being.extern.untrusted import load_array, load_tensors
 from numpy.typing import NDArray
 
 from being.audio.features import FeatureSpec
@@ -24,14 +27,11 @@ from being.dataset.folder import read_picture, read_wav
 from being.dataset.pose import pose_of_tracking, rest_pose
 from being.dataset.tracking import FULL_BLINK, finite
 from being.errors import FormatError, InputError
-from being.inference.performer import Performer
-from being.inference.records import Drive
-from being.inference.torch_path import draw
+from being.inference.backends.torch import draw
+from being.inference.frames import Drive
+from being.inference.renderable import RenderableAvatar
 from being.model import Conditions, DeformationNetwork, camera_code
-from being.training.speech import talking_frames
-from extern.gaussiantalker.checkpoint import Checkpoint
-from extern.openface import read_units
-from extern.untrusted import load_array, load_tensors
+from being.training.data.speech import talking_frames
 
 LISTENS = {29: FeatureSpec(name="deepspeech"), 44: FeatureSpec(name="wav2vec2")}
 PUBLISHED = WindowSpec(look_ahead="published")
@@ -154,7 +154,7 @@ def to_avatar(
     avatar = Avatar(manifest, checkpoint.gaussians, checkpoint.network, scene.motion, scene.background)
     pose, frame = scene.motion, scene.ordinary
     drive = Drive(out.name, contexts[frame], float(pose.eye[frame]), pose.head_pose[frame], pose.torso_pose[frame])
-    preview = draw([(Performer(avatar, torch.device("cpu")), drive)])[0].picture
+    preview = draw([(RenderableAvatar(avatar, torch.device("cpu")), drive)])[0].picture
     return save_avatar(avatar, out, preview=preview, replace_existing=replace)
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from being.extern.gaussiantalker.names import PREFIX, UNUSED, published_names
 from pydantic import ValidationError
 from torch import Tensor, nn
 
 from being.errors import FormatError, InputError
 from being.model.network import CAMERA_CODE, Conditions, DeformationNetwork, NetworkConfig
 from being.model.weights import check_finite
-from extern.gaussiantalker.names import PREFIX, UNUSED, published_names
 
 PUBLISHED_HEADS = 2  # of the attention; the one size that no tensor's shape shows
 MAX_LEVELS = 8

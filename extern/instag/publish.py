@@ -13,6 +13,9 @@ from typing import Literal
 
 import numpy as np
 import torch
+from being.extern.openface import ActionUnits, read_units, write_units
+from being.extern.untrusted import load_array, load_tensors
+from being.extern.whole import carry, whole_folder
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
@@ -20,12 +23,9 @@ from being.dataset import Dataset
 from being.dataset.parsing import BACKGROUND, HEAD, NECK, TORSO, colours_of_labels
 from being.dataset.writer import JPEG_QUALITY
 from being.errors import InputError
-from being.training.face import triangulate
-from being.training.footage import MOUTH, mouth_opening
-from being.training.progress import Progress, Silent
-from extern.openface import ActionUnits, read_units, write_units
-from extern.untrusted import load_array, load_tensors
-from extern.whole import carry, whole_folder
+from being.progress import Progress, Silent
+from being.training.data.face import triangulate
+from being.training.data.footage import MOUTH, mouth_opening
 
 Target = Literal["gaussiantalker", "instag"]
 

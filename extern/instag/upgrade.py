@@ -11,6 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from being.extern.bfm import FaceModel
+from being.extern.openface import ActionUnits, read_units, write_units
+from being.extern.untrusted import load_array, load_tensors
+from being.extern.whole import carry, carry_folder, whole_folder
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -19,11 +23,7 @@ from being.dataset.folder import numbered, read_picture
 from being.dataset.parsing import colours_of_labels, labels_of_colours
 from being.dataset.tracking import finite
 from being.errors import FormatError, InputError
-from being.training.progress import Progress, Silent
-from extern.bfm import FaceModel
-from extern.openface import ActionUnits, read_units, write_units
-from extern.untrusted import load_array, load_tensors
-from extern.whole import carry, carry_folder, whole_folder
+from being.progress import Progress, Silent
 
 WIDTHS = {"aud_eo.npy": 44, "aud_ds.npy": 29, "aud.npy": 29}
 TRACKED = {"id": (1, 100), "exp": (None, 79), "euler": (None, 3), "trans": (None, 3)}

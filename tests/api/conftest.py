@@ -7,28 +7,28 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from api_server import PATIENT, Server, drawing, running
+from support.api_server import PATIENT, Server, drawing, running
 
-from being.api.limits import ServingLimits
-from being.live.graph import LocalGraph
+from being.graph.local import InProcessGraph
+from being.server.limits import ServingLimits
 
 
 @pytest.fixture(scope="session")
-def graph(tiny_folder: Path) -> Iterator[LocalGraph]:
+def graph(tiny_folder: Path) -> Iterator[InProcessGraph]:
     """One engine over the tiny avatars for all servers; it has no state but what it has loaded."""
     with drawing(tiny_folder, warm="tiny") as one:
         yield one
 
 
 @pytest.fixture(scope="session")
-def server(graph: LocalGraph) -> Iterator[Server]:
+def server(graph: InProcessGraph) -> Iterator[Server]:
     """One server for all tests that leave it as it was."""
     with running(graph) as one:
         yield one
 
 
 @pytest.fixture
-def serve(graph: LocalGraph) -> Iterator[Callable[..., Server]]:
+def serve(graph: InProcessGraph) -> Iterator[Callable[..., Server]]:
     """Start servers of this test's own: serve(limits=..., folder=...), over the tiny avatars or another folder."""
     with ExitStack() as stack:
 

@@ -10,12 +10,12 @@ import av
 import httpx
 import numpy as np
 import pytest
-from api_server import Server, wav
 from PIL import Image
+from support.api_server import Server, wav
 
-from being.api.backgrounds import KEPT, Backgrounds
-from being.api.limits import ServingLimits
-from being.api.problems import Problem
+from being.server.backgrounds import KEPT, Backgrounds
+from being.server.limits import ServingLimits
+from being.server.problems import Problem
 
 GREEN = (20, 180, 60)
 

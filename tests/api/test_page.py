@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from api_server import Server, wav
-from chromium import CHROMIUM, Page, browser
 from PIL import Image
+from support.api_server import Server, wav
+from support.chromium import CHROMIUM, Page, browser
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (apt install chromium, or BEING_CHROMIUM)")
 

@@ -21,14 +21,14 @@ cv2 = pytest.importorskip("cv2", reason="opencv comes with being[clone]")
 pytest.importorskip("mediapipe", reason="the mesh's triangles come with being[clone]")
 
 from being.capture import pipeline
-from being.capture.landmarks import Track
+from being.capture.landmarks.tracking import Track
 from being.capture.pipeline import capture
 from being.capture.workspace import require_room
 from being.dataset import validate
 from being.dataset.parsing import HEAD, NECK, TORSO
 from being.dataset.pose import FLIP
 from being.errors import InputError
-from being.training.progress import Silent
+from being.progress import Silent
 
 SIDE, FRAMES, SIZE = 160, 80, 96
 FOCAL, AWAY = 260.0, 9.0

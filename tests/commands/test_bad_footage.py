@@ -20,9 +20,9 @@ pytest.importorskip("cv2", reason="opencv comes with being[clone]")
 pytest.importorskip("mediapipe", reason="finding faces needs being[clone]")
 
 from being.commands import capture, clone
-from being.dataset.synthetic import render_frame
-from being.dataset.synthetic.rig import FaceState
 from being.errors import InputError
+from being.synthetic import render_frame
+from being.synthetic.rig import FaceState
 
 SIDE, FRAMES, RATE = 256, 76, 16_000
 Picture = NDArray[np.uint8]

@@ -11,8 +11,8 @@ from click.testing import CliRunner, Result
 from being.avatar.consent import standing
 from being.avatar.folder import load_avatar
 from being.commands.clone import command
-from being.dataset.synthetic import generate
 from being.errors import BeingError
+from being.synthetic import generate
 
 
 @pytest.fixture(scope="module")

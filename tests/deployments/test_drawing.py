@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from being.deployments.drawing import DrawingThread
 
-from being.inference.records import Drive, FrameRecord
-from deployments.drawing import DrawingThread
+from being.inference.frames import Drive, FrameRecord
 
 POSE = np.zeros((3, 4), np.float32)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from being.deployments.settings import GraphSettings
 from ray.serve.schema import ServeDeploySchema
 
 from being.idle_threads import SLEEPING
-from deployments.settings import GraphSettings
 
 MANIFEST: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "deploy" / "rayservice.yaml").read_text())
 

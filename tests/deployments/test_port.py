@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("ray")
 
-from deployments.port import take_port_again
+from being.deployments.port import take_port_again
 
 
 def left_waiting() -> int:

@@ -19,13 +19,13 @@ import av
 import httpx
 import numpy as np
 import pytest
-from api_server import tone, wav
 from PIL import Image
+from support.api_server import tone, wav
 from websockets.sync.client import ClientConnection, connect
 
 pytest.importorskip("ray")
 
-from deployments.cluster import free_ports, start_ray
+from being.deployments.cluster import free_ports, start_ray
 
 PATIENCE_S = 300.0  # until a test is given up: minutes of a machine that has better things to do
 SPOKEN_S = 100  # sound sent ahead, so that it lasts over the outage
@@ -38,9 +38,8 @@ def url(tiny_folder: Path) -> Iterator[str]:
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])  # for the workers
     start_ray(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 << 20)
     import ray
+    from being.deployments.app import build
     from ray import serve
-
-    from deployments.graph import build
 
     (port,) = free_ports(1)
     serve.start(http_options={"host": "127.0.0.1", "port": port})
@@ -91,7 +90,7 @@ def test_a_picture_reaches_the_renderer(url: str) -> None:
 def test_a_renderer_that_dies_costs_pictures_but_no_sound(url: str) -> None:
     live = f"{url.replace('http', 'ws')}/v1/avatars/tiny/live?sample_rate=16000"
     with connect(live, max_size=None, open_timeout=PATIENCE_S) as socket:
-        viewer = Viewer(socket)
+        viewer = ClientSession(socket)
         viewer.until(lambda: "ready" in viewer.events)
         pcm = tone(SPOKEN_S)
         for at in range(0, len(pcm), 1 << 19):
@@ -120,7 +119,7 @@ def test_a_renderer_that_dies_costs_pictures_but_no_sound(url: str) -> None:
     assert len(spoken) > 100 and np.abs(spoken).max(1).min() > 0.05, "and no hundredth of a second of it is silent"
 
 
-class Viewer:
+class ClientSession:
     """A client that takes everything in."""
 
     def __init__(self, socket: ClientConnection) -> None:

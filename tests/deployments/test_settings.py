@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from being.deployments.messages import LARGEST
+from being.deployments.settings import GraphSettings
 from pydantic import ValidationError
 from ray.serve.schema import ServeDeploySchema
 
 from being.commands.serve import DEFAULT, command, merged, without_proxy
 from being.errors import InputError
-from deployments.messages import LARGEST
-from deployments.settings import GraphSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,8 +30,8 @@ def test_built_in_configuration_is_the_file() -> None:
     assert GraphSettings.model_validate(application["args"]) == GraphSettings.model_validate(built_in["args"])
     for key in ("proxy_location", "http_options", "logging_config"):
         assert config[key] == DEFAULT[key]
-    from deployments.ingress import Ingress
-    from deployments.renderer import Renderer
+    from being.deployments.ingress import Ingress
+    from being.deployments.renderer import Renderer
 
     for deployment in (Ingress, Renderer):
         stated = next(one for one in application["deployments"] if one["name"] == deployment.name)
@@ -46,9 +46,8 @@ def test_command_line_overrides() -> None:
 
 
 def test_answers_may_be_large_without_a_word_in_the_environment() -> None:
+    import being.deployments.app  # noqa: F401
     from ray.serve._private.request_router import replica_wrapper
-
-    import deployments.graph  # noqa: F401
 
     assert replica_wrapper.RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH == LARGEST
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +11,15 @@ import pytest
 
 pytest.importorskip("ray")
 
+from being.deployments.app import RayGraph
+from being.deployments.audio_encoder import AudioEncoder
+from being.deployments.refiner import Refiner
+from being.deployments.renderer import Renderer
+from being.deployments.settings import GraphSettings
 from ray import serve
 
+from being.live.requests import OutputFormat
 from being.live.session import Session
-from being.live.spans import Stage
-from deployments.audio_encoder import AudioEncoder
-from deployments.graph import RayGraph
-from deployments.refiner import Refiner
-from deployments.renderer import Renderer
-from deployments.settings import GraphSettings
-
-
-def red_square(device: str) -> Callable[[list[Any]], list[Any]]:
-    """A refiner that can be seen."""
-
-    def refine(records: list[Any]) -> list[Any]:
-        for record in records:
-            record.image = record.image.copy()
-            record.image[:24, :24] = (255, 0, 0)
-        return records
-
-    return refine
 
 
 def local(deployment: Any, settings: Any) -> Any:
@@ -45,7 +32,7 @@ def test_sound_goes_through_every_stage(tiny_folder: Path, place: str) -> None:
         {
             "library": [str(tiny_folder)],
             "encoder": "own",
-            "refiner": {"load": f"{__name__.rpartition('.')[2]}:red_square", "place": place},
+            "refiner": {"load": "support.red_square:red_square", "place": place},
         }
     )
     refiner = local(Refiner, settings.refiner) if place == "own" else None
@@ -60,7 +47,7 @@ def test_sound_goes_through_every_stage(tiny_folder: Path, place: str) -> None:
 
     async def tick() -> list[Any]:
         facts = await graph.prepare("tiny")
-        sessions = [Session(name, facts, Stage(64, 48, yuv=name == "planes")) for name in ("planes", "pixels")]
+        sessions = [Session(name, facts, OutputFormat(64, 48, yuv=name == "planes")) for name in ("planes", "pixels")]
         return await graph.submit([session.take(2, 0.0).span for session in sessions])
 
     records = asyncio.run(tick())

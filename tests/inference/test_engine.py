@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import TINY_HEIGHT, TINY_WIDTH, make_tiny_avatar
+from support.tiny import TINY_HEIGHT, TINY_WIDTH, make_tiny_avatar
 
 from being.avatar.folder import save_avatar
 from being.avatar.library import RESCAN_S, Library
 from being.errors import InputError
 from being.inference.compositing import Colour, Plate, Transparent
 from being.inference.engine import Engine
+from being.inference.frames import Drive, FrameRecord
 from being.inference.motion import MotionPlayer
-from being.inference.records import Drive, FrameRecord
 
 
 @pytest.fixture(scope="module", params=["off", "auto"])

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from tiny import make_motion
+from support.tiny import make_motion
 
 from being.avatar.motion import Motion
 from being.inference.motion import MotionPlayer, MotionState

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny import make_tiny_avatar
+from support.tiny import make_tiny_avatar
 
-from being.inference.performer import Performer
-from being.inference.records import Drive
+from being.inference.frames import Drive
+from being.inference.renderable import RenderableAvatar
 from being.inference.tokens import TokenEncoder
 
 
@@ -27,7 +27,7 @@ def test_tokens_equal_the_network(emotion: float | None) -> None:
         )
         for frame in range(5)
     ]
-    expected = Performer(avatar, torch.device("cpu")).tokens(drives).numpy()
+    expected = RenderableAvatar(avatar, torch.device("cpu")).tokens(drives).numpy()
     encoder = TokenEncoder(avatar.network)
     found = encoder(drives)
     assert found.shape == expected.shape and found.dtype == np.float32

@@ -7,12 +7,12 @@ import pytest
 
 from being.avatar.folder import Avatar
 from being.errors import InputError
+from being.live.audio_timeline import AudioTimeline
+from being.live.requests import FRAME_SAMPLES, AudioContextRange, AvatarFacts, OutputFormat
 from being.live.session import FADE_WEIGHTS, MARGIN, OUTPUT_FRAME, Limits, Session
-from being.live.sound_line import SoundLine
-from being.live.spans import FRAME_SAMPLES, AvatarFacts, Reach, Stage
-from being.video.contract import FPS
+from being.media.contract import FPS
 
-REACH = Reach(past=8960, future=1280)
+REACH = AudioContextRange(past=8960, future=1280)
 FLOWING = Limits(onset_s=0.0)
 
 
@@ -22,7 +22,7 @@ def facts(tiny_avatar: Avatar) -> AvatarFacts:
 
 
 def make_session(facts: AvatarFacts, limits: Limits = FLOWING) -> Session:
-    return Session("s", facts, Stage(64, 48), limits=limits)
+    return Session("s", facts, OutputFormat(64, 48), limits=limits)
 
 
 def tone(frames: float, level: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
@@ -32,7 +32,7 @@ def tone(frames: float, level: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_a_line_reads_silence_where_nothing_was_said() -> None:
-    line = SoundLine(start=10)
+    line = AudioTimeline(start=10)
     line.append(np.ones(5, np.float32))
     line.pad_to(20)
     line.append(np.full(5, 2, np.float32))
@@ -164,7 +164,7 @@ def test_skipped_frames_are_heard(facts: AvatarFacts) -> None:
 def backlogs(facts: AvatarFacts, late: dict[int, int], quiet: range, ticks: int, phase_s: float = 0.0) -> list[float]:
     """Seconds of sound that wait after each tick of a microphone that is always open: 20 ms sent at a time, a tick
     `phase_s` after every second piece; the sound of tick t comes `late[t]` ticks later, together with what follows."""
-    session = Session("s", facts, Stage(64, 48))
+    session = Session("s", facts, OutputFormat(64, 48))
     loud, silent = np.full(FRAME_SAMPLES // 2, 0.2, np.float32), np.zeros(FRAME_SAMPLES // 2, np.float32)
     due: dict[int, int] = {}
     for tick in range(ticks):
@@ -205,7 +205,7 @@ def test_a_network_that_stutters_gets_a_margin_and_a_calm_one_loses_it(facts: Av
 
 
 def test_speech_made_beforehand_keeps_its_pauses(facts: AvatarFacts) -> None:
-    session = Session("s", facts, Stage(64, 48))
+    session = Session("s", facts, OutputFormat(64, 48))
     face = np.concatenate([np.zeros(640 * 10), np.full(640 * 10, 0.2), np.zeros(640 * 10)]).astype(np.float32)
     session.hear(face, np.repeat(face, 3)[:, None], 0.0)
     heard = np.concatenate([session.take(1, n / FPS).sound for n in range(30)])[:, 0]
@@ -215,7 +215,7 @@ def test_speech_made_beforehand_keeps_its_pauses(facts: AvatarFacts) -> None:
 def test_a_line_of_sound_is_what_was_appended() -> None:
     """Whatever the order of appending, forgetting and reading, against a plain array."""
     random = np.random.default_rng(0)
-    line, said, forgotten = SoundLine(2, start=70), np.zeros((70, 2), np.float32), 70
+    line, said, forgotten = AudioTimeline(2, start=70), np.zeros((70, 2), np.float32), 70
     for _ in range(1500):
         step = int(random.integers(4))
         if step < 2:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from being.model.attention import ListeningLayer
-from being.model.deform import quaternion_from_rotation
+from being.model.deformation import quaternion_from_rotation
 from being.model.fold import LayerFold, pose_words
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from being.dataset.synthetic import generate
+from being.synthetic import generate
 
 SECONDS, SIZE = 1.6, 96
 

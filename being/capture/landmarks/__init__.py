@@ -1,0 +1,1 @@
+"""Face landmarks, and what is measured on them."""

@@ -1,0 +1,1 @@
+"""Background plate, torso and head apart."""

@@ -1,0 +1,1 @@
+"""Which pixel is what: hair, face, torso, background."""

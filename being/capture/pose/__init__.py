@@ -1,0 +1,1 @@
+"""Head pose and head shape from landmarks and points."""

@@ -1,0 +1,1 @@
+"""Reading the film and choosing the crop."""

@@ -1,0 +1,104 @@
+"""Spans to audio contexts: a pure function of the request and the extractor, whatever is remembered."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import numpy.typing as npt
+
+from being.audio.features import STEP, STEPS_PER_FRAME, FeatureExtractor, FeatureSpec, load_extractor
+from being.audio.windows import CONTEXT_FRAMES, WINDOW_STEPS, WindowSpec
+from being.errors import InputError
+from being.graph.feature_cache import KEPT_STEPS, FeatureCache
+from being.live.requests import (
+    CONTEXT_STEPS,
+    FRAME_SAMPLES,
+    AudioContextRange,
+    FrameRequest,
+    audio_context_range,
+)
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class SoundEncoder:
+    """Encodes spans; extractors are loaded once for each feature specification. Safe to call from several threads.
+
+    A session's next span is encoded from where its last one ended; `span_contexts` is the plain form, each by itself.
+    """
+
+    def __init__(self) -> None:
+        self._recall = FeatureCache()
+        self._extractors: dict[str, FeatureExtractor] = {}
+        self._lock = threading.Lock()
+
+    def extractor(self, features: FeatureSpec) -> FeatureExtractor:
+        """The loaded extractor of a specification."""
+        key = features.model_dump_json()
+        with self._lock:
+            if key not in self._extractors:
+                self._extractors[key] = load_extractor(features)
+            return self._extractors[key]
+
+    def reach(self, features: FeatureSpec, windows: WindowSpec) -> AudioContextRange:
+        """The sound that a frame of such an avatar is drawn from."""
+        return audio_context_range(self.extractor(features), windows)
+
+    def encode(self, span: FrameRequest, features: FeatureSpec, windows: WindowSpec) -> FloatArray:
+        """The audio contexts of a span's frames, (n, 8, 16, D)."""
+        extractor = self.extractor(features)
+        contexts = self._continued(span, extractor, windows)
+        if contexts is None:
+            contexts = span_contexts(extractor, windows, span.pcm, span.count)
+        if span.fade is not None:
+            weights = span.fade.weights[:, None, None, None]
+            before = span_contexts(extractor, windows, span.fade.pcm, span.count)
+            contexts = (1 - weights) * contexts + weights * before
+        return contexts
+
+    def _continued(self, span: FrameRequest, extractor: FeatureExtractor, windows: WindowSpec) -> FloatArray | None:
+        """The contexts from what is remembered of the session; None where that is not enough."""
+        needed = step_total(span.count)
+        if needed > KEPT_STEPS:
+            return None
+        check_length(extractor, windows, span.pcm, span.count)
+        # With its look-ahead, for other windows read other steps of the same sound.
+        session = f"{span.session} {windows.look_ahead}"
+        steps = self._recall.steps(session, extractor, span.first, span.pcm, needed)
+        return None if steps is None else contexts_of(steps, span.count)
+
+
+def span_contexts(extractor: FeatureExtractor, windows: WindowSpec, pcm: FloatArray, count: int) -> FloatArray:
+    """Contexts (count, 8, 16, D) of `count` frames from the sound within their reach.
+
+    They equal those of the whole sound; only at the ends of a clip does a `published` avatar hear silence here, where
+    its training had zeros.
+
+    Raises
+    ------
+    InputError
+        The sound is not as long as the frames need.
+    """
+    check_length(extractor, windows, pcm, count)
+    left_steps = -(-extractor.left_context // STEP)
+    return contexts_of(extractor(pcm, left_steps, step_total(count)), count)
+
+
+def check_length(extractor: FeatureExtractor, windows: WindowSpec, pcm: FloatArray, count: int) -> None:
+    """Raise InputError unless the sound is as long as `count` frames need."""
+    reach = audio_context_range(extractor, windows)
+    needed = reach.past + FRAME_SAMPLES * (count - 1) + reach.future
+    if len(pcm) != needed:
+        raise InputError(f"{count} frames are drawn from {needed} samples of sound, the span brings {len(pcm)}")
+
+
+def step_total(count: int) -> int:
+    """Feature steps that `count` frames read."""
+    return STEPS_PER_FRAME * (count - 1) + CONTEXT_STEPS
+
+
+def contexts_of(steps: FloatArray, count: int) -> FloatArray:
+    """Contexts (count, 8, 16, D) from all steps they read: step j of window i of frame t is row 2 (t + i) + j."""
+    frames, rows, columns = np.ix_(np.arange(count), np.arange(CONTEXT_FRAMES), np.arange(WINDOW_STEPS))
+    return np.ascontiguousarray(steps[STEPS_PER_FRAME * (frames + rows) + columns], dtype=np.float32)

@@ -1,0 +1,1 @@
+"""What renders on which device: PyTorch, CPU kernels, GPU kernels."""

@@ -1,0 +1,68 @@
+"""Sound on a session's own clock: samples by absolute position, silence wherever nothing was said."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+
+BLOCK = 4096  # samples up to which what arrives in small pieces becomes one block: reading takes time for each
+
+
+class AudioTimeline:
+    """An append-only line of samples that forgets its past on request.
+
+    Parameters
+    ----------
+    channels : int
+        0 for a line of plain (S,) samples, otherwise blocks are (S, channels).
+    start : int
+        Position of the first sample that can be appended; all before it is silence.
+    """
+
+    def __init__(self, channels: int = 0, start: int = 0) -> None:
+        self._tail = (channels,) if channels else ()
+        self._blocks: list[FloatArray] = []
+        self._first = start  # position of the first block's first sample
+        self._known_from = start  # what lies before was forgotten
+        self.end = start
+        """Position after the last sample known."""
+
+    def append(self, pcm: FloatArray) -> None:
+        """Put sound at the end."""
+        if pcm.shape[1:] != self._tail:
+            raise ValueError(f"sound {pcm.shape} does not fit a line of blocks (S, *{self._tail})")
+        if not len(pcm):
+            return
+        if self._blocks and len(self._blocks[-1]) + len(pcm) <= BLOCK:
+            self._blocks[-1] = np.concatenate([self._blocks[-1], np.asarray(pcm, np.float32)])
+        else:
+            self._blocks.append(np.asarray(pcm, np.float32))
+        self.end += len(pcm)
+
+    def pad_to(self, position: int) -> None:
+        """Fill up with silence so that the next sound starts at `position`; nothing happens if the line is longer."""
+        if position > self.end:
+            self.append(np.zeros((position - self.end, *self._tail), np.float32))
+
+    def read(self, start: int, stop: int) -> FloatArray:
+        """Samples start .. stop - 1; positions never said or forgotten are silence. Always a new array."""
+        out = np.zeros((stop - start, *self._tail), np.float32)
+        at = self._first
+        for block in self._blocks:
+            low, high = max(start, at, self._known_from), min(stop, at + len(block))
+            if low < high:
+                out[low - start : high - start] = block[low - at : high - at]
+            at += len(block)
+            if at >= stop:
+                break
+        return out
+
+    def forget(self, before: int) -> None:
+        """Drop what lies before a position: it will not be read again."""
+        self._known_from = max(self._known_from, min(before, self.end))
+        while self._blocks and self._first + len(self._blocks[0]) <= before:
+            self._first += len(self._blocks.pop(0))
+        if not self._blocks:
+            self._first = self.end

@@ -1,0 +1,1 @@
+"""The numba kernels: splats on a CPU, forward and backward."""

@@ -1,0 +1,1 @@
+"""The live server without HTTP: frame loop, client sessions, registry, admission, metrics, limits."""

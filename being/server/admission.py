@@ -1,0 +1,141 @@
+"""Who may come in: a session is admitted only where the measured cost of its frames still fits the clock."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from being.media.contract import FPS
+
+SMOOTHING = 0.05  # weight of a new measurement: about twenty ticks are remembered
+SLOW_START = 5  # measurements before a cost counts: the first frames of an avatar load and compile
+PROCESS_BUDGET = 1.0  # cores that one process with one interpreter lock may plan with; measured: at 1.1 it falls behind
+WINDOW_S = 1.0  # over which the process' own time is measured
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a session draws: an avatar at a size."""
+
+    avatar: str
+    width: int
+    height: int
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+
+@dataclass
+class _Cost:
+    seconds: float
+    measured: int = 0
+
+
+def shard_of(avatar: str, shards: int) -> int:
+    """The shard of the renderers an avatar belongs to; the same in every process."""
+    return zlib.crc32(avatar.encode()) % shards
+
+
+class ProcessTime:
+    """Processor seconds that this process spends for each frame: sessions, encoding and sending all happen in it.
+
+    now, cpu : steady clock and this process' processor time, seconds.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic, cpu: Callable[[], float] = time.process_time) -> None:
+        self._now, self._cpu = now, cpu
+        self._since, self._cpu_then = now(), cpu()
+        self._frames = 0
+        self.frame_s: float | None = None
+        """Seconds of a frame lately; None until there were any."""
+
+    def count(self, frames: int) -> None:
+        """So many frames came to be delivered."""
+        self._frames += frames
+        elapsed = self._now() - self._since
+        if elapsed < WINDOW_S:
+            return
+        if elapsed < 2 * WINDOW_S:  # else nobody was here for a while: that time says nothing of frames
+            spent = (self._cpu() - self._cpu_then) / self._frames
+            self.frame_s = spent if self.frame_s is None else self.frame_s + (spent - self.frame_s) / 2
+        self._since, self._cpu_then, self._frames = self._now(), self._cpu(), 0
+
+
+class Admission:
+    """Keeps the seconds of renderer time that a frame costs, by avatar and size.
+
+    Parameters
+    ----------
+    budget : float
+        Share of a shard's time that sessions may plan with; the rest is room for `speak` and for noise.
+    shards : int
+        Renderers that draw side by side, each its own avatars.
+    process : ProcessTime, optional
+        Of the process that holds the sessions, where nothing is drawn in it: it is full at one core.
+    """
+
+    def __init__(self, budget: float = 0.85, shards: int = 1, process: ProcessTime | None = None) -> None:
+        self.budget = budget
+        self.shards = shards
+        self.process = process
+        self._costs: dict[Load, _Cost] = {}
+
+    @property
+    def own_cost(self) -> float:
+        """Seconds of its own process that a frame takes; 0 where that is not known."""
+        return (self.process.frame_s or 0.0) if self.process is not None else 0.0
+
+    def observe(self, frames: Mapping[Load, int], seconds: float) -> None:
+        """A pass drew so many frames of each load in `seconds`; shared out by pixels."""
+        if self.process is not None:
+            self.process.count(sum(frames.values()))
+        pixels = sum(load.pixels * count for load, count in frames.items())
+        for load, count in frames.items():
+            if not count:
+                continue
+            frame_s = seconds * load.pixels / pixels
+            cost = self._costs.setdefault(load, _Cost(frame_s))
+            cost.measured += 1
+            if cost.measured <= SLOW_START:
+                cost.seconds = frame_s
+            else:
+                cost.seconds += SMOOTHING * (frame_s - cost.seconds)
+
+    def cost(self, load: Load) -> float | None:
+        """Seconds a frame of the load takes; estimated from other loads where it was never drawn, None if none was."""
+        known = {other: cost for other, cost in self._costs.items() if cost.measured > SLOW_START}
+        if load in known:
+            return known[load].seconds
+        # Measured on a CPU: four times the pixels take one and a half times as long, for the Gaussians stay the same.
+        guesses = [cost.seconds * max(1.0, load.pixels / other.pixels) ** 0.5 for other, cost in known.items()]
+        return max(guesses) if guesses else None
+
+    def admits(self, running: Mapping[Load, int], asked: Load) -> bool:
+        """Whether one more session fits beside those that run. The first one always may: it is the measurement."""
+        shard = shard_of(asked.avatar, self.shards)
+        here = {load: count for load, count in running.items() if shard_of(load.avatar, self.shards) == shard}
+        sessions = sum(running.values())
+        if sessions and (sessions + 1) * FPS * self.own_cost > PROCESS_BUDGET:
+            return False
+        if not any(here.values()):
+            return True
+        needed = self._seconds(here) + (self.cost(asked) or 0.0)
+        return needed * FPS <= self.budget
+
+    def room(self, running: Mapping[Load, int], asked: Load, most: int) -> int:
+        """How many more sessions of a kind would be admitted one after another, at most `most`."""
+        planned = dict(running)
+        for count in range(most):
+            if not self.admits(planned, asked):
+                return count
+            planned[asked] = planned.get(asked, 0) + 1
+        return most
+
+    def _seconds(self, running: Mapping[Load, int]) -> float:
+        return sum(count * (self.cost(load) or 0.0) for load, count in running.items())
+
+
+Observer = Callable[[Mapping[Load, int], float], None]

@@ -1,0 +1,1 @@
+"""What training reads: footage, sound, the face."""

@@ -1,0 +1,271 @@
+"""The footage in memory: every frame decoded once, kept as bytes on the device that trains, handed out in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
+from os import cpu_count
+
+import numpy as np
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from torch import Tensor
+
+from being.dataset import Dataset
+from being.dataset.parsing import BACKGROUND
+from being.errors import InputError
+from being.model import camera_code
+from being.training.config import FitConfig
+from being.training.data.backgrounds import random_backgrounds
+from being.training.loss.mouth import INNER, TEETH, mouth_interior
+
+MOUTH = slice(48, 68)  # of the 68 iBUG landmarks
+EYES = (slice(36, 42), slice(42, 48))
+INNER_LIPS = (62, 66)  # upper and lower inner lip, middle
+EYE_CORNERS = (36, 45)
+MOUTH_MARGIN, EYE_MARGIN = 0.25, 0.5  # of the landmarks' box, each side
+LEAST_BLOCK = 11  # frames of the inner block in footage long enough to spare them
+PARSING = 3  # bits of a stored byte that are the label
+INNER_SHARE = 0.4  # how much the mouth's inside counts where it is not teeth
+MEMORY_SHARE = 0.5  # of the device's free memory that frames may take; else they stay in main memory
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B frames on the training device.
+
+    frames (B,) their numbers; truth (B, H, W, 3) in [0, 1], the person over `behind` (B, H, W, 3); labels (B, H, W) as
+    `being.dataset.parsing`; mask (B, H, W) 1 on the person; alpha (B, H, W) how much of a pixel is the person; teeth
+    (B, H, W) how much the inside of an open mouth counts, in [0, 1]; lips (B, 4) and eyes (B, 2, 4) boxes x0 y0 x1 y1
+    in pixels; head_pose, torso_pose (B, 3, 4); eye (B, 1) closure; camera (B, 12) camera code; audio (B, 8, 16, D);
+    expression (B, E) in [0, 1].
+    """
+
+    frames: Tensor
+    truth: Tensor
+    behind: Tensor
+    labels: Tensor
+    mask: Tensor
+    alpha: Tensor
+    teeth: Tensor
+    lips: Tensor
+    eyes: Tensor
+    head_pose: Tensor
+    torso_pose: Tensor
+    eye: Tensor
+    camera: Tensor
+    audio: Tensor
+    expression: Tensor
+
+    @property
+    def count(self) -> int:
+        """B."""
+        return len(self.frames)
+
+    def split(self, most: int | None) -> list[Batch]:
+        """Batches of at most so many frames, in order; None: this one."""
+        if most is None or most >= self.count:
+            return [self]
+        values = {field.name: getattr(self, field.name).split(most) for field in fields(self)}
+        return [Batch(**dict(zip(values, part, strict=True))) for part in zip(*values.values(), strict=True)]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Frame numbers never trained on: a block inside the footage and the block at its end."""
+
+    inner: tuple[int, ...]
+    end: tuple[int, ...]
+
+    @property
+    def all(self) -> tuple[int, ...]:
+        """Both blocks."""
+        return self.inner + self.end
+
+
+def split_frames(dataset: Dataset, inner_share: float) -> tuple[tuple[int, ...], HeldOut]:
+    """Frames to train on, and the held-out blocks.
+
+    The end block is the dataset's own validation split; the inner block lies in the middle half of its training split,
+    where the mouth moves most: a block of silence would say nothing about speech.
+    """
+    train = dataset.split.train
+    size = round(len(train) * inner_share)
+    if inner_share > 0 and len(train) >= 8 * LEAST_BLOCK:
+        size = max(size, LEAST_BLOCK)
+    start = (len(train) - size) // 2
+    if 0 < size < len(train) // 2:
+        marks = np.stack([dataset.landmarks(index) for index in train])
+        moving = sliding_window_view(mouth_opening(marks), size).std(1)
+        first = len(train) // 4
+        start = first + int(moving[first : len(train) - first - size + 1].argmax())
+    inner = train[start : start + size]
+    rest = train[:start] + train[start + size :]
+    return rest, HeldOut(inner, dataset.split.val)
+
+
+class Footage:
+    """All frames of a dataset.
+
+    Parameters
+    ----------
+    dataset : validated on the way: a picture that cannot be read raises FormatError with its name.
+    contexts : float32 (T, 8, 16, D) audio contexts, see `being.training.data.speech`.
+    device : where batches are made.
+    progress : called with (done, total) after each frame.
+
+    Attributes
+    ----------
+    train, held_out : frame numbers. background (H, W, 3) in [0, 1]. intrinsics (4,).
+    has_mattes : frames know how much of each pixel is the person, as the background did not stand still: `draw` puts
+        them before backgrounds drawn by lot.
+    expressions : (T, E) in [0, 1], by `expression_names`.
+    landmarks : (T, 68, 2) pixels on the CPU. opening : (T,) mouth opening over its 95th percentile, clipped to [0, 1].
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        contexts: NDArray[np.float32],
+        config: FitConfig,
+        device: torch.device,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self.device = device
+        self.frames, self.width, self.height = dataset.frames, dataset.width, dataset.height
+        self.train, self.held_out = split_frames(dataset, config.inner_block)
+        if not self.train:
+            raise InputError(f"{dataset.path} leaves no frame to train on", "Lower inner_block or use more footage")
+        self.background = torch.from_numpy(dataset.background.copy()).to(device).float() / 255
+        self.intrinsics = torch.from_numpy(dataset.intrinsics).to(device)
+        shape = (self.frames, self.height, self.width)
+        self._images = torch.empty((*shape, 3), dtype=torch.uint8)
+        self._labels = torch.empty(shape, dtype=torch.uint8)
+        landmarks = np.empty((self.frames, 68, 2), np.float32)
+        images, labels = self._images.numpy(), self._labels.numpy()
+        self.has_mattes = dataset.has_mattes
+        self._alphas = torch.empty(shape if self.has_mattes else (0,), dtype=torch.uint8)
+        alphas = self._alphas.numpy()
+
+        no_teeth = np.zeros(shape[1:], bool)
+
+        def teeth_of(index: int) -> NDArray[np.bool_] | None:
+            if not dataset.finds_teeth:
+                return None
+            found = dataset.teeth(index)
+            return no_teeth if found is None else found
+
+        def load(index: int) -> None:
+            images[index] = dataset.composited(index)
+            landmarks[index] = dataset.landmarks(index)
+            if self.has_mattes:
+                alphas[index] = dataset.alpha(index)
+            # The bits of the inner mouth share the byte of the label (0..3): no memory for what few pixels have.
+            labels[index] = dataset.parsing(index) | mouth_interior(images[index], landmarks[index], teeth_of(index))
+
+        with ThreadPoolExecutor(min(16, cpu_count() or 4)) as pool:
+            for done, _ in enumerate(pool.map(load, range(self.frames)), start=1):
+                if progress is not None:
+                    progress(done, self.frames)
+        if device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            stored = (self._images, self._labels, self._alphas)
+            if sum(part.numel() for part in stored) < MEMORY_SHARE * free:
+                self._images, self._labels, self._alphas = (part.to(device) for part in stored)
+
+        self.landmarks = landmarks
+        self.head_poses = torch.from_numpy(dataset.head_poses).to(device)
+        self.torso_poses = torch.from_numpy(dataset.torso_poses).to(device)
+        self.closure = torch.from_numpy(dataset.eyes)[:, None].to(device)
+        self.expression_names = dataset.expression_names if config.expressions else ()
+        shown = dataset.expressions[:, : len(self.expression_names)]
+        self.expressions = torch.from_numpy(np.ascontiguousarray(shown)).to(device)
+        self.contexts = torch.from_numpy(contexts).to(device)
+        self._lips = torch.from_numpy(boxes_of(landmarks[:, MOUTH], MOUTH_MARGIN)).to(device)
+        eyes = [boxes_of(landmarks[:, part], EYE_MARGIN) for part in EYES]
+        self._eyes = torch.from_numpy(np.stack(eyes, 1)).to(device)
+        self.opening = mouth_opening(landmarks)
+        eye = dataset.eyes
+        weight = 1 + config.open_mouth_weight * self.opening + config.blink_weight * eye
+        self._chance = torch.from_numpy(weight[list(self.train)]).double()
+        self._train = torch.tensor(self.train)
+        self._camera_noise, self._expression_noise = config.camera_noise, config.expression_noise
+        self._noise = config.feature_noise * self.contexts[self._train.to(device)].flatten(0, 2).std(0)
+
+    def draw(self, count: int, generator: torch.Generator, mine: slice = slice(None)) -> Batch:
+        """`count` random training frames, of which the slice `mine` is made; open mouths and blinks come more often.
+
+        Features, camera code and expression carry a little noise: a clip has few sentences, each was spoken in one pose
+        and with one face, and the network must not learn to read the words off these. Where the footage has mattes,
+        each frame stands before another background: what shines through the person or is left of the old background
+        around it is wrong before most of them.
+        """
+        picked = torch.multinomial(self._chance, count, replacement=True, generator=generator)
+        batch = self.batch(self._train[picked][mine].tolist())
+        noise = torch.randn((count, *batch.audio.shape[1:]), generator=generator)[mine].to(self.device) * self._noise
+        shake = torch.randn((count, *batch.camera.shape[1:]), generator=generator)[mine].to(self.device)
+        twitch = torch.randn((count, *batch.expression.shape[1:]), generator=generator)[mine].to(self.device)
+        if self.has_mattes:
+            behind = random_backgrounds(count, self.height, self.width, generator, mine, self.device)
+            truth = batch.truth + (1 - batch.alpha[..., None]) * (behind - batch.behind)
+            batch = replace(batch, truth=truth.clamp(0, 1), behind=behind)
+        return replace(
+            batch,
+            audio=batch.audio + noise,
+            camera=batch.camera + self._camera_noise * shake,
+            expression=batch.expression + self._expression_noise * twitch,
+        )
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The frames `indices`, as they are."""
+        where = torch.tensor(list(indices), device=self.device)
+        stored = where.to(self._images.device)
+        marks = self._labels[stored].to(self.device)
+        labels = marks & PARSING
+        mask = (labels != BACKGROUND).float()
+        return Batch(
+            frames=where,
+            truth=self._images[stored].to(self.device).float() / 255,
+            behind=self.background.expand(len(where), -1, -1, -1),
+            labels=labels,
+            mask=mask,
+            alpha=self._alphas[stored].to(self.device).float() / 255 if self.has_mattes else mask,
+            teeth=(marks & TEETH > 0).float() + INNER_SHARE * (marks & INNER > 0).float(),
+            lips=self._lips[where],
+            eyes=self._eyes[where],
+            head_pose=self.head_poses[where],
+            torso_pose=self.torso_poses[where],
+            eye=self.closure[where],
+            camera=camera_code(self.head_poses[where]),
+            audio=self.contexts[where],
+            expression=self.expressions[where],
+        )
+
+    def adopt(self, head: Tensor, torso: Tensor) -> None:
+        """Take poses (T, 3, 4) in place of those the footage came with."""
+        self.head_poses, self.torso_poses = head.detach(), torso.detach()
+
+    def picture(self, index: int) -> NDArray[np.uint8]:
+        """Frame `index` over the plate, RGB (H, W, 3)."""
+        return self._images[index].cpu().numpy()
+
+    def labels(self, index: int) -> NDArray[np.uint8]:
+        """Labels (H, W) of frame `index`."""
+        return (self._labels[index] & PARSING).cpu().numpy()
+
+
+def boxes_of(points: NDArray[np.float32], margin: float) -> NDArray[np.float32]:
+    """Boxes (T, 4) x0 y0 x1 y1 around points (T, K, 2), grown by `margin` of the longer side on every side."""
+    low, high = points.min(1), points.max(1)
+    grow = margin * (high - low).max(1, keepdims=True)
+    return np.concatenate([low - grow, high + grow], 1).astype(np.float32)
+
+
+def mouth_opening(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Gap of the inner lips over the eyes' distance, by its 95th percentile, in [0, 1]: (T, 68, 2) -> (T,)."""
+    gap = np.linalg.norm(landmarks[:, INNER_LIPS[0]] - landmarks[:, INNER_LIPS[1]], axis=-1)
+    eyes = np.linalg.norm(landmarks[:, EYE_CORNERS[0]] - landmarks[:, EYE_CORNERS[1]], axis=-1)
+    opening = gap / np.maximum(eyes, 1e-6)
+    return np.clip(opening / max(float(np.percentile(opening, 95)), 1e-6), 0, 1).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Held-out frames, lip sync, novel speech: how good the avatar is."""

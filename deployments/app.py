@@ -1,0 +1,155 @@
+"""The graph over Serve handles, and the application `serve run` builds: who is bound to whom."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from being.deployments.drawing import RenderedBatch
+from being.deployments.messages import receive_large_answers
+from being.deployments.refiner import plain
+from being.deployments.renderer import Refusal
+from being.deployments.settings import GraphSettings
+from ray.exceptions import RayError
+from ray.serve import Application
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from being.inference.frames import FrameRecord
+from being.live.requests import AvatarFacts, FrameRequest
+from being.server.admission import Load, Observer, shard_of
+
+NO_SOUND = np.zeros(0, np.float32)
+PREPARE_S = 60.0  # an avatar that takes longer to load is not coming
+
+log = logging.getLogger(__name__)
+
+receive_large_answers()  # before the first handle is used
+
+
+class RayGraph:
+    """`being.graph.local.Graph` over handles: one pass a shard for each tick.
+
+    Parameters
+    ----------
+    renderer, encoder, refiner : handles; encoder None where it lives in the renderer, refiner None where absent.
+    settings : of the graph.
+    live : whole sounds wait for live frames.
+    observer : told what each pass cost the renderer.
+    """
+
+    def __init__(
+        self,
+        settings: GraphSettings,
+        renderer: DeploymentHandle,
+        encoder: DeploymentHandle | None = None,
+        refiner: DeploymentHandle | None = None,
+        *,
+        live: bool = True,
+        observer: Observer | None = None,
+    ) -> None:
+        carrying = _transport(settings)
+        self._shards = settings.shards
+        self._renderers = [renderer.options(**carrying, **self._route(shard)) for shard in range(settings.shards)]
+        self._encoder = encoder.options(**carrying) if encoder is not None else None
+        self._refiner = refiner.options(**carrying) if refiner is not None else None
+        self._live = live
+        self._observer = observer
+
+    async def prepare(self, avatar: str) -> AvatarFacts:
+        answer = await asyncio.wait_for(
+            self._renderers[shard_of(avatar, self._shards)].prepare.remote(avatar), PREPARE_S
+        )
+        if isinstance(answer, Refusal):
+            raise answer.error()
+        facts: AvatarFacts = answer
+        return facts
+
+    async def submit(self, tick: Sequence[FrameRequest]) -> list[FrameRecord]:
+        """As the protocol has it. A pass lost with its replica is tried once more: another one can draw it as well."""
+        shards: dict[int, list[int]] = {}
+        for place, span in enumerate(tick):
+            shards.setdefault(shard_of(span.avatar, self._shards), []).append(place)
+        passes = [self._pass(shard, [tick[place] for place in places]) for shard, places in shards.items()]
+        by_span: list[list[FrameRecord]] = [[] for _ in tick]
+        for places, records in zip(shards.values(), await asyncio.gather(*passes), strict=True):
+            answers = iter(records)
+            for place in places:
+                by_span[place] = [next(answers) for _ in range(tick[place].count)]
+        return [record for records in by_span for record in records]
+
+    async def _pass(self, shard: int, spans: list[FrameRequest]) -> list[FrameRecord]:
+        try:
+            drawn = await self._send(shard, spans)
+        except (RayError, RayServeException) as error:
+            log.warning("a pass was lost (%s); once more", type(error).__name__)
+            drawn = await self._send(shard, spans)
+        if self._observer is not None:
+            frames = Counter[Load]()
+            for span in spans:
+                frames[Load(span.avatar, span.stage.width, span.stage.height)] += span.count
+            self._observer(frames, drawn.seconds)
+        return drawn.records
+
+    async def _send(self, shard: int, spans: list[FrameRequest]) -> RenderedBatch:
+        renderer = self._renderers[shard]
+        drawable = [plain(span) for span in spans] if self._refiner is not None else spans
+        chain: list[Any] = []  # of DeploymentResponse
+        try:
+            if self._encoder is None:
+                chain.append(renderer.render_sound.remote(drawable, self._live))
+            else:
+                # A response handed on as a top-level argument: the renderer waits for it, this process does not.
+                chain.append(self._encoder.encode.remote(spans))
+                chain.append(renderer.render.remote(chain[0], [_mute(span) for span in drawable], self._live))
+            if self._refiner is not None:
+                chain.append(self._refiner.refine.remote(chain[-1], [_mute(span) for span in spans]))
+            drawn: RenderedBatch = await chain[-1]
+            return drawn
+        except asyncio.CancelledError:
+            for response in chain:
+                response.cancel()
+            raise
+
+    def _route(self, shard: int) -> dict[str, Any]:
+        return {"multiplexed_model_id": f"shard-{shard}"} if self._shards > 1 else {}
+
+
+def _mute(span: FrameRequest) -> FrameRequest:
+    """Without the sound, which only the encoder needs."""
+    return dataclasses.replace(span, pcm=NO_SOUND, fade=None)
+
+
+def _transport(settings: GraphSettings) -> dict[str, Any]:
+    if settings.transport == "objects":
+        return {}
+    return {"_by_reference": False, "request_serialization": "pickle", "response_serialization": "pickle"}
+
+
+def build(args: dict[str, Any]) -> Application:
+    """The Serve application; `import_path: being.deployments.app:build`, and `args` as GraphSettings has them.
+
+    Serve would validate the arguments itself only if this module's annotations were not postponed.
+    """
+    from being.deployments.audio_encoder import AudioEncoder
+    from being.deployments.ingress import Ingress
+    from being.deployments.refiner import Refiner
+    from being.deployments.renderer import Renderer
+
+    settings = GraphSettings.model_validate(args)
+    renderer = _bound(Renderer, settings)
+    encoder = _bound(AudioEncoder, settings) if settings.encoder == "own" else None
+    refiner = settings.refiner
+    apart = _bound(Refiner, refiner) if refiner is not None and refiner.place == "own" else None
+    return _bound(Ingress, settings, renderer, encoder, apart)
+
+
+def _bound(deployment: Any, *args: Any) -> Application:
+    """`deployment` is what @serve.deployment made of a class; to a type checker it still is the class."""
+    application: Application = deployment.bind(*args)
+    return application

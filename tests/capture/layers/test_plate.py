@@ -1,0 +1,52 @@
+"""The plate: true where it was seen, smooth where it was not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+cv2 = pytest.importorskip("cv2", reason="opencv comes with being[clone]")
+
+from being.capture.layers.plate import background_plate, fill_unseen
+from being.capture.layers.separation import over_plate, torso_alone
+from being.dataset.parsing import HEAD, NECK, TORSO
+
+SIDE = 96
+
+
+def wall(shift: int = 0) -> NDArray[np.uint8]:
+    """A wall of random tiles, seen further to the right by `shift`."""
+    tiles = np.random.default_rng(5).integers(0, 255, (24, 40, 3), np.uint8)
+    return np.ascontiguousarray(np.kron(tiles, np.ones((6, 6, 1), np.uint8))[:SIDE, shift : SIDE + shift])
+
+
+def person(x: int) -> NDArray[np.uint8]:
+    labels = np.zeros((SIDE, SIDE), np.uint8)
+    labels[40:, x : x + 24] = TORSO
+    return labels
+
+
+def test_what_was_seen_is_true_and_the_rest_is_smooth() -> None:
+    labels = [person(x) for x in range(20, 50, 3)]
+    frames = [np.where(each[..., None] > 0, 255, wall()).astype(np.uint8) for each in labels]
+    plate, seen = background_plate(frames, labels)
+    np.testing.assert_array_equal(plate[seen], wall()[seen])
+    assert seen[:30].all() and not seen[60:, 47].any()
+    flat = np.full((SIDE, SIDE, 3), 90, np.uint8)
+    hole = np.ones((SIDE, SIDE), bool)
+    hole[30:60, 30:60] = False
+    np.testing.assert_allclose(fill_unseen(flat, hole), 90, atol=1)
+
+
+def test_layers_replace_the_background_and_take_the_head_away() -> None:
+    labels = np.zeros((SIDE, SIDE), np.uint8)
+    labels[10:50, 30:66], labels[50:60, 40:56], labels[60:, 16:80] = HEAD, NECK, TORSO
+    image = np.zeros((SIDE, SIDE, 3), np.uint8)
+    image[labels == HEAD], image[labels == NECK], image[labels == TORSO] = (9, 9, 9), (200, 150, 120), (20, 40, 200)
+    shown = over_plate(image, labels, np.full_like(image, 77))
+    assert (shown[:8] == 77).all() and (shown[70, 48] == (20, 40, 200)).all()
+    alone = torso_alone(image, labels)
+    assert (alone[55, 48] == (200, 150, 120, 255)).all()
+    assert (alone[46, 48] == (200, 150, 120, 255)).all()  # the neck goes on under the head
+    assert alone[15, 48, 3] == 0 and alone[70, 4, 3] == 0

@@ -1,0 +1,62 @@
+"""A file performed whole: every frame, every sample, errors that stop."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from support.scene import speech
+
+from being.avatar.folder import Avatar
+from being.errors import BeingError
+from being.graph.local import InProcessGraph
+from being.graph.offline import perform
+from being.inference.frames import FrameRecord
+from being.live.requests import OutputFormat
+
+
+class Notebook:
+    """A sink that remembers."""
+
+    def __init__(self) -> None:
+        self.pictures: list[int] = []
+        self.heard: list[np.ndarray] = []
+
+    def picture(self, index: int, record: FrameRecord) -> None:
+        if record.error is not None:
+            raise BeingError(record.error)
+        self.pictures.append(index)
+
+    def repeat(self, index: int) -> None:
+        raise AssertionError("nothing is late offline")
+
+    def sound(self, pcm: np.ndarray) -> None:
+        self.heard.append(pcm)
+
+    def close(self) -> None: ...
+
+
+def test_a_file_is_performed_whole_and_streams_out(graph: InProcessGraph) -> None:
+    facts = asyncio.run(graph.prepare("tiny"))
+    pcm = speech(1.01)
+    ears = np.repeat(pcm, 3)[:-1, None]  # a sample short, as resampling may leave it
+    notebook = Notebook()
+    seen = []
+    totals = asyncio.run(
+        perform(graph, facts, OutputFormat(64, 48), pcm, ears, notebook, batch=10, progress=lambda *at: seen.append(at))
+    )
+    assert totals.frames == 26
+    assert notebook.pictures == list(range(26))
+    assert seen == [(10, 26), (20, 26), (26, 26)]
+    heard = np.concatenate(notebook.heard)
+    assert heard.shape == (26 * 1920, 1)
+    np.testing.assert_array_equal(heard[: len(ears)], ears)
+    assert not heard[len(ears) :].any()
+
+
+def test_an_undrawable_frame_stops_the_performance(graph: InProcessGraph, tiny_avatar: Avatar) -> None:
+    facts = replace(asyncio.run(graph.prepare("tiny")), id="gone")
+    with pytest.raises(BeingError, match="gone"):
+        asyncio.run(perform(graph, facts, OutputFormat(64, 48), speech(0.5), speech(1.5)[:, None], Notebook()))

@@ -1,0 +1,106 @@
+"""A real server in a thread: uvicorn over the app, the in-process graph, the tiny avatars.
+
+Tests wait for what they want to see, as long as `PATIENCE_S`; a busy machine makes them slow and never red.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+import uvicorn
+
+from being.api.server import create_app
+from being.avatar.library import Library
+from being.graph.local import InProcessGraph
+from being.inference.engine import Engine
+from being.server.limits import ServingLimits
+from being.server.registry import Service
+
+PATIENCE_S = 180.0
+PATIENT = ServingLimits(gone_s=600.0)  # a client of a starved machine may be silent for long and is not gone
+
+
+@dataclass
+class Server:
+    service: Service
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def live(self, avatar: str = "tiny", **query: object) -> str:
+        pairs = "&".join(f"{key}={value}" for key, value in query.items())
+        return f"ws://127.0.0.1:{self.port}/v1/avatars/{avatar}/live?{pairs}"
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=PATIENCE_S, trust_env=False)
+
+
+@contextmanager
+def drawing(folder: Path, warm: str | None = None) -> Iterator[InProcessGraph]:
+    """A graph over a library; kernels are compiled before frames are due, as `being serve` does."""
+    graph = InProcessGraph(Engine(Library([folder], served=True), "cpu"))
+    try:
+        if warm is not None:
+            graph.engine.warm_up(warm)
+        yield graph
+    finally:
+        graph.close()
+
+
+@contextmanager
+def running(graph: InProcessGraph, limits: ServingLimits = PATIENT) -> Iterator[Server]:
+    """A server over the graph and its library; servers may share a graph."""
+    service = Service(graph.engine.library, graph, limits=limits)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = uvicorn.Config(create_app(service), port=port, log_level="warning", ws_ping_interval=None)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    eventually(lambda: server.started or not thread.is_alive())
+    assert server.started, "the server did not start"
+    try:
+        yield Server(service, port)
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE_S)
+
+
+def eventually(check: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not check():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def tone(seconds: float, rate: int = 16_000, hertz: float = 220.0) -> bytes:
+    """A steady voice-like sound as 16-bit PCM."""
+    time_s = np.arange(round(seconds * rate)) / rate
+    wave = 0.3 * np.sin(2 * np.pi * hertz * time_s) * (1 + 0.5 * np.sin(2 * np.pi * 4 * time_s))
+    return (wave * 32767).astype("<i2").tobytes()
+
+
+def wav(seconds: float, rate: int = 16_000) -> bytes:
+    """The same as a WAV file."""
+    import io
+    import wave as wave_file
+
+    out = io.BytesIO()
+    with wave_file.open(out, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(tone(seconds, rate))
+    return out.getvalue()
