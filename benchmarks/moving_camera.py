@@ -224,7 +224,7 @@ def train_one(captured: Path, truth: Path, work: Path, config: Any) -> dict[str,
     import torch
 
     from being.dataset import Dataset
-    from being.progress import Silent
+    from being.progress import show_progress
     from being.training.data.footage import Footage
     from being.training.data.speech import listen
     from being.training.fit import begin, choose_device, train
@@ -239,9 +239,10 @@ def train_one(captured: Path, truth: Path, work: Path, config: Any) -> dict[str,
     footage = Footage(data, speech.contexts, config, device)
     run = begin(footage, data, speech, config)
     craft = RenderSettings(footage.background, footage.intrinsics, config.backend, precision)
-    trainer = Trainer(run, footage, craft, config, None, Silent(), lambda: None, Stop())
-    train(trainer)
-    trainer.look_up()
+    with show_progress() as progress:
+        trainer = Trainer(run, footage, craft, config, None, progress, lambda: None, Stop())
+        train(trainer)
+        trainer.look_up()
     footage.adopt(*run.corrections.posed(torch.arange(footage.frames), footage.head_poses, footage.torso_poses))
     gaussians = run.gaussians.gaussians()
     metrics = evaluate(gaussians, run.network, footage, craft, 100).metrics()

@@ -1,7 +1,8 @@
 """Whether the background stands still: a camera on a stand, or one that is held, pans, zooms, or follows the face.
 
 Corners of the background are followed from the first picture into others (Lucas and Kanade). Their median shift is the
-camera's; a person walking through behind does not sway it.
+camera's; a person walking through behind does not sway it. Before a plain wall the corners are an encoder's noise,
+whose motion means nothing as long as the pictures look alike.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ MOST_CORNERS, LEAST_CORNERS = 300, 12
 CLEAR = 3e-5  # least eigenvalue of a corner that is no noise: walls and blurred backdrops give under 2.2e-5
 STILL = 0.006  # shift of the background, in shares of the picture's width, that still counts as none
 LOST = 0.6  # share of corners lost at which a picture shows another background
+SAME, SAME_AT_MOST = 2.5, 8.0  # mean and 95th percentile of grey levels by which a background that looks alike differs
 MOVED_SHARE = 0.2  # share of the looked-at frames that may be off before the camera counts as moving
 
 
@@ -38,7 +40,7 @@ def background_motion(frames: Pictures, labels: Pictures, most: int = 24) -> Bac
     corners = corners[cv2.cornerMinEigenVal(first, 3)[y, x] > CLEAR]
     if len(corners) < LEAST_CORNERS:
         return none
-    shifts, lost = [], []
+    shifts, lost, unlike = [], [], []
     for index in chosen[1:]:
         gray, free = _look(frames[index], labels[index], scale)
         shift, found = _follow(first, gray, free, corners)
@@ -46,10 +48,11 @@ def background_motion(frames: Pictures, labels: Pictures, most: int = 24) -> Bac
             continue
         shifts.append(shift / scale)
         lost.append(1 - found)
+        unlike.append(_differs(first, gray, (first_free > 0) & (free > 0)))
     if not shifts:
         return none
     limit = STILL * frames[0].shape[1]
-    off = [shift > limit or gone > LOST for shift, gone in zip(shifts, lost, strict=True)]
+    off = [(shift > limit or gone > LOST) and other for shift, gone, other in zip(shifts, lost, unlike, strict=True)]
     usual = float(np.quantile(shifts, 0.9))
     still = bool(np.mean(off) <= MOVED_SHARE)
     return BackgroundMotion(usual, still, not still and float(np.median(lost)) > LOST)
@@ -60,6 +63,15 @@ def _look(image: NDArray[np.uint8], labels: NDArray[np.uint8], scale: float) -> 
     gray = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
     free = (~grown_mask(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST))).astype(np.uint8) * 255
     return gray, free
+
+
+def _differs(first: NDArray[np.uint8], gray: NDArray[np.uint8], free: NDArray[np.bool_]) -> bool:
+    """Whether two backgrounds do not look alike where both are free (h, w)."""
+    if not free.any():
+        return True
+    smooth = [cv2.blur(each, (3, 3)) for each in (first, gray)]
+    apart = cv2.absdiff(*smooth)[free]
+    return bool(apart.mean() > SAME or np.percentile(apart, 95) > SAME_AT_MOST)
 
 
 def _follow(

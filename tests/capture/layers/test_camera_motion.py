@@ -53,3 +53,13 @@ def test_a_plain_wall_stands_still() -> None:
     blocks = [np.kron(random.integers(-1, 2, (12, 12, 1)), np.ones((8, 8, 1))) for _ in range(8)]
     pictures = [np.broadcast_to(fade + block, (SIDE, SIDE, 3)).astype(np.uint8) for block in blocks]
     assert background_motion(pictures, LABELS) == background_motion(plain, LABELS)
+
+
+def test_faint_corners_that_wander_are_noise() -> None:
+    fade = np.linspace(120, 180, SIDE)[None, :, None] + np.zeros((SIDE, SIDE, 3))
+    pictures = []
+    for index in range(len(LABELS)):
+        spots = np.random.default_rng(2).integers(0, 2, (24, 24, 1)) * 5.0
+        wandering = np.roll(np.kron(spots, np.ones((4, 4, 1))), index, axis=1)
+        pictures.append((fade + wandering).astype(np.uint8))
+    assert background_motion(pictures, LABELS).still
