@@ -6,8 +6,9 @@
     python benchmarks/moving_camera.py real --work DISK --clip talk.mp4 --moved other.mp4
     python benchmarks/moving_camera.py table --work DISK --json benchmarks/results/moving_camera.json
 
-`film` and `capture` need being[clone] and a CPU; `train` needs neither PyAV nor mediapipe: copy DISK to a machine with
-a GPU, and run `train --device cuda` and `table` there. Truth is looked at after each step only:
+`film` and `capture` need being[clone] and a CPU; `train` needs neither PyAV nor mediapipe: copy DISK/*_captured (their
+torso_imgs may stay behind), DISK/*_truth.npz and DISK/rows.json to a machine with a GPU and run `train --device cuda`
+and `table` there. Truth is looked at after each step only:
 
 - capture: head rotation (degrees, one constant rotation removed), overlap with the true masks, and the halo of the
   mattes: the person cut out and laid over white, black and green, against the same made of the truth, in a band of
@@ -82,6 +83,7 @@ def capture(work: Path, cameras: tuple[str, ...], size: int, workers: int | None
         row = {**capture_clip(work / f"{camera}.mp4", folder, size, workers), **against_truth(truth, folder)}
         row["background"] = json.loads((folder / "capture.json").read_text())["background"]
         row["matte_halo"] = matte_halo(folder, truth)
+        keep_truth(folder, truth, work / f"{camera}_truth.npz")
         _note(work, camera, "capture", row)
 
 
@@ -114,7 +116,7 @@ def train(
         device=device,
     )
     for camera in cameras:
-        row = train_one(work / f"{camera}_captured", work / f"{camera}_truth", work / f"{camera}_run", config)
+        row = train_one(work / f"{camera}_captured", work / f"{camera}_truth.npz", work / f"{camera}_run", config)
         _note(work, camera, "train", {**row, "device": device})
 
 
@@ -182,6 +184,17 @@ def matte_halo(folder: Path, truth: Path) -> dict[str, list[float]]:
     )
 
 
+def keep_truth(folder: Path, truth: Path, path: Path) -> None:
+    """The true cut-outs of every third held-out frame as the capture has them, for `train` elsewhere."""
+    from being.dataset import Dataset
+
+    told, known = Dataset(folder), Dataset(truth)
+    crop = json.loads((folder / "capture.json").read_text())["crop"]
+    frames = told.split.val[::3]
+    layers = np.stack([cut_out(known, frame, crop, told.width) for frame in frames])
+    np.savez_compressed(path, frames=np.array(frames), layers=np.clip(np.round(layers), 0, 255).astype(np.uint8))
+
+
 def cut_out(data: Any, index: int, crop: list[int] | None = None, size: int | None = None) -> NDArray[np.float32]:
     """Premultiplied colour and alpha (H, W, 4), 0 to 255, of a frame of a dataset with mattes; cropped and resized."""
     alpha = data.alpha(index).astype(np.float32)
@@ -232,7 +245,7 @@ def train_one(captured: Path, truth: Path, work: Path, config: Any) -> dict[str,
     from being.training.model.drawing import RenderSettings, draw
     from being.training.quality.evaluate import evaluate
 
-    data, known = Dataset(captured), Dataset(truth)
+    data = Dataset(captured)
     work.mkdir(parents=True, exist_ok=True)
     device, precision = choose_device(config)
     speech = listen(data, config, work)
@@ -246,8 +259,8 @@ def train_one(captured: Path, truth: Path, work: Path, config: Any) -> dict[str,
     footage.adopt(*run.corrections.posed(torch.arange(footage.frames), footage.head_poses, footage.torso_poses))
     gaussians = run.gaussians.gaussians()
     metrics = evaluate(gaussians, run.network, footage, craft, 100).metrics()
-    crop = json.loads((captured / "capture.json").read_text())["crop"]
-    frames = list(footage.held_out.all)[::3]
+    with np.load(truth) as known:
+        frames, right = known["frames"].tolist(), list(known["layers"].astype(np.float32))
     drawn = []
     with torch.no_grad():
         for frame in frames:
@@ -257,7 +270,6 @@ def train_one(captured: Path, truth: Path, work: Path, config: Any) -> dict[str,
             both = torch.cat([colour, picture.alpha[..., None]], -1)[0]
             drawn.append((255 * both).clamp(0, 255).cpu().numpy())
     np.savez_compressed(work / "drawn.npz", frames=frames, drawn=np.stack(drawn).round().astype(np.uint8))
-    right = [cut_out(known, frame, crop, data.width) for frame in frames]
     return {**metrics, "halo": halo(right, drawn, frames), "gaussians": run.gaussians.count}
 
 
