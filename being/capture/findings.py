@@ -101,6 +101,13 @@ def count_blinks(closure: NDArray[np.floating]) -> int:
     return int(len(shut) > 0) + int((np.diff(shut) > BLINK_GAP).sum())
 
 
+def spans_in_words(flags: NDArray[np.bool_], most: int = 5) -> str:
+    """When flags (T,) by frame are set, at most so many stretches: "at 1.2 to 2.0 s, 4.0 to 4.1 s and 3 more times"."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8))).reshape(-1, 2)
+    named = ", ".join(f"{first / FPS:.1f} to {last / FPS:.1f} s" for first, last in edges[:most])
+    return f"at {named}" + (f" and {len(edges) - most} more times" if len(edges) > most else "")
+
+
 def face_brightness(images: Sequence[NDArray[np.uint8]], points: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
     """Mean brightness of the middle of the face in frames RGB (H, W, 3) with meshes (478, 3)."""
     values = []
@@ -126,10 +133,12 @@ def find(
     seen: float,
     motion: BackgroundMotion | None = None,
     background: str = FILMED,
+    outside: NDArray[np.bool_] | None = None,
 ) -> tuple[Finding, ...]:
     """Everything worth saying about a clip of T frames; `track` in pixels of its pictures.
 
     motion : of the background, None: it stands still. background : what the plate shows.
+    outside : (T,) frames whose face leaves the portrait's square.
     """
     stands = motion is None or motion.still
     out: list[Finding] = []
@@ -150,7 +159,13 @@ def find(
         f"The portrait has {crop_side} pixels in the video and is enlarged to {size}",
         f"Use --size {max(crop_side // 2 * 2, 128)}, or film at a higher resolution",
     )
-    lost = int((~track.found).sum())
+    gone = np.zeros(len(track.found), bool) if outside is None else outside
+    say(
+        bool(gone.any()),
+        f"The face leaves the picture {spans_in_words(gone)}; these frames are left out of training",
+        "Keep the face in the picture, with some room around it",
+    )
+    lost = int((~track.found & ~gone).sum())
     say(
         lost > 0, f"No face in {lost} of {len(track.found)} frames; they are left out of training", "Look to the camera"
     )

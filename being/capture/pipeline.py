@@ -163,7 +163,8 @@ class _Job:
         from being.capture.report import write_report
 
         filmed, crop = self._landmarks()
-        track = Track(crop.map(filmed.points, self.size), filmed.found, filmed.faces)
+        outside = filmed.found & ~crop.holds(filmed.points)
+        track = Track(crop.map(filmed.points, self.size), filmed.found & ~outside, filmed.faces)
         self.count = len(track.points)
         sound = self._sound_and_pictures(crop)
         pose = self._pose(track)
@@ -200,6 +201,7 @@ class _Job:
             seen=float(seen.mean()),
             motion=motion,
             background=shows,
+            outside=outside,
         )
         report = CaptureReport(
             folder=self.place.out,
