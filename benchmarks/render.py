@@ -67,12 +67,12 @@ def main(
 ) -> None:
     """Measure `being render`."""
     started = time.perf_counter()
-    from being.audio.pcm import read_audio, read_audio_48k
     from being.commands.render import find_avatar, parse_size
     from being.graph.local import InProcessGraph
     from being.graph.offline import warm_up
     from being.inference.engine import Engine
     from being.live.requests import OutputFormat
+    from being.media.pcm import read_audio, read_audio_48k
     from being.samples import HELLO
 
     library, manifest = find_avatar(avatar)

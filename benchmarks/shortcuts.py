@@ -27,7 +27,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from being.audio.features import load_extractor
+from being.audio.extractors import load_extractor
 from being.audio.windows import file_contexts
 from being.avatar.folder import amend_avatar
 from being.avatar.library import Library

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from being.deployments.drawing import RenderedBatch
-from being.deployments.messages import receive_large_answers
 from being.deployments.refiner import plain
 from being.deployments.renderer import Refusal
 from being.deployments.settings import GraphSettings
@@ -22,6 +21,7 @@ from ray.serve.handle import DeploymentHandle
 
 from being.inference.frames import FrameRecord
 from being.live.requests import AvatarFacts, FrameRequest
+from being.ray_compat import BY_VALUE, receive_large_answers
 from being.server.admission import Load, Observer, shard_of
 
 NO_SOUND = np.zeros(0, np.float32)
@@ -128,7 +128,7 @@ def _mute(span: FrameRequest) -> FrameRequest:
 def _transport(settings: GraphSettings) -> dict[str, Any]:
     if settings.transport == "objects":
         return {}
-    return {"_by_reference": False, "request_serialization": "pickle", "response_serialization": "pickle"}
+    return {**BY_VALUE, "request_serialization": "pickle", "response_serialization": "pickle"}
 
 
 def build(args: dict[str, Any]) -> Application:

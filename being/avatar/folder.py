@@ -16,7 +16,8 @@ import torch
 
 from being.avatar.content import check_content, read_arrays, read_json, read_picture, sha256_of
 from being.avatar.motion import Motion, check_motion
-from being.avatar.schema import MAX_SIDE, OPTIONAL_FILES, REQUIRED_FILES, AvatarManifest, parse_manifest
+from being.avatar.schema import OPTIONAL_FILES, REQUIRED_FILES, AvatarManifest, parse_manifest
+from being.constants import MAX_PICTURE_SIDE
 from being.errors import FormatError, InputError
 from being.model.gaussians import Gaussians
 from being.model.network import DeformationNetwork
@@ -168,7 +169,7 @@ def _read(folder: Path, manifest: AvatarManifest) -> Avatar:
     gaussians = load_ply(ply)
     if gaussians.count != manifest.gaussians:
         raise FormatError(f"{ply}: holds {gaussians.count} Gaussians, avatar.json says {manifest.gaussians}")
-    background = read_picture(folder / "background.png", MAX_SIDE)
+    background = read_picture(folder / "background.png", MAX_PICTURE_SIDE)
     if background.shape[:2] != (manifest.height, manifest.width):
         raise FormatError(
             f"{folder / 'background.png'}: is {background.shape[1]}x{background.shape[0]}, "

@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from being.audio.features import FeatureSpec
 from being.audio.windows import WindowSpec
 from being.avatar.consent import ConsentRecord, Sha256
+from being.constants import MAX_PICTURE_SIDE
 from being.errors import FormatError, InputError
 from being.model.network import NetworkConfig, Point
 
 SCHEMA_VERSION = 1
-MAX_SIDE = 8192  # pixels; a larger picture in an avatar is a mistake or an attack
 MAX_GAUSSIANS = 1_000_000
 
 # What a folder may hold beside avatar.json. Required files first; nothing else is opened.
@@ -40,7 +40,7 @@ class AvatarManifest(BaseModel):
 
     Lengths are in decimetres (10 cm), pixels refer to the recorded frame of `width` x `height`. Canonical axes: x to
     the image's right, y up, z toward the viewer; the camera is OpenCV's (x right, y down, z forward), static, at the
-    origin, with one focal length and principal point (cx, cy).
+    origin, with one focal length and principal point (cx, cy). Fields: one for each key of the file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -49,8 +49,8 @@ class AvatarManifest(BaseModel):
     id: AvatarId
     name: str = Field(min_length=1, max_length=200)
     fps: Literal[25] = 25
-    width: int = Field(ge=16, le=MAX_SIDE)
-    height: int = Field(ge=16, le=MAX_SIDE)
+    width: int = Field(ge=16, le=MAX_PICTURE_SIDE)
+    height: int = Field(ge=16, le=MAX_PICTURE_SIDE)
     focal: float = Field(gt=0)
     cx: float
     cy: float

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from being.avatar.consent import ConsentRecord
+from being.commands.seconds import part_options
 from being.errors import STOPPED
 
 FOOTAGE, NOTE = "footage", "clone.json"  # in the work folder: the captured dataset, and what it was captured from
@@ -50,6 +51,13 @@ FOOTAGE, NOTE = "footage", "clone.json"  # in the work folder: the captured data
     metavar="PICTURE",
     help="What stands behind the avatar: a picture, #rrggbb, or blur [default: as filmed; blur if the camera moves].",
 )
+@click.option(
+    "--audio-track",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Which sound track of VIDEO, from 1 [default: the default one, else the first that is not silent].",
+)
+@part_options
 @click.option("--device", default="auto", show_default=True, help="Trains here: auto, cpu, cuda, cuda:1.")
 @click.option(
     "--work", type=click.Path(path_type=Path), help="Folder of footage, checkpoint and report [default: OUT.run]."
@@ -73,6 +81,9 @@ def command(
     focal: float | None,
     parser: str,
     background: str | None,
+    audio_track: int | None,
+    start_s: float | None,
+    end_s: float | None,
     device: str,
     work: Path | None,
     on_ray: bool,
@@ -119,7 +130,15 @@ def command(
         own_key()
     check_place(out, work, force)
     footage = video if video.is_dir() else work / FOOTAGE
-    asked = {"video": digest, "size": size, "focal": focal, "parser": parser, "background": background}
+    asked = {
+        "video": digest,
+        "size": size,
+        "focal": focal,
+        "parser": parser,
+        "audio_track": audio_track,
+        "part": [start_s, end_s],
+        "background": background,
+    }
     if restart:
         shutil.rmtree(work, ignore_errors=True)
         check_place(out, work, force)
@@ -132,7 +151,7 @@ def command(
             start = time.perf_counter()
             if not (footage / "track_params.pt").exists():
                 try:
-                    capture(
+                    report = capture(
                         video,
                         footage,
                         size=size,
@@ -140,6 +159,9 @@ def command(
                         parser=parser,
                         background=background,
                         progress=progress,
+                        audio_track=audio_track,
+                        start_s=start_s,
+                        end_s=end_s,
                     )
                 except BeingError:
                     _leave_nothing(work)
@@ -147,6 +169,8 @@ def command(
                 except KeyboardInterrupt:
                     click.echo(f"being: stopped, {out} is unfinished; the same command goes on from there", err=True)
                     click.get_current_context().exit(STOPPED)
+                for note in report.notes:
+                    progress.note(f"note: {note}")
             seconds["capture"] = time.perf_counter() - start
         config = config_for(Dataset(footage), device, minutes or default_minutes(device))
         title = name or (record.who if record.status == "consented" else out.name)

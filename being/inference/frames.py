@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from being.constants import MAX_FRAME_SIDE
 from being.errors import InputError
 from being.inference.compositing import Background, Plate
 from being.model.network import NetworkConfig
 
-MIN_SIDE, MAX_SIDE = 16, 4096  # pixels of a rendered frame
+MIN_SIDE = 16  # pixels of a rendered frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +88,10 @@ def check_drive(drive: Drive, config: NetworkConfig, width: int, height: int) ->
     InputError
         Naming the field, what it is and what was expected.
     """
-    if not (MIN_SIDE <= width <= MAX_SIDE and MIN_SIDE <= height <= MAX_SIDE):
-        raise InputError(f"a frame of {width}x{height} was asked for", f"Choose sides from {MIN_SIDE} to {MAX_SIDE}")
+    if not (MIN_SIDE <= width <= MAX_FRAME_SIDE and MIN_SIDE <= height <= MAX_FRAME_SIDE):
+        raise InputError(
+            f"a frame of {width}x{height} was asked for", f"Choose sides from {MIN_SIDE} to {MAX_FRAME_SIDE}"
+        )
     if drive.yuv and (width % 2 or height % 2):
         raise InputError(f"a {width}x{height} frame has no 4:2:0 planes", "Use an even width and height")
     shapes: dict[str, tuple[int, ...]] = {

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from being.audio.features import SAMPLE_RATE, STEP, STEPS_PER_FRAME, FeatureExtractor
+from being.audio.features import STEP, STEPS_PER_FRAME, FeatureExtractor
 from being.audio.windows import CONTEXT_FRAMES, WINDOW_STEPS, WindowSpec
 from being.avatar.motion import Motion
+from being.constants import SAMPLE_RATE
 from being.inference.compositing import Background, Plate
 
 FloatArray = npt.NDArray[np.float32]

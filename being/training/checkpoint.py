@@ -17,18 +17,19 @@ from torch import Tensor
 from being.dataset import Dataset
 from being.errors import FormatError, InputError
 from being.training.config import FitConfig
+from being.training.former_names import with_former_names
 
 VERSION = 1
 NAME = "checkpoint.safetensors"
 
 # Settings that may change between stop and resume: they do not decide what is computed.
-FREE_SETTINGS = {"checkpoint_every_s", "evaluation_frames", "device", "prove"}
+FREE_SETTINGS = {"checkpoint_every_s", "evaluation_frames", "device", "quality_suite"}
 
 State = tuple[dict[str, Tensor], dict[str, Any]]  # tensors by name, JSON values
 
 
 class Keeper(Protocol):
-    """Where the checkpoints of a run are kept, and who is told how it goes. All workers of a team call alike."""
+    """Where the checkpoints of a run are kept, and who is told how it goes. All workers of a run call alike."""
 
     def load(self, mark: str) -> State | None:
         """The newest state, or None; `mark` is the run's fingerprint. Raises as `load_checkpoint`."""
@@ -63,7 +64,8 @@ class FolderKeeper:
 
 def fingerprint(dataset: Dataset, config: FitConfig) -> str:
     """Hash of what decides a run: its settings, and the footage's size, poses, face and split."""
-    digest = hashlib.sha256(json.dumps(config.model_dump(mode="json", exclude=FREE_SETTINGS), sort_keys=True).encode())
+    settings = with_former_names(config.model_dump(mode="json", exclude=FREE_SETTINGS))
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     digest.update(f"{dataset.frames} {dataset.width} {dataset.height} {dataset.split}".encode())
     for array in (dataset.head_poses, dataset.torso_poses, dataset.eyes, dataset.expressions, dataset.intrinsics):
         digest.update(array.tobytes())

@@ -30,7 +30,7 @@ TOKEN_CHUNK = 256  # frames whose tokens are computed at once
 def record_tokens(run: TrainingRun, footage: Footage) -> None:
     """Keep the condition tokens of the training frames in the network.
 
-    Its cheaper forms are fitted to them, and sounds of which the ear says something else are kept near them.
+    Approximations are fitted to them, and audio tokens outside their distribution are clamped to it (`token_support`).
     """
     tokens = []
     for start in range(0, len(footage.train), TOKEN_CHUNK):

@@ -109,6 +109,8 @@ def tracked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def track(frames: Any, progress: Any = None) -> Track:
         calls.append(1)
+        for _ in frames:
+            pass
         return Track(meshes(), np.ones(FRAMES, bool), np.ones(FRAMES, np.int64))
 
     monkeypatch.setattr(pipeline, "track_landmarks", track)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from being.avatar.consent import standing
 from being.avatar.folder import load_avatar
+from being.avatar.trust import consent_trust
 from being.commands.clone import command
 from being.errors import BeingError
 from being.synthetic import generate
@@ -36,7 +36,7 @@ def test_an_avatar_with_its_record_and_its_report(footage: Path, tmp_path: Path)
     result = clone(footage, "-o", out, "--consent", record)
     assert result.exit_code == 0, result.output
     avatar = load_avatar(out)
-    assert avatar.manifest.name == "Ada" and standing(avatar.manifest).serve
+    assert avatar.manifest.name == "Ada" and consent_trust(avatar.manifest).serve
     assert avatar.manifest.consent.footage_sha256 is not None
     work = out.with_name("ada.run")
     page = (work / "report.html").read_text()

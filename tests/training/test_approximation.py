@@ -28,7 +28,7 @@ def scene(clip: Path) -> tuple[Avatar, Footage]:
     data = Dataset(clip)
     contexts = np.random.default_rng(0).normal(0, 1, (data.frames, 8, 16, 32)).astype(np.float32)
     speech = Speech(FeatureSpec(name="phones"), WindowSpec(look_ahead=1), contexts, np.ones(data.frames, bool))
-    config = FitConfig(initial_gaussians=600, gaussians=600, prior_parts="network", device="cpu")
+    config = FitConfig(initial_gaussians=600, gaussians=600, pretrained_parts="network", device="cpu")
     footage = Footage(data, contexts, config, torch.device("cpu"))
     run = begin(footage, data, speech, config)
     record_tokens(run, footage)

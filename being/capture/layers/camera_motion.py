@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from being.capture.findings import BackgroundMotion
-from being.capture.layers.plate import Pictures, grown_mask, spread_over
+from being.capture.plate import Pictures, grown_mask, spread_over
 
 LOOK_SIZE = 320  # longer side at which the camera's motion is looked for
 MOST_CORNERS, LEAST_CORNERS = 300, 12

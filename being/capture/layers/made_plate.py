@@ -14,7 +14,7 @@ from being.errors import InputError
 from being.inference.compositing import Colour, Plate, Transparent, backdrop, parse_background
 
 if TYPE_CHECKING:
-    from being.capture.layers.plate import Pictures
+    from being.capture.plate import Pictures
 
 Picture = NDArray[np.uint8]
 
@@ -47,7 +47,7 @@ def plate_of(
     frames : RGB (H, W, 3) each. labels : (H, W) each. motion : of the background. asked : as `check_background` lets
     through.
     """
-    from being.capture.layers.plate import background_plate
+    from being.capture.plate import background_plate
 
     if asked is None and motion.still:
         return *background_plate(frames, labels), FILMED
@@ -66,7 +66,7 @@ def made_plate(asked: str | None, frames: Pictures, labels: Pictures) -> tuple[P
     if asked is None or asked == BLURRED:
         import cv2
 
-        from being.capture.layers.plate import background_plate
+        from being.capture.plate import background_plate
 
         plate, _ = background_plate(frames, labels)
         blurred = cv2.GaussianBlur(plate, (0, 0), BLUR * min(plate.shape[:2])).astype(np.uint8)

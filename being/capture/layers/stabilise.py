@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from being.capture.layers.plate import (
+from being.capture.plate import (
     LEAST_SHARE,
     MOST_FRAMES,
     Pictures,

@@ -16,7 +16,7 @@ from scipy.ndimage import binary_dilation, gaussian_filter1d
 
 from being.capture.layers.alignment import Array, Camera, Small, Surface, align, small
 from being.capture.pose.solve import PoseSolution, ordinary_frame
-from being.capture.video.ahead import ahead
+from being.capture.read_ahead import ahead
 from being.dataset.parsing import HEAD, TORSO
 from being.dataset.pose import rest_pose
 from being.errors import InputError
@@ -36,6 +36,7 @@ def track_torso(
     parsing: Iterable[NDArray[np.uint8]],
     pose: PoseSolution,
     progress: Progress | None = None,
+    breaks: NDArray[np.bool_] | None = None,
     camera_moves: bool = False,
 ) -> NDArray[np.float32]:
     """Follow the torso.
@@ -43,8 +44,8 @@ def track_torso(
     Parameters
     ----------
     frames : T pictures, RGB (H, W, 3). parsing : their labels (H, W). Both are read once, in step.
-    pose : the heads' solution for the same pictures. camera_moves : rest goes with the head's slow motion, most of
-        which is the camera's.
+    pose : the heads' solution for the same pictures. breaks : (T - 1,) frames after which time does not go on.
+    camera_moves : rest goes with the head's slow motion, most of which is the camera's.
 
     Returns
     -------
@@ -81,7 +82,8 @@ def track_torso(
             progress.update(done / total)
     if done < total:
         raise InputError(f"{done} pictures for {total} poses", "Capture the video again")
-    return _smoothed(poses).astype(np.float32)
+    pieces = np.split(poses, [] if breaks is None else np.flatnonzero(breaks) + 1)
+    return np.concatenate([_smoothed(piece) for piece in pieces]).astype(np.float32)
 
 
 def _follow(
