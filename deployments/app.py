@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from being.deployments.drawing import RenderedBatch
 from being.deployments.messages import receive_large_answers
-from being.deployments.refiner import plain
 from being.deployments.renderer import Refusal
 from being.deployments.settings import GraphSettings
 from ray.exceptions import RayError
@@ -21,10 +18,10 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
 from being.inference.frames import FrameRecord
+from being.live.request_batch import FrameRequestBatch
 from being.live.requests import AvatarFacts, FrameRequest
 from being.server.admission import Load, Observer, shard_of
 
-NO_SOUND = np.zeros(0, np.float32)
 PREPARE_S = 60.0  # an avatar that takes longer to load is not coming
 
 log = logging.getLogger(__name__)
@@ -33,7 +30,7 @@ receive_large_answers()  # before the first handle is used
 
 
 class RayGraph:
-    """`being.graph.local.Graph` over handles: one pass a shard for each tick.
+    """`being.graph.contract.Graph` over handles: one pass a shard for each tick.
 
     Parameters
     ----------
@@ -83,32 +80,32 @@ class RayGraph:
                 by_span[place] = [next(answers) for _ in range(tick[place].count)]
         return [record for records in by_span for record in records]
 
-    async def _pass(self, shard: int, spans: list[FrameRequest]) -> list[FrameRecord]:
+    async def _pass(self, shard: int, requests: list[FrameRequest]) -> list[FrameRecord]:
+        batch = FrameRequestBatch.of(requests)
         try:
-            drawn = await self._send(shard, spans)
+            drawn = await self._send(shard, batch)
         except (RayError, RayServeException) as error:
             log.warning("a pass was lost (%s); once more", type(error).__name__)
-            drawn = await self._send(shard, spans)
+            drawn = await self._send(shard, batch)
         if self._observer is not None:
             frames = Counter[Load]()
-            for span in spans:
-                frames[Load(span.avatar, span.stage.width, span.stage.height)] += span.count
+            for request in requests:
+                frames[Load(request.avatar, request.stage.width, request.stage.height)] += request.count
             self._observer(frames, drawn.seconds)
-        return drawn.records
+        return drawn.frames.records()
 
-    async def _send(self, shard: int, spans: list[FrameRequest]) -> RenderedBatch:
+    async def _send(self, shard: int, batch: FrameRequestBatch) -> RenderedBatch:
         renderer = self._renderers[shard]
-        drawable = [plain(span) for span in spans] if self._refiner is not None else spans
         chain: list[Any] = []  # of DeploymentResponse
         try:
             if self._encoder is None:
-                chain.append(renderer.render_sound.remote(drawable, self._live))
+                chain.append(renderer.render_sound.remote(batch, self._live))
             else:
                 # A response handed on as a top-level argument: the renderer waits for it, this process does not.
-                chain.append(self._encoder.encode.remote(spans))
-                chain.append(renderer.render.remote(chain[0], [_mute(span) for span in drawable], self._live))
+                chain.append(self._encoder.encode.remote(batch))
+                chain.append(renderer.render.remote(chain[0], batch.mute(), self._live))
             if self._refiner is not None:
-                chain.append(self._refiner.refine.remote(chain[-1], [_mute(span) for span in spans]))
+                chain.append(self._refiner.refine.remote(chain[-1], batch.mute()))
             drawn: RenderedBatch = await chain[-1]
             return drawn
         except asyncio.CancelledError:
@@ -118,11 +115,6 @@ class RayGraph:
 
     def _route(self, shard: int) -> dict[str, Any]:
         return {"multiplexed_model_id": f"shard-{shard}"} if self._shards > 1 else {}
-
-
-def _mute(span: FrameRequest) -> FrameRequest:
-    """Without the sound, which only the encoder needs."""
-    return dataclasses.replace(span, pcm=NO_SOUND, fade=None)
 
 
 def _transport(settings: GraphSettings) -> dict[str, Any]:

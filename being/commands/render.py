@@ -94,6 +94,7 @@ def command(
 
     from being.audio.pcm import read_audio, read_audio_48k
     from being.inference.compositing import Transparent, parse_background
+    from being.inference.frames import PixelFormat
     from being.live.emotion import wish
     from being.live.requests import OutputFormat
     from being.media.contract import StreamFormat, check_target, open_writer
@@ -111,7 +112,7 @@ def command(
     ears = read_audio_48k(source, limit)
     encoder = recorded(features, manifest, len(face.samples)) if features else None
     planes = out.suffix.lower() in (".mp4", ".webm") and not alpha
-    stage = OutputFormat(width, height, stand_in, yuv=planes)
+    stage = OutputFormat(width, height, stand_in, PixelFormat.YUV420 if planes else PixelFormat.RGB)
 
     format = StreamFormat(width, height, sound_channels=ears.samples.shape[1])
     with open_writer(out, format, alpha=alpha, overwrite=force) as writer, show_progress() as progress:

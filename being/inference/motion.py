@@ -141,8 +141,8 @@ def _moves(players: Sequence[MotionPlayer], frames: npt.NDArray[np.int64], weigh
         mixed = (still[:, FACE] + (lively[:, FACE] - still[:, FACE]) * share).astype(np.float32)
         emotions.update(zip(own, mixed.reshape(len(own), count, -1), strict=True))
     # Head and torso are mixed alike: one call for both, of all frames.
-    parts = [np.concatenate([track[..., part].reshape(-1, 7) for part in (HEAD, TORSO)]) for track in (idle, talking)]
-    poses = _to_poses(_mix(*parts, np.tile(weights.reshape(-1), 2))).reshape(2, sessions, count, 3, 4)
+    a, b = (np.concatenate([track[..., part].reshape(-1, 7) for part in (HEAD, TORSO)]) for track in (idle, talking))
+    poses = _to_poses(_mix(a, b, np.tile(weights.reshape(-1), 2))).reshape(2, sessions, count, 3, 4)
     return [Moves(poses[0, place], poses[1, place], eye[place], emotions[place]) for place in range(sessions)]
 
 

@@ -9,14 +9,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import numpy as np
 
 from being.errors import InputError
+from being.inference.frames import PixelFormat
 from being.live.emotion import wish
+from being.live.requests import OutputFormat
 from being.live.scheduler import Delivery, Picture, Repeat, Sound
 from being.live.session import Session
 from being.media.client_stream import Stream, frames_of, open_stream
@@ -194,7 +195,8 @@ class ClientSession:
         self.format = format
         if emotion is not None:
             self.session.feelings.ask(emotion)
-        self.session.stage = replace(stage, width=width, height=height, background=background, yuv=format == "mp4")
+        pixel_format = PixelFormat.YUV420 if format == "mp4" else PixelFormat.RGB
+        self.session.stage = OutputFormat(width, height, background, pixel_format)
         self._awake.set()
 
     def tell(self, type: str, **content: Any) -> None:
