@@ -173,7 +173,8 @@ def _write_and_read(name: str, *, alpha: bool) -> str:
 
 
 def _phones() -> str:
-    from being.audio.features import FeatureSpec, load_extractor
+    from being.audio.extractors import load_extractor
+    from being.audio.features import FeatureSpec
 
     extractor = load_extractor(FeatureSpec(name="phones"))
     steps = extractor(np.zeros(16_000, np.float32))

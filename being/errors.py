@@ -31,7 +31,17 @@ class FormatError(BeingError):
 
 
 class MissingDependencyError(BeingError):
-    """An optional package is not installed; the remedy is the command that installs it."""
+    """A package is not installed; the remedy is the command that installs it.
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs the package {package}", f"Install it: pip install 'being[{extra}]'")
+    Parameters
+    ----------
+    package : str
+    extra : str or None
+        The extra of Being that brings it; None for what Being itself depends on.
+    purpose : str
+        What needs it, as the beginning of a sentence.
+    """
+
+    def __init__(self, package: str, extra: str | None, purpose: str) -> None:
+        wanted = package if extra is None else f"'being[{extra}]'"
+        super().__init__(f"{purpose} needs the package {package}", f"Install it: pip install {wanted}")

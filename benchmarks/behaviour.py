@@ -1,4 +1,4 @@
-"""How a running server takes what happens: a film, an interruption, a dead renderer, clients that drop, bad requests.
+"""How a running server takes what happens: a video, an interruption, a dead renderer, clients that drop, bad requests.
 
     python benchmarks/behaviour.py start -- serve run serve_config.yaml    from the command to /readyz
     being serve --library being/avatars --library FOLDER &
@@ -33,13 +33,15 @@ from pathlib import Path
 from typing import Any
 
 import bad_input
+import bad_live  # noqa: F401  its cases
+import bad_requests  # noqa: F401
 import click
 import numpy as np
 import scenarios
 from machine import Meanwhile, facts
 from raw_client import http_of
 
-from being.audio.pcm import read_audio
+from being.media.pcm import read_audio
 
 SAMPLE = Path(__file__).parent.parent / "being" / "samples" / "hello.wav"
 
@@ -112,7 +114,7 @@ def start(bench: Bench, command: tuple[str, ...], keep: bool, log: Path) -> None
 @click.option("--times", default=3, show_default=True)
 @click.pass_obj
 def speak(bench: Bench, sound: Path, seconds: float, times: int) -> None:
-    """A film of a sound."""
+    """A video of a sound."""
     width, _, height = bench.size.partition("x")
     url = f"{bench.http}/v1/avatars/{bench.avatar}/speak?width={width}&height={height}"
     with bench.measuring("speak") as found:
@@ -168,7 +170,7 @@ def listing(bench: Bench, library: Path, times: int) -> None:
 @click.option("--only", help="Cases with this in their name.")
 @click.pass_obj
 def bad_input_(bench: Bench, library: Path | None, only: str | None) -> None:
-    """Send what no server should fall over; after each case it must still draw a film."""
+    """Send what no server should fall over; after each case it must still draw a video."""
     target = bad_input.Target(bench.http, bench.live, bench.avatar, bench.speech, library)
     with bench.measuring("bad-input" if only is None else f"bad-input: {only}") as found:
         before = scenarios.reading(bench.http)

@@ -9,11 +9,11 @@ In two parts, because the host with the GPU need not have PyAV, MediaPipe or Ray
 compares the torso under three different speeches over the same motion, and saves frames: filmed, drawn and their error
 for both blocks, and the avatar speaking --speech and then being silent, in one pose (to be measured) and moving (to be
 looked at). `measure` looks at those frames with the face mesh: mouth landmarks, the mouth's opening against the filmed
-one and against the loudness, and how far it shuts in silence; it also writes films with sound. Both write
+one and against the loudness, and how far it shuts in silence; it also writes videos with sound. Both write
 OUT/NAME/clone.json. Pictures of people stay in OUT: never commit it.
 
---set overrides a field of the training configuration, to compare: --set corrections.pose=0 --set prior=none; nothing
-behind the = is None: --set minutes= --set network_steps=2500 trains by steps.
+--set overrides a field of the training configuration, to compare: --set corrections.pose=0 --set pretrained=none;
+nothing behind the = is None: --set minutes= --set network_steps=2500 trains by steps.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ from PIL import Image
 
 from being.audio.windows import frame_count
 from being.avatar.motion import Motion
+from being.constants import FPS, SAMPLE_RATE
 from being.dataset import Dataset
-from being.dataset.folder import FPS, SAMPLE_RATE, read_wav
+from being.dataset.folder import read_wav
 from being.progress import show_progress
 from being.training import FitConfig, fit
 from being.training.data.footage import Footage
@@ -44,8 +45,8 @@ from being.training.model.drawing import RenderSettings
 from being.training.quality.evaluate import draw_frame
 from being.training.quality.lip_sync import compare, openings, track
 from being.training.quality.novel_speech import (
+    contexts_of,
     flicker,
-    hear,
     sample_sentence,
     speak,
     talking_in,
@@ -95,7 +96,7 @@ def train(
             "changes": list(changes),
             "seconds": figures["seconds"],
             "metrics": figures["metrics"],
-            "verdict": figures["verdict"],
+            "assessment": figures["assessment"],
             "bytes": sum(path.stat().st_size for path in (out / "avatars" / name).iterdir()),
         }
         row |= save_frames(folder, out / "avatars" / name, work, config, pcm)
@@ -136,19 +137,19 @@ def save_frames(
     footage.adopt(
         torch.from_numpy(avatar.motion.head_pose).to(device), torch.from_numpy(avatar.motion.torso_pose).to(device)
     )
-    craft = RenderSettings(footage.background, footage.intrinsics, config.backend, precision)
+    settings = RenderSettings(footage.background, footage.intrinsics, config.backend, precision)
     gaussians, network = avatar.gaussians.to(device), avatar.network.to(device)
     for block, frames in (("inner", footage.held_out.inner), ("end", footage.held_out.end)):
         place = emptied(work / "held_out" / block)
         for frame in frames:
-            drawn, filmed = draw_frame(gaussians, network, footage, craft, frame), footage.picture(frame)
+            drawn, filmed = draw_frame(gaussians, network, footage, settings, frame), footage.picture(frame)
             Image.fromarray(filmed).save(place / f"filmed_{frame:05d}.jpg", quality=HELD_QUALITY)
             Image.fromarray(drawn).save(place / f"drawn_{frame:05d}.jpg", quality=HELD_QUALITY)
             Image.fromarray(heat(filmed, drawn)).save(place / f"error_{frame:05d}.jpg", quality=QUALITY)
 
     third = len(pcm) // 3
     parts = [pcm[k * third : (k + 1) * third] for k in range(3)] if third > SAMPLE_RATE else three_speeches(pcm)
-    unsteady = flicker(gaussians, network, footage, craft, [contexts(heard, part) for part in parts])
+    unsteady = flicker(gaussians, network, footage, settings, [contexts(heard, part) for part in parts])
 
     sound = with_silence(pcm)
     voice = contexts(heard, sound)
@@ -159,14 +160,14 @@ def save_frames(
     still = Motion(*(np.repeat(part[usual : usual + 1], 50, 0) for part in parts))
     for name, moves in (("still", still), ("moving", motion)):
         place = emptied(work / name)
-        for index, frame in enumerate(speak(gaussians, network, footage, craft, voice, moves, talking)):
+        for index, frame in enumerate(speak(gaussians, network, footage, settings, voice, moves, talking)):
             Image.fromarray(frame).save(place / f"{index:05d}.jpg", quality=QUALITY)
     blocks = {"inner": len(footage.held_out.inner), "end": len(footage.held_out.end)}
     return {"held_out_frames": blocks, "flicker_grey_levels": vars(unsteady), "spoken_frames": len(voice)}
 
 
 def contexts(heard: Speech, pcm: NDArray[np.float32]) -> NDArray[np.float32]:
-    found = hear(heard, pcm, frame_count(len(pcm)))
+    found = contexts_of(heard, pcm, frame_count(len(pcm)))
     if found is None:
         raise click.ClickException(f"{heard.spec.name} cannot hear new sound")
     return found
@@ -187,7 +188,7 @@ def emptied(folder: Path) -> Path:
 @click.argument("out", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--speech", type=click.Path(exists=True, path_type=Path), help="The WAV that `train` was given.")
 def measure(out: Path, speech: Path | None) -> None:
-    """Look at the saved frames with the face mesh; write films."""
+    """Look at the saved frames with the face mesh; write videos."""
     pcm = sample_sentence() if speech is None else read_wav(speech)
     for path in sorted(out.glob("*/clone.json")):
         work = path.parent
@@ -199,8 +200,8 @@ def measure(out: Path, speech: Path | None) -> None:
             )
             for block in ("inner", "end")
         ]
-        row["likeness"] = vars(compare(blocks))
-        row["likeness_by_block"] = {
+        row["lip_sync"] = vars(compare(blocks))
+        row["lip_sync_by_block"] = {
             name: vars(compare([block])) for name, block in zip(("inner", "end"), blocks, strict=True) if block[0]
         }
         row["speech"] = listen_and_look(list(pictures(work / "still", "*.jpg")), pcm)

@@ -24,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from being.audio.espeak import PhoneEvent
-from being.audio.features import FeatureExtractor, load_extractor
-from being.audio.pcm import read_audio
+from being.audio.extractors import load_extractor
+from being.audio.features import FeatureExtractor
 from being.audio.phones_training.voices import HELD_OUT_VOICES
 from being.audio.visemes import VISEMES
 from being.audio.windows import file_contexts
@@ -34,6 +34,7 @@ from being.avatar.schema import AvatarManifest
 from being.inference.engine import Engine
 from being.inference.frames import Drive
 from being.inference.motion import MotionPlayer
+from being.media.pcm import read_audio
 from being.synthetic import Performance, perform, render
 from being.synthetic.mouth import closure_of
 
@@ -70,7 +71,7 @@ class Watcher:
 
 
 def watch(images: Iterator[Image]) -> Floats:
-    """(T, 478, 2) of a film."""
+    """(T, 478, 2) of a video."""
     watcher = Watcher()
     return np.stack([watcher.see(image) for image in images])
 
@@ -80,7 +81,7 @@ def opening(points: Floats) -> Floats:
     return np.linalg.norm(points[:, UPPER] - points[:, LOWER], axis=1)
 
 
-def drawn(engine: Engine, drives: list[Drive], batch: int = 16) -> Iterator[Image]:
+def rendered(engine: Engine, drives: list[Drive], batch: int = 16) -> Iterator[Image]:
     for first in range(0, len(drives), batch):
         for record in engine.render(drives[first : first + batch]):
             if record.image is None:
@@ -130,7 +131,9 @@ def closed_share(gaps: Floats, spans: list[tuple[float, float]], threshold: floa
     return hits / len(spans) if spans else float("nan")
 
 
-def unheard_voice(engine: Engine, manifest: AvatarManifest, voice: str, ears: FeatureExtractor) -> dict[str, Any]:
+def untrained_voice(
+    engine: Engine, manifest: AvatarManifest, voice: str, extractor: FeatureExtractor
+) -> dict[str, Any]:
     """Measurement 1 for one voice."""
     spec = manifest.windows
     rows: dict[str, list[Any]] = {k: [] for k in ("to_truth", "to_exact", "mesh_itself", "gap", "true_gap", "closed")}
@@ -138,14 +141,14 @@ def unheard_voice(engine: Engine, manifest: AvatarManifest, voice: str, ears: Fe
     by_db, by_rms, offset = [], [], 0.0
     for seed, text in enumerate(SENTENCES):
         truth = perform(text, voice, seed=100 + seed)
-        contexts = file_contexts(truth.pcm, ears, spec, truth.frames)
+        contexts = file_contexts(truth.pcm, extractor, spec, truth.frames)
         drives = [
             Drive(manifest.id, contexts[t], float(truth.blink[t]), truth.head[t], truth.torso[t], width=512, height=512)
             for t in range(truth.frames)
         ]
         frames = [render(truth, t, 512, 512) for t in range(truth.frames)]
         seen_truth = watch(frame.image for frame in frames)
-        seen = watch(drawn(engine, drives))
+        seen = watch(rendered(engine, drives))
         exact = np.stack([frame.landmarks[48:68] for frame in frames])
         mouth, mouth_truth = seen[:, MOUTH], seen_truth[:, MOUTH]
         rows["to_truth"].append(np.linalg.norm(mouth - mouth_truth, axis=2))
@@ -187,20 +190,20 @@ def unheard_voice(engine: Engine, manifest: AvatarManifest, voice: str, ears: Fe
 
 
 def real_speech(
-    engine: Engine, manifest: AvatarManifest, pcm: npt.NDArray[np.float32], ears: FeatureExtractor
+    engine: Engine, manifest: AvatarManifest, pcm: npt.NDArray[np.float32], extractor: FeatureExtractor
 ) -> dict[str, Any]:
     """Measurements 2 and 3."""
     spec = manifest.windows
     silence = 3 * 16_000
     sound = np.concatenate([pcm, np.zeros(silence, np.float32)])
-    contexts = file_contexts(sound, ears, spec)
+    contexts = file_contexts(sound, extractor, spec)
     player = MotionPlayer(engine.prepare(manifest.id).avatar.motion, seed=0)
     still = player.pose(0, False)
     drives = [
         Drive(manifest.id, context, 0.0, still.head_pose, still.torso_pose, width=512, height=512)
         for context in contexts
     ]
-    gap = opening(watch(drawn(engine, drives)))
+    gap = opening(watch(rendered(engine, drives)))
     spoken = len(pcm) * FPS // 16_000
     sound_rms = loudness(pcm, spoken)
     correlation, lag = follow(gap[:spoken], decibels(sound_rms))
@@ -225,13 +228,13 @@ def real_speech(
 def main(avatar: str, voices: tuple[str, ...], speech: Path | None, out: Path | None) -> None:
     engine = Engine(Library())
     manifest = engine.prepare(avatar).avatar.manifest
-    ears = load_extractor(manifest.features)
-    results: dict[str, Any] = {"avatar": avatar, "form": manifest.shortcut, "voices": {}}
+    extractor = load_extractor(manifest.features)
+    results: dict[str, Any] = {"avatar": avatar, "form": manifest.approximation, "voices": {}}
     for voice in voices or HELD_OUT_VOICES[-1:]:
-        results["voices"][voice] = row = unheard_voice(engine, manifest, voice, ears)
+        results["voices"][voice] = row = untrained_voice(engine, manifest, voice, extractor)
         click.echo(f"{voice}: " + json.dumps(row, indent=2))
     if speech is not None:
-        results["speech"] = row = real_speech(engine, manifest, read_audio(speech).samples, ears)
+        results["speech"] = row = real_speech(engine, manifest, read_audio(speech).samples, extractor)
         for scale in ("db", "rms"):
             truth = np.mean([r[f"truth_loudness_{scale}_correlation"] for r in results["voices"].values()])
             row[f"share_of_truth_{scale}"] = row[f"loudness_{scale}_correlation"] / float(truth)

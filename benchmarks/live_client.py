@@ -156,7 +156,7 @@ def alignment(speech: Floats, sound: Floats) -> tuple[npt.NDArray[np.int64], flo
     """Where in `sound` each part of the speech is, PART by PART: offsets in samples, and how alike the two are.
 
     Parts are looked for near the one before, for the same sentence comes again; -1 where nothing like a part is found.
-    The likeness is the mean correlation of the loud parts, 0 to 1.
+    The similarity is the mean correlation of the loud parts, 0 to 1.
     """
     offsets, scores = [], []
     part, reach = round(PART * RATE), round(DRIFT * RATE)
@@ -168,10 +168,12 @@ def alignment(speech: Floats, sound: Floats) -> tuple[npt.NDArray[np.int64], flo
         if len(heard) < part:
             continue
         energy = np.sqrt(np.maximum(np.convolve(heard * heard, np.ones(part), "valid"), 1e-9))
-        likeness = correlate(heard, said, mode="valid", method="fft") / (energy * (float(np.linalg.norm(said)) or 1.0))
-        at = int(np.argmax(likeness))
-        scores.append(float(likeness[at]))
-        if likeness[at] > ALIKE:
+        similarity = correlate(heard, said, mode="valid", method="fft") / (
+            energy * (float(np.linalg.norm(said)) or 1.0)
+        )
+        at = int(np.argmax(similarity))
+        scores.append(float(similarity[at]))
+        if similarity[at] > ALIKE:
             offsets[-1] = low + at
             low, high = max(0, low + at - reach), low + at + reach
     return np.array(offsets), float(np.mean(scores)) if scores else 0.0

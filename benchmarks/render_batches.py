@@ -32,7 +32,8 @@ import torch
 from machine import facts
 from numpy.typing import NDArray
 
-from being.audio.features import FeatureSpec, load_extractor
+from being.audio.extractors import load_extractor
+from being.audio.features import FeatureSpec
 from being.audio.windows import WindowSpec, file_contexts
 from being.avatar.library import Library
 from being.commands.render import find_avatar
@@ -62,7 +63,7 @@ def main(
         exact = pictures(Engine(library, device, "off" if on_gpu(device) else "full"), faces)
         for form in forms:
             engine = Engine(library, device, form, capacity=faces)  # type: ignore[arg-type]
-            psnr = likeness(pictures(engine, faces), exact)
+            psnr = mean_psnr(pictures(engine, faces), exact)
             for count in batches:
                 rows.append({"form": form, "batch": count, **timed(engine, faces, count), "psnr": round(psnr, 2)})
                 click.echo(json.dumps(rows[-1]))
@@ -146,7 +147,7 @@ def pictures(engine: Engine, faces: int) -> list[tuple[NDArray[np.uint8], NDArra
     return [(record.image, record.alpha) for record in records]  # type: ignore[misc]
 
 
-def likeness(
+def mean_psnr(
     some: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]], exact: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 ) -> float:
     """PSNR of the luma over the person, of all frames together; its range is 219 levels."""

@@ -1,4 +1,4 @@
-"""What a running server goes through: its start, a film, an interruption, a dead renderer, clients that drop by the
+"""What a running server goes through: its start, a video, an interruption, a dead renderer, clients that drop by the
 hundred, an avatar that appears. Each function answers with what it measured."""
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from raw_client import copy_avatar, wav
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from being.audio.pcm import read_audio
+from being.media.pcm import read_audio
 
 AUDIBLE = 0.01
 PATIENCE_S = 300.0  # how long a full server is asked again
@@ -69,7 +69,7 @@ async def interrupted(url: str, speech: np.ndarray) -> dict[str, float]:
         "answer_ms": round(1000 * (answered - interrupted_at), 1),
         "shutting_frame_after_frames": cut_frame - seen_before,
         "shutting_frame_arrived_ms": round(1000 * (arrivals[cut_frame] - interrupted_at), 1),
-        # Time zero for the viewer's ears: the newest frame it had when it said stop.
+        # Time zero for the client: the newest frame it had when it said stop.
         "old_sound_beyond_ms": round(1000 * max(0.0, old_sound - (seen_before + 1) / FPS), 1),
     }
 
@@ -186,62 +186,62 @@ def started(command: list[str], http: str, log: Path, patience_s: float = 300.0)
 
 
 def spoken(url: str, sound: Path, seconds: float) -> dict[str, Any]:
-    """A film of `seconds` of a sound, said again if shorter: when it could be seen, how fast it came, if whole."""
-    face = np.resize(read_audio(sound).samples, round(seconds * RATE))
+    """A video of `seconds` of a sound, said again if shorter: when it could be seen, how fast it came, if whole."""
+    speech = np.resize(read_audio(sound).samples, round(seconds * RATE))
     body = io.BytesIO()
     with wave.open(body, "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(RATE)
-        file.writeframes((np.clip(face, -1, 1) * 32767).astype("<i2").tobytes())
-    film, first_picture = b"", None
+        file.writeframes((np.clip(speech, -1, 1) * 32767).astype("<i2").tobytes())
+    video, first_picture = b"", None
     begun = time.monotonic()
     with httpx.stream("POST", url, content=body.getvalue(), timeout=PATIENCE_S) as answer:
         if answer.status_code != 200:
             raise click.ClickException(answer.read().decode())
         arrivals = []
         for piece in answer.iter_raw():
-            film += piece
-            arrivals.append((time.monotonic() - begun, len(film)))
+            video += piece
+            arrivals.append((time.monotonic() - begun, len(video)))
     whole = time.monotonic() - begun
     for when, size in arrivals:
-        if _pictures(film[:size], 1):
+        if _pictures(video[:size], 1):
             first_picture = when
             break
-    frames, _, heard = decoded(film)
-    offsets, match = alignment(face, heard)
+    frames, _, heard = decoded(video)
+    offsets, match = alignment(speech, heard)
     found = offsets[offsets >= 0]
     return {
         "first_picture_s": round(first_picture, 3) if first_picture is not None else None,
         "whole_s": round(whole, 2),
-        "times_real_time": round(len(face) / RATE / whole, 2),
+        "times_real_time": round(len(speech) / RATE / whole, 2),
         "frames": len(frames),
-        "frames_of_sound": round(len(face) / RATE * FPS, 2),
+        "frames_of_sound": round(len(speech) / RATE * FPS, 2),
         "frames_follow_each_other": frames == list(range(frames[0], frames[0] + len(frames))),
-        "size": "x".join(map(str, _size(film))),
+        "size": "x".join(map(str, _size(video))),
         "sound_match": round(match, 3),
         "sound_parts_found": f"{len(found)} of {len(offsets)}",
         "sound_off_by_ms": round(1000 * float(np.abs(found - frames[0] * RATE / FPS).max()) / RATE, 2),
     }
 
 
-def _pictures(film: bytes, most: int) -> int:
-    """How many pictures, at most `most`, can be decoded from the beginning of a film."""
+def _pictures(video: bytes, most: int) -> int:
+    """How many pictures, at most `most`, can be decoded from the beginning of a video."""
     try:
-        with av.open(io.BytesIO(film)) as container:
+        with av.open(io.BytesIO(video)) as container:
             return sum(1 for _ in itertools.islice(container.decode(video=0), most))
     except (av.error.FFmpegError, IndexError):
         return 0
 
 
-def _size(film: bytes) -> tuple[int, int]:
-    with av.open(io.BytesIO(film)) as container:
+def _size(video: bytes) -> tuple[int, int]:
+    with av.open(io.BytesIO(video)) as container:
         stream = container.streams.video[0]
         return stream.width, stream.height
 
 
 def listed(http: str, library: Path, avatar: str) -> dict[str, float]:
-    """An avatar is put into the library: seconds until it is listed, and until a film of it begins."""
+    """An avatar is put into the library: seconds until it is listed, and until a video of it begins."""
     name = "new-in-the-library"
     source = next(folder for folder in library.iterdir() if folder.name == avatar)
     try:
@@ -251,10 +251,10 @@ def listed(http: str, library: Path, avatar: str) -> dict[str, float]:
         while not any(one["id"] == name for one in httpx.get(f"{http}/v1/avatars").json()["avatars"]):
             time.sleep(0.05)
         seen = time.monotonic() - begun
-        with httpx.stream("POST", f"{http}/v1/avatars/{name}/speak", content=wav(1.0), timeout=PATIENCE_S) as film:
-            if film.status_code != 200:
-                raise click.ClickException(film.read().decode())
-            pieces = film.iter_raw()
+        with httpx.stream("POST", f"{http}/v1/avatars/{name}/speak", content=wav(1.0), timeout=PATIENCE_S) as video:
+            if video.status_code != 200:
+                raise click.ClickException(video.read().decode())
+            pieces = video.iter_raw()
             next(pieces)
             plays = time.monotonic() - begun
             for _ in pieces:

@@ -68,7 +68,7 @@ def main() -> None:
             initial_gaussians=min(12_000, options.gaussians),
             batch=options.batch,
             device=options.device,
-            prove=False,
+            quality_suite=False,
         )
         runs = on_ray if how == "ray" else in_processes
         # What the first process compiles (CUDA kernels, numba) stays on disk: not one of the two shall pay for it.
@@ -117,8 +117,8 @@ def main() -> None:
 def on_ray(people: dict[str, Path], out: Path, config: FitConfig, at_once: int) -> None:
     """As `train.py` does it: so many at once, by the share of the GPU (or of the CPUs) that each gets."""
     import ray
-    from being.deployments.cluster import start_ray
 
+    from being.ray_local import start_ray
     from being.training.cluster.job import Cluster, Person
     from being.training.cluster.ray import train
 

@@ -12,53 +12,22 @@ import argparse
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from machine import Meanwhile, facts
+from ray_jobs import PATIENCE_S, REPOSITORY, Head, Job, cluster, submit
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-PATIENCE_S = 900.0
-# A busy machine starts Ray slowly; Ray itself would give up after 15 to 60 s.
-ENVIRONMENT = {
-    "RAY_AUTH_MODE": "disabled",
-    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "600",
-    "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT": "600",
-    "RAY_raylet_start_wait_time_s": "600",
-    "RAY_agent_register_timeout_ms": "600000",
-    "RAY_worker_register_timeout_seconds": "600",
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process more, for nodes that a cloud takes back
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "OMP_NUM_THREADS": "1",
-    "NO_PROXY": "127.0.0.1,localhost",
-    "no_proxy": "127.0.0.1,localhost",
-}
-HEAD = """
-import sys
-from being.deployments.cluster import start_ray
-start_ray(num_cpus=int(sys.argv[1]), include_dashboard=True, dashboard_port=int(sys.argv[2]), _temp_dir=sys.argv[3],
-          object_store_memory=200 << 20, log_to_driver=False)
-import ray
-from ray._private.utils import write_ray_address
-address = ray.get_runtime_context().gcs_address
-write_ray_address(address, sys.argv[3])  # as `ray start` does: jobs find this cluster, whatever else runs here
-print(address, flush=True)
-sys.stdin.read()
-"""
 # A case small enough for two cores and long enough to be disturbed.
 SMALL: dict[str, Any] = {
     "static-steps": 100,
@@ -77,126 +46,6 @@ SMALL: dict[str, Any] = {
     "checkpoint-every-s": 1,
     "device": "cpu",
 }
-
-
-@dataclass(frozen=True)
-class Head:
-    """A running cluster: where `ray job submit` reaches it, and where drivers do."""
-
-    dashboard: str
-    address: str
-
-
-@contextmanager
-def cluster(cpus: int) -> Iterator[Head]:
-    """A Ray head with a dashboard, of its own and gone afterwards, whatever other Ray runs on the machine."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    folder = tempfile.mkdtemp(prefix="being-ray-")
-    head = subprocess.Popen(
-        [sys.executable, "-c", HEAD, str(cpus), str(port), folder],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, **ENVIRONMENT},
-        cwd=REPOSITORY,
-        text=True,
-    )
-    assert head.stdin is not None and head.stdout is not None
-    try:
-        address = head.stdout.readline().strip()
-        if not address:
-            raise RuntimeError("Ray did not start")
-        yield Head(f"http://127.0.0.1:{port}", address)
-    finally:
-        head.stdin.close()  # the head ends by itself, and Ray with it
-        head.wait(PATIENCE_S)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@dataclass
-class Job:
-    """A submitted job: what it has printed so far."""
-
-    process: subprocess.Popen[str]
-    id: str
-    head: Head
-    text: list[str] = field(default_factory=list)
-    events: list[dict[str, Any]] = field(default_factory=list)
-
-    def read(self) -> None:
-        """Until the job ends."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.text.append(line)
-            if line.startswith("{"):
-                self.events.append(json.loads(line))
-
-    def until(self, seen: Callable[[], Any], what: str) -> Any:
-        """Wait for something; raises when the job ends before it or patience does."""
-        deadline = time.monotonic() + PATIENCE_S
-        while not (found := seen()):
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"the job ended before {what}:\n{''.join(self.text)[-3000:]}")
-            time.sleep(0.02)
-        return found
-
-    def end(self) -> int:
-        """Wait for the end; the exit status of `ray job submit`."""
-        status = self.process.wait(PATIENCE_S)
-        self.reader.join(PATIENCE_S)
-        return status
-
-    def kill(self) -> None:
-        """`ray job stop`: the driver is killed, and Ray ends its workers."""
-        ray_job("stop", "--address", self.head.dashboard, self.id)
-        self.end()
-
-    def notes(self, text: str) -> list[dict[str, Any]]:
-        """Events whose note holds a text."""
-        return [event for event in list(self.events) if text in event.get("note", "")]
-
-    def last(self) -> dict[str, Any]:
-        """The stage and step that was told last."""
-        return next(({"part": e["part"], "step": e["step"]} for e in reversed(list(self.events)) if "step" in e), {})
-
-    def reached(self, part: str, step: int) -> bool:
-        """Whether the job told of this step, or a later one, of a part."""
-        return any(e["part"] == part and e.get("step", 0) >= step for e in list(self.events))
-
-    def start(self) -> Job:
-        self.reader = threading.Thread(target=self.read, daemon=True)
-        self.reader.start()
-        return self
-
-
-def ray_job(command: str, *arguments: str) -> subprocess.Popen[str]:
-    """`ray job COMMAND`."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ray.scripts.scripts", "job", command, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, **ENVIRONMENT},
-        cwd=REPOSITORY,
-        text=True,
-    )
-    if command == "stop":
-        process.communicate(timeout=PATIENCE_S)
-    return process
-
-
-def submit(head: Head, data: Sequence[str], out: Path, settings: dict[str, Any], *flags: str) -> Job:
-    """`ray job submit --working-dir . -- python train.py ...`."""
-    id = f"being-{os.getpid()}-{time.monotonic_ns()}"
-    options = [part for name, value in settings.items() for part in (f"--{name}", str(value))]
-    command = [sys.executable, "train.py", "--data", *data, "--out", str(out), *options, *flags]
-    process = ray_job(
-        "submit", "--address", head.dashboard, "--submission-id", id, "--working-dir", str(REPOSITORY),
-        # Helpers of Ray Train look for the cluster again and find all that run on the machine.
-        "--runtime-env-json", json.dumps({"env_vars": {"RAY_ADDRESS": head.address}}),
-        "--", *command,
-    )  # fmt: skip
-    return Job(process, id, head).start()
 
 
 def checkpointed(out: Path, run: str) -> Callable[[], bool]:
@@ -260,7 +109,7 @@ def listed(url: str) -> set[str] | None:
 
 
 def appearance(url: str, folder: Path, job: Job) -> dict[str, float]:
-    """Seconds from the avatar's folder being there to the server listing it, and to the end of its first film."""
+    """Seconds from the avatar's folder being there to the server listing it, and to the end of its first video."""
     manifest = folder / "avatar.json"
     job.until(manifest.exists, "it wrote the avatar")
     written = time.monotonic()
@@ -275,8 +124,8 @@ def appearance(url: str, folder: Path, job: Job) -> dict[str, float]:
         f"{url}/v1/avatars/{folder.name}/speak", sound.read_bytes(), {"Content-Type": "audio/wav"}
     )
     with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
-        film = answer.read()
-    return {"listed_after_s": seen, "spoke_after_s": time.monotonic() - written, "film_bytes": len(film)}
+        video = answer.read()
+    return {"listed_after_s": seen, "spoke_after_s": time.monotonic() - written, "video_bytes": len(video)}
 
 
 @dataclass

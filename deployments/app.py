@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from being.deployments.drawing import RenderedBatch
-from being.deployments.messages import receive_large_answers
 from being.deployments.renderer import Refusal
 from being.deployments.settings import GraphSettings
 from ray.exceptions import RayError
@@ -20,6 +19,7 @@ from ray.serve.handle import DeploymentHandle
 from being.inference.frames import FrameRecord
 from being.live.request_batch import FrameRequestBatch
 from being.live.requests import AvatarFacts, FrameRequest
+from being.ray_compat import BY_VALUE, receive_large_answers
 from being.server.admission import Load, Observer, shard_of
 
 PREPARE_S = 60.0  # an avatar that takes longer to load is not coming
@@ -120,7 +120,7 @@ class RayGraph:
 def _transport(settings: GraphSettings) -> dict[str, Any]:
     if settings.transport == "objects":
         return {}
-    return {"_by_reference": False, "request_serialization": "pickle", "response_serialization": "pickle"}
+    return {**BY_VALUE, "request_serialization": "pickle", "response_serialization": "pickle"}
 
 
 def build(args: dict[str, Any]) -> Application:

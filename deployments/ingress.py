@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from being.deployments.app import RayGraph
 from being.deployments.meter import RayMeter
-from being.deployments.port import take_port_again
 from being.deployments.settings import GraphSettings
 from fastapi import FastAPI
 from ray import serve
@@ -14,6 +13,7 @@ from ray.serve.handle import DeploymentHandle
 
 from being.api.server import create_app
 from being.errors import InputError
+from being.ray_compat import take_port_again
 from being.server.admission import Admission, Load, ProcessTime
 from being.server.registry import Service
 
@@ -53,6 +53,7 @@ class Ingress:
                     size = f"{load.width}x{load.height}"
                     meter.set("being_frame_cost_seconds", cost, avatar=load.avatar, size=size)
 
+        self._access = settings.access
         self._service = Service(
             settings.open_library(),
             RayGraph(settings, renderer, encoder, refiner, observer=observe),
@@ -65,7 +66,7 @@ class Ingress:
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return create_app(self._service)
+        return create_app(self._service, self._access)
 
     def check_health(self) -> None:
         if not self._service.clock.alive:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from being.api.origin import Access
+from being.avatar.former_names import present_form
 from being.avatar.library import Library
 from being.inference.engine import Fast
 from being.live.scheduler import Pacing
@@ -58,13 +60,14 @@ class GraphSettings(BaseModel):
     transport : how stages hand on what they made. "values": by gRPC from replica to replica, least delay for frames of
         one machine; "objects": through Ray's shared memory, for large batches and stages on one node.
     budget : share of a renderer's time that live sessions may plan with.
+    access : names of the server, and pages elsewhere that may use it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     library: tuple[str, ...] = ()
     device: str = "auto"
-    fast: Fast = "auto"
+    fast: Annotated[Fast, BeforeValidator(present_form)] = "auto"
     resident: int = Field(default=8, ge=1)
     shards: int = Field(default=1, ge=1, le=1024)
     encoder: EncoderPlace = "renderer"
@@ -72,6 +75,7 @@ class GraphSettings(BaseModel):
     budget: float = Field(default=0.85, gt=0, le=1)
     refiner: RefinerSettings | None = None
     limits: ServingLimits = ServingLimits()
+    access: Access = Access()
     pacing: PacingSettings = PacingSettings()
 
     def open_library(self) -> Library:

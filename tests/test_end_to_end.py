@@ -177,7 +177,7 @@ def ten_hours(path: Path) -> None:
 
 
 BAD_SOUNDS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "not audio": (lambda path: path.write_bytes(b"I am a text, not a sound. " * 100), "not readable as audio"),
+    "not audio": (lambda path: path.write_bytes(b"I am a text, not a sound. " * 100), "not readable as sound or film"),
     "empty": (lambda path: path.write_bytes(b""), "is empty"),
     "a picture": (lambda path: Image.new("RGB", (8, 8)).save(path, "PNG"), "audio"),
     "no samples": (lambda path: write_sound(path, 0.0), "no samples"),

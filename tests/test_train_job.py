@@ -17,8 +17,9 @@ pytest.importorskip("pyarrow", reason="needs being[train]")
 sys.path.append(str(Path(__file__).parents[1]))
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
+from ray_jobs import Head, cluster, submit
 from support.api_server import drawing, eventually, running, wav
-from train_job import SMALL, Head, checkpointed, cluster, kill_worker, scores, submit
+from train_job import SMALL, checkpointed, kill_worker, scores
 
 from being.avatar.consent import SYNTHETIC, ConsentRecord
 from being.errors import InputError

@@ -11,7 +11,8 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
 from being import __version__
-from being.api import avatars, health, live_socket, sessions, speak
+from being.api import avatars, health, live_socket, relative, sessions, speak
+from being.api.origin import Access, OriginGuard
 from being.server import backgrounds, problems
 from being.server.registry import Service
 
@@ -29,8 +30,8 @@ fragmented MP4 or JPEG, and the JSON events `ready`, `started`, `speaking`, `idl
 """
 
 
-def create_app(service: Service) -> FastAPI:
-    """The ASGI app over a service that is not open yet."""
+def create_app(service: Service, access: Access | None = None) -> FastAPI:
+    """The ASGI app over a service that is not open yet, answering whom `access` lets in."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -40,10 +41,21 @@ def create_app(service: Service) -> FastAPI:
         finally:
             await service.close()
 
-    app = FastAPI(title="Being", version=__version__, description=DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(
+        title="Being",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,  # FastAPI's own pages name the schema by an absolute path
+        redoc_url=None,
+        servers=[{"url": "."}],  # beside the schema
+        root_path_in_servers=False,
+    )
     app.state.service = service
+    app.add_middleware(relative.RelativeAddresses)
+    app.add_middleware(OriginGuard, access=access or Access())
     problems.install(app)
-    for part in (health, avatars, backgrounds, sessions, speak, live_socket):
+    for part in (relative, health, avatars, backgrounds, sessions, speak, live_socket):
         app.include_router(part.router)
 
     @app.get("/", include_in_schema=False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
@@ -13,7 +15,6 @@ import numpy.typing as npt
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
-from being.audio.pcm import read_audio, read_audio_48k
 from being.errors import BeingError
 from being.graph.local import Graph
 from being.graph.offline import perform
@@ -23,6 +24,8 @@ from being.live.requests import AvatarFacts, FrameRequest, OutputFormat
 from being.media.contract import StreamFormat
 from being.media.fmp4 import Fmp4Writer
 from being.media.sinks import JpegSink, Sink, WriterSink
+from being.media.sound_file import Sound
+from being.media.sound_reader import read_sound
 from being.media.webm_stream import WebmStreamWriter
 from being.server.client_session import check_size
 from being.server.limits import MULTIPART_FIELD, receive_upload
@@ -34,6 +37,8 @@ BATCH = 8  # frames of a call: few, so that the first picture comes soon and liv
 FRAMES_PER_FRAGMENT = 5
 READY_BYTES = 8 << 20  # made and not yet taken by the client: then drawing waits
 BOUNDARY = "being-frame"
+NOTES_HEADER = "Being-Notes"
+NOTES_BYTES = 4000  # of that header: proxies allow 8 KiB for all of them
 MEDIA_TYPES = {
     "mp4": "video/mp4",
     "webm": "video/webm",
@@ -60,8 +65,16 @@ ANSWER: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The talking avatar, streamed while it is made",
         "content": {kind.partition(";")[0]: {} for kind in MEDIA_TYPES.values()},
+        "headers": {
+            NOTES_HEADER: {
+                "description": "What was repaired or chosen in the sound: a JSON list of sentences, left out if empty",
+                "schema": {"type": "string"},
+            }
+        },
     }
 }
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["speak"])
 
@@ -80,9 +93,14 @@ async def speak(
     height: Annotated[Side | None, Query(description="Pixels; as recorded if left out")] = None,
     background: Annotated[Background, Query()] = "plate",
     format: Annotated[SpeakFormat, Query(description="`mjpeg` is silent")] = "mp4",
+    audio_track: Annotated[
+        int | None,
+        Query(ge=1, description="Which sound track, from 1; the default one, or the first not silent, if left out"),
+    ] = None,
 ) -> StreamingResponse:
-    """Send any audio file, as the body or as the multipart field `audio`; a fragmented MP4 (H.264, AAC) comes back
-    while it is drawn. `webm` (VP9, Opus) can be transparent: `background=none`."""
+    """Send any sound or video file, as the body or as the multipart field `audio`; a fragmented MP4 (H.264, AAC) comes
+    back while it is drawn. `webm` (VP9, Opus) can be transparent: `background=none`. What was repaired or chosen in the
+    sound is told in the header `Being-Notes`."""
     started = time.monotonic()
     service: Service = request.app.state.service
     manifest = service.manifest(avatar_id)
@@ -90,9 +108,9 @@ async def speak(
     service.begin_speaking()
     try:
         upload = await receive_upload(request, service.limits.upload_bytes, service.limits.upload_s)
-        face, ears = await asyncio.to_thread(_decode, upload, service.limits.sound_s)
+        sound = await asyncio.to_thread(_decode, upload, service.limits.sound_s, audio_track)
         facts = await service.prepare(avatar_id, service.offline)
-        film = SpeechJob(service, facts, stage, face, ears, format)
+        film = SpeechJob(service, facts, stage, sound.model_pcm, sound.playback_pcm, format)
         await film.open()
     except BaseException as error:
         service.end_speaking()
@@ -113,7 +131,8 @@ async def speak(
             service.end_speaking()
             await film.close()
 
-    return StreamingResponse(body(), media_type=MEDIA_TYPES[format], headers={"Cache-Control": "no-store"})
+    headers = {"Cache-Control": "no-store", **_notes_header(sound)}
+    return StreamingResponse(body(), media_type=MEDIA_TYPES[format], headers=headers)
 
 
 def _stage(width: int, height: int, background: str, format: SpeakFormat, service: Service) -> OutputFormat:
@@ -125,12 +144,21 @@ def _stage(width: int, height: int, background: str, format: SpeakFormat, servic
     return OutputFormat(width, height, service.backgrounds.named(background), pixel_format)
 
 
-def _decode(upload: BinaryIO, limit_s: float) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """16 kHz for the face, (S, channels) at 48 kHz for the ears. The upload is closed."""
+def _decode(upload: BinaryIO, limit_s: float, track: int | None) -> Sound:
+    """The sound of an upload, which is closed. What was repaired is logged."""
     with upload:
-        face = read_audio(upload, limit_s).samples
-        upload.seek(0)
-        return face, read_audio_48k(upload, limit_s).samples
+        sound = read_sound(upload, track=track, limit_s=limit_s)
+    for note in sound.notes:
+        log.info("speak: %s", note)
+    return sound
+
+
+def _notes_header(sound: Sound) -> dict[str, str]:
+    """The notes as a JSON list in ASCII, as many as a header may hold."""
+    said = [str(note) for note in sound.notes]
+    while said and len(json.dumps(said)) > NOTES_BYTES:
+        said.pop()
+    return {NOTES_HEADER: json.dumps(said)} if said else {}
 
 
 class SpeechJob:

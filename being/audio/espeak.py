@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 
 from being.audio.resample import resample
 from being.audio.visemes import SILENCE, VOWELS, split_diphthong, viseme_of_ipa
+from being.constants import SAMPLE_RATE
 from being.errors import InputError, MissingDependencyError
-
-SAMPLE_RATE = 16_000  # samples per second of what synthesize() returns
 
 # Values of espeak-ng's speak_lib.h.
 _OUTPUT_SYNCHRONOUS = 2

@@ -10,7 +10,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from being.audio.features import SAMPLE_RATE, STEP, Array, FeatureStream, SpanStream, padded_span, step_count
+from being.audio.features import STEP, Array, FeatureStream, SpanStream, padded_span, step_count
+from being.constants import SAMPLE_RATE
 
 WINDOW = 400  # samples = 25 ms, Hann
 FFT = 512  # samples

@@ -15,14 +15,8 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from being.audio.features import (
-    FRAMES_PER_SECOND,
-    SAMPLE_RATE,
-    STEP,
-    STEPS_PER_FRAME,
-    Array,
-    FeatureExtractor,
-)
+from being.audio.features import STEP, STEPS_PER_FRAME, Array, FeatureExtractor
+from being.constants import FPS, SAMPLE_RATE
 
 WINDOW_STEPS = 16  # feature steps in a window, 320 ms
 CONTEXT_FRAMES = 8  # windows in a context
@@ -51,7 +45,7 @@ class WindowSpec(BaseModel):
 
 def frame_count(samples: int) -> int:
     """Video frames of a sound of so many 16 kHz samples: the nearest whole number, at least one if there is sound."""
-    frame = SAMPLE_RATE // FRAMES_PER_SECOND
+    frame = SAMPLE_RATE // FPS
     return max(1, (samples + frame // 2) // frame) if samples else 0
 
 

@@ -10,12 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-
-if TYPE_CHECKING:
-    from being.avatar.schema import AvatarManifest
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -76,29 +73,3 @@ class ConsentRecord(BaseModel):
 SYNTHETIC = ConsentRecord(
     status="synthetic", who="nobody", scope="any use", statement="A generated character; no person's likeness is used."
 )
-
-
-class Standing(BaseModel):
-    """How far a record is to be believed. serve: whether strangers may see the avatar. text: one line for people."""
-
-    model_config = ConfigDict(frozen=True)
-
-    serve: bool
-    text: str
-
-
-def standing(manifest: AvatarManifest) -> Standing:
-    """What the consent record of an avatar is worth, its signature checked."""
-    record = manifest.consent
-    if record.status == "synthetic":
-        return Standing(serve=True, text="synthetic")
-    if record.status == "unconsented":
-        return Standing(serve=False, text="unconsented")
-    if record.signature is None:
-        return Standing(serve=False, text=f"{record.who}, {record.when}: not signed, counts as none")
-    from being.avatar.signing import verify
-
-    problem = verify(record.message(manifest.files), record.signature)
-    if problem:
-        return Standing(serve=False, text=f"{record.who}, {record.when}: {problem}, counts as none")
-    return Standing(serve=True, text=f"{record.who}, {record.when}; signed by {record.signature.fingerprint}")

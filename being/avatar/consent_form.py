@@ -106,7 +106,8 @@ def hash_footage(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     digest = hashlib.sha256()
-    for part in [path / "aud.wav", path / "track_params.pt", *sorted((path / "ori_imgs").glob("*.jpg"))]:
+    pictures = [part for part in (path / "ori_imgs").glob("*") if part.suffix in (".jpg", ".png")]
+    for part in [path / "aud.wav", path / "track_params.pt", *sorted(pictures)]:
         if part.is_file():
             with part.open("rb") as file:
                 digest.update(f"{part.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())

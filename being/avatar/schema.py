@@ -9,19 +9,20 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from being.audio.features import FeatureSpec
 from being.audio.windows import WindowSpec
 from being.avatar.consent import ConsentRecord, Sha256
+from being.avatar.former_names import FORMER_FILES, with_present_names
+from being.constants import MAX_PICTURE_SIDE
 from being.errors import FormatError, InputError
 from being.model.network import NetworkConfig, Point
 
 SCHEMA_VERSION = 1
-MAX_SIDE = 8192  # pixels; a larger picture in an avatar is a mistake or an attack
 MAX_GAUSSIANS = 1_000_000
 
 # What a folder may hold beside avatar.json. Required files first; nothing else is opened.
 REQUIRED_FILES = ("gaussians.ply", "network.safetensors", "motion.npz", "background.png", "preview.jpg")
-OPTIONAL_FILES = ("refiner.safetensors", "survey.safetensors", "basis.safetensors", "lite.safetensors")
+OPTIONAL_FILES = ("refiner.safetensors", "motion_stats.safetensors", "pca.safetensors", "distilled.safetensors")
 
 AvatarId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-Shortcut = Literal["full", "still", "basis", "lite"]
+Approximation = Literal["full", "pruned", "pca", "distilled"]
 
 
 def check_id(name: str) -> None:
@@ -40,7 +41,7 @@ class AvatarManifest(BaseModel):
 
     Lengths are in decimetres (10 cm), pixels refer to the recorded frame of `width` x `height`. Canonical axes: x to
     the image's right, y up, z toward the viewer; the camera is OpenCV's (x right, y down, z forward), static, at the
-    origin, with one focal length and principal point (cx, cy).
+    origin, with one focal length and principal point (cx, cy). Fields: one for each key of the file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -49,8 +50,8 @@ class AvatarManifest(BaseModel):
     id: AvatarId
     name: str = Field(min_length=1, max_length=200)
     fps: Literal[25] = 25
-    width: int = Field(ge=16, le=MAX_SIDE)
-    height: int = Field(ge=16, le=MAX_SIDE)
+    width: int = Field(ge=16, le=MAX_PICTURE_SIDE)
+    height: int = Field(ge=16, le=MAX_PICTURE_SIDE)
     focal: float = Field(gt=0)
     cx: float
     cy: float
@@ -61,17 +62,22 @@ class AvatarManifest(BaseModel):
     """Where the face's 68 iBUG landmarks are on average, in head space: how another face is laid over this one."""
     network: NetworkConfig
     gaussians: int = Field(gt=0, le=MAX_GAUSSIANS)
-    shortcut: Shortcut = "full"
-    """The fastest CPU form of the network whose measured loss on this avatar is acceptable (<= 0.3 dB)."""
+    approximation: Approximation = "full"
+    """The fastest approximation of the network on a CPU whose measured loss on this avatar is at most 0.3 dB."""
     metrics: dict[str, float] = {}
     consent: ConsentRecord = ConsentRecord()
     files: dict[str, Sha256] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _present_names(cls, values: Any) -> Any:
+        return with_present_names(values) if isinstance(values, dict) else values
 
     @field_validator("files")
     @classmethod
     def _known_files(cls, files: dict[str, str]) -> dict[str, str]:
         for name in files:
-            if name not in REQUIRED_FILES + OPTIONAL_FILES:
+            if name not in REQUIRED_FILES + OPTIONAL_FILES + FORMER_FILES:
                 raise ValueError(f"{name!r} is not a file of an avatar")
         return files
 

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from being.capture.cuts import Cut, Reason
 from being.capture.landmarks.tracking import Track
 from being.capture.parsing.teeth import lips_apart
-from being.dataset.folder import FPS, SAMPLE_RATE
+from being.constants import FPS, SAMPLE_RATE
 from being.dataset.pose import euler_of_rotation
+from being.media.notes import Note
 
 SMALL_FACE = 0.22  # of the picture's side, hairline to chin
 COARSE_FACE = 160  # pixels of the video, hairline to chin: below it skin has no texture
@@ -50,6 +52,8 @@ class CaptureReport:
     found : share of the frames with a face. rms_px : reprojection error of the rigid landmarks.
     blinks : how many. mouth_open : widest opening (98th percentile), in face lengths. seen : share of the plate that
     was really seen. camera_shift_px : of the background. seconds : wall clock by step. warnings : see Finding.
+    notes : what was repaired and chosen while the film was read. filmed : frames of the film, of which `cuts` were left
+    out.
     """
 
     folder: Path
@@ -65,11 +69,23 @@ class CaptureReport:
     camera_shift_px: float
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: tuple[Finding, ...] = ()
+    notes: tuple[Note, ...] = ()
+    filmed: int = 0
+    cuts: tuple[Cut, ...] = ()
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """(frames,) when each frame is shown in the film, seconds."""
+        used = np.ones(max(self.filmed, self.frames), bool)
+        for cut in self.cuts:
+            used[cut.start : cut.stop] = False
+        return np.flatnonzero(used)[: self.frames] / FPS
 
     def as_json(self) -> dict[str, Any]:
         """For capture.json; the folder's own name is left out, it may be moved."""
         values = asdict(self)
         del values["folder"]
+        values["cuts"] = [{"from_s": cut.seconds[0], "to_s": cut.seconds[1], "reason": cut.reason} for cut in self.cuts]
         return values
 
 
@@ -102,8 +118,13 @@ def find(
     crop_side: int,
     rms_px: float,
     seen: float,
+    filmed: int = 0,
+    cuts: Sequence[Cut] = (),
 ) -> tuple[Finding, ...]:
-    """Everything worth saying about a clip of T frames; `track` in pixels of its pictures."""
+    """Everything worth saying about a clip of T frames; `track` in pixels of its pictures.
+
+    filmed, cuts : frames of the film, and what was left out of it.
+    """
     out: list[Finding] = []
 
     def say(bad: bool, problem: str, remedy: str) -> None:
@@ -111,10 +132,10 @@ def find(
             out.append(Finding(problem, remedy))
 
     face = float(np.median(np.ptp(track.points[..., 1], axis=1)))
-    filmed = face * crop_side / size
+    tall = face * crop_side / size
     say(
-        face < SMALL_FACE * size or filmed < COARSE_FACE,
-        f"Face small: {filmed:.0f} pixels high in the video",
+        face < SMALL_FACE * size or tall < COARSE_FACE,
+        f"Face small: {tall:.0f} pixels high in the video",
         "Film head and shoulders from nearer, or at a higher resolution",
     )
     say(
@@ -122,6 +143,7 @@ def find(
         f"The portrait has {crop_side} pixels in the video and is enlarged to {size}",
         f"Use --size {max(crop_side // 2 * 2, 128)}, or film at a higher resolution",
     )
+    out += _left_out(cuts, filmed)
     lost = int((~track.found).sum())
     say(
         lost > 0, f"No face in {lost} of {len(track.found)} frames; they are left out of training", "Look to the camera"
@@ -174,3 +196,17 @@ def find(
     short = len(poses) / FPS - len(sound) / SAMPLE_RATE
     say(short > 0.5, f"The sound ends {short:.1f} s early", "Check the recording")
     return tuple(out)
+
+
+def _left_out(cuts: Sequence[Cut], filmed: int) -> list[Finding]:
+    """One line on the cut list, the most frequent reasons first."""
+    if not cuts:
+        return []
+    frames: dict[Reason, int] = {}
+    for cut in cuts:
+        frames[cut.reason] = frames.get(cut.reason, 0) + cut.stop - cut.start
+    often = sorted(frames, key=lambda reason: -frames[reason])
+    said = ", ".join(f"{reason} {frames[reason] / FPS:.1f} s" for reason in often[:3])
+    more = ", ..." if len(often) > 3 else ""
+    text = f"{sum(frames.values()) / FPS:.1f} s of {filmed / FPS:.1f} s are left out ({said}{more})"
+    return [Finding(text, "The report lists them; --start and --end choose a part of the video")]

@@ -29,7 +29,8 @@ from being.capture.layers.torso import track_torso
 from being.capture.parsing.parser import BLOCK, ClipParser, open_parser
 from being.capture.parsing.teeth import TeethFinder, lips_apart
 from being.capture.pose.solve import PoseSolution, ordinary_frame, solve_pose
-from being.capture.video.ahead import ahead
+from being.capture.read_ahead import ahead
+from being.capture.selection import select_frames
 from being.capture.video.crop import Crop, choose_crop
 from being.capture.video.reader import Footage, open_footage
 from being.capture.workspace import Workspace, require_room, writing_to
@@ -39,9 +40,9 @@ from being.dataset.writer import DatasetWriter
 from being.errors import InputError
 from being.progress import Progress, Silent
 
-VERSION = 2  # raise when a step's result changes, so that no run goes on from an older one's
+VERSION = 5  # raise when a step's result changes, so that no run goes on from an older one's
 SMALLEST, LARGEST = 64, 1080  # pixels a side
-BYTES_A_PIXEL = 1.6  # of the finished folder, for each pixel of each frame; measured 1.1 to 1.4
+BYTES_A_PIXEL = 3.3  # of the finished folder, for each pixel of each frame; measured 2.3 (256 px) to 3.0 (160 px)
 BLINK_GAIN = 1.5  # AU45 = 3 x closure: at 25 frames a second lids are rarely caught wholly shut
 LIGHT_SAMPLES = 40
 
@@ -58,6 +59,9 @@ def capture(
     progress: Progress | None = None,
     resume: bool = True,
     workers: int | None = None,
+    audio_track: int | None = None,
+    start_s: float | None = None,
+    end_s: float | None = None,
 ) -> CaptureReport:
     """Make the dataset folder `out` from a video of one person talking.
 
@@ -67,6 +71,8 @@ def capture(
         in it. Until then the work stands in `out.part`, and a run that was stopped goes on from there.
     size : side of the square pictures, pixels. focal : of the camera, in pixels of these pictures, where it is known.
     parser : see `being.capture.parsing.parser.open_parser`. resume : False begins anew. workers : threads.
+    audio_track : which sound track, from 1; None: the default one, else the first that is not silent.
+    start_s, end_s : the part of the video to use, seconds.
 
     Raises
     ------
@@ -81,7 +87,7 @@ def capture(
     if video.is_dir():
         raise InputError(f"{video} is a folder", "Give a video; a dataset folder is trained on as it is: being fit")
     open_parser(parser).close()
-    footage = open_footage(video)
+    footage = open_footage(video, start_s, end_s)
     require_room(out, int(footage.frames * size * size * BYTES_A_PIXEL))
     settings = {
         "version": VERSION,
@@ -89,9 +95,12 @@ def capture(
         "size": size,
         "focal": focal,
         "parser": parser,
+        "audio_track": audio_track,
+        "part": [start_s, end_s],
     }
     place = Workspace(out, settings, resume)
-    job = _Job(footage, place, size, focal, parser, progress or Silent(), workers or os.cpu_count() or 1)
+    threads = workers or os.cpu_count() or 1
+    job = _Job(footage, place, size, focal, parser, progress or Silent(), threads, audio_track)
     try:
         with writing_to(out):
             return job.run()
@@ -119,7 +128,7 @@ def _solution(kept: dict[str, NDArray[Any]]) -> PoseSolution:
 
 @dataclass(frozen=True)
 class _Stored:
-    """Pictures of a folder by number, read when asked for, in a row ahead: a `being.capture.layers.plate.Pictures`."""
+    """Pictures of a folder by number, read when asked for, in a row ahead: a `being.capture.plate.Pictures`."""
 
     read: Callable[[int], Picture]
     count: int
@@ -148,7 +157,9 @@ class _Job:
     parser: str
     progress: Progress
     workers: int
-    count: int = 0  # frames
+    audio_track: int | None
+    count: int = 0  # frames that take part
+    breaks: NDArray[np.bool_] | None = None  # where the film goes on elsewhere, see `Selection`
     seconds: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> CaptureReport:
@@ -156,10 +167,18 @@ class _Job:
         from being.capture.landmarks.mesh import dense_vertices
         from being.capture.report import write_report
 
-        filmed, crop = self._landmarks()
+        selection = select_frames(
+            self.footage,
+            self.place,
+            lambda frames: track_landmarks(frames, progress=self.progress),
+            self._step,
+            self.audio_track,
+        )
+        self.count, self.breaks = len(selection.frames), selection.breaks
+        filmed = selection.track
+        crop = choose_crop(filmed, self.footage.width, self.footage.height, self.size)
         track = Track(crop.map(filmed.points, self.size), filmed.found, filmed.faces)
-        self.count = len(track.points)
-        sound = self._sound_and_pictures(crop)
+        self._film(crop, selection.frames)
         pose = self._pose(track)
         writer = DatasetWriter(self.place.path, self.size, self.size, pose.focal, pose.cx, pose.cy).prepare()
         shift = self._labels(track, writer)
@@ -170,7 +189,8 @@ class _Job:
         closure, units = eye_closure(track.points), action_units(track.points)
         with self._step("numbers"):
             writer.finish(
-                audio=sound,
+                audio=selection.sound.samples,
+                sound_frames=selection.frames,
                 background=plate,
                 head_poses=pose.poses,
                 eyes=BLINK_GAIN * closure,
@@ -186,11 +206,13 @@ class _Job:
             pose.poses,
             closure,
             light,
-            sound,
+            selection.sound.samples,
             size=self.size,
             crop_side=crop.side,
             rms_px=pose.rms_px,
             seen=float(seen.mean()),
+            filmed=selection.total,
+            cuts=selection.cuts,
         )
         report = CaptureReport(
             folder=self.place.out,
@@ -206,48 +228,38 @@ class _Job:
             camera_shift_px=shift,
             seconds=self.seconds,
             warnings=findings,
+            notes=selection.notes,
+            cuts=selection.cuts,
+            filmed=selection.total,
         )
         write_report(self.place.path / "report.html", report, self.place.path, track, pose, closure, units, seen)
         (self.place.path / "capture.json").write_text(json.dumps(report.as_json(), indent=1))
         self.place.publish()
         return report
 
-    def _landmarks(self) -> tuple[Track, Crop]:
-        with self._step("landmarks"):
-            kept = self.place.load("track")
-            if kept is None:
-                track = track_landmarks(self.footage, progress=self.progress)
-                self.place.save("track", points=track.points, found=track.found, faces=track.faces)
-            else:
-                track = Track(kept["points"], kept["found"], kept["faces"])
-            return track, choose_crop(track, self.footage.width, self.footage.height, self.size)
-
-    def _sound_and_pictures(self, crop: Crop) -> NDArray[np.float32]:
+    def _film(self, crop: Crop, frames: NDArray[np.int64]) -> None:
+        """Write the pictures of the film's frames (N,) that take part."""
         with self._step("pictures"):
-            kept = self.place.load("sound")
-            sound = self.footage.sound() if kept is None else kept["samples"]
-            if kept is None:
-                self.place.save("sound", samples=sound)
             writer = DatasetWriter(self.place.path, self.size, self.size, 1.0).prepare()
-            count = self.count
-            have = self._done_before("ori_imgs", ".jpg")
-            if have == count:
-                return sound
+            have = self._done_before("ori_imgs", ".png")
+            if have == self.count:
+                return
+            number = {int(frame): index for index, frame in enumerate(frames)}
 
             def work(index: int, make: Callable[[], Picture]) -> None:
                 writer.picture(index, make())
 
-            numbered = enumerate(self.footage.cropped(crop, self.size).later())
-            self._spread((partial(work, i, make) for i, make in numbered if have <= i < count), have)
-            if self._done_before("ori_imgs", ".jpg") < count:
+            filmed = enumerate(self.footage.cropped(crop, self.size).later())
+            shown = ((number[i], make) for i, make in filmed if i in number)
+            self._spread((partial(work, i, make) for i, make in shown if i >= have), have)
+            if self._done_before("ori_imgs", ".png") < self.count:
                 raise InputError(f"{self.footage.path} gave fewer pictures the second time", "Copy the video again")
-            return sound
 
     def _pose(self, track: Track) -> PoseSolution:
         with self._step("pose"):
             kept = self.place.load("pose")
             if kept is None:
-                pose = solve_pose(track.points, track.found, self.size, self.size, self.focal)
+                pose = solve_pose(track.points, track.found, self.size, self.size, self.focal, self.breaks)
                 self.place.save("pose", **vars(pose))
                 return pose
             return _solution(kept)
@@ -263,14 +275,14 @@ class _Job:
                 seen = np.flatnonzero(track.found)
                 reference = int(seen[ordinary_frame(pose.poses[seen].astype(np.float64))])
                 points = follow_head(self._pictures, self._parsing, track.points, reference, self.progress)
-                pose = refine_pose(pose, track.points, track.found, points)
+                pose = refine_pose(pose, track.points, track.found, points, self.breaks)
                 self.place.save("head", **vars(pose))
                 return pose
             return _solution(kept)
 
     def _labels(self, track: Track, writer: DatasetWriter) -> float:
         """Returns how far the background shifts, pixels."""
-        from being.capture.layers.plate import refuse_moving_camera
+        from being.capture.plate import refuse_moving_camera
 
         with self._step("parsing"):
             have = self._done_before("ori_imgs", ".lms")
@@ -292,7 +304,7 @@ class _Job:
             return shift
 
     def _plate(self) -> tuple[Picture, NDArray[np.bool_]]:
-        from being.capture.layers.plate import background_plate
+        from being.capture.plate import background_plate
 
         with self._step("plate"):
             kept = self.place.load("plate")
@@ -306,7 +318,7 @@ class _Job:
         with self._step("torso"):
             kept = self.place.load("torso")
             if kept is None:
-                poses = track_torso(self._pictures, self._parsing, pose, self.progress)
+                poses = track_torso(self._pictures, self._parsing, pose, self.progress, self.breaks)
                 self.place.save("torso", poses=poses)
                 return poses
             return kept["poses"]
@@ -333,7 +345,7 @@ class _Job:
     @property
     def _pictures(self) -> _Stored:
         folder = self.place.path / "ori_imgs"
-        return _Stored(lambda i: read_picture(folder / f"{i}.jpg"), self.count, self.workers)
+        return _Stored(lambda i: read_picture(folder / f"{i}.png"), self.count, self.workers)
 
     @property
     def _parsing(self) -> _Stored:

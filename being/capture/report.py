@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from being.capture.cut_page import cut_section
 from being.capture.findings import BLINK, CaptureReport
 from being.capture.landmarks.tracking import Track, ibug_68
 from being.capture.parsing.teeth import lips_apart
 from being.capture.pose.solve import PoseSolution
-from being.dataset.folder import FPS, read_picture
+from being.constants import FPS
+from being.dataset.folder import read_picture
 from being.dataset.parsing import PALETTE, labels_of_colours
 from being.dataset.tracking import shown_by
 from being.report.charts import Line, line_chart
@@ -77,8 +79,8 @@ def write_report(
         index = int(np.where(track.found, values, -1).argmax())
         named[index] = named.get(index, "") + name
     marks = ibug_68(track.points)
-    figures = "".join(_sample(folder, i, marks[i], pose, named[i]) for i in sorted(named))
-    seconds = np.arange(report.frames) / FPS
+    seconds = report.times
+    figures = "".join(_sample(folder, i, seconds[i], marks[i], pose, named[i]) for i in sorted(named))
     turn, errors = _turned(pose), pose.per_frame_rms
     charts = [
         _chart("Eyes shut", [("closure", closure, BLUE)], seconds),
@@ -99,6 +101,8 @@ def write_report(
         f"<h1>{escape(report.folder.name)}</h1><p>{report.frames / FPS:.1f} s of footage, captured.</p>",
         _cards(report),
         "<h2>What to know</h2>" + _warnings(report),
+        _notes(report),
+        cut_section(report),
         "<h2>Sample frames</h2><p>Head blue, neck green, torso red; the 68 landmarks; the head's axes: red to the "
         f'image\'s right, green up, blue towards the camera.</p><div class="frames">{figures}</div>',
         "<h2>Behind the person</h2><p>The plate; at the right, what was never seen and is a guess is tinted.</p>",
@@ -128,24 +132,22 @@ def draw_overlay(
     return np.asarray(canvas)
 
 
-def _sample(folder: Path, index: int, marks: NDArray[np.float32], pose: PoseSolution, name: str) -> str:
-    image = read_picture(folder / "ori_imgs" / f"{index}.jpg")
+def _sample(folder: Path, index: int, at_s: float, marks: NDArray[np.float32], pose: PoseSolution, name: str) -> str:
+    image = read_picture(folder / "ori_imgs" / f"{index}.png")
     labels = labels_of_colours(read_picture(folder / "parsing" / f"{index}.png"))
     shown = draw_overlay(image, labels, marks, index, pose).copy()
     teeth = folder / "teeth_mask" / f"{index}.npy"
     if name and teeth.exists():
         shown[np.load(teeth)] = 255
     error = pose.per_frame_rms[index]
-    caption = f"{name}frame {index}, {index / FPS:.1f} s, " + (
-        f"{error:.2f} px" if np.isfinite(error) else "no face found"
-    )
+    caption = f"{name}frame {index}, {at_s:.1f} s, " + (f"{error:.2f} px" if np.isfinite(error) else "no face found")
     return _figure(shown, caption)
 
 
 def _plates(folder: Path, seen: NDArray[np.bool_]) -> str:
-    plate = read_picture(folder / "bc.jpg")
+    plate = read_picture(folder / "bc.png")
     tinted = np.where(seen[..., None], plate, (plate * 0.5 + np.array(UNSEEN_TINT) * 0.5)).astype(np.uint8)
-    return _figure(plate, "bc.jpg") + _figure(tinted, f"{seen.mean():.0%} of it was seen")
+    return _figure(plate, "bc.png") + _figure(tinted, f"{seen.mean():.0%} of it was seen")
 
 
 def _figure(rgb: Picture, caption: str) -> str:
@@ -190,3 +192,10 @@ def _warnings(report: CaptureReport) -> str:
         return "<p>Nothing to complain about.</p>"
     items = "".join(f"<li><b>{escape(w.problem)}.</b> {escape(w.remedy)}.</li>" for w in report.warnings)
     return f"<ul>{items}</ul>"
+
+
+def _notes(report: CaptureReport) -> str:
+    if not report.notes:
+        return ""
+    items = "".join(f"<li>{escape(str(note))}</li>" for note in report.notes)
+    return f"<h2>Repaired and chosen</h2><ul>{items}</ul>"

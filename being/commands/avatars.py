@@ -28,8 +28,8 @@ def command(as_json: bool, library: tuple[Path, ...]) -> None:
         being avatars
         being avatars --json --library /data/avatars
     """
-    from being.avatar.consent import standing
     from being.avatar.library import Library
+    from being.avatar.trust import consent_trust
 
     shelf = Library(library or None)
     if as_json:
@@ -43,8 +43,8 @@ def command(as_json: bool, library: tuple[Path, ...]) -> None:
                 "features": entry.manifest.features.name,
                 "look_ahead": entry.manifest.look_ahead,
                 "consent": entry.manifest.consent.status,
-                "standing": standing(entry.manifest).text,
-                "served": standing(entry.manifest).serve,
+                "standing": consent_trust(entry.manifest).text,
+                "served": consent_trust(entry.manifest).serve,
                 "metrics": entry.manifest.metrics,
                 "folder": str(entry.folder),
             }
@@ -65,7 +65,7 @@ def command(as_json: bool, library: tuple[Path, ...]) -> None:
         ahead = manifest.look_ahead if isinstance(manifest.look_ahead, str) else f"{manifest.look_ahead} frames"
         size = f"{manifest.width}x{manifest.height}"
         count = f"{manifest.gaussians:,}"
-        facts = (entry.id, manifest.name, size, count, manifest.features.name, ahead, standing(manifest).text)
+        facts = (entry.id, manifest.name, size, count, manifest.features.name, ahead, consent_trust(manifest).text)
         table.add_row(*facts, _short(entry.folder))
     console = Console()
     if shelf.entries():

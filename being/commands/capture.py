@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from being.commands.seconds import part_options
 from being.errors import STOPPED
 
 
@@ -17,19 +18,40 @@ from being.errors import STOPPED
     "--focal", type=float, help="Focal length in pixels of these pictures [default: solved, about 1.6 x size]."
 )
 @click.option("--parser", default="builtin", show_default=True, help="builtin, segformer, or segformer:FOLDER.")
+@click.option(
+    "--audio-track",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Which sound track, from 1 [default: the default one, else the first that is not silent].",
+)
+@part_options
 @click.option("--workers", type=int, help="Threads [default: one a processor].")
 @click.option("--restart", is_flag=True, help="Forget what an earlier, stopped run did.")
 def command(
-    video: Path, out: Path, size: int, focal: float | None, parser: str, workers: int | None, restart: bool
+    video: Path,
+    out: Path,
+    size: int,
+    focal: float | None,
+    parser: str,
+    audio_track: int | None,
+    start_s: float | None,
+    end_s: float | None,
+    workers: int | None,
+    restart: bool,
 ) -> None:
     """Make a dataset from VIDEO: one person talking to a camera that stands still.
 
     Ctrl-C stops; the same command goes on from there. OUT appears when it is whole; OUT/report.html shows what was
-    found and what to film better.
+    found and what to film better. Sound is laid on the clock of the pictures; what had to be repaired (holes, damage,
+    joined recordings) or chosen (tracks, channels) is told in lines that begin with "note:" and in the report.
+
+    Parts that show something else (black, title cards, fades, other scenes, no face) are left out; the report lists
+    them. --start and --end choose a part of VIDEO.
 
     \b
     Examples:
         being capture me.mov -o footage
+        being capture interview.mkv -o footage --start 0:12 --end 2:30
         being fit footage -o avatars/me
     """
     from being.capture.pipeline import capture
@@ -46,10 +68,15 @@ def command(
                 progress=progress,
                 resume=not restart,
                 workers=workers,
+                audio_track=audio_track,
+                start_s=start_s,
+                end_s=end_s,
             )
     except KeyboardInterrupt:
         click.echo(f"being: stopped, {out} is unfinished; the same command goes on where it stopped", err=True)
         click.get_current_context().exit(STOPPED)
+    for note in report.notes:
+        click.echo(f"note: {note}", err=True)
     for warning in report.warnings:
         click.echo(f"warning: {warning}", err=True)
     click.echo(

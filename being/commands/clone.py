@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from being.avatar.consent import ConsentRecord
+from being.commands.seconds import part_options
 from being.errors import STOPPED
 
 FOOTAGE, NOTE = "footage", "clone.json"  # in the work folder: the captured dataset, and what it was captured from
@@ -45,6 +46,13 @@ FOOTAGE, NOTE = "footage", "clone.json"  # in the work folder: the captured data
 @click.option(
     "--parser", default="builtin", show_default=True, help="Who draws the masks: builtin, segformer, segformer:FOLDER."
 )
+@click.option(
+    "--audio-track",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Which sound track of VIDEO, from 1 [default: the default one, else the first that is not silent].",
+)
+@part_options
 @click.option("--device", default="auto", show_default=True, help="Trains here: auto, cpu, cuda, cuda:1.")
 @click.option(
     "--work", type=click.Path(path_type=Path), help="Folder of footage, checkpoint and report [default: OUT.run]."
@@ -67,6 +75,9 @@ def command(
     minutes: float | None,
     focal: float | None,
     parser: str,
+    audio_track: int | None,
+    start_s: float | None,
+    end_s: float | None,
     device: str,
     work: Path | None,
     on_ray: bool,
@@ -81,7 +92,8 @@ def command(
     only show what it saw, so speak in whole sentences, open the mouth well, turn the head a little, blink, and be
     silent for a second or two. A talking-portrait folder may be given in place of a video.
 
-    Three steps: capture (masks, poses, blinks), training, and a report to look at, OUT.run/report.html. Ctrl-C stops;
+    Parts that show something else (black, title cards, other scenes) are found and left out; --start and --end choose a
+    part of VIDEO. Three steps: capture (masks, poses, blinks), training, and a report to look at, OUT.run/report.html. Ctrl-C stops;
     the same command goes on from there.
 
     \b
@@ -112,7 +124,14 @@ def command(
         own_key()
     check_place(out, work, force)
     footage = video if video.is_dir() else work / FOOTAGE
-    asked = {"video": digest, "size": size, "focal": focal, "parser": parser}
+    asked = {
+        "video": digest,
+        "size": size,
+        "focal": focal,
+        "parser": parser,
+        "audio_track": audio_track,
+        "part": [start_s, end_s],
+    }
     if restart:
         shutil.rmtree(work, ignore_errors=True)
         check_place(out, work, force)
@@ -125,13 +144,25 @@ def command(
             start = time.perf_counter()
             if not (footage / "track_params.pt").exists():
                 try:
-                    capture(video, footage, size=size, focal=focal, parser=parser, progress=progress)
+                    report = capture(
+                        video,
+                        footage,
+                        size=size,
+                        focal=focal,
+                        parser=parser,
+                        progress=progress,
+                        audio_track=audio_track,
+                        start_s=start_s,
+                        end_s=end_s,
+                    )
                 except BeingError:
                     _leave_nothing(work)
                     raise
                 except KeyboardInterrupt:
                     click.echo(f"being: stopped, {out} is unfinished; the same command goes on from there", err=True)
                     click.get_current_context().exit(STOPPED)
+                for note in report.notes:
+                    progress.note(f"note: {note}")
             seconds["capture"] = time.perf_counter() - start
         config = config_for(Dataset(footage), device, minutes or default_minutes(device))
         title = name or (record.who if record.status == "consented" else out.name)

@@ -13,7 +13,6 @@ import click
 from being.errors import InputError
 
 if TYPE_CHECKING:
-    from being.audio.pcm import Pcm
     from being.avatar.library import Library
     from being.avatar.schema import AvatarManifest
     from being.graph.local import InProcessGraph
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from being.live.emotion import FloatArray
     from being.live.requests import AvatarFacts, OutputFormat
     from being.media.contract import VideoWriter
+    from being.media.sound_file import Sound
     from being.progress import Progress
 
 COMPILING_S = 3.0  # a warm-up that takes longer is compiling, not reading the cache
@@ -62,6 +62,12 @@ COMPILING_S = 3.0  # a warm-up that takes longer is compiling, not reading the c
 @click.option(
     "--limit", default=3600.0, show_default=True, metavar="SECONDS", help="Refuse sound that lasts longer than this."
 )
+@click.option(
+    "--audio-track",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Which sound track of AUDIO, from 1 [default: the default one, else the first that is not silent].",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--force", is_flag=True, help="Replace OUT if it exists.")
 def command(
@@ -75,10 +81,14 @@ def command(
     emotions: tuple[str, ...],
     seed: int,
     limit: float,
+    audio_track: int | None,
     device: str,
     force: bool,
 ) -> None:
     """Make AUDIO (any sound or video file) into a video of the avatar saying it.
+
+    Whatever a media player plays is heard, on its own clock: holes and damaged places become silence, several channels
+    are mixed to stereo. What was repaired or chosen is told in lines that begin with "note:".
 
     \b
     Examples:
@@ -88,16 +98,17 @@ def command(
         being render speech.wav -o frames/ --avatar ./avatars/me
         being render speech.wav -o happy.mp4 --avatar me --emotion smile=0.8
         being render speech.wav -o speech.mp4 --avatar obama --features aud_ds.npy
+        being render film.mkv -o dubbed.mp4 --audio-track 2
     """
     if sample == (audio is not None):
         raise click.UsageError("give a sound file, or --sample, and not both", click.get_current_context())
 
-    from being.audio.pcm import read_audio, read_audio_48k
     from being.inference.compositing import Transparent, parse_background
     from being.inference.frames import PixelFormat
     from being.live.emotion import wish
     from being.live.requests import OutputFormat
     from being.media.contract import StreamFormat, check_target, open_writer
+    from being.media.sound_reader import read_sound
     from being.progress import show_progress
     from being.samples import HELLO
 
@@ -108,24 +119,25 @@ def command(
     stand_in = parse_background(background)
     alpha = isinstance(stand_in, Transparent)
     check_target(out, StreamFormat(width, height), alpha=alpha, overwrite=force)
-    face = read_audio(source, limit)
-    ears = read_audio_48k(source, limit)
-    encoder = recorded(features, manifest, len(face.samples)) if features else None
+    sound = read_sound(source, track=audio_track, limit_s=limit)
+    for note in sound.notes:
+        click.echo(f"note: {note}", err=True)
+    encoder = recorded(features, manifest, len(sound.model_pcm)) if features else None
     planes = out.suffix.lower() in (".mp4", ".webm") and not alpha
     stage = OutputFormat(width, height, stand_in, PixelFormat.YUV420 if planes else PixelFormat.RGB)
 
-    format = StreamFormat(width, height, sound_channels=ears.samples.shape[1])
+    format = StreamFormat(width, height, sound_channels=sound.playback_pcm.shape[1])
     with open_writer(out, format, alpha=alpha, overwrite=force) as writer, show_progress() as progress:
         graph = make_graph(library, device, encoder)
         try:
-            playing = perform(graph, manifest.id, stage, face, ears, writer, alpha, seed, emotion, progress)
+            playing = perform(graph, manifest.id, stage, sound, writer, alpha, seed, emotion, progress)
             facts, totals = asyncio.run(playing)
         finally:
             graph.close()
-    speed = face.seconds / totals.elapsed_s
+    speed = sound.seconds / totals.elapsed_s
     click.echo(
-        f"{out}: {totals.frames} frames of {width}x{height}, {face.seconds:.1f} s of sound in {totals.elapsed_s:.1f} s "
-        f"({speed:.2g}x real time), look-ahead {1000 * facts.reach.look_ahead_s:.0f} ms"
+        f"{out}: {totals.frames} frames of {width}x{height}, {sound.seconds:.1f} s of sound in "
+        f"{totals.elapsed_s:.1f} s ({speed:.2g}x real time), look-ahead {1000 * facts.reach.look_ahead_s:.0f} ms"
     )
 
 
@@ -133,8 +145,7 @@ async def perform(
     graph: InProcessGraph,
     avatar: str,
     stage: OutputFormat,
-    face: Pcm,
-    ears: Pcm,
+    sound: Sound,
     writer: VideoWriter,
     alpha: bool,
     seed: int,
@@ -165,8 +176,8 @@ async def perform(
         graph,
         facts,
         stage,
-        face.samples,
-        ears.samples,
+        sound.model_pcm,
+        sound.playback_pcm,
         WriterSink(writer, alpha=alpha),
         seed=seed,
         emotion=emotion,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
+import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from being.commands.stopping import stopped_by_signals
 from being.errors import InputError, MissingDependencyError
 
 CONFIG = Path("serve_config.yaml")
@@ -34,6 +39,7 @@ ENVIRONMENT = {
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",  # a SIGTERM while Ray starts waits for nothing
 }
 # The ingress itself listens on the port, no proxy in between: its replica gets the one port there is, and so does its
 # successor.
@@ -55,6 +61,22 @@ OBJECT_STORE_BYTES = 512 << 20  # frames travel by value; Ray would take a third
     type=click.Path(path_type=Path),
     help="Folder of avatars, may be repeated [default: of the config].",
 )
+@click.option(
+    "--allow-host",
+    "hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A name browsers may know this server by: being.example.org, *.lan. May be repeated. Addresses, localhost and "
+    "this machine's own name always work.",
+)
+@click.option(
+    "--allow-origin",
+    "origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Where pages that use this server may come from: https://app.example.org, https://*.example.org, *. May be "
+    "repeated. Its own page always may, and on this machine the pages of other local servers.",
+)
 @click.option("--address", help="A running Ray cluster [default: start one on this machine].")
 @click.option(
     "--proxy/--no-proxy",
@@ -69,46 +91,59 @@ def command(
     host: str | None,
     port: int | None,
     library: tuple[Path, ...],
+    hosts: tuple[str, ...],
+    origins: tuple[str, ...],
     address: str | None,
     proxy: bool,
     dashboard: bool,
 ) -> None:
-    """Serve the avatars: the page at /, the API at /docs.
+    """Serve the avatars: the page at /, the API at /docs. Ctrl-C or SIGTERM ends it.
 
     \b
     Examples:
         being serve
-        being serve serve_config.a100.yaml --host 0.0.0.0
+        being serve serve_config.a100.yaml --host 0.0.0.0 --allow-host being.example.org
+        being serve --allow-origin https://app.example.org
     """
     import yaml
 
-    settings = merged(_read(config), host, port, library)
+    settings = merged(_read(config), host, port, library, hosts, origins)
+    _check_access(settings)
+    if address is None:
+        check_port(*listening(settings))
+    if (warning := exposure(settings)) is not None:
+        click.echo(f"being: {warning}", err=True)
     environment = dict(ENVIRONMENT)
     if address is None and not proxy and "RAY_SERVE_ENABLE_HA_PROXY" not in os.environ:
         settings, direct = without_proxy(settings)
         environment |= direct
     for name, value in environment.items():
         os.environ.setdefault(name, value)  # before Ray is imported, which reads them
-    try:
-        from being.deployments.cluster import start_ray
-
-        if address is None:
-            start_ray(
-                num_cpus=max(2, os.cpu_count() or 1),
-                include_dashboard=dashboard,
-                object_store_memory=OBJECT_STORE_BYTES,
-                namespace="serve",
-                log_to_driver=True,
-            )
-        from ray.serve.scripts import run
-    except ImportError as error:
-        raise MissingDependencyError("ray", "serve", "Serving") from error
-
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml", prefix="being-serve-") as file:
+    with (
+        stopped_by_signals(ours=address is None) as arm,
+        tempfile.NamedTemporaryFile("w", suffix=".yaml", prefix="being-serve-") as file,
+    ):
         yaml.safe_dump(settings, file)
         file.flush()
-        arguments = [file.name] if address is None else [file.name, "--address", address]
-        run.main(arguments, standalone_mode=False)
+        try:
+            from being.ray_local import start_ray
+
+            if address is None:
+                start_ray(
+                    num_cpus=max(2, os.cpu_count() or 1),
+                    include_dashboard=dashboard,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    namespace="serve",
+                    log_to_driver=True,
+                )
+                arm()
+            from ray.serve.scripts import run
+        except ImportError as error:
+            raise MissingDependencyError("ray", None, "Serving") from error
+        try:
+            run.main([file.name] if address is None else [file.name, "--address", address], standalone_mode=False)
+        except SystemExit as error:
+            sys.exit(1 if error.code is None and address is None else error.code)  # None: it failed, and has said so
 
 
 def without_proxy(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -116,7 +151,7 @@ def without_proxy(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, s
 
     Ray starts its proxy all the same; it gets some other port of the same address.
     """
-    from being.deployments.cluster import free_ports
+    from being.ray_local import free_ports
 
     http = {**settings.get("http_options", {})}
     port = int(http.get("port", 8000))
@@ -127,18 +162,88 @@ def without_proxy(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, s
     return {**settings, "http_options": {**http, "port": free_ports(1)[0]}}, {**DIRECT, **ports}
 
 
-def merged(settings: dict[str, Any], host: str | None, port: int | None, library: tuple[Path, ...]) -> dict[str, Any]:
-    """The configuration with what the command line says instead."""
+def merged(
+    settings: dict[str, Any],
+    host: str | None,
+    port: int | None,
+    library: Sequence[Path],
+    hosts: Sequence[str] = (),
+    origins: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The configuration with what the command line says instead, or besides: `hosts` and `origins` are added."""
     http = {**settings.get("http_options", {})}
     if host is not None:
         http["host"] = host
     if port is not None:
         http["port"] = port
     applications = [dict(application) for application in settings["applications"]]
-    if library:
-        for application in applications:
-            application["args"] = {**application.get("args", {}), "library": [str(path.resolve()) for path in library]}
+    for application in applications:
+        args = {**application.get("args", {})}
+        if library:
+            args["library"] = [str(path.resolve()) for path in library]
+        access = {**args.get("access", {})}
+        for name, listed in (("hosts", hosts), ("origins", origins)):
+            if listed:
+                access[name] = [*access.get(name, []), *listed]
+        application["args"] = {**args, "access": access} if access else args
     return {**settings, "http_options": http, "applications": applications}
+
+
+def listening(settings: dict[str, Any]) -> tuple[str, int]:
+    """Address and port that a configuration names, or Serve's own."""
+    http = settings.get("http_options", {})
+    return str(http.get("host", "127.0.0.1")), int(http.get("port", 8000))
+
+
+def check_port(host: str, port: int) -> None:
+    """Refuse an address on which the ingress could not listen; it binds as the ingress does.
+
+    Raises
+    ------
+    InputError
+        Another process listens there, or there is no such address, or it may not be taken.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen()
+    except OSError as error:
+        remedy = f"Stop what listens on port {port}, or choose another with --port"
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            remedy = "Give --host an address of this machine"
+        elif isinstance(error, PermissionError):
+            remedy = "Choose a port from 1024 on with --port"
+        raise InputError(f"cannot listen on {host}:{port} ({error.strerror})", remedy) from None
+
+
+def exposure(settings: dict[str, Any]) -> str | None:
+    """What it means that others reach the server, where they do and nobody has said under which name."""
+    from being.api.origin import is_loopback
+
+    host, port = listening(settings)
+    named = any(application.get("args", {}).get("access", {}).get("hosts") for application in settings["applications"])
+    if named or is_loopback(host):
+        return None
+    return (
+        f"listening on {host}:{port} beyond this machine: whoever reaches it can see and use every avatar, for there "
+        "is no login; browsers get in by its addresses and this machine's name (--allow-host for other names)"
+    )
+
+
+def _check_access(settings: dict[str, Any]) -> None:
+    """Refuse names and origins that are none before anything starts."""
+    from pydantic import ValidationError
+
+    from being.api.origin import Access
+
+    for application in settings["applications"]:
+        try:
+            Access.model_validate(application.get("args", {}).get("access", {}))
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise InputError(f"access.{problem['loc'][0]}: {problem['msg'].removeprefix('Value error, ')}") from None
 
 
 def _read(config: Path | None) -> dict[str, Any]:

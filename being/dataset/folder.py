@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from being.constants import FPS, MAX_PICTURE_SIDE, SAMPLE_RATE
 from being.dataset.parsing import labels_of_colours
 from being.dataset.pose import rest_pose
 from being.dataset.tracking import (
+    Transforms,
     closure_of,
     expressions_of,
     finite,
@@ -31,10 +33,10 @@ from being.dataset.tracking import (
 )
 from being.errors import FormatError, InputError
 
-FPS = 25  # pictures a second, the rate of every published folder
-SAMPLE_RATE = 16_000  # Hz of aud.wav
 TRAIN_SHARE = 10 / 11  # published split: the first 10/11 of the frames train, the rest is held out
-MAX_PIXELS = 8192 * 8192  # a picture larger than this is refused before it is decoded
+MOST_SOUND_FRAMES = FPS * 24 * 3600  # a sound window with a higher number is a slip
+PICTURES = (".png", ".jpg", ".jpeg")  # ours are lossless, the published layout's are JPEG
+MAX_PIXELS = MAX_PICTURE_SIDE**2  # a picture larger than this is refused before it is decoded
 
 
 @dataclass(frozen=True)
@@ -87,14 +89,29 @@ def read_wav(path: Path) -> NDArray[np.float32]:
 
 
 def numbered(folder: Path, suffixes: tuple[str, ...]) -> dict[int, Path]:
-    """Files named by an unpadded frame number: {0: folder/0.jpg, ...}."""
+    """Files named by an unpadded frame number: {0: folder/0.png, ...}; of two for a frame the earlier suffix's."""
     if not folder.is_dir():
         return {}
-    found = {}
+    found: dict[int, Path] = {}
     for path in folder.iterdir():
         if path.suffix.lower() in suffixes and path.stem.isdecimal() and str(int(path.stem)) == path.stem:
-            found[int(path.stem)] = path
+            index = int(path.stem)
+            rank = suffixes.index(path.suffix.lower())
+            if index not in found or rank < suffixes.index(found[index].suffix.lower()):
+                found[index] = path
     return found
+
+
+def picture_path(folder: Path, index: int) -> Path:
+    """The picture numbered `index`, in whichever form it has; the name ours would have where there is none."""
+    names = [folder / f"{index}{suffix}" for suffix in PICTURES]
+    return next((path for path in names if path.is_file()), names[0])
+
+
+def plate_path(folder: Path) -> Path:
+    """The clean plate of a dataset: bc.png, or bc.jpg of the published layout."""
+    published = folder / "bc.jpg"
+    return published if published.is_file() and not (folder / "bc.png").is_file() else folder / "bc.png"
 
 
 class Dataset:
@@ -116,6 +133,8 @@ class Dataset:
         that the folder's action units show)
     vertices : float32 (V, 3) canonical mesh points or None
     split : frame numbers for training and held out
+    sound_frames : int (T,), which 25th of a second of the sound each picture goes with; not its own number where parts
+        of the film were left out
 
     Raises
     ------
@@ -126,7 +145,7 @@ class Dataset:
         self.path = Path(path)
         if not self.path.is_dir():
             raise InputError(f"{self.path} is not a folder", "Give the folder that holds ori_imgs/ and track_params.pt")
-        self._pictures = numbered(self.path / "ori_imgs", (".jpg", ".jpeg", ".png"))
+        self._pictures = numbered(self.path / "ori_imgs", PICTURES)
         self.frames = _count_without_gaps(self.path / "ori_imgs", self._pictures)
         tracking = read_tracking(self.path / "track_params.pt")
         if len(tracking.head_poses) != self.frames:
@@ -134,11 +153,11 @@ class Dataset:
                 f"{self.path}: {self.frames} pictures in ori_imgs/, {len(tracking.head_poses)} poses tracked",
                 "Frames are missing: copy the folder again or capture it again",
             )
-        self._composited = numbered(self.path / "gt_imgs", (".jpg", ".jpeg", ".png"))
+        self._composited = numbered(self.path / "gt_imgs", PICTURES)
         self._require_every(self.path / "parsing", numbered(self.path / "parsing", (".png",)), "{}.png")
         self._require_every(self.path / "ori_imgs", numbered(self.path / "ori_imgs", (".lms",)), "{}.lms")
         if self._composited:
-            self._require_every(self.path / "gt_imgs", self._composited, "{}.jpg")
+            self._require_every(self.path / "gt_imgs", self._composited, f"{{}}{suffix_of(self._composited)}")
         self.height, self.width = read_picture(self._pictures[0]).shape[:2]
         self.head_poses = tracking.head_poses
         self.vertices = tracking.vertices
@@ -152,6 +171,7 @@ class Dataset:
         self.expressions = np.array(list(shown.values()), np.float32).reshape(len(shown), self.frames).T
         train, val = (read_transforms(self.path / f"transforms_{name}.json") for name in ("train", "val"))
         self.split = self._make_split(train.frames if train else None, val.frames if val else None)
+        self.sound_frames = _sound_frames(self.frames, [part for part in (train, val) if part])
         centre = train.centre if train else (self.width / 2, self.height / 2)
         self.intrinsics = np.array([tracking.focal, tracking.focal, *centre], np.float32)
 
@@ -205,7 +225,7 @@ class Dataset:
     @cached_property
     def background(self) -> NDArray[np.uint8]:
         """The clean plate, RGB (H, W, 3)."""
-        path = self.path / "bc.jpg"
+        path = plate_path(self.path)
         return self._sized(read_picture(path), path)
 
     def features(self, name: str) -> NDArray[np.float32]:
@@ -247,14 +267,32 @@ class Dataset:
         return Split(train, val)
 
 
+def _sound_frames(count: int, parts: list[Transforms]) -> NDArray[np.int64]:
+    """(count,) by the transforms files; a frame that is in neither goes with the sound after its predecessor's."""
+    out = np.full(count, -1, np.int64)
+    for part in parts:
+        for frame, sound in zip(part.frames, part.sound, strict=True):
+            out[frame] = sound if 0 <= sound < MOST_SOUND_FRAMES else frame
+    for index in range(count):
+        if out[index] < 0:
+            out[index] = out[index - 1] + 1 if index else 0
+    return out
+
+
+def suffix_of(found: dict[int, Path]) -> str:
+    """The suffix that files of a folder have."""
+    return next(iter(found.values())).suffix
+
+
 def _count_without_gaps(folder: Path, pictures: dict[int, Path]) -> int:
     if not pictures:
         raise FormatError(
-            f"{folder} holds no picture 0.jpg", "Give the folder that holds ori_imgs/ and track_params.pt"
+            f"{folder} holds no picture 0.png or 0.jpg", "Give the folder that holds ori_imgs/ and track_params.pt"
         )
     count = max(pictures) + 1
     missing = [i for i in range(count) if i not in pictures]
     if missing:
         rest = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise FormatError(f"{folder / f'{missing[0]}.jpg'} is missing{rest}", "Copy or capture the frames again")
+        path = folder / f"{missing[0]}{suffix_of(pictures)}"
+        raise FormatError(f"{path} is missing{rest}", "Copy or capture the frames again")
     return count

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from being.dataset.folder import FPS, SAMPLE_RATE, Dataset
+from being.constants import FPS, SAMPLE_RATE
+from being.dataset.folder import Dataset
 from being.errors import BeingError, FormatError, InputError
 
 SHOWN = 5  # problems spelled out in the error; the rest are counted

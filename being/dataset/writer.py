@@ -1,4 +1,6 @@
-"""The talking-portrait folder, written, so that published trainers can read it too.
+"""The talking-portrait folder, written: the published layout, but for pictures that lose nothing.
+
+Published trainers open JPEG alone: `being export dataset` writes it.
 
 `frame` may be called from several processes (it only touches that frame's files); `finish` writes the numbers, and
 `track_params.pt` last of all, so that a folder whose writing was cut short is refused by the reader.
@@ -20,13 +22,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from being.dataset.folder import FPS, SAMPLE_RATE, TRAIN_SHARE
+from being.atomic import whole_file
+from being.constants import FPS, SAMPLE_RATE
+from being.dataset.folder import TRAIN_SHARE
 from being.dataset.parsing import colours_of_labels
 from being.dataset.pose import camera_to_world, tracking_of_pose
 from being.dataset.tracking import BLINK_COLUMN, FULL_BLINK, finite
 from being.errors import InputError
 
-JPEG_QUALITY = 95
+PNG_LEVEL = 2  # zlib level of pictures: film hardly shrinks further, and is written and read many times
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,17 @@ class DatasetWriter:
         self.layers(index, composited=composited, torso=torso)
 
     def picture(self, index: int, image: NDArray[np.uint8]) -> None:
-        """Write what was filmed, RGB (H, W, 3), alone; it also stands for the picture over the plate until `layers`."""
+        """Write what was filmed, RGB (H, W, 3), alone; it also stands for the picture over the plate until `layers`.
+
+        Losslessly, as training learns its last details from it: what published trainers open instead, JPEG, is made by
+        `being export dataset`.
+        """
         if image.shape != (self.height, self.width, 3) or image.dtype != np.uint8:
             wanted = (self.height, self.width, 3)
             raise InputError(f"frame {index}: image is {image.dtype} {image.shape}, expected uint8 {wanted}")
-        filmed = Path(self.path) / "ori_imgs" / f"{index}.jpg"
-        _write_whole(filmed, _jpeg(image))
-        _link(filmed, Path(self.path) / "gt_imgs" / f"{index}.jpg")
+        filmed = Path(self.path) / "ori_imgs" / f"{index}.png"
+        _write_whole(filmed, _png(image, PNG_LEVEL))
+        _link(filmed, Path(self.path) / "gt_imgs" / f"{index}.png")
 
     def marks(self, index: int, parsing: NDArray[np.uint8], landmarks: ArrayLike) -> None:
         """Write labels (H, W) and the 68 landmarks (68, 2) of a frame."""
@@ -117,7 +125,7 @@ class DatasetWriter:
         """
         root = Path(self.path)
         if composited is not None:
-            _write_whole(root / "gt_imgs" / f"{index}.jpg", _jpeg(composited))
+            _write_whole(root / "gt_imgs" / f"{index}.png", _png(composited, PNG_LEVEL))
         if teeth is not None:
             (root / "teeth_mask").mkdir(exist_ok=True)
             buffer = io.BytesIO()
@@ -139,6 +147,7 @@ class DatasetWriter:
         vertices: ArrayLike | None = None,
         skip: Sequence[int] = (),
         action_units: Mapping[str, ArrayLike] | None = None,
+        sound_frames: ArrayLike | None = None,
     ) -> None:
         """Write sound, plate, poses, blinks and split.
 
@@ -148,6 +157,8 @@ class DatasetWriter:
         eyes : (T,) closure, 0 open, 1 shut; trackers that never quite reach 1 may go above.
         val : held-out frame numbers, default the last 1/11. skip : frames to neither train on nor hold out.
         vertices : (V, 3) canonical. action_units : (T,) intensities 0 to 5 by OpenFace's column name ("AU06_r").
+        sound_frames : (T,) which 25th of a second of the sound each frame goes with, where frames of the film were left
+        out; None: the frame's own number.
         """
         import torch
         from scipy.io import wavfile
@@ -162,7 +173,7 @@ class DatasetWriter:
             raise InputError(f"frame {missing[0]} was never written ({len(missing)} of {frames} missing)")
         pcm = np.clip(np.round(sound * 32767.0), -32768, 32767).astype(np.int16)
         wavfile.write(root / "aud.wav", SAMPLE_RATE, pcm)
-        _write_whole(root / "bc.jpg", _jpeg(background, quality=98))
+        _write_whole(root / "bc.png", _png(background, PNG_LEVEL))
         units = {
             name: finite(np.asarray(values, np.float64), (frames,), name)
             for name, values in sorted((action_units or {}).items())
@@ -171,8 +182,11 @@ class DatasetWriter:
         held_out = set(range(max(1, round(frames * TRAIN_SHARE)), frames) if val is None else val)
         left_out = set(skip)
         train = [i for i in range(frames) if i not in held_out | left_out]
-        self._write_transforms(root / "transforms_train.json", poses, train)
-        self._write_transforms(root / "transforms_val.json", poses, sorted(held_out - left_out))
+        audio_frames = np.arange(frames) if sound_frames is None else np.asarray(sound_frames, np.int64)
+        if audio_frames.shape != (frames,) or (audio_frames < 0).any():
+            raise InputError(f"sound_frames is {audio_frames.shape}, expected {frames} numbers from 0 on")
+        self._write_transforms(root / "transforms_train.json", poses, audio_frames, train)
+        self._write_transforms(root / "transforms_val.json", poses, audio_frames, sorted(held_out - left_out))
         if torso_poses is not None:
             torso = finite(np.asarray(torso_poses, np.float32), (frames, 3, 4), "torso_poses")
             np.savez_compressed(root / "torso_params.npz", poses=torso)
@@ -191,8 +205,13 @@ class DatasetWriter:
         torch.save(entries, buffer)
         _write_whole(root / "track_params.pt", buffer.getvalue())
 
-    def _write_transforms(self, path: Path, poses: NDArray[Any], indices: Sequence[int]) -> None:
-        frames = [{"img_id": i, "aud_id": i, "transform_matrix": camera_to_world(poses[i]).tolist()} for i in indices]
+    def _write_transforms(
+        self, path: Path, poses: NDArray[Any], audio_frames: NDArray[np.int64], indices: Sequence[int]
+    ) -> None:
+        frames = [
+            {"img_id": i, "aud_id": int(audio_frames[i]), "transform_matrix": camera_to_world(poses[i]).tolist()}
+            for i in indices
+        ]
         document = {
             "focal_len": float(self.focal),
             "cx": self.width / 2 if self.cx is None else float(self.cx),
@@ -212,13 +231,6 @@ def write_action_units(path: Path, columns: Mapping[str, NDArray[np.float64]], c
             table.writerow([index + 1, f"{index / FPS:.3f}", "1.00", 1, *(f"{value:.4f}" for value in row)])
 
 
-def _jpeg(image: NDArray[np.uint8], quality: int = JPEG_QUALITY) -> bytes:
-    # 4:4:4: lips are a few pixels of saturated colour, which subsampled chroma would smear over the skin
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=0)
-    return buffer.getvalue()
-
-
 def _png(image: NDArray[np.uint8], compress_level: int) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG", compress_level=compress_level)
@@ -226,10 +238,8 @@ def _png(image: NDArray[np.uint8], compress_level: int) -> bytes:
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    """A file is there whole or not at all, however the run ends; a link at `path` is replaced, not written through."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        partial.write_bytes(content)
 
 
 def _link(source: Path, target: Path) -> None:

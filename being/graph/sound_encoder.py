@@ -7,7 +7,8 @@ import threading
 import numpy as np
 import numpy.typing as npt
 
-from being.audio.features import STEP, STEPS_PER_FRAME, FeatureExtractor, FeatureSpec, load_extractor
+from being.audio.extractors import load_extractor
+from being.audio.features import STEP, STEPS_PER_FRAME, FeatureExtractor, FeatureSpec
 from being.audio.windows import CONTEXT_FRAMES, WINDOW_STEPS, WindowSpec
 from being.errors import InputError
 from being.graph.feature_cache import KEPT_STEPS, FeatureCache

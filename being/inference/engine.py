@@ -28,7 +28,7 @@ from being.inference.output import to_host, to_output
 from being.inference.renderable import RenderableAvatar
 from being.inference.rendered import FrameInfo, Pictures, RenderedFrames
 
-Fast = Literal["auto", "off", "full", "still", "basis", "lite"]
+Fast = Literal["auto", "off", "full", "pruned", "pca", "distilled"]
 
 RESIDENT = 8  # avatars kept loaded
 

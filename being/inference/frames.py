@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from being.constants import MAX_FRAME_SIDE
 from being.errors import InputError
 from being.inference.compositing import Background, Plate
 
 if TYPE_CHECKING:  # a network is PyTorch
     from being.model.network import NetworkConfig
 
-MIN_SIDE, MAX_SIDE = 16, 4096  # pixels of a rendered frame
+MIN_SIDE = 16  # pixels of a rendered frame
 
 FaceBox = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels
 
@@ -120,8 +121,10 @@ def check_drive(drive: Drive, config: NetworkConfig, width: int, height: int) ->
     InputError
         Naming the field, what it is and what was expected.
     """
-    if not (MIN_SIDE <= width <= MAX_SIDE and MIN_SIDE <= height <= MAX_SIDE):
-        raise InputError(f"a frame of {width}x{height} was asked for", f"Choose sides from {MIN_SIDE} to {MAX_SIDE}")
+    if not (MIN_SIDE <= width <= MAX_FRAME_SIDE and MIN_SIDE <= height <= MAX_FRAME_SIDE):
+        raise InputError(
+            f"a frame of {width}x{height} was asked for", f"Choose sides from {MIN_SIDE} to {MAX_FRAME_SIDE}"
+        )
     if drive.pixel_format not in (PixelFormat.RGB, PixelFormat.YUV420):
         raise InputError(f"drive pixel_format is {drive.pixel_format.value}", "Choose RGB or YUV420")
     if drive.pixel_format is PixelFormat.YUV420 and (width % 2 or height % 2):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from being.audio.features import SAMPLE_RATE, STEP, STEPS_PER_FRAME, FeatureExtractor
+from being.audio.features import STEP, STEPS_PER_FRAME, FeatureExtractor
 from being.audio.windows import CONTEXT_FRAMES, WINDOW_STEPS, WindowSpec
+from being.constants import SAMPLE_RATE
 from being.inference.compositing import Background, Plate
 from being.inference.frames import PixelFormat
 

@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from being.constants import FPS
 from being.inference.frames import FrameRecord
 from being.live.requests import FrameRequest
 from being.live.session import Session, skip_all, take_all
-from being.media.contract import FPS
 
 EPSILON_S = 1e-6  # clocks that are asked exactly at a frame's time must not miss it by a rounding error
 

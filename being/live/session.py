@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from being.constants import FPS, SOUND_RATE
 from being.errors import InputError
 from being.inference.motion import MotionPlayer, MotionState, Moves, play
 from being.live.audio_timeline import AudioTimeline
 from being.live.emotion import Feelings
 from being.live.requests import FRAME_SAMPLES, AvatarFacts, Fade, FrameRequest, OutputFormat
-from being.media.contract import FPS, SOUND_RATE
 
 FloatArray = npt.NDArray[np.float32]
 

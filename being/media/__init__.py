@@ -1,4 +1,4 @@
-"""Pictures and sound to files and streams: one small contract, one file a format."""
+"""Pictures and sound to and from bytes: files and streams written, one file a format, and whatever people film read."""
 
 from __future__ import annotations
 

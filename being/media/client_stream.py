@@ -8,9 +8,10 @@ from typing import Protocol
 
 import numpy as np
 
+from being.constants import FPS
 from being.live.scheduler import Delivery, Picture, Sound
 from being.live.session import OUTPUT_FRAME
-from being.media.contract import FPS, StreamFormat
+from being.media.contract import StreamFormat
 from being.media.sinks import Fmp4Sink, JpegSink, SendQueue, deliver
 from being.server.schemas import LiveFormat
 

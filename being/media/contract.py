@@ -19,11 +19,8 @@ from typing import Literal, Self
 
 import numpy as np
 
+from being.constants import FPS, MAX_FRAME_SIDE, SOUND_RATE
 from being.errors import InputError
-
-FPS = 25  # frames a second of everything Being makes
-SOUND_RATE = 48_000  # Hz of the sound in output files, what browsers and Opus work in
-MAX_SIDE = 4096  # pixels, the largest picture H.264 level 5 decoders take
 
 PictureKind = Literal["rgb", "rgba", "yuv420"]
 
@@ -51,9 +48,10 @@ class StreamFormat:
     sound_channels: int = 1
 
     def __post_init__(self) -> None:
-        if not (2 <= self.width <= MAX_SIDE and 2 <= self.height <= MAX_SIDE):
+        if not (2 <= self.width <= MAX_FRAME_SIDE and 2 <= self.height <= MAX_FRAME_SIDE):
             raise InputError(
-                f"A picture of {self.width}x{self.height} cannot be written", f"Choose sides between 2 and {MAX_SIDE}"
+                f"A picture of {self.width}x{self.height} cannot be written",
+                f"Choose sides between 2 and {MAX_FRAME_SIDE}",
             )
         if self.sound_channels not in (0, 1, 2):
             raise InputError(f"{self.sound_channels} sound channels cannot be written", "Use mono or stereo sound")

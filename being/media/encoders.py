@@ -27,7 +27,7 @@ def require_av() -> None:
     try:
         import av  # noqa: F401
     except ImportError as error:
-        raise MissingDependencyError("av", "av", "Writing video") from error
+        raise MissingDependencyError("av", None, "Writing video") from error
 
 
 def encoder_threads() -> int:

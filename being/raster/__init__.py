@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from being.raster.colour import spherical_harmonics
 from being.raster.contract import Cameras, Raster, Splats
 from being.raster.rasterize import BACKENDS, rasterize
-from being.raster.sh import spherical_harmonics
 
 __all__ = ["BACKENDS", "Cameras", "Raster", "Splats", "rasterize", "spherical_harmonics"]

@@ -1,4 +1,4 @@
-"""Colour that depends on the direction it is seen from: real spherical harmonics up to degree 3.
+"""Real spherical harmonics up to degree 3.
 
 The basis is the one of 3D Gaussian splatting files (Condon-Shortley signs; coefficient 0 is the constant), written as
 polynomials of the unit direction (x, y, z): https://en.wikipedia.org/wiki/Table_of_spherical_harmonics.
@@ -6,13 +6,10 @@ polynomials of the unit direction (x, y, z): https://en.wikipedia.org/wiki/Table
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from math import pi, sqrt
 
 import torch
 from torch import Tensor
-
-from being.errors import InputError
 
 C0 = 0.5 * sqrt(1.0 / pi)
 C1 = 0.5 * sqrt(3.0 / pi)
@@ -26,37 +23,8 @@ C3_D = 0.25 * sqrt(7.0 / pi)
 COEFFICIENTS = (1, 4, 9, 16)  # of degree 0, 1, 2, 3
 
 
-def spherical_harmonics(sh: Tensor, directions: Tensor, *, backend: str = "auto") -> Tensor:
-    """Evaluate colours: max(0, 0.5 + sum_k basis_k(direction) sh_k).
-
-    Parameters
-    ----------
-    sh : (N, K, 3) coefficients, K = 1, 4, 9 or 16.
-    directions : (N, 3) unit vectors from the camera to the splat, in the splat's own frame.
-    backend : "auto" (numba for float32 on the CPU where installed, else "reference"), "numba" or "reference".
-
-    Returns
-    -------
-    (N, 3) colours >= 0; differentiable in both arguments.
-    """
-    if sh.dim() != 3 or sh.shape[1] not in COEFFICIENTS or sh.shape[2] != 3:
-        raise InputError(f"sh has shape {tuple(sh.shape)}, expected (N, K, 3) with K one of {COEFFICIENTS}")
-    if tuple(directions.shape) != (sh.shape[0], 3):
-        raise InputError(f"directions have shape {tuple(directions.shape)}, expected {(sh.shape[0], 3)}")
-    if backend == "auto":
-        fast = sh.device.type == "cpu" and sh.dtype == directions.dtype == torch.float32
-        backend = "numba" if fast and find_spec("numba") is not None else "reference"
-    if backend == "numba":
-        from being.raster.cpu.sh import SphericalHarmonics
-
-        return SphericalHarmonics.apply(sh.float(), directions.float())
-    if backend != "reference":
-        raise InputError(f"There is no colour backend {backend!r}", "Choose one of auto, numba, reference")
-    return spherical_harmonics_reference(sh, directions)
-
-
 def spherical_harmonics_reference(sh: Tensor, directions: Tensor) -> Tensor:
-    """Evaluate colours in plain PyTorch; arguments as `spherical_harmonics`."""
+    """Evaluate colours in plain PyTorch; arguments as `being.raster.colour.spherical_harmonics`."""
     basis = sh_basis(directions, sh.shape[1])
     return (0.5 + torch.einsum("nk,nkc->nc", basis, sh)).clamp(min=0.0)
 

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from being.media.contract import FPS
+from being.constants import FPS
 
 SMOOTHING = 0.05  # weight of a new measurement: about twenty ticks are remembered
 SLOW_START = 5  # measurements before a cost counts: the first frames of an avatar load and compile

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from being.constants import FPS
 from being.errors import InputError
 from being.inference.frames import PixelFormat
 from being.live.emotion import wish
@@ -21,7 +22,6 @@ from being.live.requests import OutputFormat
 from being.live.scheduler import Delivery, Picture, Repeat, Sound
 from being.live.session import Session
 from being.media.client_stream import Stream, frames_of, open_stream
-from being.media.contract import FPS
 from being.server.admission import Load
 from being.server.backgrounds import Backgrounds
 from being.server.limits import ServingLimits

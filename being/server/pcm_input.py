@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from being.audio.resample import StreamResampler
+from being.constants import SOUND_RATE
 from being.live.session import OUTPUT_RATIO
-from being.media.contract import SOUND_RATE
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -12,10 +12,10 @@ from dataclasses import fields
 
 import numpy as np
 
-from being.avatar.consent import standing
 from being.avatar.library import Library
 from being.avatar.motion import Motion
 from being.avatar.schema import AvatarManifest
+from being.avatar.trust import consent_trust
 from being.errors import BeingError, InputError
 from being.graph.local import Graph
 from being.inference.frames import PixelFormat
@@ -97,7 +97,7 @@ class Service:
     # Avatars.
 
     def may_serve(self, manifest: AvatarManifest) -> bool:
-        return self.limits.serve_unconsented or standing(manifest).serve
+        return self.limits.serve_unconsented or consent_trust(manifest).serve
 
     def manifest(self, avatar_id: str) -> AvatarManifest:
         """The manifest of an avatar this server plays.

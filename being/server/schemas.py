@@ -41,7 +41,7 @@ class AvatarSummary(BaseModel):
     fps: int
     consent: ConsentStatus
     servable: bool = Field(description="Whether this server plays it: the person agreed, or there is no such person")
-    preview: str = Field(description="Where its picture is")
+    preview: str = Field(description="Where its picture is, relative to the address this was read from")
 
 
 class BrokenFolder(BaseModel):
@@ -62,7 +62,7 @@ class AvatarDetail(AvatarSummary):
     features: str = Field(description="What it listens to")
     look_ahead_frames: int | Literal["published"]
     gaussians: int
-    shortcut: str = Field(description="The form of its network that a CPU draws with")
+    approximation: str = Field(description="The approximation of its network that a CPU draws with")
     emotions: list[str]
     metrics: dict[str, float]
 
@@ -179,7 +179,8 @@ class LiveOptions(BaseModel):
     token: str | None = Field(default=None, max_length=64)
 
 
-def summary(manifest: AvatarManifest, *, servable: bool) -> AvatarSummary:
+def summary(manifest: AvatarManifest, *, servable: bool, folder: str = "avatars/") -> AvatarSummary:
+    """`folder` is what leads from the address that is read to those of the avatars."""
     return AvatarSummary(
         id=manifest.id,
         name=manifest.name,
@@ -188,17 +189,17 @@ def summary(manifest: AvatarManifest, *, servable: bool) -> AvatarSummary:
         fps=manifest.fps,
         consent=manifest.consent.status,
         servable=servable,
-        preview=f"/v1/avatars/{manifest.id}/preview.jpg",
+        preview=f"{folder}{manifest.id}/preview.jpg",
     )
 
 
 def detail(manifest: AvatarManifest, *, servable: bool) -> AvatarDetail:
     return AvatarDetail(
-        **summary(manifest, servable=servable).model_dump(),
+        **summary(manifest, servable=servable, folder="").model_dump(),
         features=manifest.features.name,
         look_ahead_frames=manifest.look_ahead,
         gaussians=manifest.gaussians,
-        shortcut=manifest.shortcut,
+        approximation=manifest.approximation,
         emotions=list(manifest.network.emotion_states),
         metrics=manifest.metrics,
     )

@@ -13,8 +13,9 @@ from math import cos, exp, pi
 import numpy as np
 from numba import njit
 
-from being.audio.espeak import SAMPLE_RATE, PhoneEvent, Speech
+from being.audio.espeak import PhoneEvent, Speech
 from being.audio.visemes import viseme_of_ipa
+from being.constants import SAMPLE_RATE
 
 
 @dataclass(frozen=True)

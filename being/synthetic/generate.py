@@ -164,11 +164,11 @@ def write_video(root: Path, path: Path, clip: Performance, crf: int = 16) -> Non
     with av.open(str(path), "w") as container:
         picture = container.add_stream("libx264", rate=25, options={"crf": str(crf), "preset": "medium"})
         sound = container.add_stream("aac", rate=48_000, options={"b": "128k"})
-        first = np.asarray(Image.open(root / "ori_imgs" / "0.jpg"))
+        first = np.asarray(Image.open(root / "ori_imgs" / "0.png"))
         picture.height, picture.width = first.shape[0] // 2 * 2, first.shape[1] // 2 * 2
         picture.pix_fmt = "yuv420p"
         for i in range(clip.frames):
-            pixels = np.asarray(Image.open(root / "ori_imgs" / f"{i}.jpg"))[: picture.height, : picture.width]
+            pixels = np.asarray(Image.open(root / "ori_imgs" / f"{i}.png"))[: picture.height, : picture.width]
             container.mux(picture.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")))
         container.mux(picture.encode(None))
         resampler = av.AudioResampler(format="fltp", layout="mono", rate=48_000)

@@ -30,7 +30,10 @@ REST_SMILE = 0.26
 
 @dataclass(frozen=True)
 class Performance:
-    """T frames at 25 a second. Times are seconds; a frame shows its middle, (i + 0.5) / 25."""
+    """T frames at 25 a second. Times are seconds; a frame shows its middle, (i + 0.5) / 25.
+
+    Fields: one for each array of the file it is saved as.
+    """
 
     pcm: NDArray[np.float32]  # (T * 640,) 16 kHz
     controls: NDArray[np.float32]  # (T, 9), columns as mouth.CONTROLS

@@ -54,7 +54,10 @@ def rest_pose() -> NDArray[np.float64]:
 
 @dataclass
 class FaceState:
-    """One frame of the character. Poses are (3, 4) [R|t], head space to OpenCV camera, decimetres."""
+    """One frame of the character. Poses are (3, 4) [R|t], head space to OpenCV camera, decimetres.
+
+    Fields: one for each control of the rig.
+    """
 
     jaw: float = 0.0
     spread: float = 0.0  # -1 narrow .. 1 wide

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from being.audio import espeak
-from being.audio.espeak import SAMPLE_RATE, Speech
+from being.audio.espeak import Speech
+from being.constants import SAMPLE_RATE
 
 __all__ = ["DEFAULT_VOICES", "FORMANT", "SAMPLE_RATE", "Speech", "default_voices", "normalise", "speak"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,21 +13,23 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from being.atomic import whole_file
 from being.dataset import Dataset
 from being.errors import FormatError, InputError
 from being.training.config import FitConfig
+from being.training.former_names import with_former_names
 
 VERSION = 1
 NAME = "checkpoint.safetensors"
 
 # Settings that may change between stop and resume: they do not decide what is computed.
-FREE_SETTINGS = {"checkpoint_every_s", "evaluation_frames", "device", "prove"}
+FREE_SETTINGS = {"checkpoint_every_s", "evaluation_frames", "device", "quality_suite"}
 
 State = tuple[dict[str, Tensor], dict[str, Any]]  # tensors by name, JSON values
 
 
 class Keeper(Protocol):
-    """Where the checkpoints of a run are kept, and who is told how it goes. All workers of a team call alike."""
+    """Where the checkpoints of a run are kept, and who is told how it goes. All workers of a run call alike."""
 
     def load(self, mark: str) -> State | None:
         """The newest state, or None; `mark` is the run's fingerprint. Raises as `load_checkpoint`."""
@@ -63,7 +64,8 @@ class FolderKeeper:
 
 def fingerprint(dataset: Dataset, config: FitConfig) -> str:
     """Hash of what decides a run: its settings, and the footage's size, poses, face and split."""
-    digest = hashlib.sha256(json.dumps(config.model_dump(mode="json", exclude=FREE_SETTINGS), sort_keys=True).encode())
+    settings = with_former_names(config.model_dump(mode="json", exclude=FREE_SETTINGS))
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     digest.update(f"{dataset.frames} {dataset.width} {dataset.height} {dataset.split}".encode())
     for array in (dataset.head_poses, dataset.torso_poses, dataset.eyes, dataset.expressions, dataset.intrinsics):
         digest.update(array.tobytes())
@@ -73,18 +75,15 @@ def fingerprint(dataset: Dataset, config: FitConfig) -> str:
 def save_checkpoint(folder: Path, mark: str, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
     """Write the state of a run; an interruption leaves the older file."""
     path = folder / NAME
-    partial = folder / f"{NAME}.partial"
     flat = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     header = {"version": str(VERSION), "fingerprint": mark, "values": json.dumps(values)}
     try:
-        save_file(flat, partial, metadata=header)
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            save_file(flat, partial, metadata=header)
     except OSError as error:
         raise InputError(
             f"{path} cannot be written ({error.strerror})", "Free some space or choose another folder"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_checkpoint(folder: Path, mark: str) -> State | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from being.training.former_names import with_present_names
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Weight = Annotated[float, Field(ge=0.0)]
@@ -88,7 +90,7 @@ class DensifyConfig(_Part):
 
 
 class FitConfig(_Part):
-    """One training run."""
+    """One training run. Fields: one for each option of the command line, which is built from them."""
 
     minutes: Annotated[float, Field(gt=0)] | None = Field(
         default=None,
@@ -109,17 +111,19 @@ class FitConfig(_Part):
     )
     features: str = Field(default="phones", description="speech features: phones, logmel, wav2vec2, deepspeech")
     look_ahead: Annotated[int, Field(ge=0, le=25)] | Literal["published"] = Field(
-        default=1, description="frames of future sound a frame may hear"
+        default=1, description="frames of future sound in a frame's audio context"
     )
-    prior: str = Field(default="demo", description="avatar that lends its trained network; none: start from nothing")
-    prior_parts: Literal["ear", "network"] = Field(
-        default="ear",
-        description="what it lends: the ear (the nets behind the audio token), or the network, laid over this head by "
-        "the landmarks of both: how lips, jaw and lids go",
+    pretrained: str = Field(
+        default="demo", description="avatar whose trained network this one starts from; none: random weights"
     )
-    keep_ear: bool = Field(
+    pretrained_parts: Literal["audio_encoder", "network"] = Field(
+        default="audio_encoder",
+        description="what is taken from it: audio_encoder (the nets behind the audio token) or network, aligned "
+        "with this head by the landmarks of both: how lips, jaw and lids move",
+    )
+    freeze_audio_encoder: bool = Field(
         default=False,
-        description="leave a lent ear as it is: seconds of footage teach it to recognise them (true, false)",
+        description="do not train a pretrained audio encoder: on seconds of footage it overfits (true, false)",
     )
     feature_noise: Weight = Field(default=0.05, description="noise on the features while training, in their deviations")
     camera_noise: Weight = Field(default=0.02, description="noise on the camera code while training")
@@ -152,10 +156,15 @@ class FitConfig(_Part):
     evaluation_frames: Annotated[int, Field(ge=1)] = Field(
         default=300, description="at most so many held-out frames are scored"
     )
-    prove: bool = Field(
+    quality_suite: bool = Field(
         default=True,
-        description="let the finished avatar speak, compare mouths, measure flicker, choose its CPU form (true, false)",
+        description="after training: novel speech, lip sync, flicker, and the CPU approximation (true, false)",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _present_names(cls, values: Any) -> Any:
+        return with_present_names(values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _consistent(self) -> FitConfig:

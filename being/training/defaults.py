@@ -26,9 +26,9 @@ def default_minutes(device: str) -> float:
 def config_for(dataset: Dataset, device: str, minutes: float) -> FitConfig:
     """The training configuration of `being clone`.
 
-    Seconds of footage are easily learned by heart: the network then hears more noise, learns more slowly and with
-    dropout, it starts as the demo's, and the ear stays as it was lent. A small picture has no use for many Gaussians; a
-    CPU draws fewer, few frames at a time.
+    Seconds of footage are easily overfitted: the network is then trained with more feature noise, a lower learning rate
+    and dropout, starts from the demo's weights, and its audio encoder is frozen. A small picture has no use for many
+    Gaussians; a CPU draws fewer, few frames at a time.
     """
     short = dataset.frames < SHORT
     gpu = on_gpu(device)
@@ -44,8 +44,8 @@ def config_for(dataset: Dataset, device: str, minutes: float) -> FitConfig:
         feature_noise=0.4 if short else 0.05,
         dropout=0.15 if short else 0.0,
         camera_noise=0.05 if short else 0.02,
-        prior_parts="network" if short else "ear",
-        keep_ear=short,
+        pretrained_parts="network" if short else "audio_encoder",
+        freeze_audio_encoder=short,
         loss=LossWeights(lips=0.2),
         lr=LearningRates(network=1e-3 if short else 2e-3),
         densify=DensifyConfig(rounds=40 if gpu else 20),

@@ -1,8 +1,9 @@
-"""Workers that share one batch: what the training loop asks of them, and the two forms it knows.
+"""Data-parallel training: what the loop asks of a process group, for one process and for torch.distributed.
 
-Every worker holds the same Gaussians, network and dice. A step draws the same frames everywhere, each worker computes
-its share of them, and gradients are added up; so all take the same step, and all decide the same when Gaussians are
-added or removed. What only one clock can say (how much time is over, whether to stop) is said by worker 0.
+Every worker holds the same Gaussians, network and random generator. A step draws the same frames everywhere, each
+worker computes its share of them, and gradients are all-reduced; so all take the same step, and all decide the same
+when Gaussians are added or removed. What only one clock can say (how much time is over, whether to stop) is broadcast
+from worker 0.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 
-class Team(Protocol):
+class ProcessGroup(Protocol):
     """`rank` 0 .. `size` - 1: which worker this is. All workers call the methods in the same order."""
 
     rank: int
@@ -24,24 +25,24 @@ class Team(Protocol):
         """Replace each tensor by its sum over the workers, in place; same shapes everywhere."""
         ...
 
-    def copy(self, tensors: Sequence[Tensor]) -> None:
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by worker 0's, in place; same shapes everywhere."""
         ...
 
 
-class Alone:
-    """A team of one: nothing to exchange, nothing spent."""
+class SingleProcess:
+    """One process: nothing to exchange, nothing spent."""
 
     rank, size = 0, 1
 
     def sum(self, tensors: Sequence[Tensor]) -> None:
         """The sum over one worker."""
 
-    def copy(self, tensors: Sequence[Tensor]) -> None:
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
         """Worker 0 is this one."""
 
 
-class Group:
+class TorchProcessGroup:
     """The workers of torch.distributed's process group, which somebody has set up.
 
     Tensors on a GPU need NCCL, tensors in main memory gloo: "cpu:gloo,cuda:nccl" has both.
@@ -59,7 +60,7 @@ class Group:
         _unpack(flat, tensors)
 
     @torch.no_grad()
-    def copy(self, tensors: Sequence[Tensor]) -> None:
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
         """One message for all tensors of a type and place."""
         for kind in {(t.dtype, t.device.type): None for t in tensors}:  # in order of appearance, as on every worker
             same = [tensor for tensor in tensors if (tensor.dtype, tensor.device.type) == kind]
@@ -73,15 +74,17 @@ def _unpack(flat: Tensor, tensors: Sequence[Tensor]) -> None:
         tensor.copy_(part.view_as(tensor))
 
 
-def share(team: Team, count: int) -> slice:
+def share(process_group: ProcessGroup, count: int) -> slice:
     """Which of `count` things this worker takes: contiguous, sizes differ by at most one."""
-    return slice(count * team.rank // team.size, count * (team.rank + 1) // team.size)
+    return slice(
+        count * process_group.rank // process_group.size, count * (process_group.rank + 1) // process_group.size
+    )
 
 
-def agree(team: Team, *numbers: float) -> tuple[float, ...]:
+def broadcast_values(process_group: ProcessGroup, *numbers: float) -> tuple[float, ...]:
     """Worker 0's numbers, for every worker."""
-    if team.size == 1:
+    if process_group.size == 1:
         return numbers
     said = torch.tensor(numbers, dtype=torch.float64)
-    team.copy([said])
+    process_group.broadcast([said])
     return tuple(said.tolist())

@@ -19,6 +19,7 @@ from being.model import Conditions, camera_code
 from being.training.data.face import landmarks_of
 from being.training.data.footage import Footage
 from being.training.data.speech import Speech
+from being.training.joints import bridged
 from being.training.model.drawing import emotion_of
 from being.training.run import TrainingRun
 
@@ -29,7 +30,7 @@ TOKEN_CHUNK = 256  # frames whose tokens are computed at once
 def record_tokens(run: TrainingRun, footage: Footage) -> None:
     """Keep the condition tokens of the training frames in the network.
 
-    Its cheaper forms are fitted to them, and sounds of which the ear says something else are kept near them.
+    Approximations are fitted to them, and audio tokens outside their distribution are clamped to it (`token_support`).
     """
     tokens = []
     for start in range(0, len(footage.train), TOKEN_CHUNK):
@@ -42,8 +43,9 @@ def record_tokens(run: TrainingRun, footage: Footage) -> None:
 
 
 def recorded_motion(footage: Footage, dataset: Dataset, speech: Speech) -> Motion:
-    """How the person moved in the footage, with the poses that training ended with."""
-    head, torso = footage.head_poses.cpu().numpy(), footage.torso_poses.cpu().numpy()
+    """How the person moved, with the poses that training ended with; no jump where parts were left out."""
+    heads, torsos = footage.head_poses.cpu().numpy(), footage.torso_poses.cpu().numpy()
+    head, torso = bridged(heads, dataset.sound_frames), bridged(torsos, dataset.sound_frames)
     return Motion(head, torso, dataset.eyes, speech.talking, footage.expressions.cpu().numpy())
 
 

@@ -29,7 +29,7 @@ from being.training.config import FitConfig
 from being.training.data.face import landmarks_of
 from being.training.data.footage import Footage
 from being.training.data.speech import Speech, listen
-from being.training.distributed import Alone, Team, agree
+from being.training.distributed import ProcessGroup, SingleProcess, broadcast_values
 from being.training.export import finished, record_tokens, write
 from being.training.loop import Stop, Trainer
 from being.training.loss.perceptual import Perceptual
@@ -37,9 +37,9 @@ from being.training.model.corrections import FrameCorrections
 from being.training.model.drawing import RenderSettings
 from being.training.model.init import bounding_box, seed_gaussians, source_frames
 from being.training.model.parameters import GaussianParameters
-from being.training.model.pretrained import at_rest, ear, lender_of
+from being.training.model.pretrained import at_rest, audio_encoder, load_pretrained
 from being.training.quality.evaluate import Evaluation, FrameScore, draw_frame, evaluate
-from being.training.quality.suite import prove
+from being.training.quality.suite import run_quality_suite
 from being.training.report import Shown, write_report
 from being.training.run import TrainingRun
 from being.training.schedule import stages
@@ -76,7 +76,7 @@ def fit(
     name: str | None = None,
     consent: str | ConsentRecord = "unconsented",
     stop: Stop | None = None,
-    team: Team | None = None,
+    process_group: ProcessGroup | None = None,
     keeper: Keeper | None = None,
     before: Mapping[str, float] | None = None,
 ) -> FitResult:
@@ -91,7 +91,7 @@ def fit(
     replace : overwrite an avatar that is already there. name : the avatar's display name.
     consent : a record, "synthetic", "unconsented", or a JSON file with a consent record.
     stop : lets a caller end the run early as a signal would.
-    team : the workers that share this run, each calling `fit` with a `work` of its own; the first evaluates and writes.
+    process_group : the workers of this run, each calling `fit` with a `work` of its own; rank 0 evaluates and writes.
     keeper : where checkpoints go, default a file in `work`.
     before : seconds by name of what was done before, for the report.
 
@@ -99,7 +99,12 @@ def fit(
     ------
     InputError, FormatError : before anything is computed wherever it can be known then.
     """
-    config, progress, stop, team = config or FitConfig(), progress or Silent(), stop or Stop(), team or Alone()
+    config, progress, stop, process_group = (
+        config or FitConfig(),
+        progress or Silent(),
+        stop or Stop(),
+        process_group or SingleProcess(),
+    )
     out = Path(out)
     work = Path(work) if work is not None else out.with_name(out.name + ".run")
     keeper = keeper or FolderKeeper(work)
@@ -131,50 +136,50 @@ def fit(
         run.load_state(*saved)
         where = stages(config)[min(run.position.stage, 1)].name
         progress.note(f"going on from step {run.position.step} of the {where} stage")
-    team.copy([value for value in run.state()[0].values() if value.is_floating_point()])
-    craft = RenderSettings(footage.background, footage.intrinsics, config.backend, precision)
+    process_group.broadcast([value for value in run.state()[0].values() if value.is_floating_point()])
+    settings = RenderSettings(footage.background, footage.intrinsics, config.backend, precision)
 
     def save() -> None:
         keeper.save(mark, run.state)
 
-    trainer = Trainer(run, footage, craft, config, perceptual, progress, save, stop, team, keeper.tell)
+    trainer = Trainer(run, footage, settings, config, perceptual, progress, save, stop, process_group, keeper.tell)
     with stop.on_signals():
         over = train(trainer)
         if over:
             with _timed(seconds, "poses"):
                 trainer.look_up()
-        if not over or team.rank:
+        if not over or process_group.rank:
             if not over:
                 progress.note("stopped at a checkpoint; the same command goes on from it")
             return FitResult(None, None, work, {}, {**seconds, **run.seconds}, stopped=not over)
         with _timed(seconds, "evaluate"):
             progress.part("evaluate")
             gaussians = run.gaussians.gaussians()
-            tracked = evaluate(gaussians, run.network, footage, craft, min(config.evaluation_frames, TRACKED_FRAMES))
+            tracked = evaluate(gaussians, run.network, footage, settings, min(config.evaluation_frames, TRACKED_FRAMES))
             footage.adopt(*run.corrections.posed(torch.arange(footage.frames), footage.head_poses, footage.torso_poses))
             record_tokens(run, footage)
-            evaluation = evaluate(gaussians, run.network, footage, craft, config.evaluation_frames, progress.update)
-            preview = draw_frame(gaussians, run.network, footage, craft, preview_frame(footage))
-            shown = shown_frames(run, footage, craft, evaluation)
-        proof = prove(run, footage, craft, data, speech, config, evaluation, work, progress)
-        metrics = proof.metrics
+            evaluation = evaluate(gaussians, run.network, footage, settings, config.evaluation_frames, progress.update)
+            preview = draw_frame(gaussians, run.network, footage, settings, preview_frame(footage))
+            shown = shown_frames(run, footage, settings, evaluation)
+        quality = run_quality_suite(run, footage, settings, data, speech, config, evaluation, work, progress)
+        metrics = quality.metrics
         if "held_out_psnr" in metrics:
             metrics["tracked_psnr"] = round(tracked.mean("psnr"), 4)  # poses as the footage has them
         title = name or out.name
         facts = _facts(data, footage, run, config, speech, device, precision)
         avatar = finished(run, footage, data, speech, metrics, out.name, title, record)
-        spent = {"evaluate": seconds.pop("evaluate"), **proof.seconds}
-        if config.prove:
+        spent = {"evaluate": seconds.pop("evaluate"), **quality.seconds}
+        if config.quality_suite:
             progress.part("form")
             with _timed(spent, "form"):
                 avatar, facts["network on a CPU"] = with_fastest_form(avatar, footage)
         all_seconds = seconds | run.seconds | spent
-        write_report(work / "report.html", title, preview, evaluation, shown, run.history, all_seconds, facts, proof)
+        write_report(work / "report.html", title, preview, evaluation, shown, run.history, all_seconds, facts, quality)
         document = {
             "metrics": metrics,
             "seconds": all_seconds,
-            "verdict": proof.words,
-            "notes": proof.notes,
+            "assessment": quality.words,
+            "notes": quality.notes,
             **evaluation.as_json(),
             "config": config.model_dump(mode="json"),
         }
@@ -193,16 +198,16 @@ def train(trainer: Trainer) -> bool:
         if over:
             run.position = type(run.position)(stage=run.position.stage + 1)
         trainer.save()
-        (stop,) = agree(trainer.team, trainer.stop.wanted)
+        (stop,) = broadcast_values(trainer.process_group, trainer.stop.wanted)
         if not over or (stop and run.position.stage < len(plan)):
             return False
     return True
 
 
 def begin(footage: Footage, dataset: Dataset, speech: Speech, config: FitConfig) -> TrainingRun:
-    """A new run: seeded Gaussians, and a network whose offsets are zero or that was lent."""
-    dice = np.random.default_rng(config.seed)
-    seeded = seed_gaussians(footage, config.initial_gaussians, dice, dataset.vertices)
+    """A new run: seeded Gaussians, and a network that predicts zero offsets, or a pretrained one."""
+    rng = np.random.default_rng(config.seed)
+    seeded = seed_gaussians(footage, config.initial_gaussians, rng, dataset.vertices)
     torch.manual_seed(config.seed)
     shape = NetworkConfig(
         audio_width=speech.contexts.shape[-1],
@@ -210,19 +215,19 @@ def begin(footage: Footage, dataset: Dataset, speech: Speech, config: FitConfig)
         plane_channels=64 // len(config.plane_resolutions),
         aabb=bounding_box(seeded),
         dropout=config.dropout,
-        keep_to_heard=True,
+        token_support=True,
         emotion_states=footage.expression_names,
     )
-    lender = lender_of(config, speech, shape)
-    if lender is not None and lender.whole:
-        shape = shape.model_copy(update={"aabb": lender.box_over(landmarks_of(footage))})
+    pretrained = load_pretrained(config, speech, shape)
+    if pretrained is not None and pretrained.whole:
+        shape = shape.model_copy(update={"aabb": pretrained.box_over(landmarks_of(footage))})
     network = DeformationNetwork(shape)
     at_rest(network)
     if shape.emotion_states:
         torch.nn.init.ones_(network.emotion_weight)  # trained from the first step on, beside the other tokens
-    if lender is not None:
-        lender.lend(network)
-        for part in ear(network) if config.keep_ear else ():
+    if pretrained is not None:
+        pretrained.copy_into(network)
+        for part in audio_encoder(network) if config.freeze_audio_encoder else ():
             part.requires_grad_(False)
     network.to(footage.device).eval()
     corrections = FrameCorrections(footage.frames, footage.train, config.corrections, footage.device)
@@ -272,14 +277,14 @@ def preview_frame(footage: Footage) -> int:
     return source_frames(footage, footage.head_poses.cpu().double().numpy())[0]
 
 
-def shown_frames(run: TrainingRun, footage: Footage, craft: RenderSettings, evaluation: Evaluation) -> list[Shown]:
+def shown_frames(run: TrainingRun, footage: Footage, settings: RenderSettings, evaluation: Evaluation) -> list[Shown]:
     """Frames for the report: from each block a shut, a half-open and a wide-open mouth."""
     shown = []
     for block, scores in evaluation.blocks.items():
         ordered: list[FrameScore] = sorted(scores, key=lambda score: footage.opening[score.frame])
         picked = np.linspace(0, len(ordered) - 1, min(SHOWN_FRAMES // len(evaluation.blocks), len(ordered)))
         for score in (ordered[i] for i in picked.round().astype(int)):
-            render = draw_frame(run.gaussians.gaussians(), run.network, footage, craft, score.frame)
+            render = draw_frame(run.gaussians.gaussians(), run.network, footage, settings, score.frame)
             truth: NDArray[np.uint8] = footage.picture(score.frame)
             x0, y0, x1, y1 = footage.batch([score.frame]).lips[0].tolist()
             box = (x0, y0, x1, y1)

@@ -15,20 +15,20 @@ import torch
 from being.errors import InputError
 from being.progress import Progress
 from being.training.config import FitConfig
-from being.training.data.face import audio_context_range
+from being.training.data.face import face_region
 from being.training.data.footage import Batch, Footage
-from being.training.distributed import Alone, Team, agree, share
+from being.training.distributed import ProcessGroup, SingleProcess, broadcast_values, share
 from being.training.loss.losses import Loss, areas_of, box_mask, masked_mean, picture_loss, psnr
 from being.training.loss.perceptual import Perceptual
 from being.training.model.densify import Densify, ScreenGradients
 from being.training.model.drawing import Picture, RenderSettings, draw
-from being.training.model.part_labels import settle
+from being.training.model.part_labels import update_part_labels
 from being.training.quality.evaluate import held_out_psnr
 from being.training.run import TrainingRun
 from being.training.schedule import NETWORK, STATIC, Stage, decay, warm_cosine
 
 LOG_EVERY = 20  # steps; reading a loss makes the GPU wait
-SETTLE_EVERY = 10  # rounds of densification between looks at the masks
+LABELS_EVERY = 10  # rounds of densification between looks at the masks
 CURVE_POINTS = 25  # held-out points of a stage's curve
 FOLLOW_EVERY = 4  # steps between looks at the poses of held-out frames
 LOOK_UPS = 50  # of each held-out frame's pose in the end (measured: after 50 they move by 0.03 dB)
@@ -78,23 +78,23 @@ class Learned:
 class Trainer:
     """What a stage needs beside the run itself.
 
-    `save` writes a checkpoint, `tell` gets the newest point of the curves; all workers of `team` call both.
+    `save` writes a checkpoint, `tell` gets the newest point of the curves; all workers of `process_group` call both.
     """
 
     run: TrainingRun
     footage: Footage
-    craft: RenderSettings
+    settings: RenderSettings
     config: FitConfig
     perceptual: Perceptual | None
     progress: Progress
     save: Callable[[], None]
     stop: Stop
-    team: Team = field(default_factory=Alone)
+    process_group: ProcessGroup = field(default_factory=SingleProcess)
     tell: Callable[[dict[str, Any]], None] = lambda point: None
 
     def __post_init__(self) -> None:
-        self.mine = share(self.team, self.config.batch)  # of every batch
-        self.reach = audio_context_range(self.footage)
+        self.mine = share(self.process_group, self.config.batch)  # of every batch
+        self.face_region = face_region(self.footage)
 
     def train_stage(self, stage: Stage) -> bool:
         """Train one stage to its end, or until somebody wants to stop. Returns whether the stage is over."""
@@ -116,7 +116,9 @@ class Trainer:
                 self.log(stage, fraction, learned)
             now = time.perf_counter()
             late = now - saved > self.config.checkpoint_every_s
-            position.elapsed, stop, due = agree(self.team, begun + now - start, self.stop.wanted, late)
+            position.elapsed, stop, due = broadcast_values(
+                self.process_group, begun + now - start, self.stop.wanted, late
+            )
             if stop:
                 self.stop.wanted = True
                 break
@@ -153,10 +155,10 @@ class Trainer:
 
         Boxes differ in size: means over the parts would not add up to the batch's.
         """
-        if self.team.size == 1 and len(parts) == 1:
+        if self.process_group.size == 1 and len(parts) == 1:
             return None
         areas = torch.stack([areas_of(part.lips, part.eyes, part.teeth, part.mask) for part in parts]).sum(0)
-        self.team.sum([areas])
+        self.process_group.sum([areas])
         return areas
 
     def draw(self, stage: Stage, batch: Batch) -> tuple[Picture, torch.Tensor]:
@@ -165,7 +167,7 @@ class Trainer:
         device = gaussians.xyz.device
         probe = torch.zeros(batch.count * gaussians.count, 2, device=device, requires_grad=True)
         network = self.run.network if stage.name == NETWORK else None
-        return draw(gaussians, network, batch, self.craft, probe, self.run.corrections), probe
+        return draw(gaussians, network, batch, self.settings, probe, self.run.corrections), probe
 
     def loss(self, picture: Picture, batch: Batch, areas: torch.Tensor | None) -> Loss:
         """What the pictures cost."""
@@ -199,7 +201,7 @@ class Trainer:
         totals = [torch.zeros_like(pose) for pose in corrections.poses]
         network = self.run.network if stage.name == NETWORK else None
         for batch in self.footage.batch(mine).split(self.config.frames_at_once) if mine else ():
-            picture = draw(self.run.gaussians.gaussians(), network, batch, self.craft, None, corrections)
+            picture = draw(self.run.gaussians.gaussians(), network, batch, self.settings, None, corrections)
             height, width = batch.mask.shape[1:]
             outside = 1 - box_mask(batch.lips[:, None], height, width)
             cost = masked_mean((picture.rgb - batch.truth).abs().mean(-1), outside) * (batch.count / count)
@@ -223,7 +225,7 @@ class Trainer:
         self.progress.part("poses")
         for turn in range(turns):
             followed = self.follow(Stage(NETWORK, 1), turn)
-            self.team.sum(followed)
+            self.process_group.sum(followed)
             for pose, gradient in zip(corrections.poses, followed, strict=True):
                 pose.grad = gradient
             for group in optimizer.param_groups:
@@ -234,9 +236,9 @@ class Trainer:
 
     def add_up(self, learned: Learned, followed: list[torch.Tensor]) -> None:
         """Gradients of the whole batch: each worker's loss counts by its share of the frames, so they add up."""
-        if self.team.size > 1:
+        if self.process_group.size > 1:
             gradients = [parameter.grad for parameter in self.run.parameters() if parameter.grad is not None]
-            self.team.sum([*gradients, *followed, learned.seen.total, learned.seen.seen])
+            self.process_group.sum([*gradients, *followed, learned.seen.total, learned.seen.seen])
         for pose, gradient in zip(self.run.corrections.poses if followed else [], followed, strict=True):
             pose.grad = gradient if pose.grad is None else pose.grad + gradient
         self.run.gradients.add(learned.seen)
@@ -254,24 +256,24 @@ class Trainer:
             self.run.gaussians.step(factor)
 
     def densify(self, stage: Stage, policy: Densify) -> None:
-        """One round of adding and removing Gaussians, the same on every worker: same numbers, same dice."""
+        """One round of adding and removing Gaussians, the same on every worker: same numbers, same random generator."""
         run = self.run
         run.position.rounds += 1
-        self.team.copy([*(p.data for p in run.parameters()), run.gradients.total, run.gradients.seen])
+        self.process_group.broadcast([*(p.data for p in run.parameters()), run.gradients.total, run.gradients.seen])
         policy.apply(run.gaussians, run.gradients, run.position.rounds, run.generator)
         halfway = run.position.rounds == policy.config.rounds // 2
         if stage.name == STATIC and halfway and policy.config.reset_opacity > 0:
             policy.reset_opacity(run.gaussians)
-        if run.position.rounds % SETTLE_EVERY == 0:
-            settle(run.gaussians, self.footage, self.craft, self.reach)
-            self.team.copy([run.gaussians.values["head_weight"].data, run.gaussians.audio_gate])
+        if run.position.rounds % LABELS_EVERY == 0:
+            update_part_labels(run.gaussians, self.footage, self.settings, self.face_region)
+            self.process_group.broadcast([run.gaussians.values["head_weight"].data, run.gaussians.audio_gate])
         run.gradients = ScreenGradients.zeros(run.gaussians.count, run.gaussians.audio_gate.device)
 
     def log(self, stage: Stage, fraction: float, learned: Learned) -> None:
         """A point of the curves; now and then with held-out frames."""
         run, step = self.run, self.run.position.step
         numbers = torch.stack(list(learned.numbers.values()))
-        self.team.sum([numbers])
+        self.process_group.sum([numbers])
         total, seen, *parts = numbers.tolist()
         if total != total:
             raise InputError(
@@ -288,10 +290,10 @@ class Trainer:
             **dict(zip(list(learned.numbers)[2:], parts, strict=True)),
         }
         done = sum(1 for p in run.history if p["stage"] == stage.name and "held_out" in p)
-        if fraction * CURVE_POINTS >= done and self.team.rank == 0:
+        if fraction * CURVE_POINTS >= done and self.process_group.rank == 0:
             network = run.network if stage.name == NETWORK else None
             point["held_out"] = held_out_psnr(
-                run.gaussians.gaussians(), network, self.footage, self.craft, run.corrections
+                run.gaussians.gaussians(), network, self.footage, self.settings, run.corrections
             )
         run.history.append(point)
         shown = {"psnr": seen, "held_out": point["held_out"]} if "held_out" in point else {"psnr": seen}

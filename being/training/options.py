@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from being.errors import InputError
 from being.training.config import FitConfig
+from being.training.former_names import FORMER_FIELDS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -36,6 +37,8 @@ def fit_options(command: Command) -> Command:
         metavar = _metavar(field.annotation)
         option = click.option(flag, _key(path), default=None, metavar=metavar, help=text + default)
         command = option(command)
+    for then in FORMER_FIELDS.values():
+        command = click.option("--" + then.replace("_", "-"), _key((then,)), default=None, hidden=True)(command)
     return command
 
 
@@ -44,7 +47,8 @@ def config_of(values: dict[str, Any]) -> FitConfig:
 
     Raises InputError naming the option that is wrong.
     """
-    tree: dict[str, Any] = {}
+    former = {then: values.pop(_key((then,)), None) for then in FORMER_FIELDS.values()}
+    tree: dict[str, Any] = {then: value for then, value in former.items() if value is not None}
     for path, field in fields_of(FitConfig):
         value = values.pop(_key(path), None)
         if value is None:

@@ -16,7 +16,7 @@ from PIL import Image
 from being.report.charts import Line, line_chart
 from being.report.page import inline_picture, page
 from being.training.quality.evaluate import Evaluation
-from being.training.quality.suite import STRIP_FRAMES, Proof
+from being.training.quality.suite import STRIP_FRAMES, QualityReport
 
 Picture = NDArray[np.uint8]
 
@@ -71,23 +71,23 @@ def write_report(
     history: Sequence[dict[str, Any]],
     seconds: dict[str, float],
     facts: dict[str, str],
-    proof: Proof | None = None,
+    quality: QualityReport | None = None,
 ) -> None:
     """Write the page to `path`.
 
     Parameters
     ----------
-    history : the run's curve points. seconds : time by part. facts : name -> text, the table of settings. proof : the
-    avatar's own speech, its mouth and its flicker, and the verdict.
+    history : the run's curve points. seconds : time by part. facts : name -> text, the table of settings. quality : the
+    avatar's own speech, its mouth and its flicker, and the assessment.
     """
     body = [
-        _header(title, preview, evaluation, history, seconds, proof),
-        "" if proof is None else _verdict(proof) + _speaking(proof),
+        _header(title, preview, evaluation, history, seconds, quality),
+        "" if quality is None else _assessment(quality) + _novel_speech(quality),
         "<h2>Curves</h2>" + _curves(history),
         "<h2>Held-out frames</h2><p>Frames the avatar never saw: filmed, drawn, and the difference "
         f"(white is {ERROR_FULL:.0%} of full scale or more); beside them the mouth, filmed above drawn.</p>",
         "".join(_frame(frame) for frame in shown) or "<p>No frame was held out.</p>",
-        "<h2>Scores</h2>" + _scores(evaluation) + _scores_note(evaluation, proof),
+        "<h2>Scores</h2>" + _scores(evaluation) + _scores_note(evaluation, quality),
         '<div class="two"><div><h2>Time</h2>'
         + _time(seconds)
         + "</div><div><h2>Run</h2>"
@@ -130,14 +130,14 @@ def _header(
     evaluation: Evaluation,
     history: Sequence[dict[str, Any]],
     seconds: dict[str, float],
-    proof: Proof | None,
+    quality: QualityReport | None,
 ) -> str:
     gaussians = history[-1]["gaussians"] if history else 0
     cards = [
         (f"{evaluation.mean('psnr'):.2f} dB", "held-out PSNR, person"),
         (f"{evaluation.mean('ssim'):.4f}", "held-out SSIM, person"),
         (f"{evaluation.mean('mouth_psnr'):.2f} dB", "held-out PSNR, mouth"),
-        *_proven(proof),
+        *_quality_cards(quality),
         (f"{gaussians:,}", "Gaussians"),
         (_clock(sum(seconds.values())), "time"),
     ]
@@ -148,40 +148,40 @@ def _header(
     )
 
 
-def _proven(proof: Proof | None) -> list[tuple[str, str]]:
+def _quality_cards(quality: QualityReport | None) -> list[tuple[str, str]]:
     cards = []
-    if proof is not None and proof.likeness is not None:
-        cards += [(f"{proof.likeness.mouth_px:.2f} px", "held-out mouth landmarks, drawn to filmed")]
-        cards += [(f"{proof.likeness.all_px:.2f} px", "all 68 landmarks, drawn to filmed")]
-        cards += [(f"{proof.likeness.opening_correlation:.2f}", "correlation of the mouth's opening")]
-    if proof is not None and proof.flicker is not None:
-        cards += [(f"{proof.flicker.torso:.2f}", "grey levels the torso differs between speeches")]
-        cards += [(f"{proof.flicker.neck:.2f}", "grey levels the neck differs between speeches")]
+    if quality is not None and quality.lip_sync is not None:
+        cards += [(f"{quality.lip_sync.mouth_px:.2f} px", "held-out mouth landmarks, drawn to filmed")]
+        cards += [(f"{quality.lip_sync.all_px:.2f} px", "all 68 landmarks, drawn to filmed")]
+        cards += [(f"{quality.lip_sync.opening_correlation:.2f}", "correlation of the mouth's opening")]
+    if quality is not None and quality.flicker is not None:
+        cards += [(f"{quality.flicker.torso:.2f}", "grey levels the torso differs between speeches")]
+        cards += [(f"{quality.flicker.neck:.2f}", "grey levels the neck differs between speeches")]
     return cards
 
 
-def _verdict(proof: Proof) -> str:
-    return "<h2>Verdict</h2><ul>" + "".join(f"<li>{escape(words)}</li>" for words in proof.words) + "</ul>"
+def _assessment(quality: QualityReport) -> str:
+    return "<h2>Assessment</h2><ul>" + "".join(f"<li>{escape(words)}</li>" for words in quality.words) + "</ul>"
 
 
-def _speaking(proof: Proof) -> str:
+def _novel_speech(quality: QualityReport) -> str:
     """The sample sentence: the film inside the page, or a strip of its frames."""
-    parts = ["<h2>Speaking a sentence it never heard</h2>"]
-    if proof.clip is not None:
-        film = base64.b64encode(proof.clip.read_bytes()).decode()
+    parts = ["<h2>Novel speech: a sentence that is not in the footage</h2>"]
+    if quality.clip is not None:
+        film = base64.b64encode(quality.clip.read_bytes()).decode()
         parts.append(f'<video controls loop playsinline src="data:video/mp4;base64,{film}"></video>')
-    elif proof.strip:
+    elif quality.strip:
         shown = "".join(
             inline_picture(frame, f"frame of the sentence, {i + 1} of {STRIP_FRAMES}")
-            for i, frame in enumerate(proof.strip)
+            for i, frame in enumerate(quality.strip)
         )
         parts.append(f'<div class="strip">{shown}</div>')
-    parts += [f"<p>{escape(note)}</p>" for note in proof.notes]
+    parts += [f"<p>{escape(note)}</p>" for note in quality.notes]
     return "".join(parts)
 
 
-def _scores_note(evaluation: Evaluation, proof: Proof | None) -> str:
-    tracked = None if proof is None else proof.metrics.get("tracked_psnr")
+def _scores_note(evaluation: Evaluation, quality: QualityReport | None) -> str:
+    tracked = None if quality is None else quality.metrics.get("tracked_psnr")
     as_tracked = "" if tracked is None else f" At the poses that the footage came with they have {tracked:.2f} dB."
     return (
         "<p>The poses of held-out frames were looked up in their pictures, mouth left out; nothing else was learned "

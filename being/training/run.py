@@ -1,4 +1,4 @@
-"""A training run as it stands: what is learned, the optimizers, the dice, the position, the curves."""
+"""A training run as it stands: what is learned, the optimizers, the random generator, the position, the curves."""
 
 from __future__ import annotations
 

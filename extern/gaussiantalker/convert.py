@@ -17,13 +17,15 @@ from being.extern.untrusted import load_array, load_tensors
 from numpy.typing import NDArray
 
 from being.audio.features import FeatureSpec
+from being.audio.talking import talking_frames
 from being.audio.windows import WindowSpec, audio_context
 from being.avatar.consent import ConsentRecord
 from being.avatar.content import read_json
 from being.avatar.folder import Avatar, save_avatar
 from being.avatar.motion import Motion
 from being.avatar.schema import AvatarManifest
-from being.dataset.folder import read_picture, read_wav
+from being.constants import MAX_PICTURE_SIDE
+from being.dataset.folder import plate_path, read_picture, read_wav
 from being.dataset.pose import pose_of_tracking, rest_pose
 from being.dataset.tracking import FULL_BLINK, finite
 from being.errors import FormatError, InputError
@@ -31,12 +33,10 @@ from being.inference.backends.torch import TorchBackend
 from being.inference.frames import Drive, PixelFormat
 from being.inference.renderable import RenderableAvatar
 from being.model import Conditions, DeformationNetwork, camera_code
-from being.training.data.speech import talking_frames
 
 LISTENS = {29: FeatureSpec(name="deepspeech"), 44: FeatureSpec(name="wav2vec2")}
 PUBLISHED = WindowSpec(look_ahead="published")
 TOKENS = 512  # frames whose condition tokens are kept, for the cheaper forms
-MAX_SIDE = 8192
 _DATA = "Give the dataset it was trained on: track_params.pt, transforms_train.json, au.csv, bc.jpg"
 
 
@@ -87,7 +87,8 @@ def read_scene(data: Path, torso: bool = True) -> Scene:
         focal, cx, cy = (float(document[name]) for name in ("focal_len", "cx", "cy"))
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(f"{data / 'transforms_train.json'} lacks a number ({error})", _DATA) from error
-    if not (np.isfinite([focal, cx, cy]).all() and focal > 0 and 8 <= cx <= MAX_SIDE / 2 and 8 <= cy <= MAX_SIDE / 2):
+    centred = all(8 <= value <= MAX_PICTURE_SIDE / 2 for value in (cx, cy))
+    if not (np.isfinite([focal, cx, cy]).all() and focal > 0 and centred):
         raise FormatError(f"{data / 'transforms_train.json'}: focal_len {focal}, cx {cx}, cy {cy} make no camera")
     blinks = read_units(data / "au.csv").intensities["AU45_r"]
     if len(blinks) < len(poses):
@@ -175,7 +176,7 @@ def _tracking(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def _plate(data: Path, torso_frame: int | None, width: int, height: int) -> NDArray[np.uint8]:
     from PIL import Image
 
-    plate = read_picture(data / "bc.jpg")
+    plate = read_picture(plate_path(data))
     if plate.shape[:2] != (height, width):
         plate = np.asarray(Image.fromarray(plate).resize((width, height), Image.Resampling.BOX))
     torso = data / "torso_imgs" / f"{torso_frame}.png"

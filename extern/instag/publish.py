@@ -8,24 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+from being.extern.carry import carry
 from being.extern.openface import ActionUnits, read_units, write_units
 from being.extern.untrusted import load_array, load_tensors
-from being.extern.whole import carry, whole_folder
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from being.atomic import whole_folder
 from being.dataset import Dataset
+from being.dataset.folder import picture_path, plate_path
+from being.dataset.landmarks import MOUTH, mouth_opening, triangulate
 from being.dataset.parsing import BACKGROUND, HEAD, NECK, TORSO, colours_of_labels
-from being.dataset.writer import JPEG_QUALITY
 from being.errors import InputError
 from being.progress import Progress, Silent
-from being.training.data.face import triangulate
-from being.training.data.footage import MOUTH, mouth_opening
+
+JPEG_QUALITY = 95
 
 Target = Literal["gaussiantalker", "instag"]
 
@@ -87,9 +90,10 @@ def publish(
             notes.append("au.csv: AU25 is the landmarks' opening and the brows rest; --au takes OpenFace's table")
     with whole_folder(out) as draft:
         progress.part("carry over")
-        for name in ("bc.jpg", "aud.wav", "transforms_train.json", "transforms_val.json"):
+        for name in ("aud.wav", "transforms_train.json", "transforms_val.json"):
             if (source / name).is_file():
                 carry(source / name, draft / name)
+        _as_jpeg(plate_path(source), lambda: data.background, draft / "bc.jpg")
         # The originals look for these three headers only in one style: GaussianTalker's begin with a space.
         style = ActionUnits(table.intensities, classic=target == "gaussiantalker")
         write_units(draft / "au.csv", style, data.frames)
@@ -103,8 +107,8 @@ def publish(
         for index in range(data.frames):
             labels = data.parsing(index)
             carry(source / "ori_imgs" / f"{index}.lms", draft / "ori_imgs" / f"{index}.lms")
-            _as_jpeg(source / "ori_imgs" / f"{index}.jpg", data.image, index, draft / "ori_imgs")
-            _as_jpeg(source / "gt_imgs" / f"{index}.jpg", data.composited, index, draft / "gt_imgs")
+            for name, read in (("ori_imgs", data.image), ("gt_imgs", data.composited)):
+                _as_jpeg(picture_path(source / name, index), partial(read, index), draft / name / f"{index}.jpg")
             colours = colours_of_labels(labels)
             if target == "instag":
                 colours = _with_mouth(colours, labels, landmarks[index])
@@ -191,12 +195,13 @@ def _track_params(source: Path, data: Dataset, landmarks: NDArray[np.float32], d
     torch.save(entries, draft / "track_params.pt")
 
 
-def _as_jpeg(ready: Path, read: Callable[[int], NDArray[np.uint8]], index: int, folder: Path) -> None:
-    """The picture under the one name the originals open."""
-    if ready.is_file():
-        carry(ready, folder / ready.name)
+def _as_jpeg(ready: Path, picture: Callable[[], NDArray[np.uint8]], target: Path) -> None:
+    """The picture under the one name the originals open; carried over where it is a JPEG already."""
+    if ready.is_file() and ready.suffix == target.suffix:
+        carry(ready, target)
     else:
-        Image.fromarray(read(index)).save(folder / ready.name, quality=JPEG_QUALITY, subsampling=0)
+        # 4:4:4: lips are a few pixels of saturated colour, which subsampled chroma would smear over the skin
+        Image.fromarray(picture()).save(target, quality=JPEG_QUALITY, subsampling=0)
 
 
 def _with_mouth(

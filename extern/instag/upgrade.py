@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from being.extern.bfm import FaceModel
+from being.extern.carry import carry, carry_folder
 from being.extern.openface import ActionUnits, read_units, write_units
 from being.extern.untrusted import load_array, load_tensors
-from being.extern.whole import carry, carry_folder, whole_folder
 from numpy.typing import NDArray
 from PIL import Image
 
+from being.atomic import whole_folder
 from being.dataset import Dataset
-from being.dataset.folder import numbered, read_picture
+from being.dataset.folder import PICTURES, numbered, read_picture
 from being.dataset.parsing import colours_of_labels, labels_of_colours
 from being.dataset.tracking import finite
 from being.errors import FormatError, InputError
@@ -62,7 +63,7 @@ def upgrade(source: Path, out: Path, model: FaceModel | None = None, progress: P
     sound = read_sound(source)
     masks = numbered(source / "parsing", (".png",))
     frames = len(tracking["euler"])
-    for name, found in {"ori_imgs": numbered(source / "ori_imgs", (".jpg", ".jpeg", ".png")), "parsing": masks}.items():
+    for name, found in {"ori_imgs": numbered(source / "ori_imgs", PICTURES), "parsing": masks}.items():
         if not found:
             raise FormatError(f"{source / name} holds no pictures named 0, 1, 2 ...", _REMEDY)
     if "vertices" not in tracking:
@@ -75,10 +76,10 @@ def upgrade(source: Path, out: Path, model: FaceModel | None = None, progress: P
         tracking["vertices"] = mesh[None]
     with whole_folder(out) as draft:
         progress.part("carry over")
-        carry_folder(source / "ori_imgs", draft / "ori_imgs", (".jpg", ".jpeg", ".png", ".lms"))
-        carry_folder(source / "gt_imgs", draft / "gt_imgs", (".jpg", ".jpeg", ".png"))
+        carry_folder(source / "ori_imgs", draft / "ori_imgs", (*PICTURES, ".lms"))
+        carry_folder(source / "gt_imgs", draft / "gt_imgs", PICTURES)
         carry_folder(source / "torso_imgs", draft / "torso_imgs", (".png",))
-        for name in ("bc.jpg", "aud.wav", "transforms_train.json", "transforms_val.json"):
+        for name in ("bc.png", "bc.jpg", "aud.wav", "transforms_train.json", "transforms_val.json"):
             if (source / name).is_file():
                 carry(source / name, draft / name)
         for name, windows in sound.items():

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.api_server import PATIENT, Server, drawing, running
 
+from being.api.origin import Access
 from being.graph.local import InProcessGraph
 from being.server.limits import ServingLimits
 
@@ -29,11 +30,17 @@ def server(graph: InProcessGraph) -> Iterator[Server]:
 
 @pytest.fixture
 def serve(graph: InProcessGraph) -> Iterator[Callable[..., Server]]:
-    """Start servers of this test's own: serve(limits=..., folder=...), over the tiny avatars or another folder."""
+    """Start servers of this test's own, over the tiny avatars or another folder: serve(limits=..., folder=..., ...)."""
     with ExitStack() as stack:
 
-        def start(limits: ServingLimits = PATIENT, folder: Path | None = None) -> Server:
+        def start(
+            limits: ServingLimits = PATIENT,
+            folder: Path | None = None,
+            access: Access | None = None,
+            prefix: str = "",
+            told: bool = True,
+        ) -> Server:
             own = graph if folder is None else stack.enter_context(drawing(folder))
-            return stack.enter_context(running(own, limits))
+            return stack.enter_context(running(own, limits, access, prefix, told))
 
         yield start

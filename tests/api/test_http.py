@@ -8,6 +8,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urljoin
 
 import av
 import numpy as np
@@ -40,7 +41,9 @@ def test_library_is_listed(server: Server) -> None:
         assert [one["id"] for one in body["avatars"]] == ["other", "tiny"]
         detail = client.get("/v1/avatars/tiny").json()
         assert detail["look_ahead_frames"] == 1 and detail["emotions"] == ["happy"]
-        preview = client.get(detail["preview"])
+        for listed, address in ((detail, "/v1/avatars/tiny"), (body["avatars"][1], "/v1/avatars")):
+            assert urljoin(address, listed["preview"]) == f"/v1/avatars/{listed['id']}/preview.jpg"
+        preview = client.get(urljoin("/v1/avatars/tiny", detail["preview"]))
         assert preview.headers["content-type"] == "image/jpeg" and preview.content[:2] == b"\xff\xd8"
         assert client.get("/readyz").json()["status"] == "ready"
         assert b"being_sessions" in client.get("/metrics").content
@@ -128,7 +131,7 @@ def test_broken_form_is_refused(server: Server) -> None:
 
 def test_large_upload_is_refused_before_it_is_read(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as raw:
-        raw.sendall(b"POST /v1/avatars/tiny/speak HTTP/1.1\r\nHost: x\r\nContent-Length: 2147483648\r\n\r\nRIFF")
+        raw.sendall(b"POST /v1/avatars/tiny/speak HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 2147483648\r\n\r\nRIFF")
         answer = raw.recv(65536)
     assert answer.startswith(b"HTTP/1.1 413")
 
@@ -149,7 +152,7 @@ def test_unstated_size_is_counted(serve: Callable[..., Server]) -> None:
 def test_an_upload_that_never_ends_is_given_up(serve: Callable[..., Server]) -> None:
     server = serve(ServingLimits(upload_s=0.2, speaking=1))
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as raw:
-        raw.sendall(b"POST /v1/avatars/tiny/speak HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nRIFF")
+        raw.sendall(b"POST /v1/avatars/tiny/speak HTTP/1.1\r\nHost: [::1]\r\nContent-Length: 1000\r\n\r\nRIFF")
         assert raw.recv(65536).startswith(b"HTTP/1.1 408")
     with server.client() as client:  # and its place is free again
         problem(client.post("/v1/avatars/tiny/speak", content=b"nothing"), 422)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from being.audio.features import STEP, FeatureExtractor, FeatureSpec, load_extractor, padded_span, step_count
+from being.audio.extractors import load_extractor
+from being.audio.features import STEP, FeatureExtractor, FeatureSpec, padded_span, step_count
 from being.audio.logmel import LogMel
 from being.audio.phones import Phones
 from being.errors import InputError

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from being.audio.features import STEP, FeatureSpec, load_extractor
+from being.audio.extractors import load_extractor
+from being.audio.features import STEP, FeatureSpec
 from being.audio.wav2vec2 import Wav2Vec2
 from being.errors import InputError
 

@@ -13,10 +13,11 @@ import pytest
 from click.testing import CliRunner
 from support.tiny import make_tiny_avatar
 
-from being.avatar.consent import ConsentRecord, standing
+from being.avatar.consent import ConsentRecord
 from being.avatar.consent_form import about, ask, hash_footage, read_record
 from being.avatar.folder import amend_avatar, load_avatar, read_manifest, save_avatar
 from being.avatar.signing import key_path, own_key, sign_avatar
+from being.avatar.trust import consent_trust
 from being.errors import FormatError, InputError
 
 RECORD = ConsentRecord(
@@ -47,31 +48,31 @@ def edited(folder: Path, **fields: Any) -> Path:
 
 
 def test_a_signed_record_stands(signed: Path) -> None:
-    found = standing(load_avatar(signed).manifest)
+    found = consent_trust(load_avatar(signed).manifest)
     assert found.serve and found.text.startswith("Ada, 2026-11-22; signed by ")
     # adding a cheaper form of the network later does not break it
-    amend_avatar(signed, shortcut="full")
-    assert standing(read_manifest(signed)).serve
+    amend_avatar(signed, approximation="full")
+    assert consent_trust(read_manifest(signed)).serve
 
 
 @pytest.mark.parametrize("fields", [{"who": "Eve"}, {"scope": "anything"}, {"footage_sha256": "0" * 64}])
 def test_a_changed_record_counts_as_none(signed: Path, fields: dict[str, str]) -> None:
-    found = standing(read_manifest(edited(signed, **fields)))
+    found = consent_trust(read_manifest(edited(signed, **fields)))
     assert not found.serve and "its signature is wrong, counts as none" in found.text
 
 
 def test_a_record_moved_to_another_face_counts_as_none(signed: Path) -> None:
     manifest = read_manifest(signed)
     other = manifest.model_copy(update={"files": manifest.files | {"gaussians.ply": "f" * 64}})
-    assert standing(manifest).serve and not standing(other).serve
+    assert consent_trust(manifest).serve and not consent_trust(other).serve
 
 
 def test_unsigned_claims_count_as_none_and_nobody_needs_no_signature(signed: Path) -> None:
     manifest = read_manifest(edited(signed, signature=None))
-    assert not standing(manifest).serve and "not signed" in standing(manifest).text
-    assert standing(make_tiny_avatar().manifest).serve  # synthetic
+    assert not consent_trust(manifest).serve and "not signed" in consent_trust(manifest).text
+    assert consent_trust(make_tiny_avatar().manifest).serve  # synthetic
     nothing = manifest.model_copy(update={"consent": ConsentRecord()})
-    assert not standing(nothing).serve and standing(nothing).text == "unconsented"
+    assert not consent_trust(nothing).serve and consent_trust(nothing).text == "unconsented"
 
 
 def test_the_key_is_made_once_and_kept_from_others() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from being.avatar.consent import standing
 from being.avatar.folder import load_avatar
+from being.avatar.trust import consent_trust
 from being.commands.clone import command
 from being.errors import BeingError
 from being.synthetic import generate
@@ -36,7 +36,7 @@ def test_an_avatar_with_its_record_and_its_report(footage: Path, tmp_path: Path)
     result = clone(footage, "-o", out, "--consent", record)
     assert result.exit_code == 0, result.output
     avatar = load_avatar(out)
-    assert avatar.manifest.name == "Ada" and standing(avatar.manifest).serve
+    assert avatar.manifest.name == "Ada" and consent_trust(avatar.manifest).serve
     assert avatar.manifest.consent.footage_sha256 is not None
     work = out.with_name("ada.run")
     page = (work / "report.html").read_text()
@@ -44,7 +44,7 @@ def test_an_avatar_with_its_record_and_its_report(footage: Path, tmp_path: Path)
     figures = json.loads((work / "metrics.json").read_text())
     assert {"flicker_torso", "held_out_fitted_psnr", "trained_psnr"} <= figures["metrics"].keys()
     assert {"read", "static", "network", "evaluate", "speak", "form"} <= figures["seconds"].keys()
-    assert avatar.manifest.shortcut in ("basis", "still") and "dB lost against the full one" in page
+    assert avatar.manifest.approximation in ("pca", "pruned") and "dB lost against the full one" in page
     # neither frames of the person nor the checkpoint stay behind; the footage that was given does
     left = {path.name for path in work.iterdir()}
     assert {"report.html", "metrics.json"} <= left and not left & {"footage", "checkpoint.safetensors", "clone.json"}

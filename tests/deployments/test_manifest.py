@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import yaml
 from being.deployments.settings import GraphSettings
+from packaging.requirements import Requirement
 from ray.serve.schema import ServeDeploySchema
 
 from being.idle_threads import SLEEPING
 
-MANIFEST: dict[str, Any] = yaml.safe_load((Path(__file__).parents[2] / "deploy" / "rayservice.yaml").read_text())
+MANIFEST_FILE = Path(__file__).parents[2] / "deploy" / "rayservice.yaml"
+MANIFEST: dict[str, Any] = yaml.safe_load(MANIFEST_FILE.read_text())
 
 
 def test_serve_config_inside_is_valid() -> None:
@@ -42,3 +45,9 @@ def test_names_and_mounts_fit() -> None:
             assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
             given = {variable["name"]: variable["value"] for variable in container["env"]}
             assert given.items() >= SLEEPING.items(), "idle threads must sleep in the workers too"
+
+
+def test_the_cluster_runs_the_ray_that_is_pinned() -> None:
+    project = tomllib.loads((MANIFEST_FILE.parents[1] / "pyproject.toml").read_text())["project"]
+    (pin,) = (one for one in map(Requirement, project["dependencies"]) if one.name == "ray")
+    assert pin.specifier.contains(MANIFEST["spec"]["rayClusterConfig"]["rayVersion"])

@@ -25,7 +25,7 @@ from websockets.sync.client import ClientConnection, connect
 
 pytest.importorskip("ray")
 
-from being.deployments.cluster import free_ports, start_ray
+from being.ray_local import free_ports, start_ray
 
 PATIENCE_S = 300.0  # until a test is given up: minutes of a machine that has better things to do
 SPOKEN_S = 100  # sound sent ahead, so that it lasts over the outage

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from being.deployments.messages import LARGEST
 from being.deployments.settings import GraphSettings
 from pydantic import ValidationError
 from ray.serve.schema import ServeDeploySchema
@@ -43,13 +42,6 @@ def test_command_line_overrides() -> None:
     assert config["http_options"] == {"host": "0.0.0.0", "port": 9000}
     assert config["applications"][0]["args"]["library"] == [str(Path("people").resolve())]
     assert "library" not in DEFAULT["applications"][0]["args"]
-
-
-def test_answers_may_be_large_without_a_word_in_the_environment() -> None:
-    import being.deployments.app  # noqa: F401
-    from ray.serve._private.request_router import replica_wrapper
-
-    assert replica_wrapper.RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH == LARGEST
 
 
 def test_ingress_takes_the_port_and_the_proxy_another() -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from support.scene import speech
 
-from being.audio.features import FeatureExtractor, FeatureSpec, FeatureStream, load_extractor
+from being.audio.extractors import load_extractor
+from being.audio.features import FeatureExtractor, FeatureSpec, FeatureStream
 from being.audio.windows import WindowSpec
 from being.graph.feature_cache import KEPT_STEPS, FeatureCache
 from being.graph.sound_encoder import span_contexts, step_total

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from support.scene import session_of, speech
 
-from being.audio.features import FeatureSpec, load_extractor
+from being.audio.extractors import load_extractor
+from being.audio.features import FeatureSpec
 from being.audio.windows import WindowSpec, file_contexts, look_ahead_s
 from being.errors import InputError
 from being.graph.local import InProcessGraph

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from being.avatar.folder import Avatar
+from being.constants import FPS
 from being.errors import InputError
 from being.live.audio_timeline import AudioTimeline
 from being.live.requests import FRAME_SAMPLES, AudioContextRange, AvatarFacts, OutputFormat
 from being.live.session import FADE_WEIGHTS, MARGIN, OUTPUT_FRAME, Limits, Session
-from being.media.contract import FPS
 
 REACH = AudioContextRange(past=8960, future=1280)
 FLOWING = Limits(onset_s=0.0)

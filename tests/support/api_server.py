@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 import uvicorn
+from starlette.responses import PlainTextResponse
 
+from being.api.origin import Access
 from being.api.server import create_app
 from being.avatar.library import Library
 from being.graph.local import InProcessGraph
@@ -32,14 +35,15 @@ PATIENT = ServingLimits(gone_s=600.0)  # a client of a starved machine may be si
 class Server:
     service: Service
     port: int
+    prefix: str = ""
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://127.0.0.1:{self.port}{self.prefix}"
 
     def live(self, avatar: str = "tiny", **query: object) -> str:
         pairs = "&".join(f"{key}={value}" for key, value in query.items())
-        return f"ws://127.0.0.1:{self.port}/v1/avatars/{avatar}/live?{pairs}"
+        return f"ws://127.0.0.1:{self.port}{self.prefix}/v1/avatars/{avatar}/live?{pairs}"
 
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=PATIENCE_S, trust_env=False)
@@ -58,20 +62,41 @@ def drawing(folder: Path, warm: str | None = None) -> Iterator[InProcessGraph]:
 
 
 @contextmanager
-def running(graph: InProcessGraph, limits: ServingLimits = PATIENT) -> Iterator[Server]:
-    """A server over the graph and its library; servers may share a graph."""
+def running(
+    graph: InProcessGraph,
+    limits: ServingLimits = PATIENT,
+    access: Access | None = None,
+    prefix: str = "",
+    told: bool = True,
+) -> Iterator[Server]:
+    """A server over the graph and its library; servers may share a graph.
+
+    With a `prefix` it lives under this path: `told` so, as by Ray Serve's route_prefix, or behind a proxy that takes
+    it off.
+    """
     service = Service(graph.engine.library, graph, limits=limits)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    config = uvicorn.Config(create_app(service), port=port, log_level="warning", ws_ping_interval=None)
+    app = create_app(service, access)
+
+    async def under(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan" and prefix:
+            if not f"{scope['path']}/".startswith(f"{prefix}/"):
+                await PlainTextResponse("not found", 404)(scope, receive, send)
+                return
+            rest = scope["path"].removeprefix(prefix) or "/"
+            scope = {**scope, "root_path": prefix} if told else {**scope, "path": rest, "raw_path": rest.encode()}
+        await app(scope, receive, send)
+
+    config = uvicorn.Config(under, port=port, log_level="warning", ws_ping_interval=None, lifespan="on")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     eventually(lambda: server.started or not thread.is_alive())
     assert server.started, "the server did not start"
     try:
-        yield Server(service, port)
+        yield Server(service, port, prefix)
     finally:
         server.should_exit = True
         thread.join(PATIENCE_S)

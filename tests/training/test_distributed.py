@@ -18,7 +18,7 @@ from being.synthetic import generate
 from being.training import FitConfig, FitResult, fit
 from being.training.checkpoint import NAME, State, load_checkpoint, save_checkpoint
 from being.training.config import DensifyConfig, LearningRates
-from being.training.distributed import Alone, agree, share
+from being.training.distributed import SingleProcess, broadcast_values, share
 from being.training.loop import Stop
 
 CONFIG = FitConfig(
@@ -39,7 +39,7 @@ PATIENCE_S = 600
 
 
 class Threads:
-    """A team whose workers are threads of this process."""
+    """A process group whose workers are threads of this process."""
 
     def __init__(self, rank: int, barrier: threading.Barrier, desk: list[list[Tensor]]) -> None:
         self.rank, self.size, self._barrier, self._desk = rank, barrier.parties, barrier, desk
@@ -58,7 +58,7 @@ class Threads:
             mine.copy_(torch.stack(parts).sum(0))
 
     @torch.no_grad()
-    def copy(self, tensors: Sequence[Tensor]) -> None:
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
         for mine, first in zip(tensors, self._meet(tensors)[0], strict=True):
             mine.copy_(first)
 
@@ -66,15 +66,15 @@ class Threads:
 class Shelf:
     """Keeps the checkpoint in a folder, written by the first worker and read by all."""
 
-    def __init__(self, team: Any, folder: Path) -> None:
-        self.team, self.folder, self.saved, self.points = team, folder, [], []
+    def __init__(self, process_group: Any, folder: Path) -> None:
+        self.process_group, self.folder, self.saved, self.points = process_group, folder, [], []
 
     def load(self, mark: str) -> State | None:
         return load_checkpoint(self.folder, mark)
 
     def save(self, mark: str, state: Callable[[], State]) -> None:
         self.saved.append(state())
-        if self.team.rank == 0:
+        if self.process_group.rank == 0:
             save_checkpoint(self.folder, mark, *self.saved[-1])
 
     def tell(self, point: dict[str, Any]) -> None:
@@ -83,7 +83,7 @@ class Shelf:
 
 @pytest.fixture(scope="module", autouse=True)
 def one_begins_at_a_time() -> Iterator[None]:
-    """Threads share torch's global dice, which a new network is drawn from; worker processes have their own."""
+    """Threads share torch's global generator, which a new network is drawn from; worker processes have their own."""
     module = sys.modules["being.training.fit"]
     begin, lock = module.begin, threading.Lock()
 
@@ -98,7 +98,7 @@ def one_begins_at_a_time() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return generate(tmp_path_factory.mktemp("team") / "ada", seconds=0.6, seed=3, size=(32, 32), workers=1)
+    return generate(tmp_path_factory.mktemp("process_group") / "ada", seconds=0.6, seed=3, size=(32, 32), workers=1)
 
 
 def together(clip: Path, root: Path, workers: int, stop_at: float | None = None) -> tuple[list[FitResult], list[Shelf]]:
@@ -106,8 +106,8 @@ def together(clip: Path, root: Path, workers: int, stop_at: float | None = None)
     shelf_folder = root / "shelf"
     shelf_folder.mkdir(parents=True, exist_ok=True)
     barrier, desk = threading.Barrier(workers), [[] for _ in range(workers)]
-    teams = [Threads(rank, barrier, desk) if workers > 1 else Alone() for rank in range(workers)]
-    shelves = [Shelf(team, shelf_folder) for team in teams]
+    groups = [Threads(rank, barrier, desk) if workers > 1 else SingleProcess() for rank in range(workers)]
+    shelves = [Shelf(process_group, shelf_folder) for process_group in groups]
 
     def worker(rank: int) -> FitResult:
         stop = Stop()
@@ -119,7 +119,7 @@ def together(clip: Path, root: Path, workers: int, stop_at: float | None = None)
             progress,
             work=root / f"work{rank}",
             stop=stop,
-            team=teams[rank],
+            process_group=groups[rank],
             keeper=shelves[rank],
         )
 
@@ -161,7 +161,7 @@ def test_two_workers_train_what_one_trains(clip: Path, one: FitResult, tmp_path:
     assert one.avatar is not None
     assert first.avatar.gaussians.count == one.avatar.gaussians.count > CONFIG.initial_gaussians
     assert_same(first, one)
-    # every worker holds the same after every stage: values, moments, statistics, dice
+    # every worker holds the same after every stage: values, moments, statistics, generator
     for mine, other in zip(shelves[0].saved, shelves[1].saved, strict=True):
         assert mine[0].keys() == other[0].keys()
         for name, value in mine[0].items():
@@ -185,11 +185,11 @@ def test_a_stopped_pair_goes_on_as_one(clip: Path, one: FitResult, tmp_path: Pat
 def test_every_frame_has_one_worker(size: int) -> None:
     taken = []
     for rank in range(size):
-        team = Alone()
-        team.rank, team.size = rank, size
-        taken += range(8)[share(team, 8)]
+        process_group = SingleProcess()
+        process_group.rank, process_group.size = rank, size
+        taken += range(8)[share(process_group, 8)]
     assert taken == list(range(8))
 
 
 def test_alone_agrees_with_itself() -> None:
-    assert agree(Alone(), 1.5, True) == (1.5, True)
+    assert broadcast_values(SingleProcess(), 1.5, True) == (1.5, True)

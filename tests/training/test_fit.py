@@ -12,8 +12,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from being.avatar.consent import standing
 from being.avatar.folder import load_avatar
+from being.avatar.trust import consent_trust
 from being.dataset import Dataset
 from being.errors import FormatError, InputError
 from being.progress import Silent
@@ -43,7 +43,7 @@ CONFIG = FitConfig(
     corrections=CorrectionConfig(pose=2e-4),  # the poses are exact, and these steps too few to find that out
     lr=LearningRates(final=0.3),  # few steps: leave them large
     device="cpu",
-    prove=False,  # one test proves; the others have nothing to show
+    quality_suite=False,  # one test proves; the others have nothing to show
 )
 
 
@@ -91,11 +91,11 @@ def test_the_network_moves_the_mouth(undisturbed: FitResult, clip: Path) -> None
     assert avatar is not None
     footage = Footage(data, listen(data, CONFIG, undisturbed.work).contexts, CONFIG, torch.device("cpu"))
     footage.adopt(torch.from_numpy(avatar.motion.head_pose), torch.from_numpy(avatar.motion.torso_pose))
-    craft = RenderSettings(footage.background, footage.intrinsics, "auto", "float32")
+    settings = RenderSettings(footage.background, footage.intrinsics, "auto", "float32")
     frames = [frame for frame in footage.train if footage.opening[frame] > 0.6]
     batch = footage.batch(frames)
     with torch.no_grad():
-        moved, still = (draw(avatar.gaussians, n, batch, craft).rgb for n in (avatar.network, None))
+        moved, still = (draw(avatar.gaussians, n, batch, settings).rgb for n in (avatar.network, None))
     mouth = [np.mean([score.mouth_psnr for score in score_frames(frames, rgb, batch)]) for rgb in (moved, still)]
     assert mouth[0] > mouth[1], mouth  # by 0.4 to 1.6 dB: rounding alone, enlarged by Adam, makes that difference
 
@@ -103,9 +103,9 @@ def test_the_network_moves_the_mouth(undisturbed: FitResult, clip: Path) -> None
 def test_the_avatar_loads_and_is_what_was_trained(undisturbed: FitResult, clip: Path) -> None:
     assert undisturbed.avatar is not None and undisturbed.avatar.folder is not None
     avatar = load_avatar(undisturbed.avatar.folder)
-    assert avatar.manifest.network.keep_to_heard and len(avatar.network.recorded_tokens)
+    assert avatar.manifest.network.token_support and len(avatar.network.recorded_tokens)
     data = Dataset(clip)
-    assert avatar.manifest.name == "Ada" and standing(avatar.manifest).serve
+    assert avatar.manifest.name == "Ada" and consent_trust(avatar.manifest).serve
     assert avatar.manifest.features.name == "logmel" and avatar.manifest.look_ahead == 1
     marks = np.array(avatar.manifest.landmarks)
     left, right = marks[MOUTH_CORNERS, 0]

@@ -30,19 +30,19 @@ def test_poses_of_held_out_frames_are_found_and_nothing_else_learns_from_them(cl
     held = torch.tensor(footage.held_out.all)
     wrong = torch.tensor([[0.02, -0.03, 0.02, 0.03, -0.02, 0.0]]).expand(len(held), 6)
     footage.head_poses[held] = compose(footage.head_poses[held], wrong)
-    craft = RenderSettings(footage.background, footage.intrinsics, "auto", "float32")
+    settings = RenderSettings(footage.background, footage.intrinsics, "auto", "float32")
     run = begin(footage, data, speech, config)
-    trainer = Trainer(run, footage, craft, config, None, Silent(), lambda: None, Stop())
+    trainer = Trainer(run, footage, settings, config, None, Silent(), lambda: None, Stop())
     before = {name: value.detach().clone() for name, value in run.gaussians.values.items()}
 
-    wide = held_out_psnr(run.gaussians.gaussians(), None, footage, craft, run.corrections)
+    wide = held_out_psnr(run.gaussians.gaussians(), None, footage, settings, run.corrections)
     for turn in range(TURNS):
         followed = trainer.follow(Stage(STATIC, TURNS), turn)
         assert all(parameter.grad is None for parameter in run.parameters())
         assert not any(gradient[list(footage.train)].any() for gradient in followed)
         trainer.add_up(Learned(ScreenGradients.zeros(run.gaussians.count, "cpu"), {}), followed)
         run.corrections.step(1.0)
-    near = held_out_psnr(run.gaussians.gaussians(), None, footage, craft, run.corrections)
+    near = held_out_psnr(run.gaussians.gaussians(), None, footage, settings, run.corrections)
     assert wide is not None and near is not None and near > wide + 0.3, (wide, near)
 
     trainer.follow(Stage(NETWORK, 1), 0)
@@ -51,7 +51,7 @@ def test_poses_of_held_out_frames_are_found_and_nothing_else_learns_from_them(cl
         torch.testing.assert_close(value.detach(), before[name], rtol=0, atol=0)
 
     footage.adopt(*run.corrections.posed(torch.arange(footage.frames), footage.head_poses, footage.torso_poses))
-    np.testing.assert_allclose(held_out_psnr(run.gaussians.gaussians(), None, footage, craft), near, atol=1e-3)
+    np.testing.assert_allclose(held_out_psnr(run.gaussians.gaussians(), None, footage, settings), near, atol=1e-3)
 
 
 def test_in_the_end_held_out_poses_are_looked_up_and_nothing_else_moves(clip: Path, tmp_path: Path) -> None:
@@ -60,11 +60,11 @@ def test_in_the_end_held_out_poses_are_looked_up_and_nothing_else_moves(clip: Pa
     footage = Footage(data, speech.contexts, config, torch.device("cpu"))
     held, train = torch.tensor(footage.held_out.all), list(footage.train)
     run = begin(footage, data, speech, config)
-    craft = RenderSettings(footage.background, footage.intrinsics, "auto", "float32")
+    settings = RenderSettings(footage.background, footage.intrinsics, "auto", "float32")
     with torch.no_grad():
         run.corrections.head[held] = torch.tensor([0.01, -0.02, 0.01, 0.02, -0.01, 0.0])
         run.corrections.head[train] = 0.001
-    trainer = Trainer(run, footage, craft, config, None, Silent(), lambda: None, Stop())
+    trainer = Trainer(run, footage, settings, config, None, Silent(), lambda: None, Stop())
     before = {name: value.detach().clone() for name, value in run.state()[0].items() if value.is_floating_point()}
 
     trainer.look_up()  # nothing was drawn yet: a share of nothing
@@ -72,9 +72,9 @@ def test_in_the_end_held_out_poses_are_looked_up_and_nothing_else_moves(clip: Pa
 
     rounds = 25
     run.history = [{"stage": STATIC, "step": 20}, {"stage": STATIC, "step": round(rounds * len(held) / (4 * 0.02)) + 1}]
-    wide = held_out_psnr(run.gaussians.gaussians(), run.network, footage, craft, run.corrections)
+    wide = held_out_psnr(run.gaussians.gaussians(), run.network, footage, settings, run.corrections)
     trainer.look_up()
-    near = held_out_psnr(run.gaussians.gaussians(), run.network, footage, craft, run.corrections)
+    near = held_out_psnr(run.gaussians.gaussians(), run.network, footage, settings, run.corrections)
     assert wide is not None and near is not None and near > wide + 0.15, (wide, near)
 
     after = {name: value.detach() for name, value in run.state()[0].items() if value.is_floating_point()}
@@ -87,14 +87,16 @@ def test_in_the_end_held_out_poses_are_looked_up_and_nothing_else_moves(clip: Pa
 def test_dropout_acts_where_something_is_learned_only(clip: Path, tmp_path: Path) -> None:
     """Held-out frames are looked at, and their poses looked up, with the whole network."""
     data = Dataset(clip)
-    config = FitConfig(device="cpu", batch=2, initial_gaussians=800, gaussians=800, dropout=0.5, prior_parts="network")
+    config = FitConfig(
+        device="cpu", batch=2, initial_gaussians=800, gaussians=800, dropout=0.5, pretrained_parts="network"
+    )
     speech = listen(data, config, tmp_path)
     footage = Footage(data, speech.contexts, config, torch.device("cpu"))
     run = begin(footage, data, speech, config)
-    craft = RenderSettings(footage.background, footage.intrinsics, "auto", "float32")
-    trainer = Trainer(run, footage, craft, config, None, Silent(), lambda: None, Stop())
+    settings = RenderSettings(footage.background, footage.intrinsics, "auto", "float32")
+    trainer = Trainer(run, footage, settings, config, None, Silent(), lambda: None, Stop())
     batch = footage.batch(footage.train[:2])
     losses = {float(trainer.learn(Stage(NETWORK, 1), batch, True).numbers["loss"]) for _ in range(3)}
     assert len(losses) == 3, "dropout drew the same frames differently"
-    seen = {held_out_psnr(run.gaussians.gaussians(), run.network, footage, craft) for _ in range(3)}
+    seen = {held_out_psnr(run.gaussians.gaussians(), run.network, footage, settings) for _ in range(3)}
     assert len(seen) == 1

@@ -12,12 +12,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from being.audio.talking import talking_frames
 from being.errors import FormatError, InputError
 from being.progress import JsonLines
 from being.report.charts import Line, line_chart, nice_ticks
 from being.training.checkpoint import NAME, load_checkpoint, save_checkpoint
 from being.training.config import FitConfig
-from being.training.data.speech import talking_frames
 from being.training.options import config_of, fields_of, fit_options
 from being.training.schedule import decay, stages, warm_cosine
 
@@ -71,7 +71,7 @@ def test_stages_by_steps_and_by_the_clock() -> None:
 
 
 def test_checkpoint_round_trip_and_refusals(tmp_path: Path) -> None:
-    tensors = {"a": torch.arange(3.0), "dice": torch.Generator().manual_seed(1).get_state()}
+    tensors = {"a": torch.arange(3.0), "generator": torch.Generator().manual_seed(1).get_state()}
     assert load_checkpoint(tmp_path, "mark") is None
     save_checkpoint(tmp_path, "mark", tensors, {"step": 3})
     assert [p.name for p in tmp_path.iterdir()] == [NAME]

@@ -45,6 +45,7 @@ export class Player {
   append(bytes) {
     this.queue.push(bytes);
     this.feed();
+    if (document.hidden) this.steer(); // its timer is put off there, and what is behind the playhead may be let go of
   }
 
   feed() {

@@ -1,4 +1,9 @@
 // One live session over a WebSocket: it comes back by itself, with its token, when the connection is lost.
+//
+// Timers of a tab that nobody looks at fire once a minute, and its video may stand still. So what the server must hear of
+// follows what arrives from it: messages are handled in hidden tabs as in others, and `stats` comes each second.
+
+import { socketAddress } from "./address.js";
 
 const ACKNOWLEDGE_MS = 250;
 const RETRY_MS = [300, 1000, 2000, 4000];
@@ -10,8 +15,9 @@ export class LiveSession extends EventTarget {
     this.options = options;
     this.received = 0;
     this.attempts = 0;
+    this.acknowledged = 0; // when, in milliseconds of the page
     this.open();
-    this.timer = setInterval(() => this.acknowledge(), ACKNOWLEDGE_MS);
+    document.addEventListener("visibilitychange", this.seen = () => this.hurry());
   }
 
   open() {
@@ -20,8 +26,7 @@ export class LiveSession extends EventTarget {
       query.set("session", this.ready.session);
       query.set("token", this.ready.token);
     }
-    const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const socket = new WebSocket(`${scheme}://${location.host}/v1/avatars/${this.avatar}/live?${query}`);
+    const socket = new WebSocket(socketAddress(`v1/avatars/${this.avatar}/live?${query}`));
     socket.binaryType = "arraybuffer";
     this.socket = socket;
     socket.onmessage = (message) => this.take(message.data);
@@ -29,6 +34,11 @@ export class LiveSession extends EventTarget {
   }
 
   take(data) {
+    this.note(data);
+    if (performance.now() - this.acknowledged >= ACKNOWLEDGE_MS) this.acknowledge();
+  }
+
+  note(data) {
     if (typeof data !== "string") {
       this.received += data.byteLength;
       this.tell("bytes", new Uint8Array(data));
@@ -56,7 +66,17 @@ export class LiveSession extends EventTarget {
     this.problem = null;
     this.attempts += 1;
     if (status && status !== 503 && status !== 408) return; // trying again would not help
-    setTimeout(() => this.closed || this.open(), wait);
+    this.retry = setTimeout(() => this.again(), wait);
+  }
+
+  again() {
+    this.retry = clearTimeout(this.retry);
+    if (!this.closed) this.open();
+  }
+
+  // Looked at again: no reason to wait for a timer that was put off.
+  hurry() {
+    if (this.retry !== undefined && !document.hidden) this.again();
   }
 
   tell(type, detail) {
@@ -79,12 +99,15 @@ export class LiveSession extends EventTarget {
   }
 
   acknowledge() {
-    if (this.ready) this.send({ type: "received", bytes: this.received });
+    if (!this.ready) return;
+    this.acknowledged = performance.now();
+    this.send({ type: "received", bytes: this.received });
   }
 
   close() {
     this.closed = true;
-    clearInterval(this.timer);
+    clearTimeout(this.retry);
+    document.removeEventListener("visibilitychange", this.seen);
     this.socket.close(1000);
   }
 }

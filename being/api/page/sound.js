@@ -17,7 +17,7 @@ export class Microphone {
       audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 },
     });
     this.context = new AudioContext({ sampleRate: RATE, latencyHint: "interactive" });
-    await this.context.audioWorklet.addModule("/page/microphone.js");
+    await this.context.audioWorklet.addModule(new URL("microphone.js", import.meta.url));
     const node = new AudioWorkletNode(this.context, "microphone", { numberOfOutputs: 0 });
     node.port.onmessage = (message) => onSound(message.data);
     this.context.createMediaStreamSource(this.stream).connect(node);
@@ -46,24 +46,29 @@ export class Playback {
   constructor(samples, onSound, onEnd) {
     this.samples = samples;
     this.at = 0;
+    this.onSound = onSound;
+    this.onEnd = onEnd;
     this.started = performance.now();
-    this.timer = setInterval(() => this.send(onSound, onEnd), 50);
-    this.send(onSound, onEnd);
+    this.timer = setInterval(() => this.send(), 50);
+    this.send();
   }
 
-  send(onSound, onEnd) {
+  // What is due by now; called by whoever wakes up.
+  send() {
+    if (this.done) return;
     const due = ((performance.now() - this.started) / 1000 + AHEAD) * RATE;
     while (this.at < Math.min(due, this.samples.length)) {
-      onSound(this.samples.subarray(this.at, this.at + PIECE * RATE));
+      this.onSound(this.samples.subarray(this.at, this.at + PIECE * RATE));
       this.at += PIECE * RATE;
     }
     if (this.at >= this.samples.length) {
       this.stop();
-      onEnd();
+      this.onEnd();
     }
   }
 
   stop() {
+    this.done = true;
     clearInterval(this.timer);
   }
 }

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from being.audio.espeak import PhoneEvent
-from being.audio.features import SAMPLE_RATE, STEP
+from being.audio.features import STEP
 from being.audio.phones import ARTICULATORS, WIDTH
 from being.audio.visemes import SILENCE, VISEMES, VOWELS
+from being.constants import SAMPLE_RATE
 
 GRID = 4  # points of the target curves per step: 5 ms
 _MOVED = ARTICULATORS[:10]  # the articulators with targets below; the others follow from the phone itself

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from being.audio.features import SAMPLE_RATE
+from being.constants import SAMPLE_RATE
 
 _CURVE_POINTS = 12  # of a random equaliser, equally spaced on a log frequency axis
 _LOWEST_HZ = 60.0

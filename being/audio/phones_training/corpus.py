@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from being.audio import espeak
-from being.audio.features import SAMPLE_RATE, STEP
+from being.audio.features import STEP
 from being.audio.phones import WIDTH
 from being.audio.phones_training.articulation import targets
 from being.audio.phones_training.text import sentence
 from being.audio.phones_training.voices import Cast, Casting, Speaker
 from being.audio.resample import resample
+from being.constants import SAMPLE_RATE
 from being.errors import BeingError
 
 SPEECH_RMS = 0.08  # every utterance is brought to this level; training draws its own

@@ -14,11 +14,11 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from being.audio.features import SAMPLE_RATE
 from being.audio.phones import ARTICULATORS, WEIGHTS, Phones
 from being.audio.phones_training.corpus import Corpus, make_corpus
 from being.audio.phones_training.voices import HELD_OUT_LANGUAGES, HELD_OUT_VARIANTS, Cast
 from being.audio.visemes import VISEMES
+from being.constants import SAMPLE_RATE
 
 _CLOSED = VISEMES.index("PP")
 _SILENT = VISEMES.index("sil")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from being.capture.pose.head_shape import OUTER_EYES_DM, own_shape
+from being.capture.landmarks.head_shape import OUTER_EYES_DM, own_shape
 
 # Of the points of the head itself those that a smile does not move.
 STIFF = (33, 133, 362, 263, 168, 6, 197, 195, 5, 4, 1, 10, 151, 9, 8, 127, 356, 234, 454, 93, 323)

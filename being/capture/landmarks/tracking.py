@@ -16,8 +16,7 @@ from being.errors import InputError
 from being.progress import Progress
 
 POINTS = 478  # of the mesh, the last ten are the irises
-LEAST_FOUND = 0.5  # share of the frames in which a face must be found
-MOST_CROWDED = 0.1  # share of the frames that may show a second face
+MOST_CROWDED = 0.5  # share of the frames that may show a second face
 
 _JAW = (127, 234, 93, 132, 58, 136, 149, 148, 152, 377, 378, 365, 288, 361, 323, 454, 356)
 _BROWS = (70, 63, 105, 66, 107, 336, 296, 334, 293, 300)  # upper edge of the brows
@@ -70,7 +69,7 @@ def track_landmarks(
     Raises
     ------
     InputError
-        No face, two faces, or a face in under half of the frames; an unknown backend.
+        No face at all, two faces in most of the frames; an unknown backend.
     MissingDependencyError
         The backend's package is not installed.
     """
@@ -91,7 +90,10 @@ def track_landmarks(
 
 
 def checked_track(meshes: list[NDArray[np.float32] | None], faces: list[int]) -> Track:
-    """What a backend found in T frames as a Track; refuses what cannot be one person's portrait."""
+    """What a backend found in T frames as a Track; refuses what cannot be one person's portrait.
+
+    Which frames take part is found later, see `being.capture.cuts`.
+    """
     found = np.array([mesh is not None for mesh in meshes], bool)
     if not found.any():
         raise InputError(
@@ -103,11 +105,6 @@ def checked_track(meshes: list[NDArray[np.float32] | None], faces: list[int]) ->
         raise InputError(
             f"Two faces or more in {crowded:.0%} of the frames",
             "Only the person to clone may be in the picture: crop or film again",
-        )
-    if found.mean() < LEAST_FOUND:
-        raise InputError(
-            f"A face in {found.sum()} of {len(found)} frames only",
-            "Keep the face in the picture, uncovered and towards the camera, or cut the video to where it is",
         )
     seen = np.flatnonzero(found)
     known = np.stack([mesh for mesh in meshes if mesh is not None]).astype(np.float32)

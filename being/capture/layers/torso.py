@@ -16,7 +16,7 @@ from scipy.ndimage import binary_dilation, gaussian_filter1d
 
 from being.capture.layers.alignment import Array, Camera, Small, Surface, align, small
 from being.capture.pose.solve import PoseSolution, ordinary_frame
-from being.capture.video.ahead import ahead
+from being.capture.read_ahead import ahead
 from being.dataset.parsing import HEAD, TORSO
 from being.dataset.pose import rest_pose
 from being.errors import InputError
@@ -35,13 +35,14 @@ def track_torso(
     parsing: Iterable[NDArray[np.uint8]],
     pose: PoseSolution,
     progress: Progress | None = None,
+    breaks: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
     """Follow the torso.
 
     Parameters
     ----------
     frames : T pictures, RGB (H, W, 3). parsing : their labels (H, W). Both are read once, in step.
-    pose : the heads' solution for the same pictures.
+    pose : the heads' solution for the same pictures. breaks : (T - 1,) frames after which time does not go on.
 
     Returns
     -------
@@ -76,7 +77,8 @@ def track_torso(
             progress.update(done / total)
     if done < total:
         raise InputError(f"{done} pictures for {total} poses", "Capture the video again")
-    return _smoothed(poses).astype(np.float32)
+    pieces = np.split(poses, [] if breaks is None else np.flatnonzero(breaks) + 1)
+    return np.concatenate([_smoothed(piece) for piece in pieces]).astype(np.float32)
 
 
 def _follow(

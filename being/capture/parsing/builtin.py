@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from being.capture.landmarks.mediapipe import quiet_stderr
-from being.capture.layers.plate import fill_unseen, grown_mask, masked_median
 from being.capture.parsing.colour_models import ColourModel, cells_of, lab_of
 from being.capture.parsing.face_regions import FaceRegions
 from being.capture.parsing.guided_filter import follow_edges
 from being.capture.parsing.label_smoothing import Shares, clean_labels
+from being.capture.plate import fill_unseen, grown_mask, masked_median
 from being.errors import MissingDependencyError
 from being.raster.cpu.jit import FINITE_MATH, kernel
 

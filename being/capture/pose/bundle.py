@@ -195,21 +195,30 @@ def solve_each(state: State, marks: Array, weights: Array, camera: Camera) -> St
 
 
 def solve_smoothly(
-    state: State, marks: Array, weights: Array, camera: Camera, anchor: Array | None = None, hold: Array | None = None
+    state: State,
+    marks: Array,
+    weights: Array,
+    camera: Camera,
+    anchor: Array | None = None,
+    hold: Array | None = None,
+    breaks: NDArray[np.bool_] | None = None,
 ) -> State:
     """All frames together: data and acceleration. Focal length and shape stay.
 
+    breaks : (N - 1,) frames after which time does not go on: no acceleration is known across.
     anchor : (N, 3, 3) rotations known from elsewhere; hold (N, 3) how firmly to keep to them, 1 / deviation^2 of a turn
     about the camera's axes, 1 / radian^2.
     """
     per = 1 / np.concatenate([TURN_DEVIATION, MOVE_DEVIATION])
     known = state.rotations if anchor is None else anchor
     firm = np.zeros((len(marks), 3)) if hold is None else hold
+    tied = np.ones(max(len(marks) - 2, 0)) if breaks is None else 1.0 - (breaks[:-1] | breaks[1:])
 
     def bends(s: State) -> Array:
-        """(N - 2, 6) accelerations in deviations."""
+        """(N - 2, 6) accelerations in deviations; none across a break."""
         turns = _turn_between(s.rotations[:-1], s.rotations[1:])
-        return np.concatenate([np.diff(turns, axis=0), np.diff(s.moves, 2, axis=0)], axis=1) * per
+        bend = np.concatenate([np.diff(turns, axis=0), np.diff(s.moves, 2, axis=0)], axis=1) * per
+        return bend * tied[:, None]
 
     def cost(s: State) -> float:
         stray = np.linalg.norm(bends(s), axis=1)
@@ -222,7 +231,7 @@ def solve_smoothly(
         blocks[:, range(3), range(3)] += firm
         pull[:, :3] += firm * _turn_between(known, state.rotations)
         bend = bends(state)
-        steady = _huber(np.linalg.norm(bend, axis=1), JERK)[1]
+        steady = tied * _huber(np.linalg.norm(bend, axis=1), JERK)[1]
         step_for = _Banded(blocks, steady, per**2)
         force = pull + _spread(steady[:, None] * bend * per, len(marks))
         better = None

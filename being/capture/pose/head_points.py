@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from being.capture.layers.plate import Pictures
 from being.capture.parsing.face_regions import FaceRegions, fill_polygon
-from being.capture.video.ahead import ahead
+from being.capture.plate import Pictures
+from being.capture.read_ahead import ahead
 from being.dataset.parsing import HEAD
 from being.progress import Progress
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from being.capture.landmarks.head_shape import RIGID
 from being.capture.pose.bundle import Array, Camera, State, errors, fit_shape, solve_each, solve_jointly, solve_smoothly
 from being.capture.pose.head_points import HeadPoints
-from being.capture.pose.head_shape import RIGID
 from being.capture.pose.solve import NOISE, WHOLE_DEVIATION, PoseSolution, key_frames, solution
 
 LEAST_POINTS = 12  # followed in a frame, on average; with fewer the mesh has the last word
@@ -32,13 +32,18 @@ CHUNK = 500  # frames solved at a time
 
 
 def refine_pose(
-    known: PoseSolution, points: NDArray[np.float32], found: NDArray[np.bool_], head: HeadPoints
+    known: PoseSolution,
+    points: NDArray[np.float32],
+    found: NDArray[np.bool_],
+    head: HeadPoints,
+    breaks: NDArray[np.bool_] | None = None,
 ) -> PoseSolution:
     """The solution again, with turns from the head's points; unchanged where there are too few of these.
 
     Parameters
     ----------
     known : from the mesh alone. points, found : (T, 478, 3), (T,) as `solve_pose` takes them. head : of the same clip.
+    breaks : as `solve_pose`.
     """
     steady = head.seen.mean(axis=0) > LEAST_SEEN
     pixels, seen = head.pixels[:, steady].astype(np.float64), head.seen[:, steady] & found[:, None]
@@ -55,11 +60,11 @@ def refine_pose(
     state = State(state.focal, state.shape, turns, state.moves)
     keys = key_frames(found)
     for _ in range(ROUNDS):
-        state = solve_smoothly(state, marks, weights, camera, turns, hold)
+        state = solve_smoothly(state, marks, weights, camera, turns, hold, breaks)
         at_keys = State(state.focal, state.shape, state.rotations[keys], state.moves[keys])
         shape = fit_shape(at_keys, marks[keys], camera, known.shape[rigid], WHOLE_DEVIATION).shape
         state = State(state.focal, shape, state.rotations, state.moves)
-    state = solve_smoothly(state, marks, weights, camera, turns, hold)
+    state = solve_smoothly(state, marks, weights, camera, turns, hold, breaks)
     return solution(state, points, found, camera, known.shape)
 
 

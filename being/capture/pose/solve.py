@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from being.capture.landmarks.head_shape import OUTER_EYES, OUTER_EYES_DM, RIGID, own_shape
 from being.capture.pose.bundle import Array, Camera, State, errors, fit_shape, solve_each, solve_jointly, solve_smoothly
-from being.capture.pose.head_shape import OUTER_EYES, OUTER_EYES_DM, RIGID, own_shape
 from being.errors import InputError
 
 KEY_FRAMES = 150
@@ -57,6 +57,7 @@ def solve_pose(
     width: int,
     height: int,
     focal: float | None = None,
+    breaks: NDArray[np.bool_] | None = None,
 ) -> PoseSolution:
     """Solve a clip.
 
@@ -65,7 +66,7 @@ def solve_pose(
     points : (T, 478, 3) pixels as `Track.points`. found : (T,) where they are measured; elsewhere the pose is carried
         over by smoothness.
     width, height : of the picture; its middle is the optical axis.
-    focal : pixels, where the camera is known.
+    focal : pixels, where the camera is known. breaks : (T - 1,) frames after which time does not go on.
 
     Raises
     ------
@@ -98,7 +99,7 @@ def solve_pose(
     nearest = np.abs(np.arange(len(points))[:, None] - keys[None]).argmin(axis=1)
     state = State(state.focal, state.shape, state.rotations[nearest], state.moves[nearest])
     state = solve_each(state, marks, weights * found[:, None], camera)
-    state = solve_smoothly(state, marks, weights * found[:, None], camera)
+    state = solve_smoothly(state, marks, weights * found[:, None], camera, breaks=breaks)
 
     return solution(state, points, found, camera, start.shape)
 

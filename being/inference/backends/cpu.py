@@ -167,7 +167,7 @@ class CpuBackend:
         with self._lock:
             if renderable not in self._prepared:
                 avatar = renderable.avatar
-                self._prepared[renderable] = _Prepared(avatar, self._form or avatar.manifest.shortcut)
+                self._prepared[renderable] = _Prepared(avatar, self._form or avatar.manifest.approximation)
             return self._prepared[renderable]
 
     @contextmanager

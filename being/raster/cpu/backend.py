@@ -7,19 +7,16 @@ A `NumbaRenderer` keeps its buffers from picture to picture: one object for each
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import DTypeLike, NDArray
 
 from being.errors import InputError
-from being.raster.contract import Cameras, Splats
 from being.raster.cpu import forward as numba_forward
-from being.raster.cpu import sh as numba_sh
 from being.raster.cpu.workers import default_threads, run_on_threads
 
 Array = NDArray[np.float32]
@@ -321,44 +318,3 @@ def render_over(
     """Draw with the calling thread's own renderer; arguments and result as `NumbaRenderer.render_over`."""
     renderer = thread_renderer()
     return renderer.render_over(means, quats, scales, opacities, colors, view, intrinsics, background, out)
-
-
-def warmup(progress: Callable[[str, int, int], None] | None = None, *, training: bool = False) -> None:
-    """Compile the kernels, or load them from numba's cache, before the first picture needs them.
-
-    Cold, 8 to 13 s of CPU time for inference and as much more for training; under 1 s from the cache, which is kept for
-    each CPU model.
-
-    Parameters
-    ----------
-    progress : called as progress(what, steps done, steps in all) before each step and at the end.
-    training : also compile the gradients.
-    """
-    arrays = [np.ones((2, width) if width > 1 else 2, np.float32) for width in (3, 4, 3, 1, 3)]
-    means, quats, scales, opacities, colors = arrays
-    view, intrinsics = np.eye(3, 4, dtype=np.float32), np.array([9, 9, 9, 9], np.float32)
-    background = np.zeros((20, 20, 3), np.uint8)
-    seen = (means, quats, scales, opacities, colors, view, intrinsics)
-    renderer = NumbaRenderer(threads=1)
-
-    def gradients() -> None:
-        from being.raster.cpu.autograd import rasterize_numba
-
-        means, quats, scales, opacities, colors = (torch.from_numpy(array).requires_grad_() for array in arrays)
-        cameras = Cameras(torch.from_numpy(view)[None], torch.from_numpy(intrinsics)[None], 20, 20)
-        raster = rasterize_numba(Splats(means, quats, scales, opacities, colors, (0, 2)), cameras)
-        (raster.rgb.sum() + raster.alpha.sum() + raster.depth.sum()).backward()
-
-    steps: list[tuple[str, Callable[[], Any]]] = [
-        ("drawing", lambda: renderer.render(*seen, 20, 20)),
-        ("drawing over a background", lambda: renderer.render_over(*seen, background)),
-        ("spherical harmonics", lambda: numba_sh.warmup(training)),
-    ]
-    if training:
-        steps.append(("gradients", gradients))
-    for done, (what, step) in enumerate(steps):
-        if progress is not None:
-            progress(what, done, len(steps))
-        step()
-    if progress is not None:
-        progress("ready", len(steps), len(steps))

@@ -1,7 +1,7 @@
 """`fit` on a Ray cluster: workers that share a person's batch, people side by side, checkpoints in Ray Train's storage.
 
-The only file of Being's library that knows Ray. A person is one `TorchTrainer`; its workers call the same `fit` as
-`being fit` does, with a team (`being.training.distributed`) and a keeper of checkpoints that reports them to Ray Train.
+A person is one `TorchTrainer`; its workers call the same `fit` as `being fit` does, with a process group
+(`being.training.distributed`) and a keeper of checkpoints that reports them to Ray Train.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from being.training.checkpoint import State, load_checkpoint, save_checkpoint
 from being.training.cluster.job import Cluster, Outcome, Person, Share, check_people, plan, run_name
 from being.training.cluster.storage import Storage, reason
 from being.training.config import FitConfig
-from being.training.distributed import Alone, Group, Team, agree
+from being.training.distributed import ProcessGroup, SingleProcess, TorchProcessGroup, broadcast_values
 from being.training.fit import fit
 from being.training.loop import Stop
 
@@ -106,8 +106,8 @@ class Telling:
 class TrainKeeper:
     """Checkpoints and metrics go to Ray Train; every worker reports, the first one with the file."""
 
-    def __init__(self, team: Team) -> None:
-        self._team = team
+    def __init__(self, process_group: ProcessGroup) -> None:
+        self._group = process_group
         self._point: dict[str, Any] = {}
         self._reported = time.monotonic()
 
@@ -121,7 +121,7 @@ class TrainKeeper:
 
     def save(self, mark: str, state: Callable[[], State]) -> None:
         """Return when the file is in the storage."""
-        if self._team.rank == 0:
+        if self._group.rank == 0:
             with tempfile.TemporaryDirectory() as folder:
                 save_checkpoint(Path(folder), mark, *state())
                 ray_train.report(self._point, checkpoint=ray_train.Checkpoint.from_directory(folder))
@@ -132,7 +132,7 @@ class TrainKeeper:
         """Report the newest point where the last report is some seconds old, by worker 0's clock."""
         self._point = point
         now = time.monotonic()
-        (due,) = agree(self._team, now - self._reported >= REPORT_EVERY_S)
+        (due,) = broadcast_values(self._group, now - self._reported >= REPORT_EVERY_S)
         if due:
             self._reported = now
             ray_train.report(point)
@@ -171,25 +171,26 @@ def work(task: Task, board: Any) -> dict[str, Any]:
     torch.set_num_threads(task.cpus)
     limit_threads(task.cpus)
     context = ray_train.get_context()
-    team: Team = Group() if context.get_world_size() > 1 else Alone()
+    process_group: ProcessGroup = TorchProcessGroup() if context.get_world_size() > 1 else SingleProcess()
     stop = Stop()
     telling = Telling(board, task.person.id, stop)
     telling.note(
-        f"worker {team.rank + 1} of {team.size} on {socket.gethostname()}, {'GPU' if task.on_gpu else 'CPU'}",
+        f"worker {process_group.rank + 1} of {process_group.size} on {socket.gethostname()}, "
+        f"{'GPU' if task.on_gpu else 'CPU'}",
         pid=os.getpid(),
     )
     config = task.config if task.on_gpu else task.config.model_copy(update={"device": "cpu"})
     folder = task.out.with_name(task.out.name + ".run")
     elsewhere = None
-    if team.rank:
+    if process_group.rank:
         folder = elsewhere = Path(tempfile.mkdtemp(prefix="being-worker-"))
     try:
-        _all_see(task.person.footage, team)
-        progress: Progress = Silent() if team.rank else telling
+        _all_see(task.person.footage, process_group)
+        progress: Progress = Silent() if process_group.rank else telling
         # The driver has asked whether the avatar may be replaced; a worker that fell after writing it writes it again.
         result = fit(
             task.person.footage, task.out, config, progress, work=folder, replace=True, name=task.person.name,
-            consent=task.person.consent, stop=stop, team=team, keeper=TrainKeeper(team),
+            consent=task.person.consent, stop=stop, process_group=process_group, keeper=TrainKeeper(process_group),
         )  # fmt: skip
         return {"stopped": result.stopped, "metrics": dict(result.metrics)}
     except BeingError as error:
@@ -204,7 +205,7 @@ def _work(settings: dict[str, Any]) -> dict[str, Any]:
     return work(settings["task"], settings["board"])
 
 
-def _all_see(footage: Path, team: Team) -> None:
+def _all_see(footage: Path, process_group: ProcessGroup) -> None:
     """Raise on all workers where one of them cannot read the footage; else the others would wait for it."""
     problem: BeingError | None = None
     try:
@@ -212,7 +213,7 @@ def _all_see(footage: Path, team: Team) -> None:
     except BeingError as error:
         problem = error
     blind = torch.tensor([float(problem is not None)])
-    team.sum([blind])
+    process_group.sum([blind])
     if problem is not None:
         raise problem
     if blind.item():
@@ -300,7 +301,7 @@ def fit_as_job(
 
 def join_ray(address: str | None = None) -> None:
     """Join the cluster at the address, or the running one, or start one here. Raises InputError for none there."""
-    from being.deployments.cluster import start_ray
+    from being.ray_local import start_ray
 
     try:
         start_ray(address=address, ignore_reinit_error=True, logging_level=logging.WARNING)

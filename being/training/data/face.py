@@ -1,6 +1,6 @@
 """The face in head space: its landmarks, and how far around them sound may move anything.
 
-Speech moves lips, jaw, cheeks and, a little, brows. Hair, ears and temples do not hear it; left free to, they learn the
+Speech moves lips, jaw, cheeks and, a little, brows. Hair, ears and temples do not; left free to, they learn the
 footage's few sentences by heart and then flicker under every other.
 """
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 from torch import Tensor
 
+from being.dataset.landmarks import triangulate
 from being.training.data.footage import Footage
 
 Array = NDArray[np.float64]
@@ -23,7 +24,7 @@ WHOLE, NONE = 0.05, 0.2  # face widths outside the landmarks' hull: the reach is
 
 
 @dataclass(frozen=True)
-class AudioContextRange:
+class FaceRegion:
     """Convex outline of the face seen from the front: inside, normals (E, 2) @ xy + offsets (E,) <= 0; width in dm."""
 
     normals: Tensor
@@ -44,27 +45,9 @@ def landmarks_of(footage: Footage) -> Array:
     return triangulate(footage.landmarks[chosen], heads, footage.intrinsics.cpu().double().numpy())
 
 
-def audio_context_range(footage: Footage) -> AudioContextRange:
+def face_region(footage: Footage) -> FaceRegion:
     """The reach of sound on the head of this footage."""
     marks = landmarks_of(footage)
     hull = ConvexHull(marks[:, :2])
     edges = torch.from_numpy(hull.equations).float().to(footage.device)
-    return AudioContextRange(edges[:, :2], edges[:, 2], float(np.ptp(marks[:, 0])))
-
-
-def triangulate(landmarks: NDArray[np.float32], poses: Array, intrinsics: Array) -> Array:
-    """Mean canonical place (K, 3) of landmarks seen in many frames (T, K, 2) under poses (T, 3, 4).
-
-    Least squares of (r_x - u r_z) p = u t_z - t_x and the same for y. A head that never turns leaves depth open: a weak
-    pull towards z = 0 decides then.
-    """
-    fx, fy, cx, cy = intrinsics
-    u = (landmarks[..., 0] - cx) / fx
-    v = (landmarks[..., 1] - cy) / fy
-    rotation, t = poses[:, None, :, :3], poses[:, None, :, 3]
-    rows = np.stack([rotation[..., 0, :] - u[..., None] * rotation[..., 2, :],
-                     rotation[..., 1, :] - v[..., None] * rotation[..., 2, :]], axis=2)  # fmt: skip
-    right = np.stack([u * t[..., 2] - t[..., 0], v * t[..., 2] - t[..., 1]], axis=2)
-    normal = np.einsum("tkri,tkrj->kij", rows, rows)
-    pull = 1e-4 * len(poses) * np.diag([0.0, 0.0, 1.0])
-    return np.linalg.solve(normal + pull, np.einsum("tkri,tkr->ki", rows, right)[..., None])[..., 0]
+    return FaceRegion(edges[:, :2], edges[:, 2], float(np.ptp(marks[:, 0])))

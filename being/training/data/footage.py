@@ -14,16 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from being.dataset import Dataset
+from being.dataset.landmarks import EYES, MOUTH, mouth_opening
 from being.dataset.parsing import BACKGROUND
 from being.errors import InputError
 from being.model import camera_code
 from being.training.config import FitConfig
 from being.training.loss.mouth import INNER, TEETH, mouth_interior
 
-MOUTH = slice(48, 68)  # of the 68 iBUG landmarks
-EYES = (slice(36, 42), slice(42, 48))
-INNER_LIPS = (62, 66)  # upper and lower inner lip, middle
-EYE_CORNERS = (36, 45)
 MOUTH_MARGIN, EYE_MARGIN = 0.25, 0.5  # of the landmarks' box, each side
 LEAST_BLOCK = 11  # frames of the inner block in footage long enough to spare them
 PARSING = 3  # bits of a stored byte that are the label
@@ -103,7 +100,7 @@ def split_frames(dataset: Dataset, inner_share: float) -> tuple[tuple[int, ...],
 
 
 class Footage:
-    """All frames of a dataset.
+    """All frames of a dataset, in memory. Its attributes are what the loop reads of each frame, loaded once.
 
     Parameters
     ----------
@@ -240,11 +237,3 @@ def boxes_of(points: NDArray[np.float32], margin: float) -> NDArray[np.float32]:
     low, high = points.min(1), points.max(1)
     grow = margin * (high - low).max(1, keepdims=True)
     return np.concatenate([low - grow, high + grow], 1).astype(np.float32)
-
-
-def mouth_opening(landmarks: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Gap of the inner lips over the eyes' distance, by its 95th percentile, in [0, 1]: (T, 68, 2) -> (T,)."""
-    gap = np.linalg.norm(landmarks[:, INNER_LIPS[0]] - landmarks[:, INNER_LIPS[1]], axis=-1)
-    eyes = np.linalg.norm(landmarks[:, EYE_CORNERS[0]] - landmarks[:, EYE_CORNERS[1]], axis=-1)
-    opening = gap / np.maximum(eyes, 1e-6)
-    return np.clip(opening / max(float(np.percentile(opening, 95)), 1e-6), 0, 1).astype(np.float32)

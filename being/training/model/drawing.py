@@ -45,13 +45,15 @@ def emotion_of(network: DeformationNetwork, expression: Tensor) -> Tensor | None
     return expression if network.config.emotion_states else None
 
 
-def listen_and_move(gaussians: Gaussians, network: DeformationNetwork, batch: Batch, craft: RenderSettings) -> Offsets:
+def predict_offsets(
+    gaussians: Gaussians, network: DeformationNetwork, batch: Batch, settings: RenderSettings
+) -> Offsets:
     """Offsets of N Gaussians for the B frames of the batch.
 
     Positions are detached: the place of a Gaussian is taught by the picture, not by what its triplane cell would
     prefer.
     """
-    with craft.arithmetic():
+    with settings.arithmetic():
         features = network.canonical_features(gaussians.xyz.detach())
         conditions = Conditions(batch.audio, batch.eye, batch.camera, emotion_of(network, batch.expression))
         return network.offsets(features, network.condition_tokens(conditions), gaussians.audio_gate)
@@ -61,28 +63,28 @@ def draw(
     gaussians: Gaussians,
     network: DeformationNetwork | None,
     batch: Batch,
-    craft: RenderSettings,
+    settings: RenderSettings,
     probe: Tensor | None = None,
     corrections: FrameCorrections | None = None,
 ) -> Picture:
     """Draw the frames of a batch; network None leaves the Gaussians at rest (static stage).
 
     `probe` (B N, 2) collects the screen-space gradient, see `being.raster.rasterize`. `corrections` belong to frames of
-    the footage; without them frames are drawn as `footage` has them. The network hears the pose that is drawn.
+    the footage; without them frames are drawn as `footage` has them. The camera token is that of the pose drawn.
     """
     head, torso = batch.head_pose, batch.torso_pose
     if corrections is not None:
         head, torso = corrections.posed(batch.frames, head, torso)
         batch = replace(batch, camera=batch.camera + camera_code(head.detach()) - camera_code(batch.head_pose))
-    offsets = None if network is None else listen_and_move(gaussians, network, batch, craft)
+    offsets = None if network is None else predict_offsets(gaussians, network, batch, settings)
     splats = assemble(gaussians, offsets, head, torso)
     frames = batch.head_pose.shape[0]
-    height, width = craft.background.shape[:2]
-    view = torch.eye(3, 4, device=craft.background.device).expand(frames, 3, 4)
-    cameras = Cameras(view, craft.intrinsics.expand(frames, 4), width, height)
-    raster = rasterize(splats, cameras, probe=probe, backend=craft.backend)
+    height, width = settings.background.shape[:2]
+    view = torch.eye(3, 4, device=settings.background.device).expand(frames, 3, 4)
+    cameras = Cameras(view, settings.intrinsics.expand(frames, 4), width, height)
+    raster = rasterize(splats, cameras, probe=probe, backend=settings.backend)
     person = raster.rgb
     if corrections is not None:
         person = person * corrections.gains(batch.frames)[:, None, None]
-    rgb = person + (1 - raster.alpha[..., None]) * craft.background
+    rgb = person + (1 - raster.alpha[..., None]) * settings.background
     return Picture(rgb, raster.alpha, raster.radii, offsets)

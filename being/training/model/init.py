@@ -16,12 +16,13 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from being.dataset.landmarks import EYES, MOUTH
 from being.dataset.parsing import BACKGROUND, HEAD, NECK
 from being.errors import InputError
 from being.extern.inria import neighbour_spacing
 from being.model.gaussians import SH_COEFFICIENTS, SH_DC, Gaussians
-from being.training.data.face import audio_context_range, landmarks_of
-from being.training.data.footage import EYES, MOUTH, Footage, boxes_of
+from being.training.data.face import face_region, landmarks_of
+from being.training.data.footage import Footage, boxes_of
 from being.training.model.part_labels import NECK_GATE
 
 Array = NDArray[np.float64]
@@ -73,7 +74,7 @@ def seed_gaussians(
             "Check parsing/ and track_params.pt of the dataset",
         )
     spacing = neighbour_spacing(points)
-    reach = audio_context_range(footage)(torch.from_numpy(points).float().to(footage.device)).cpu().numpy()
+    reach = face_region(footage)(torch.from_numpy(points).float().to(footage.device)).cpu().numpy()
     gate = np.select([labels == HEAD, labels == NECK], [reach, NECK_GATE * weight], 0.0)
     return _as_gaussians(points, spacing, colours, weight, gate)
 

@@ -1,8 +1,8 @@
-"""Which part of the person each Gaussian belongs to, asked of the masks while training goes on.
+"""Part labels: which part of the person each Gaussian belongs to, updated from the segmentation masks while training.
 
 Gaussians start with the part of the pixel that they were lifted from. Then they move, split and clone, and a few end up
-on another part: a piece of jaw that follows the shoulders tears when the head turns, a piece of collar that listens to
-the sound flickers. So now and then the resting person is drawn in some training poses, every Gaussian's visible weight
+on another part: a piece of jaw that follows the shoulders tears when the head turns, a piece of collar that the sound
+moves flickers. So now and then the resting person is drawn in some training poses, every Gaussian's visible weight
 is counted on head, neck and torso, and its head weight and audio gate are led towards what was counted.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from being.dataset.parsing import HEAD, NECK, TORSO
 from being.model import Gaussians, assemble
 from being.raster import Cameras, Splats, rasterize
-from being.training.data.face import AudioContextRange
+from being.training.data.face import FaceRegion
 from being.training.data.footage import Footage
 from being.training.model.drawing import RenderSettings
 from being.training.model.parameters import GaussianParameters
@@ -29,34 +29,37 @@ LEAD = 0.5  # how far one call moves the head weight towards what was counted
 ENOUGH = 0.5  # pixels a Gaussian must cover in all frames together to be judged
 
 
-def settle(parameters: GaussianParameters, footage: Footage, craft: RenderSettings, reach: AudioContextRange) -> None:
+def update_part_labels(
+    parameters: GaussianParameters, footage: Footage, settings: RenderSettings, face_region: FaceRegion
+) -> None:
     """Lead head weights and audio gates of all judged Gaussians towards the masks; the others stay as they are."""
     train = footage.train
     chosen = [train[i] for i in np.linspace(0, len(train) - 1, min(FRAMES, len(train))).round().astype(int)]
-    mass = visible_mass(parameters.gaussians(), footage, craft, chosen)
+    mass = visible_mass(parameters.gaussians(), footage, settings, chosen)
     with torch.no_grad():
-        on_face = reach(parameters.values["xyz"])
-        weight, gate = shares_of(mass, on_face, parameters.values["head_weight"].detach(), parameters.audio_gate)
+        on_face = face_region(parameters.values["xyz"])
+        weight, gate = updated_labels(mass, on_face, parameters.values["head_weight"].detach(), parameters.audio_gate)
         parameters.values["head_weight"].lerp_(weight, LEAD)
         parameters.audio_gate = gate
 
 
-def shares_of(mass: Tensor, reach: Tensor, head_weight: Tensor, audio_gate: Tensor) -> tuple[Tensor, Tensor]:
+def updated_labels(mass: Tensor, on_face: Tensor, head_weight: Tensor, audio_gate: Tensor) -> tuple[Tensor, Tensor]:
     """Head weights and gates (N,) that visible weight (N, 3) on head, neck and torso asks for.
 
-    On the head sound does what its `reach` (N,) allows there. On the neck a Gaussian keeps its own weight, which blends
-    by height; its gate there is NECK_GATE times it, so the throat under the jaw moves a little and the collar does not.
+    On the head the gate is `on_face` (N,), 1 within the face region and 0 outside. On the neck a Gaussian keeps its own
+    weight, which blends by height; its gate there is NECK_GATE times it, so the throat under the jaw moves a little and
+    the collar does not.
     """
     total = mass.sum(1)
     share = mass / total.clamp(min=1e-6)[:, None]
     on_head, on_neck, _ = share.unbind(1)
     weight = on_head + on_neck * head_weight
-    gate = on_head * reach + on_neck * NECK_GATE * head_weight
+    gate = on_head * on_face + on_neck * NECK_GATE * head_weight
     judged = total > ENOUGH
     return torch.where(judged, weight, head_weight), torch.where(judged, gate, audio_gate)
 
 
-def visible_mass(gaussians: Gaussians, footage: Footage, craft: RenderSettings, frames: Sequence[int]) -> Tensor:
+def visible_mass(gaussians: Gaussians, footage: Footage, settings: RenderSettings, frames: Sequence[int]) -> Tensor:
     """Pixels' worth of picture (N, 3) that each Gaussian shows on head, neck and torso in the frames together.
 
     The derivative of a drawn pixel by a Gaussian's colour is that Gaussian's weight in it; so one backward pass through
@@ -72,10 +75,10 @@ def visible_mass(gaussians: Gaussians, footage: Footage, craft: RenderSettings, 
             splats = assemble(at_rest, None, batch.head_pose, batch.torso_pose)
         colours = torch.ones_like(splats.colors, requires_grad=True)
         white = Splats(splats.means, splats.quats, splats.scales, splats.opacities, colours, splats.offsets)
-        height, width = craft.background.shape[:2]
+        height, width = settings.background.shape[:2]
         view = torch.eye(3, 4, device=mass.device).expand(len(chunk), 3, 4)
-        cameras = Cameras(view, craft.intrinsics.expand(len(chunk), 4), width, height)
-        rgb = rasterize(white, cameras, backend=craft.backend).rgb
+        cameras = Cameras(view, settings.intrinsics.expand(len(chunk), 4), width, height)
+        rgb = rasterize(white, cameras, backend=settings.backend).rgb
         parts = torch.stack([batch.labels == label for label in (HEAD, NECK, TORSO)], -1)
         (counted,) = torch.autograd.grad((rgb * parts).sum(), colours)
         mass += counted.reshape(len(chunk), -1, 3).sum(0)

@@ -1,13 +1,13 @@
-"""A trained network to start with: what faces do to speech sounds is learned from minutes, not from seconds.
+"""Pretrained weights: a network trained on minutes of a donor's footage, to fine-tune on seconds of another person.
 
-The nets behind the audio token (the ear) know nothing of a face. An avatar trained on long footage has found in them
-which sounds shape the mouth alike. There the ear is best left as it was lent (`keep_ear`): footage of seconds, in which
-most sounds occur once or never, would teach it to tell its frames apart.
+The audio encoder (the nets behind the audio token) is independent of the face: it has learned which sounds shape the
+mouth alike. On seconds of footage, in which most sounds occur once or never, it is best frozen
+(`freeze_audio_encoder`), or it overfits to single frames.
 
-The rest of the network knows one face: where its mouth is, and how lips, jaw and lids go. Laid over another head by the
-68 landmarks of both, it moves that head's mouth in the right place and roughly the right way from the first step on,
-and what the footage does not show stays as it was lent. How its Gaussians turn, stretch and change their colour is not
-lent: another face's Gaussians lie otherwise.
+The rest of the network depends on the donor's face: where its mouth is, and how lips, jaw and lids move. Its triplane
+is aligned with the new head by the 68 landmarks of both, so that it moves the right Gaussians from the first step on,
+and motion that the footage does not show is kept from the donor. The heads for rotation, scale, opacity and colour are
+not copied: they depend on the donor's Gaussians.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from torch import Tensor
 from being.audio.windows import WindowSpec
 from being.avatar.library import Library
 from being.avatar.schema import AvatarManifest
+from being.dataset.landmarks import MOUTH
 from being.errors import InputError
 from being.model import DeformationNetwork, NetworkConfig
 from being.model.network import OFFSET_SIZES
 from being.training.config import FitConfig
-from being.training.data.footage import MOUTH
 from being.training.data.speech import Speech
 
 NONE, PACKAGED = "none", "demo"
-EAR = ("audio_net.", "audio_attention.", "audio_token.")  # parts of the network that hear and know no face
-# What is not lent: static attributes of published avatars, the place, the footage, and what only its Gaussians need.
+AUDIO_ENCODER = ("audio_net.", "audio_attention.", "audio_token.")  # independent of the face
+# Never copied: static attributes of published avatars, the box, the footage's tokens, and the donor's Gaussians' heads.
 OWN = ("trunk.", "triplane.aabb", "recorded_tokens", *(f"heads.{name}.3." for name in OFFSET_SIZES if name != "xyz"))
 MOUTH_COUNTS = 4.0  # against another landmark, where two faces are laid over each other
 
@@ -41,8 +41,8 @@ Box = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 
 @dataclass(frozen=True)
-class Lender:
-    """An avatar that lends its network, and whether all of it or the ear alone."""
+class PretrainedNetwork:
+    """The donor's weights; `whole`: all of the network, else the audio encoder alone."""
 
     manifest: AvatarManifest
     network: Mapping[str, Tensor]
@@ -66,66 +66,65 @@ class Lender:
         high, low = (((np.array(corner) - shifts) / scales).tolist() for corner in self.manifest.network.aabb)
         return (high[0], high[1], high[2]), (low[0], low[1], low[2])
 
-    def lend(self, network: DeformationNetwork) -> None:
-        """Copy what is lent into a network of the same sizes."""
+    def copy_into(self, network: DeformationNetwork) -> None:
+        """Copy the weights into a network of the same sizes."""
         same = self.manifest.network.emotion_states == network.config.emotion_states
         own = OWN if same else (*OWN, "emotion_")
-        heard = {
+        copied = {
             name: value
             for name, value in self.network.items()
-            if name.startswith(EAR) or (self.whole and not name.startswith(own))
+            if name.startswith(AUDIO_ENCODER) or (self.whole and not name.startswith(own))
         }
-        network.load_state_dict(heard, strict=False)
+        network.load_state_dict(copied, strict=False)
 
 
-def ear(network: DeformationNetwork) -> list[Tensor]:
-    """The parameters that hear."""
-    return [parameter for name, parameter in network.named_parameters() if name.startswith(EAR)]
+def audio_encoder(network: DeformationNetwork) -> list[Tensor]:
+    """The parameters of the audio encoder."""
+    return [parameter for name, parameter in network.named_parameters() if name.startswith(AUDIO_ENCODER)]
 
 
-def lender_of(config: FitConfig, speech: Speech, wanted: NetworkConfig) -> Lender | None:
-    """The avatar that `config.prior` names (an id, a folder, or "none"); None where nobody lends.
+def load_pretrained(config: FitConfig, speech: Speech, wanted: NetworkConfig) -> PretrainedNetwork | None:
+    """Weights of the donor that `config.pretrained` names (an id, a folder, or "none"); None where there are none.
 
-    An avatar that hears other features, or with another look-ahead, cannot lend: the packaged demo is then left out
-    without a word. One whose network has other sizes than `wanted`, or that does not know where its face is, lends its
-    ear only.
+    A donor with other speech features or another look-ahead does not fit: the packaged demo is then left out without a
+    word. Of one whose network has other sizes than `wanted`, or that has no landmarks, only the audio encoder is taken.
 
     Raises
     ------
     InputError
-        Where an avatar that was named by the user does not exist or cannot lend what was asked for.
+        Where an avatar that was named by the user does not exist or does not fit.
     """
-    avatar = config.prior
+    avatar = config.pretrained
     if avatar == NONE:
         return None
     folder = Path(avatar)
     library = Library([folder.resolve().parent]) if folder.name != avatar else Library()
     manifest = library.get(folder.name).manifest
     theirs = manifest.network
-    hears = (
+    fits = (
         manifest.features == speech.spec
         and WindowSpec(look_ahead=manifest.look_ahead) == speech.windows
         and (theirs.audio_width, theirs.audio_frames, theirs.width)
         == (wanted.audio_width, wanted.audio_frames, wanted.width)
     )
-    if not hears:
+    if not fits:
         if avatar == PACKAGED:
             return None
         raise InputError(
-            f"avatar {avatar!r} hears {manifest.features.name} at look-ahead {manifest.look_ahead}, this run does not",
-            "Give --prior an avatar of the same features and look-ahead, or none",
+            f"avatar {avatar!r} uses {manifest.features.name} at look-ahead {manifest.look_ahead}, this run does not",
+            "Give --pretrained an avatar of the same features and look-ahead, or none",
         )
-    own = {name: getattr(wanted, name) for name in ("aabb", "dropout", "keep_to_heard", "emotion_states")}
-    whole = config.prior_parts == "network"
+    own = {name: getattr(wanted, name) for name in ("aabb", "dropout", "token_support", "emotion_states")}
+    whole = config.pretrained_parts == "network"
     if whole and (manifest.landmarks is None or theirs.model_copy(update=own) != wanted):
         if avatar != PACKAGED:
             raise InputError(
-                f"avatar {avatar!r} cannot lend its whole network: it has other sizes, or its face is not known",
-                "Use --prior-parts ear",
+                f"avatar {avatar!r} has a network of other sizes, or no landmarks",
+                "Use --pretrained-parts audio_encoder",
             )
         whole = False
-    lent = library.load(folder.name).network.state_dict()
-    return Lender(manifest, {name: value.detach() for name, value in lent.items()}, whole)
+    weights = library.load(folder.name).network.state_dict()
+    return PretrainedNetwork(manifest, {name: value.detach() for name, value in weights.items()}, whole)
 
 
 def at_rest(network: DeformationNetwork) -> None:

@@ -1,4 +1,4 @@
-"""What the footage allows and how the avatar came out, in plain words."""
+"""The assessment: what the footage allows and how the avatar came out, in plain sentences."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from being.dataset import Dataset
-from being.training.data.footage import EYE_CORNERS, INNER_LIPS, Footage
+from being.dataset.landmarks import EYE_CORNERS, INNER_LIPS
+from being.training.data.footage import Footage
 from being.training.quality.novel_speech import Flicker
 
 FPS = 25
@@ -58,7 +59,7 @@ def look_at(footage: Footage, dataset: Dataset, talking_share: float) -> Seen:
     )
 
 
-def verdict(
+def assess(
     seen: Seen, metrics: dict[str, float], trained_psnr: float | None, flicker: Flicker | None, steps: int
 ) -> list[str]:
     """Sentences, the most important first.

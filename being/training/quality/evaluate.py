@@ -75,7 +75,7 @@ def evaluate(
     gaussians: Gaussians,
     network: DeformationNetwork | None,
     footage: Footage,
-    craft: RenderSettings,
+    settings: RenderSettings,
     most: int,
     progress: Callable[[float], None] | None = None,
 ) -> Evaluation:
@@ -90,7 +90,7 @@ def evaluate(
         for start in range(0, len(chosen), CHUNK):
             indices = chosen[start : start + CHUNK]
             batch = footage.batch(indices)
-            rgb = draw(gaussians, network, batch, craft).rgb.clamp(0, 1)
+            rgb = draw(gaussians, network, batch, settings).rgb.clamp(0, 1)
             scores[name] += score_frames(indices, rgb, batch)
             done += len(indices)
             if progress is not None:
@@ -124,11 +124,11 @@ def held_out_psnr(
     gaussians: Gaussians,
     network: DeformationNetwork | None,
     footage: Footage,
-    craft: RenderSettings,
+    settings: RenderSettings,
     corrections: FrameCorrections | None = None,
 ) -> float | None:
     """Mean PSNR over the person of a few held-out frames, for the curve; None where nothing is held out."""
-    return mean_psnr(footage.held_out.all, gaussians, network, footage, craft, corrections)
+    return mean_psnr(footage.held_out.all, gaussians, network, footage, settings, corrections)
 
 
 @torch.no_grad()
@@ -137,7 +137,7 @@ def mean_psnr(
     gaussians: Gaussians,
     network: DeformationNetwork | None,
     footage: Footage,
-    craft: RenderSettings,
+    settings: RenderSettings,
     corrections: FrameCorrections | None = None,
 ) -> float | None:
     """Mean PSNR over the person of a few of the frames; None where there are none."""
@@ -145,17 +145,17 @@ def mean_psnr(
     values: list[float] = []
     for start in range(0, len(chosen), CHUNK):
         batch = footage.batch(chosen[start : start + CHUNK])
-        rgb = draw(gaussians, network, batch, craft, None, corrections).rgb.clamp(0, 1)
+        rgb = draw(gaussians, network, batch, settings, None, corrections).rgb.clamp(0, 1)
         values += psnr(rgb, batch.truth, batch.mask).tolist()
     return float(np.nanmean(values)) if values else None
 
 
 @torch.no_grad()
 def draw_frame(
-    gaussians: Gaussians, network: DeformationNetwork | None, footage: Footage, craft: RenderSettings, frame: int
+    gaussians: Gaussians, network: DeformationNetwork | None, footage: Footage, settings: RenderSettings, frame: int
 ) -> NDArray[np.uint8]:
     """Frame `frame` as the avatar shows it, RGB (H, W, 3)."""
-    rgb = draw(gaussians, network, footage.batch([frame]), craft).rgb[0]
+    rgb = draw(gaussians, network, footage.batch([frame]), settings).rgb[0]
     return (rgb.clamp(0, 1) * 255).round().byte().cpu().numpy()
 
 

@@ -1,4 +1,4 @@
-"""Is it the same mouth? Drawn and filmed frames looked at by the same face tracker."""
+"""Lip sync: landmarks of rendered against filmed held-out frames, by the same face tracker."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from being.dataset.landmarks import EYE_CORNERS, INNER_LIPS, MOUTH
 from being.errors import BeingError
-from being.training.data.footage import EYE_CORNERS, INNER_LIPS, MOUTH
 
 Picture = NDArray[np.uint8]
 Points = NDArray[np.float32]
@@ -19,7 +19,7 @@ STILL = 1e-3  # deviation of the mouth's opening (of the eyes' distance) under w
 
 
 @dataclass(frozen=True)
-class Likeness:
+class LipSync:
     """Distances in pixels of the dataset, means over the frames in which the tracker finds the face in both.
 
     mouth_px : over the 20 mouth landmarks. all_px : over all 68. opening_correlation : of the gap between the inner
@@ -32,7 +32,7 @@ class Likeness:
     found: float
 
 
-def compare(blocks: Sequence[tuple[Sequence[Picture], Sequence[Picture]]]) -> Likeness:
+def compare(blocks: Sequence[tuple[Sequence[Picture], Sequence[Picture]]]) -> LipSync:
     """Compare (filmed, drawn) frames, RGB (H, W, 3), block by block; the frames of a block follow each other in time.
 
     Raises
@@ -52,13 +52,13 @@ def compare(blocks: Sequence[tuple[Sequence[Picture], Sequence[Picture]]]) -> Li
     return of_landmarks(np.concatenate(filmed), np.concatenate(drawn), float(np.concatenate(found).mean()))
 
 
-def of_landmarks(filmed: Points, drawn: Points, found: float = 1.0) -> Likeness:
-    """Likeness of landmarks (T, 68, 2) of filmed and drawn frames."""
+def of_landmarks(filmed: Points, drawn: Points, found: float = 1.0) -> LipSync:
+    """Lip sync of landmarks (T, 68, 2) of filmed and drawn frames."""
     distance = np.linalg.norm(filmed - drawn, axis=-1)
     a, b = openings(filmed), openings(drawn)
     moves = len(a) > 2 and a.std() > STILL and b.std() > 0
     correlation = float(np.corrcoef(a, b)[0, 1]) if moves else float("nan")
-    return Likeness(float(distance[:, MOUTH].mean()), float(distance.mean()), correlation, found)
+    return LipSync(float(distance[:, MOUTH].mean()), float(distance.mean()), correlation, found)
 
 
 def openings(landmarks: Points) -> NDArray[np.float32]:

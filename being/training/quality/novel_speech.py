@@ -15,17 +15,19 @@ import torch
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from being.audio.features import load_extractor
+from being.audio.extractors import load_extractor
+from being.audio.talking import talking_frames
 from being.audio.windows import file_contexts
 from being.avatar.motion import Motion
-from being.dataset.folder import FPS, SAMPLE_RATE, read_wav
+from being.constants import FPS, SAMPLE_RATE
+from being.dataset.folder import read_wav
 from being.dataset.parsing import HEAD, NECK, TORSO
 from being.errors import MissingDependencyError
 from being.inference.motion import MotionPlayer
 from being.model import DeformationNetwork, Gaussians, camera_code
 from being.samples import HELLO
 from being.training.data.footage import Footage
-from being.training.data.speech import PRECOMPUTED, Speech, talking_frames
+from being.training.data.speech import PRECOMPUTED, Speech
 from being.training.model.drawing import RenderSettings, draw
 
 FLICKER_FRAMES = 24  # frames of motion over which speeches are compared
@@ -44,7 +46,7 @@ class Flicker:
     torso: float
 
 
-def hear(speech: Speech, pcm: NDArray[np.float32], frames: int | None = None) -> Contexts | None:
+def contexts_of(speech: Speech, pcm: NDArray[np.float32], frames: int | None = None) -> Contexts | None:
     """Contexts (T, 8, 16, D) of sound (S,) at 16 kHz; None for features that only exist as a file of the footage."""
     if speech.spec.name in PRECOMPUTED:
         return None
@@ -61,7 +63,7 @@ def flicker(
     gaussians: Gaussians,
     network: DeformationNetwork,
     footage: Footage,
-    craft: RenderSettings,
+    settings: RenderSettings,
     voices: Sequence[Contexts],
     frames: int = FLICKER_FRAMES,
 ) -> Flicker:
@@ -78,7 +80,7 @@ def flicker(
         drawn = []
         for voice, when in zip(voices, moment, strict=True):
             audio = torch.from_numpy(voice[when[place : place + CHUNK]]).to(footage.device)
-            drawn.append(draw(gaussians, network, replace(batch, audio=audio), craft).rgb.clamp(0, 1))
+            drawn.append(draw(gaussians, network, replace(batch, audio=audio), settings).rgb.clamp(0, 1))
         pairs = [(a, b) for i, a in enumerate(drawn) for b in drawn[:i]]
         difference = torch.stack([(a - b).abs().mean(-1) for a, b in pairs]).mean(0) * GREY
         for index, label in enumerate((HEAD, NECK, TORSO)):
@@ -94,12 +96,12 @@ def speak(
     gaussians: Gaussians,
     network: DeformationNetwork,
     footage: Footage,
-    craft: RenderSettings,
+    settings: RenderSettings,
     contexts: Contexts,
     motion: Motion,
     talking: NDArray[np.bool_],
 ) -> Iterator[NDArray[np.uint8]]:
-    """RGB frames (H, W, 3) of the avatar saying what `contexts` (T, 8, 16, D) hear, moving as it was recorded."""
+    """RGB frames (H, W, 3) of the avatar saying what `contexts` (T, 8, 16, D) hold, moving as it was recorded."""
     moves, _ = MotionPlayer(motion).sequence(talking[: len(contexts)])
     device = footage.device
     for start in range(0, len(contexts), CHUNK):
@@ -115,7 +117,7 @@ def speak(
             audio=torch.from_numpy(contexts[part]).to(device),
             expression=torch.from_numpy(moves.emotion[part]).to(device),
         )
-        rgb = draw(gaussians, network, moved, craft).rgb.clamp(0, 1)
+        rgb = draw(gaussians, network, moved, settings).rgb.clamp(0, 1)
         yield from (rgb * 255).round().byte().cpu().numpy()
 
 
@@ -127,8 +129,8 @@ def sample_sentence() -> NDArray[np.float32]:
 def write_clip(path: Path, frames: Sequence[NDArray[np.uint8]], pcm: NDArray[np.float32]) -> bool:
     """An MP4 of the frames with their sound; False where PyAV, which writes it, is not installed."""
     try:
+        from being.constants import SOUND_RATE
         from being.media import StreamFormat, open_writer
-        from being.media.contract import SOUND_RATE
     except ImportError:
         return False
     height, width = frames[0].shape[:2]

@@ -1,4 +1,4 @@
-"""What a finished avatar is put through before anybody is told that it is finished."""
+"""The quality suite: lip sync on held-out frames, flicker and novel speech of a finished avatar, and an assessment."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from being.training.data.footage import Footage
 from being.training.data.speech import Speech
 from being.training.export import recorded_motion
 from being.training.model.drawing import RenderSettings
-from being.training.quality.assessment import look_at, verdict
+from being.training.quality.assessment import assess, look_at
 from being.training.quality.evaluate import Evaluation, draw_frame, mean_psnr
-from being.training.quality.lip_sync import Likeness, compare
+from being.training.quality.lip_sync import LipSync, compare
 from being.training.quality.novel_speech import (
     Flicker,
+    contexts_of,
     flicker,
-    hear,
     sample_sentence,
     speak,
     talking_in,
@@ -36,21 +36,21 @@ from being.training.run import TrainingRun
 from being.training.schedule import NETWORK
 
 CLIP = "speaks.mp4"
-LIKENESS_FRAMES = 100  # frames of a held-out block looked at by the tracker, consecutive ones
+LIP_SYNC_FRAMES = 100  # frames of a held-out block looked at by the tracker, consecutive ones
 STRIP_FRAMES = 8  # pictures of the spoken sentence for pages without a player
 
 
 @dataclass(frozen=True)
-class Proof:
-    """What came out.
+class QualityReport:
+    """Results of the suite.
 
-    words : the verdict. likeness, flicker, clip : None where they could not be measured or written, see `notes`.
+    words : the assessment. lip_sync, flicker, clip : None where they could not be measured or written, see `notes`.
     strip : frames of the spoken sentence. notes : what was not done, and why. seconds : time by part.
     """
 
     words: list[str]
     metrics: dict[str, float]
-    likeness: Likeness | None = None
+    lip_sync: LipSync | None = None
     flicker: Flicker | None = None
     clip: Path | None = None
     strip: list[NDArray[np.uint8]] = field(default_factory=list)
@@ -58,20 +58,21 @@ class Proof:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def prove(
+def run_quality_suite(
     run: TrainingRun,
     footage: Footage,
-    craft: RenderSettings,
+    settings: RenderSettings,
     dataset: Dataset,
     speech: Speech,
     config: FitConfig,
     evaluation: Evaluation,
     work: Path,
     progress: Progress,
-) -> Proof:
+) -> QualityReport:
     """Compare mouths, compare speeches, let the avatar speak the sample sentence into `work`, and say what is found.
 
-    With `config.prove` off nothing is drawn: the metrics are the evaluation's, the verdict is about the footage.
+    With `config.quality_suite` off nothing is rendered: the metrics are the evaluation's, the assessment is the
+    footage's.
     """
     gaussians, network = run.gaussians.gaussians(), run.network
     notes: list[str] = []
@@ -82,15 +83,15 @@ def prove(
     train = list(footage.train)
     seen = look_at(footage, dataset, float(speech.talking[train].mean()))
     steps = run.steps().get(NETWORK, 0)
-    if not config.prove:
-        return Proof(verdict(seen, metrics, None, None, steps), metrics)
-    likeness = None
+    if not config.quality_suite:
+        return QualityReport(assess(seen, metrics, None, None, steps), metrics)
+    lip_sync = None
     with _timed(seconds, "landmarks"):
         progress.part("landmarks")
         try:
-            likeness = compare(list(_blocks(run, footage, craft)))
-            metrics |= {"mouth_landmarks_px": likeness.mouth_px, "landmarks_px": likeness.all_px}
-            metrics |= {"mouth_opening_correlation": likeness.opening_correlation}
+            lip_sync = compare(list(_blocks(run, footage, settings)))
+            metrics |= {"mouth_landmarks_px": lip_sync.mouth_px, "landmarks_px": lip_sync.all_px}
+            metrics |= {"mouth_opening_correlation": lip_sync.opening_correlation}
         except BeingError as error:
             notes.append(f"Landmarks were not compared: {error}")
 
@@ -98,14 +99,14 @@ def prove(
     with _timed(seconds, "speak"):
         progress.part("speak")
         pcm = sample_sentence()
-        contexts = [hear(speech, sound) for sound in three_speeches(pcm)]
+        contexts = [contexts_of(speech, sound) for sound in three_speeches(pcm)]
         voices = [context for context in contexts if context is not None]
         if voices:
-            unsteady = flicker(gaussians, network, footage, craft, voices)
+            unsteady = flicker(gaussians, network, footage, settings, voices)
             metrics |= {f"flicker_{part}": value for part, value in vars(unsteady).items()}
             motion = recorded_motion(footage, dataset, speech)
             frames = []
-            said = speak(gaussians, network, footage, craft, voices[0], motion, talking_in(pcm, len(voices[0])))
+            said = speak(gaussians, network, footage, settings, voices[0], motion, talking_in(pcm, len(voices[0])))
             for frame in said:
                 frames.append(frame)
                 progress.update(len(frames) / len(voices[0]))
@@ -115,23 +116,23 @@ def prove(
             else:
                 notes.append("No film was written: PyAV is not installed (pip install av); here are frames of it.")
         else:
-            notes.append(f"{speech.spec.name} cannot hear new sound here: no film, and no flicker measured.")
+            notes.append(f"{speech.spec.name} cannot be computed for new sound here: no film, and no flicker measured.")
 
-    trained = mean_psnr(footage.train, gaussians, network, footage, craft)
+    trained = mean_psnr(footage.train, gaussians, network, footage, settings)
     if trained is not None:
         metrics["trained_psnr"] = trained
     finite = {name: round(float(value), 4) for name, value in metrics.items() if np.isfinite(value)}
-    words = verdict(seen, finite, trained, unsteady, steps)
-    return Proof(words, finite, likeness, unsteady, clip, strip, notes, seconds)
+    words = assess(seen, finite, trained, unsteady, steps)
+    return QualityReport(words, finite, lip_sync, unsteady, clip, strip, notes, seconds)
 
 
 def _blocks(
-    run: TrainingRun, footage: Footage, craft: RenderSettings
+    run: TrainingRun, footage: Footage, settings: RenderSettings
 ) -> Iterator[tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]]:
-    """(filmed, drawn) frames of each held-out block, at most LIKENESS_FRAMES from its start."""
+    """(filmed, drawn) frames of each held-out block, at most LIP_SYNC_FRAMES from its start."""
     for block in (footage.held_out.inner, footage.held_out.end):
-        frames = block[:LIKENESS_FRAMES]
-        drawn = [draw_frame(run.gaussians.gaussians(), run.network, footage, craft, frame) for frame in frames]
+        frames = block[:LIP_SYNC_FRAMES]
+        drawn = [draw_frame(run.gaussians.gaussians(), run.network, footage, settings, frame) for frame in frames]
         yield [footage.picture(frame) for frame in frames], drawn
 
 

@@ -14,7 +14,7 @@ from being.capture.landmarks.expression import (
     CHEEKS,
     action_units,
 )
-from being.capture.pose.head_shape import CHIN, FOREHEAD, PAIRS
+from being.capture.landmarks.head_shape import CHIN, FOREHEAD, PAIRS
 
 FRAMES, LIPS = 90, (0, 13, 14, 17, 61, 291)
 MOVED = slice(40, 60)

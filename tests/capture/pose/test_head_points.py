@@ -9,9 +9,9 @@ from scipy.spatial.transform import Rotation
 
 cv2 = pytest.importorskip("cv2", reason="opencv comes with being[clone]")
 
+from being.capture.landmarks.head_shape import RIGID
 from being.capture.parsing.face_regions import FACE_OVAL
 from being.capture.pose.head_points import HeadPoints, follow_head
-from being.capture.pose.head_shape import RIGID
 from being.capture.pose.refinement import refine_pose
 from being.capture.pose.solve import solve_pose
 from being.dataset.parsing import HEAD

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from being.capture.pose.head_shape import OUTER_EYES, OUTER_EYES_DM, RIGID
+from being.capture.landmarks.head_shape import OUTER_EYES, OUTER_EYES_DM, RIGID
 from being.capture.pose.solve import PoseSolution, solve_pose
 from being.dataset.pose import FLIP
 from being.errors import InputError

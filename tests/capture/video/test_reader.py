@@ -9,10 +9,12 @@ import av
 import numpy as np
 import pytest
 
-from being.capture.video.ahead import ahead
+from being.capture.read_ahead import ahead
 from being.capture.video.crop import Crop
-from being.capture.video.reader import FPS, open_footage
+from being.capture.video.reader import open_footage
+from being.constants import FPS
 from being.errors import InputError
+from being.media.notes import NoteKind
 
 W, H = 64, 48
 RATE = 16_000
@@ -79,7 +81,7 @@ def test_any_rate_becomes_25_by_the_time_stamps(tmp_path: Path, rate: int) -> No
     footage = open_footage(write(tmp_path / "v.mp4", steady(rate, 3.2), level=ramp))
     frames = list(footage)
     assert len(frames) == footage.frames == 80
-    assert footage.rate == pytest.approx(rate, rel=0.02)
+    assert footage.film.rate == pytest.approx(rate, rel=0.02)
     levels = np.array([frame[24:, 24:].mean() for frame in frames])
     wanted = np.array([ramp(k / FPS) for k in range(80)])
     assert np.abs(levels - wanted).max() < 40 / rate + 3  # within one filmed frame of the right one
@@ -162,7 +164,7 @@ def refusal(path: Path) -> str:
 def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
     text = tmp_path / "notes.mp4"
     text.write_text("not a video at all\n" * 100)
-    assert "is not a video" in refusal(text)
+    assert "is text" in refusal(text)
     assert "does not exist" in refusal(tmp_path / "missing.mp4")
     empty = tmp_path / "empty.mp4"
     empty.touch()
@@ -174,10 +176,21 @@ def test_short_or_silent_footage_is_refused(tmp_path: Path) -> None:
     assert "has no sound" in refusal(write(tmp_path / "mute.mp4", steady(25, 3.2), sound=False))
 
 
-@pytest.mark.parametrize("options", [{}, {"movflags": "faststart"}], ids=["index last", "index first"])
-def test_a_cut_off_file_is_refused(tmp_path: Path, options: dict[str, str]) -> None:
+def cut_off(tmp_path: Path, share: float, options: dict[str, str]) -> Path:
+    """A film of 6 s of which only a share of the bytes is there."""
     noise = np.random.default_rng(0)
     whole = write(tmp_path / "whole.mp4", steady(25, 6), level=lambda t: int(noise.integers(0, 200)), options=options)
     cut = tmp_path / "cut.mp4"
-    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 6 // 10])
-    assert "cut off" in refusal(cut)
+    cut.write_bytes(whole.read_bytes()[: round(whole.stat().st_size * share)])
+    return cut
+
+
+def test_what_a_cut_off_file_still_holds_is_used_and_told(tmp_path: Path) -> None:
+    footage = open_footage(cut_off(tmp_path, 0.6, {"movflags": "faststart"}))
+    assert 3 < footage.duration_s < 5 and len(list(footage)) == footage.frames
+    assert [note.kind for note in footage.film.told()] == [NoteKind.CUT_OFF]
+
+
+@pytest.mark.parametrize(("share", "options"), [(0.6, {}), (0.4, {"movflags": "faststart"})], ids=["no index", "less"])
+def test_a_file_of_which_too_little_is_there_is_refused(tmp_path: Path, share: float, options: dict[str, str]) -> None:
+    assert "cut off" in refusal(cut_off(tmp_path, share, options))

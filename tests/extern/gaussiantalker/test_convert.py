@@ -16,9 +16,9 @@ from support.published import random_points, random_state, tensors, write_footag
 
 from being import cli
 from being.audio.windows import WindowSpec, audio_context
-from being.avatar.consent import standing
 from being.avatar.folder import load_avatar
 from being.avatar.library import Library
+from being.avatar.trust import consent_trust
 from being.dataset.folder import read_picture
 from being.errors import BeingError, FormatError, InputError
 from being.graph.local import InProcessGraph
@@ -29,7 +29,7 @@ from being.inference.frames import Drive
 from being.live.requests import OutputFormat
 from being.model.ply import load_ply
 from being.raster import Cameras, Splats, rasterize
-from being.raster.sh import spherical_harmonics
+from being.raster.colour import spherical_harmonics
 
 RECORDING = Path(__file__).parents[4] / "shared" / "fixtures" / "gaussiantalker_parity.pt"
 
@@ -135,7 +135,7 @@ def test_the_avatar_knows_how_it_listens(root: Path) -> None:
     assert manifest.look_ahead == "published" and manifest.features.name == "wav2vec2"
     assert (manifest.width, manifest.height, manifest.focal) == (64, 48, 150)
     assert load_avatar(root / "avatars" / "obama").network.recorded_tokens.shape == (60, 5, 64)
-    assert not standing(manifest).serve
+    assert not consent_trust(manifest).serve
 
 
 class Kept:
@@ -318,7 +318,8 @@ def test_the_commands(
 
 
 def test_deepspeech_without_a_file_says_what_to_do() -> None:
-    from being.audio.features import FeatureSpec, load_extractor
+    from being.audio.extractors import load_extractor
+    from being.audio.features import FeatureSpec
 
     with pytest.raises(BeingError, match=r"--features aud_ds\.npy"):
         load_extractor(FeatureSpec(name="deepspeech"))

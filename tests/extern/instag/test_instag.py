@@ -94,7 +94,7 @@ def test_an_instag_folder_upgrades_and_trains(instag: Path, ours: Path, model: P
     assert (out / "au.csv").read_text().startswith("frame, timestamp")  # GaussianTalker looks for " AU45_r"
     np.testing.assert_allclose(data.features("aud_eo.npy"), np.load(instag / "aud_eo.npy"), rtol=1e-6)
     np.testing.assert_array_equal(np.load(out / "aud_ds.npy"), np.load(out / "aud_eo.npy"))
-    assert os.path.samefile(out / "ori_imgs" / "3.jpg", instag / "ori_imgs" / "3.jpg")
+    assert os.path.samefile(out / "ori_imgs" / "3.png", instag / "ori_imgs" / "3.png")
 
     config = FitConfig(
         static_steps=4,
@@ -204,9 +204,13 @@ def test_ours_in_the_published_layout(ours: Path, target: str, tmp_path: Path) -
     data = Dataset(out)
     assert done.frames == data.frames == FRAMES and data.vertices is not None
     assert (out / ("aud_ds.npy" if target == "gaussiantalker" else "aud_eo.npy")).is_file()
-    for name in ("ori_imgs", "gt_imgs", "torso_imgs"):
-        assert len([p for p in (out / name).iterdir() if p.suffix in (".jpg", ".png")]) == FRAMES
+    for name, form in {"ori_imgs": "jpg", "gt_imgs": "jpg", "torso_imgs": "png"}.items():  # as the originals open them
+        pictures = sorted(p.name for p in (out / name).iterdir() if p.suffix != ".lms")
+        assert pictures == sorted(f"{index}.{form}" for index in range(FRAMES))
     original = Dataset(ours)
+    assert (out / "bc.jpg").is_file() and not (out / "bc.png").exists()
+    for index in range(FRAMES):
+        assert np.abs(data.composited(index).astype(int) - original.composited(index)).mean() < 3
     np.testing.assert_allclose(data.eyes, original.eyes, atol=1e-4)
     np.testing.assert_array_equal(data.parsing(4), original.parsing(4))
     units = read_units(out / "au.csv")

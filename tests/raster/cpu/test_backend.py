@@ -15,8 +15,9 @@ from being.errors import InputError
 from being.raster import Cameras, Splats, rasterize
 from being.raster.cpu import forward as numba_forward
 from being.raster.cpu.autograd import rasterize_numba
-from being.raster.cpu.backend import NumbaRenderer, render_numpy, render_over, warmup
+from being.raster.cpu.backend import NumbaRenderer, render_numpy, render_over
 from being.raster.cpu.jit import exp2_above_min_alpha
+from being.raster.cpu.warmup import warmup
 
 
 def compare(splats: dict[str, Tensor], width: int, height: int, **tolerances: float) -> None:

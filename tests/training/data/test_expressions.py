@@ -30,9 +30,9 @@ CONFIG = FitConfig(
     plane_resolutions=(16, 32),
     inner_block=0.1,
     densify=DensifyConfig(rounds=2),
-    prior="none",
+    pretrained="none",
     device="cpu",
-    prove=False,
+    quality_suite=False,
 )
 
 
@@ -47,7 +47,7 @@ def smiling(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for frame in np.flatnonzero(smile).tolist():
         face = data.composited(frame).copy()
         face[data.parsing(frame) == HEAD, 1:] //= 2
-        Image.fromarray(face).save(folder / "gt_imgs" / f"{frame}.jpg", quality=95)
+        Image.fromarray(face).save(folder / "gt_imgs" / f"{frame}.png")
     return folder
 
 
@@ -61,13 +61,13 @@ def test_an_expression_is_learned_and_recorded(smiling: Path, tmp_path: Path) ->
     avatar = load_avatar(result.avatar.folder)
     assert avatar.manifest.network.emotion_states == ("smile",)
     np.testing.assert_allclose(avatar.motion.emotion, data.expressions)
-    craft = RenderSettings(footage.background, footage.intrinsics, "auto", "float32")
+    settings = RenderSettings(footage.background, footage.intrinsics, "auto", "float32")
     batch = footage.batch(footage.held_out.all[:4])
     red = []
     for smile in (0.0, 1.0):
         asked = replace(batch, expression=torch.full_like(batch.expression, smile))
         with torch.no_grad():
-            rgb = draw(avatar.gaussians, avatar.network, asked, craft).rgb[batch.labels == HEAD]
+            rgb = draw(avatar.gaussians, avatar.network, asked, settings).rgb[batch.labels == HEAD]
         red.append(float((rgb[:, 0] - rgb[:, 1]).mean()))
     assert red[1] > red[0] + 0.05, red
 

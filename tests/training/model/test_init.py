@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from being.dataset import Dataset
+from being.dataset.landmarks import mouth_opening, triangulate
 from being.dataset.parsing import HEAD, NECK, TORSO
 from being.dataset.pose import pose_of_tracking, project
 from being.training.config import FitConfig
-from being.training.data.face import triangulate
-from being.training.data.footage import Footage, boxes_of, mouth_opening, split_frames
+from being.training.data.footage import Footage, boxes_of, split_frames
 from being.training.model.init import HeadShape, lift, on_ellipsoid, seed_gaussians
 
 INTRINSICS = np.array([400.0, 400.0, 64.0, 64.0])
@@ -89,8 +89,8 @@ def test_draws_are_repeatable_noisy_and_favour_open_mouths(footage: Footage) -> 
     assert torch.equal(a.truth, b.truth) and torch.equal(a.audio, b.audio)
     exact = footage.batch([footage.train[0]])
     assert exact.truth.shape == (1, footage.height, footage.width, 3) and float(exact.truth.max()) <= 1
-    dice = torch.Generator().manual_seed(0)
-    poses = torch.cat([footage.draw(64, dice).head_pose for _ in range(10)])
+    generator = torch.Generator().manual_seed(0)
+    poses = torch.cat([footage.draw(64, generator).head_pose for _ in range(10)])
     which = (poses[:, None] == footage.head_poses[None]).all(-1).all(-1).float().argmax(1).numpy()
     assert set(which) <= set(footage.train)
     assert footage.opening[which].mean() > footage.opening[list(footage.train)].mean()

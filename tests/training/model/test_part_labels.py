@@ -1,4 +1,4 @@
-"""Whose each Gaussian is, what counts in an open mouth, and the ear that is lent."""
+"""Part labels of Gaussians, and what counts in an open mouth."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import pytest
 import torch
 
 from being.dataset import Dataset
+from being.dataset.landmarks import triangulate
 from being.training.config import FitConfig, LearningRates
-from being.training.data.face import audio_context_range, triangulate
+from being.training.data.face import face_region
 from being.training.data.footage import Footage
 from being.training.loss.mouth import INNER, TEETH, mouth_interior
 from being.training.model.drawing import RenderSettings
 from being.training.model.init import seed_gaussians
 from being.training.model.parameters import GaussianParameters
-from being.training.model.part_labels import NECK_GATE, settle, shares_of
+from being.training.model.part_labels import NECK_GATE, update_part_labels, updated_labels
 
 
 def test_strayed_gaussians_are_told_whose_they_are(clip: Path) -> None:
@@ -28,10 +29,10 @@ def test_strayed_gaussians_are_told_whose_they_are(clip: Path) -> None:
     with torch.no_grad():  # everybody listens and nobody follows the head
         parameters.audio_gate[:] = 1.0
         parameters.values["head_weight"][:] = 0.0
-    craft = RenderSettings(footage.background, footage.intrinsics, "auto", "float32")
-    reach = audio_context_range(footage)
+    settings = RenderSettings(footage.background, footage.intrinsics, "auto", "float32")
+    reach = face_region(footage)
     for _ in range(4):
-        settle(parameters, footage, craft, reach)
+        update_part_labels(parameters, footage, settings, reach)
     on_head, on_torso = seeded.head_weight == 1, seeded.head_weight == 0
     on_face = on_head & (reach(seeded.xyz) == 1)
     weight, gate = parameters.values["head_weight"].detach(), parameters.audio_gate
@@ -42,7 +43,7 @@ def test_strayed_gaussians_are_told_whose_they_are(clip: Path) -> None:
 def test_sound_reaches_the_face_and_not_the_hair(clip: Path) -> None:
     data = Dataset(clip)
     footage = Footage(data, np.zeros((data.frames, 8, 16, 4), np.float32), FitConfig(), torch.device("cpu"))
-    reach = audio_context_range(footage)
+    reach = face_region(footage)
     marks = triangulate(footage.landmarks, footage.head_poses.double().numpy(), footage.intrinsics.double().numpy())
     assert bool((reach(torch.from_numpy(marks).float()) == 1).all())
     middle, width = marks.mean(0), np.ptp(marks[:, 0])
@@ -55,9 +56,9 @@ def test_sound_reaches_the_face_and_not_the_hair(clip: Path) -> None:
 def test_the_neck_keeps_its_blend_and_hidden_gaussians_are_not_judged() -> None:
     mass = torch.tensor([[9.0, 0, 0], [0, 9, 0], [0, 0, 9], [3, 3, 3], [0.01, 0, 0]])
     before = torch.tensor([0.2, 0.6, 0.7, 0.5, 0.3])
-    weight, gate = shares_of(mass, torch.ones(5), before, torch.full((5,), 0.9))
+    weight, gate = updated_labels(mass, torch.ones(5), before, torch.full((5,), 0.9))
     torch.testing.assert_close(weight, torch.tensor([1.0, 0.6, 0.0, 0.5, 0.3]))
-    hair = shares_of(mass, torch.zeros(5), before, torch.full((5,), 0.9))
+    hair = updated_labels(mass, torch.zeros(5), before, torch.full((5,), 0.9))
     torch.testing.assert_close(hair[0], weight)
     assert float(hair[1][0]) == 0 and float(hair[1][1]) == float(gate[1])
     torch.testing.assert_close(gate[:3], torch.tensor([1.0, NECK_GATE * 0.6, 0.0]))

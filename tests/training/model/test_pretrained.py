@@ -1,4 +1,4 @@
-"""What a trained avatar lends to a new one: its ear, or all it knows, laid over the other face."""
+"""Pretrained weights: the audio encoder alone, or the whole network, aligned with the other face."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from being.audio.features import FeatureSpec
 from being.audio.windows import WindowSpec
 from being.avatar.library import Library
 from being.dataset import Dataset
+from being.dataset.landmarks import MOUTH
 from being.errors import InputError
 from being.model import DeformationNetwork, NetworkConfig
 from being.training import FitConfig
-from being.training.data.footage import MOUTH, Footage
+from being.training.data.footage import Footage
 from being.training.data.speech import Speech
 from being.training.fit import begin
-from being.training.model.pretrained import Lender, ear, lender_of
+from being.training.model.pretrained import PretrainedNetwork, audio_encoder, load_pretrained
 
 DEMO_SHAPE = NetworkConfig(audio_width=32)
-WHOLE = FitConfig(prior_parts="network")
+WHOLE = FitConfig(pretrained_parts="network")
 # A head 15 % wider and 10 % taller than the demo's, as deep as that lets expect, and elsewhere.
 WIDER, MOVED = np.array([1.15, 1.1, 2 / (1 / 1.15 + 1 / 1.1)]), np.array([0.1, -0.2, 0.3])
 
@@ -33,13 +34,13 @@ def speech_of(frames: int = 1, name: str = "phones") -> Speech:
 
 
 @pytest.fixture(scope="module")
-def demo() -> Lender:
-    lender = lender_of(WHOLE, speech_of(), DEMO_SHAPE)
-    assert lender is not None and lender.whole
-    return lender
+def demo() -> PretrainedNetwork:
+    pretrained = load_pretrained(WHOLE, speech_of(), DEMO_SHAPE)
+    assert pretrained is not None and pretrained.whole
+    return pretrained
 
 
-def landmarks_of_another(demo: Lender) -> NDArray[np.float64]:
+def landmarks_of_another(demo: PretrainedNetwork) -> NDArray[np.float64]:
     return np.array(demo.manifest.landmarks) * WIDER + MOVED
 
 
@@ -47,27 +48,27 @@ def test_the_ear_is_lent_to_those_who_hear_alike() -> None:
     shape = NetworkConfig(audio_width=32, plane_resolutions=(8, 16))
     network = DeformationNetwork(shape)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    assert lender_of(FitConfig(prior="none"), speech_of(), shape) is None
-    lender = lender_of(FitConfig(), speech_of(), shape)
-    assert lender is not None and not lender.whole
-    lender.lend(network)
+    assert load_pretrained(FitConfig(pretrained="none"), speech_of(), shape) is None
+    pretrained = load_pretrained(FitConfig(), speech_of(), shape)
+    assert pretrained is not None and not pretrained.whole
+    pretrained.copy_into(network)
     changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
     assert {name.split(".")[0] for name in changed} == {"audio_net", "audio_attention", "audio_token"}
-    assert lender_of(FitConfig(), speech_of(name="logmel"), shape) is None
+    assert load_pretrained(FitConfig(), speech_of(name="logmel"), shape) is None
     with pytest.raises(InputError, match="no avatar 'nobody'"):
-        lender_of(FitConfig(prior="nobody"), speech_of(), shape)
+        load_pretrained(FitConfig(pretrained="nobody"), speech_of(), shape)
 
 
 def test_a_network_of_another_size_gets_the_ear_alone() -> None:
     small = NetworkConfig(audio_width=32, plane_resolutions=(8, 16))
-    lender = lender_of(WHOLE, speech_of(), small)
-    assert lender is not None and not lender.whole
+    pretrained = load_pretrained(WHOLE, speech_of(), small)
+    assert pretrained is not None and not pretrained.whole
     folder = str(Library().get("demo").folder)
-    with pytest.raises(InputError, match="cannot lend its whole network"):
-        lender_of(WHOLE.model_copy(update={"prior": folder}), speech_of(), small)
+    with pytest.raises(InputError, match="has a network of other sizes"):
+        load_pretrained(WHOLE.model_copy(update={"pretrained": folder}), speech_of(), small)
 
 
-def test_the_lent_box_puts_each_landmark_where_the_lender_has_it(demo: Lender) -> None:
+def test_the_lent_box_puts_each_landmark_where_the_lender_has_it(demo: PretrainedNetwork) -> None:
     theirs, ours = np.array(demo.manifest.landmarks), landmarks_of_another(demo)
     deep = ours.copy()
     deep[:, 2] = ours[MOUTH, 2].mean() + 3 * (ours[:, 2] - ours[MOUTH, 2].mean())  # as triangulation may have it
@@ -82,13 +83,13 @@ def test_the_lent_box_puts_each_landmark_where_the_lender_has_it(demo: Lender) -
         np.testing.assert_allclose(high - low, WIDER * (their_high - their_low))
 
 
-def test_another_head_moves_as_the_lender_does(demo: Lender) -> None:
+def test_another_head_moves_as_the_lender_does(demo: PretrainedNetwork) -> None:
     """The same sound moves the new mouth where, and as, it moves the demo's; the gate of others does not matter."""
     avatar = Library().load("demo")
     points = avatar.gaussians.xyz[avatar.gaussians.audio_gate > 0.5][::50]
     shape = DEMO_SHAPE.model_copy(update={"aabb": demo.box_over(landmarks_of_another(demo))})
     network = DeformationNetwork(shape)
-    demo.lend(network)
+    demo.copy_into(network)
     moved = (points.double() * torch.from_numpy(WIDER) + torch.from_numpy(MOVED)).float()
     tokens = avatar.network.recorded_tokens[:20]
     with torch.inference_mode():
@@ -100,25 +101,25 @@ def test_another_head_moves_as_the_lender_does(demo: Lender) -> None:
 
 def test_emotions_that_the_lender_does_not_know_begin_anew() -> None:
     shape = DEMO_SHAPE.model_copy(update={"emotion_states": ("smile", "frown")})
-    lender = lender_of(WHOLE, speech_of(), shape)
-    assert lender is not None and lender.whole
+    pretrained = load_pretrained(WHOLE, speech_of(), shape)
+    assert pretrained is not None and pretrained.whole
     network = DeformationNetwork(shape)
     before = {name: value.clone() for name, value in network.state_dict().items() if name.startswith("emotion_")}
-    lender.lend(network)
+    pretrained.copy_into(network)
     after = network.state_dict()
     assert before and all(torch.equal(after[name], value) for name, value in before.items())
-    torch.testing.assert_close(after["heads.xyz.3.weight"], lender.network["heads.xyz.3.weight"])
+    torch.testing.assert_close(after["heads.xyz.3.weight"], pretrained.network["heads.xyz.3.weight"])
 
 
-@pytest.mark.parametrize("parts", ["ear", "network"])
+@pytest.mark.parametrize("parts", ["audio_encoder", "network"])
 @pytest.mark.parametrize("keep", [True, False])
-def test_a_run_begins_with_what_was_lent(clip: Path, parts: str, keep: bool, demo: Lender) -> None:
+def test_a_run_begins_with_what_was_lent(clip: Path, parts: str, keep: bool, demo: PretrainedNetwork) -> None:
     data = Dataset(clip)
     speech = speech_of(data.frames)
-    config = FitConfig(initial_gaussians=100, gaussians=100, keep_ear=keep, prior_parts=parts)  # type: ignore[arg-type]
+    config = FitConfig(initial_gaussians=100, gaussians=100, freeze_audio_encoder=keep, pretrained_parts=parts)  # type: ignore[arg-type]
     run = begin(Footage(data, speech.contexts, config, torch.device("cpu")), data, speech, config)
     learning = {id(parameter) for parameter in run.parameters()}
-    heard = ear(run.network)
+    heard = audio_encoder(run.network)
     assert len(heard) > 10 and all((id(parameter) in learning) is not keep for parameter in heard)
     last = run.network.heads["xyz"][3].weight  # type: ignore[index]
     assert id(last) in learning

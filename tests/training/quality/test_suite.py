@@ -1,4 +1,4 @@
-"""The verdict's words, the mouth's figures, and speeches compared over one motion."""
+"""The assessment's sentences, the mouth's figures, and speeches compared over one motion."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from being.training.data.footage import Footage
 from being.training.loss.losses import psnr
 from being.training.model.drawing import RenderSettings
 from being.training.model.init import bounding_box, seed_gaussians
-from being.training.quality.assessment import Seen, look_at, verdict
+from being.training.quality.assessment import Seen, assess, look_at
 from being.training.quality.evaluate import exposed
 from being.training.quality.lip_sync import of_landmarks
 from being.training.quality.novel_speech import Flicker, flicker, three_speeches
@@ -26,9 +26,9 @@ GOOD = Seen(seconds=60, talking=50, widest=0.4, shut=0.2, turn=20, blinks=9)
 
 def test_good_footage_gets_one_good_sentence() -> None:
     metrics = {"held_out_psnr": 31.0, "inner_psnr": 31.0, "end_psnr": 31.0, "mouth_landmarks_px": 1.5}
-    assert any("does not move" in sentence for sentence in verdict(GOOD, metrics, 33.0, None, steps=9000))
+    assert any("does not move" in sentence for sentence in assess(GOOD, metrics, 33.0, None, steps=9000))
     metrics["mouth_opening_correlation"] = 0.9
-    words = verdict(GOOD, metrics, 33.0, Flicker(2.0, 0.3, 0.1), steps=9000)
+    words = assess(GOOD, metrics, 33.0, Flicker(2.0, 0.3, 0.1), steps=9000)
     assert len(words) == 2 and "31.0 dB" in words[0] and "follows unseen speech" in words[1]
 
 
@@ -44,13 +44,13 @@ def test_good_footage_gets_one_good_sentence() -> None:
     ],
 )
 def test_what_the_footage_lacks_or_shows_is_said(change: dict[str, float], said: str) -> None:
-    words = verdict(replace(GOOD, **change), {"held_out_psnr": 29.0}, 30.0, None, steps=9000)
+    words = assess(replace(GOOD, **change), {"held_out_psnr": 29.0}, 30.0, None, steps=9000)
     assert any(said in sentence for sentence in words) and "a little soft" in words[0]
 
 
 def test_what_the_training_lacks_is_said() -> None:
     metrics = {"held_out_psnr": 24.0, "inner_psnr": 28.0, "end_psnr": 22.0, "mouth_opening_correlation": 0.2}
-    words = " ".join(verdict(GOOD, metrics, 33.0, Flicker(5, 2, 0.9), steps=100))
+    words = " ".join(assess(GOOD, metrics, 33.0, Flicker(5, 2, 0.9), steps=100))
     for said in ("24.0 dB only", "by heart", "100 steps only", "The end of the footage", "correlation 0.20", "flicker"):
         assert said in words
 
@@ -92,12 +92,12 @@ def test_only_listening_parts_flicker(clip: Path) -> None:
     ).eval()
     for head in network.heads.values():
         torch.nn.init.normal_(head[-1].weight, std=0.05)  # type: ignore[index]
-    craft = RenderSettings(footage.background, footage.intrinsics, "auto", "float32")
-    dice = np.random.default_rng(1)
-    voices = [3 * dice.normal(size=(10, 8, 16, 4)).astype(np.float32) for _ in range(3)]
-    found = flicker(gaussians, network, footage, craft, voices, frames=4)
+    settings = RenderSettings(footage.background, footage.intrinsics, "auto", "float32")
+    generator = np.random.default_rng(1)
+    voices = [3 * generator.normal(size=(10, 8, 16, 4)).astype(np.float32) for _ in range(3)]
+    found = flicker(gaussians, network, footage, settings, voices, frames=4)
     assert found.head > found.neck > found.torso and found.head > 50 * found.torso
-    still = flicker(gaussians, network, footage, craft, [voices[0], voices[0]], frames=4)
+    still = flicker(gaussians, network, footage, settings, [voices[0], voices[0]], frames=4)
     assert still == Flicker(0, 0, 0)
 
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from being.capture.video.ahead import ahead
+from being.capture.read_ahead import ahead
 
 
 def test_in_order_whoever_is_first_and_never_far_ahead() -> None:

@@ -11,9 +11,9 @@ import av
 import numpy as np
 import pytest
 
-from being.audio import pcm
-from being.audio.pcm import read_audio, read_audio_48k
 from being.errors import InputError
+from being.media import pcm
+from being.media.pcm import read_audio, read_audio_48k
 
 
 def _wav(path: Path, sound: np.ndarray, rate: int, width: int = 2) -> Path:
@@ -90,12 +90,12 @@ def test_what_is_not_audio(tmp_path: Path) -> None:
     empty.touch()
     _wav(hollow, np.zeros((0, 1)), 16_000)
     for source, problem in [
-        (text, "not readable as audio"),
+        (text, "not readable as sound or film"),
         (empty, "is empty"),
         (hollow, "holds no samples"),
         (tmp_path / "none.wav", "does not exist"),
         (tmp_path, "is not a file"),
-        (io.BytesIO(b"nonsense"), "the upload is not readable as audio"),
+        (io.BytesIO(b"nonsense"), "the upload is not readable as sound or film"),
     ]:
         with pytest.raises(InputError, match=problem) as caught:
             read_audio(source)
@@ -135,7 +135,7 @@ def test_a_playlist_cannot_make_us_open_another_file_or_address(tmp_path: Path, 
         for target in (str(tmp_path / "secret.wav"), f"file:{tmp_path}/secret.wav", address):
             listed = tmp_path / name
             listed.write_text(PLAYLISTS[name].replace("{target}", target))
-            with listed.open("rb") as file, pytest.raises(InputError, match="not readable as audio"):
+            with listed.open("rb") as file, pytest.raises(InputError, match="not readable as sound or film"):
                 read_audio(listed if form == "path" else io.BytesIO(file.read()))
         with pytest.raises(BlockingIOError):  # nobody called
             stranger.accept()

@@ -1,0 +1,107 @@
+"""`being serve` before anything starts: what cannot be served is one line, and nothing is left running."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from being.commands.serve import DEFAULT, check_port, command, exposure, listening, merged
+from being.errors import InputError
+
+STARTING_S = 60.0  # of a Python on a busy machine; ours starts no Ray, whose start alone takes longer
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
+
+
+def test_port_of_another_is_one_line(taken: int) -> None:
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "being", "serve", "--port", str(taken)],
+        capture_output=True,
+        text=True,
+        timeout=STARTING_S,
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"being: cannot listen on 127.0.0.1:{taken} (Address already in use)")
+    assert "--port" in done.stderr
+    assert time.monotonic() - started < STARTING_S
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "localhost"])
+def test_port_of_another_on_any_address(taken: int, host: str) -> None:
+    with pytest.raises(InputError, match="already in use"):
+        check_port(host, taken)
+
+
+def test_port_whose_last_connection_waits_is_free() -> None:
+    """TIME_WAIT, as after a server that was stopped."""
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            server.accept()[0].close()
+            assert client.recv(1) == b""
+    check_port("127.0.0.1", port)
+
+
+@pytest.mark.parametrize(("host", "remedy"), [("nowhere.invalid", "--host"), ("192.0.2.77", "--host")])
+def test_address_of_another_machine(host: str, remedy: str) -> None:
+    with pytest.raises(InputError) as caught:
+        check_port(host, 8000)
+    assert remedy in caught.value.remedy
+
+
+def test_listening_beyond_this_machine_says_what_that_means() -> None:
+    assert exposure(DEFAULT) is None and exposure(merged(DEFAULT, "::1", None, ())) is None
+    warning = exposure(merged(DEFAULT, "0.0.0.0", 9000, ()))
+    assert warning is not None and "\n" not in warning
+    assert "0.0.0.0:9000" in warning and "no login" in warning and "--allow-host" in warning
+    assert exposure(merged(DEFAULT, "0.0.0.0", 9000, (), ("being.example.org",))) is None
+    assert listening({"applications": []}) == ("127.0.0.1", 8000)
+
+
+def test_names_and_origins_are_added_to_the_configuration() -> None:
+    config = merged(DEFAULT, None, None, (), ("being.example.org",), ("https://a.example",))
+    config = merged(config, None, None, (), ("*.lan",))
+    assert config["applications"][0]["args"] == {
+        "fast": "auto",
+        "access": {"hosts": ["being.example.org", "*.lan"], "origins": ["https://a.example"]},
+    }
+    assert "access" not in DEFAULT["applications"][0]["args"]
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--allow-host", "http://being.example.org"], "access.hosts: 'http://being.example.org' is no host name"),
+        (["--allow-origin", "app.example.org"], "access.origins: 'app.example.org' is no origin"),
+    ],
+)
+def test_wrong_names_are_refused(options: list[str], complaint: str) -> None:
+    result = CliRunner().invoke(command, options)
+    assert isinstance(result.exception, InputError) and complaint in str(result.exception)
+
+
+def test_wrong_access_of_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(
+        yaml.safe_dump({"applications": [{"import_path": "a:b", "args": {"access": {"host": ["a"]}}}]})
+    )
+    result = CliRunner().invoke(command, [str(tmp_path / "config.yaml")])
+    assert isinstance(result.exception, InputError) and "access.host" in str(result.exception)
