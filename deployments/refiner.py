@@ -14,6 +14,7 @@ from being.deployments.settings import RefinerSettings
 from ray import serve
 
 from being.errors import InputError
+from being.inference.backends.kernels import planes_kernel
 from being.inference.compositing import Transparent
 from being.inference.frame_batch import FrameBatch, FrameStage
 from being.inference.frames import PixelFormat
@@ -42,13 +43,16 @@ def refined(
     format_of = np.repeat(requests.format_of, requests.counts)
     wanted = [requests.formats[number] for number in format_of]
     pictures: list[Pictures] = []
+    planes = planes_kernel(device)
     for part in frames.pictures:
         clear = np.array([isinstance(wanted[row].background, Transparent) for row in part.rows])
         batch = stage(_on_device(part, frames.info.take(part.rows), clear, device))
         for pixel_format in dict.fromkeys(wanted[row].pixel_format for row in part.rows):
             own = [place for place, row in enumerate(part.rows) if wanted[row].pixel_format is pixel_format]
             rows = [part.rows[place] for place in own]
-            pictures.append(to_host(to_output(batch.take(own), pixel_format), rows, alpha=bool(clear[own].any())))
+            pictures.append(
+                to_host(to_output(batch.take(own), pixel_format, planes), rows, alpha=bool(clear[own].any()))
+            )
     return replace(frames, pictures=tuple(pictures))
 
 

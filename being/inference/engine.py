@@ -20,9 +20,11 @@ from being.avatar.library import Library, LibraryEntry
 from being.errors import BeingError
 from being.inference.backends.contract import RenderBackend
 from being.inference.backends.cpu import CpuBackend
+from being.inference.backends.kernels import planes_kernel
 from being.inference.backends.torch import TorchBackend
+from being.inference.check import check_drive
 from being.inference.frame_batch import FrameStage
-from being.inference.frames import Drive, Extras, FrameRecord, PixelFormat, check_drive
+from being.inference.frames import Drive, Extras, FrameRecord, PixelFormat
 from being.inference.items import RenderItem, alike
 from being.inference.output import to_host, to_output
 from being.inference.renderable import RenderableAvatar
@@ -171,7 +173,7 @@ class Engine:
         pictures = []
         for pixel_format in dict.fromkeys(drive.pixel_format for drive in drives):
             own = [place for place, drive in enumerate(drives) if drive.pixel_format is pixel_format]
-            made = to_output(batch.take(own), pixel_format)
+            made = to_output(batch.take(own), pixel_format, planes_kernel(self.device))
             pictures.append(to_host(made, [rows[place] for place in own], alpha=alpha))
         return pictures
 
@@ -189,14 +191,10 @@ def _gpu_backend(device: torch.device) -> RenderBackend | None:
     if find_spec("triton") is None or find_spec("gsplat") is None:
         log.warning("drawing without kernels of our own: install gsplat and triton (pip install 'being[gpu]')")
         return None
-    from being.inference.backends.gpu import GpuBackend  # Triton is there on machines with a GPU only
-    from being.inference.backends.gpu_planes import try_out
-
-    try:
-        try_out(device)
-    except Exception as error:  # a missing C compiler, a driver that Triton does not know: it raises all sorts
-        log.warning("drawing without kernels of our own: Triton compiles nothing here (%s)", error)
+    if planes_kernel(device) is None:
         return None
+    from being.inference.backends.gpu import GpuBackend  # Triton is there on machines with a GPU only
+
     return GpuBackend(device)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
-from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -22,15 +20,13 @@ Planes = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]  # `b
 def to_output(batch: FrameBatch, pixel_format: PixelFormat, planes: Planes | None = None) -> FrameBatch:
     """Lay over the backgrounds, round, convert.
 
-    pixel_format : RGB or YUV420. planes : the kernel for 4:2:0; by default the GPU's where there is one, else planes
-    are made on the host from rounded RGB.
+    pixel_format : RGB or YUV420. planes : the device's kernel for 4:2:0; without one planes are made on the host from
+    rounded RGB.
     """
     if batch.pixel_format is pixel_format:
         return batch
-    if pixel_format is PixelFormat.YUV420:
-        planes = planes or _planes_of(batch.pixels.device)
-        if planes is not None:
-            return _by_kernel(batch, planes)
+    if pixel_format is PixelFormat.YUV420 and planes is not None:
+        return _by_kernel(batch, planes)
     if batch.pixel_format is not PixelFormat.RGB:
         pixels = to_bytes(batch.composited().pixels)
         batch = replace(batch, pixels=pixels, alpha=_alpha_bytes(batch), pixel_format=PixelFormat.RGB)
@@ -79,17 +75,3 @@ def _copied(part: Tensor) -> Tensor:
         return part.cpu()
     here = torch.empty(part.shape, dtype=part.dtype, pin_memory=True)
     return here.copy_(part, non_blocking=True)
-
-
-@lru_cache(maxsize=8)
-def _planes_of(device: torch.device) -> Planes | None:
-    """The GPU's kernel, where Triton is there and compiles."""
-    if device.type != "cuda" or find_spec("triton") is None:
-        return None
-    from being.inference.backends.gpu_planes import planes, try_out
-
-    try:
-        try_out(device)
-    except Exception:  # a missing C compiler, a driver that Triton does not know: it raises all sorts
-        return None
-    return planes

@@ -11,8 +11,8 @@ import pytest
 
 pytest.importorskip("ray")
 
-from being.deployments.app import RayGraph
 from being.deployments.audio_encoder import AudioEncoder
+from being.deployments.ray_graph import RayGraph
 from being.deployments.refiner import Refiner
 from being.deployments.renderer import Renderer
 from being.deployments.settings import GraphSettings
