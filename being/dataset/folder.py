@@ -51,7 +51,7 @@ class Split:
 
 
 def read_picture(path: Path, mode: str = "RGB") -> NDArray[np.uint8]:
-    """Decode a picture as uint8 (H, W, 3) (or (H, W, 4) for mode "RGBA"). Raises FormatError naming the file."""
+    """Decode a picture as uint8: (H, W, 3), (H, W, 4) for mode "RGBA", (H, W) for "L". Raises FormatError by name."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -144,6 +144,9 @@ class Dataset:
     expressions : float32 (T, E) in [0, 1], one column for each of `expression_names` (smile, brows_up, frown: those
         that the folder's action units show)
     vertices : float32 (V, 3) canonical mesh points or None
+    has_mattes : whether the folder says how much of each pixel is the person (`alpha`): footage whose background does
+        not stand still, because the camera moves or what is behind changes
+    camera_moves : whether the poses, relative to the camera, hold the motion of a hand or a pan too
     split : frame numbers for training and held out
     sound_frames : int (T,), which 25th of a second of the sound each picture goes with; not its own number where parts
         of the film were left out
@@ -172,6 +175,8 @@ class Dataset:
         self.frames = len(self.numbers)
         self.height, self.width = read_picture(self._pictures[int(self.numbers[0])]).shape[:2]
         self.head_poses = tracking.head_poses[whole.poses]
+        mattes = numbered(self.path / "alpha", (".png",))
+        self.has_mattes = bool(self._composited) and all(int(number) in mattes for number in self.numbers)
         self.vertices = tracking.vertices
         torso = read_torso_poses(self.path / "torso_params.npz", len(tracking.head_poses))
         self.torso_tracked = torso is not None
@@ -185,6 +190,7 @@ class Dataset:
         self.expressions = np.array(list(shown.values()), np.float32).reshape(len(shown), self.frames).T
         self.split = self._make_split(whole.count, train.frames if train else None, val.frames if val else None)
         self.sound_frames = _sound_frames(whole.count, [part for part in (train, val) if part])[self.numbers]
+        self.camera_moves = train is not None and train.camera_moves
         centre = train.centre if train else (self.width / 2, self.height / 2)
         self.intrinsics = np.array([tracking.focal, tracking.focal, *centre], np.float32)
 
@@ -202,6 +208,11 @@ class Dataset:
         """Labels (H, W) of picture `index`: see `being.dataset.parsing`."""
         path = self.path / "parsing" / f"{self._number(index)}.png"
         return labels_of_colours(self._sized(read_picture(path), path))
+
+    def alpha(self, index: int) -> NDArray[np.uint8]:
+        """How much of each pixel of `composited(index)` is the person, 0 to 255 (H, W); needs `has_mattes`."""
+        path = self.path / "alpha" / f"{self._number(index)}.png"
+        return self._sized(read_picture(path, "L"), path)
 
     @property
     def finds_teeth(self) -> bool:

@@ -188,11 +188,15 @@ def read_landmarks(path: Path) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Transforms:
-    """What one transforms_*.json says: frame numbers, the sound window of each, the principal point in pixels."""
+    """What one transforms_*.json says: frame numbers, the sound window of each, the principal point in pixels.
+
+    camera_moves : whether the camera did not stand still; published folders never say so.
+    """
 
     frames: tuple[int, ...]
     sound: tuple[int, ...]
     centre: tuple[float, float]
+    camera_moves: bool = False
 
 
 def read_transforms(path: Path) -> Transforms | None:
@@ -204,8 +208,9 @@ def read_transforms(path: Path) -> Transforms | None:
         frames = tuple(int(frame["img_id"]) for frame in document["frames"])
         sound = tuple(int(frame.get("aud_id", frame["img_id"])) for frame in document["frames"])
         centre = (float(document["cx"]), float(document["cy"]))
+        camera_moves = document.get("camera_moves") is True
     except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise FormatError(f"{path} is not a transforms file ({type(error).__name__}: {error})") from error
     if not np.isfinite(centre).all():
         raise FormatError(f"{path}: cx, cy are not finite")
-    return Transforms(frames, sound, centre)
+    return Transforms(frames, sound, centre, camera_moves)
