@@ -1,4 +1,4 @@
-"""Every format that PyAV writes is read as long, as loud and where it was made: a fast slice of benchmarks/inputs.py."""
+"""Every format that PyAV writes is read as long, as loud, where it was made: a fast slice of benchmarks/inputs.py."""
 
 from __future__ import annotations
 
