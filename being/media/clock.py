@@ -140,6 +140,7 @@ def find_clock(log: PacketLog, format: str) -> FileClock:
     recordings = 1
     for stream, stamp, shown, seconds in zip(log.streams, stamps, log.shown, log.seconds, strict=True):
         if np.isnan(stamp):
+            _reach(stretches.setdefault(stream, []), shown, seconds)
             continue
         shown = stamp if np.isnan(shown) else shown
         own = stretches.setdefault(stream, [])
@@ -154,6 +155,17 @@ def find_clock(log: PacketLog, format: str) -> FileClock:
         own[-1].ends_s = max(own[-1].ends_s, shown + seconds)
         latest[stream] = stamp + seconds
     return FileClock(stretches, _lay_end_to_end(stretches, recordings))
+
+
+def _reach(own: list[Stretch], shown: float, seconds: float) -> None:
+    """A packet without a decoding time belongs to the present stretch, or is the first: Matroska has such."""
+    if np.isnan(shown):
+        return
+    if not own:
+        own.append(Stretch(0, shown, shown + seconds))
+    elif own[-1].begins_s - BACK_S <= shown <= own[-1].ends_s + APART_S:
+        own[-1].begins_s = min(own[-1].begins_s, shown)
+        own[-1].ends_s = max(own[-1].ends_s, shown + seconds)
 
 
 def _recording_at(stamp: float, current: int, stretches: dict[int, list[Stretch]]) -> int | None:

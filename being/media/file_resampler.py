@@ -2,7 +2,7 @@
 
 Output sample n is the sound at n / rate_out seconds, and there are ceil(n * rate_out / rate_in) of them. The low-pass
 has the cutoff of the resampler of live streams (`being.audio.resample`), so that a file and a stream sound the same:
-the two differ by less than -90 dB below 0.9 of the smaller Nyquist frequency.
+the two differ by less than -90 dB below 0.8 of the smaller Nyquist frequency.
 """
 
 from __future__ import annotations

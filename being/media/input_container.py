@@ -78,7 +78,10 @@ def open_container(source: Source, remedy: str) -> Iterator[av.container.InputCo
         options = {"format_whitelist": FORMATS, "protocol_whitelist": "none"}
         begins_at = file.tell() if file.seekable() else 0
         try:
-            container = av.open(file, mode="r", options=options, metadata_errors="replace")
+            container = _tolerant_open(file, options)
+        except UnicodeDecodeError as error:
+            problem = f"{name} has tags that this PyAV cannot decode ({error})"
+            raise InputError(problem, "Update it: pip install -U av, or remove the tags") from error
         except (av.error.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise _unreadable(name, file, begins_at, reason, remedy) from error
@@ -108,6 +111,16 @@ def read_packets(container: av.container.InputContainer, streams: Sequence[Any])
 def moving_pictures(container: av.container.InputContainer) -> list[Any]:
     """The video streams that are films: a cover picture is none."""
     return [s for s in container.streams.video if not s.disposition & s.disposition.__class__.attached_pic]
+
+
+def _tolerant_open(file: BinaryIO, options: dict[str, str]) -> av.container.InputContainer:
+    """Whatever encoding tags are in; a PyAV without that option reads those that are UTF-8."""
+    import av
+
+    try:
+        return av.open(file, mode="r", options=options, metadata_errors="replace")
+    except TypeError:
+        return av.open(file, mode="r", options=options)
 
 
 @contextmanager

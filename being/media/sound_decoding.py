@@ -103,14 +103,15 @@ def planes_of(frame: av.AudioFrame) -> Array:
 
 
 def _channels_of(frame: av.AudioFrame) -> NDArray[Any]:
-    """(channels, n) of whatever type. `to_ndarray` would stack planes that are none where there are eight or more."""
+    """(channels, n) of whatever type. `to_ndarray` knows no 64-bit integers, and stacks planes that are none."""
     channels = frame.layout.nb_channels
     if frame.format.is_planar and channels > _SAFE_PLANES:
         import av
 
         (frame,) = av.AudioResampler(format=frame.format.packed).resample(frame)
-    if not frame.format.is_planar:
-        packed: NDArray[Any] = frame.to_ndarray()
-        return packed.reshape(-1, channels).T
     kind = np.dtype(_SAMPLES[frame.format.packed.name])
-    return np.stack([np.frombuffer(memoryview(plane), kind, count=frame.samples) for plane in frame.planes[:channels]])
+    if frame.format.is_planar:
+        planes = frame.planes[:channels]
+        return np.stack([np.frombuffer(memoryview(plane), kind, count=frame.samples) for plane in planes])
+    packed = np.frombuffer(memoryview(frame.planes[0]), kind, count=frame.samples * channels)
+    return packed.reshape(-1, channels).T

@@ -56,6 +56,15 @@ def test_three_recordings_and_a_stray_stamp() -> None:
     assert clock.joints == pytest.approx((2.0, 4.0))
 
 
+def test_packets_without_a_decoding_time_belong_to_the_stretch() -> None:
+    log = recorded((0, 0.0, 2.0, 0.0))
+    log.shown = [stamp + 0.08 for stamp in log.stamps]
+    log.shown[:3] = [0.04, 0.16, 0.08]
+    log.stamps[:3] = [np.nan] * 3
+    clock = find_clock(log, "matroska,webm")
+    assert clock.begins_s(0) == pytest.approx(0.04) and clock.joints == ()
+
+
 def test_small_steps_back_are_overlaps_and_no_joints() -> None:
     log = recorded((0, 0.0, 2.0, 0.0), (0, 1.95, 2.0, 2.0))
     assert find_clock(log, "mpegts").joints == ()
