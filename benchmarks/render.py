@@ -118,7 +118,7 @@ def measure(graph, facts, stage, face, ears) -> Run:  # type: ignore[no-untyped-
     """Render once into a file that is thrown away."""
     from being.graph.offline import perform
     from being.media import StreamFormat, open_writer
-    from being.media.sinks import WriterSink
+    from being.media.writer_sink import WriterSink
 
     live_ms, live_cpu_ms = live_frames(graph.engine, facts, stage)
     before, cpu_s = dict(graph.seconds), time.process_time()

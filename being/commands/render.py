@@ -106,7 +106,8 @@ def command(
     from being.inference.compositing import Transparent, parse_background
     from being.live.emotion import wish
     from being.live.requests import OutputFormat
-    from being.media.contract import StreamFormat, check_target, open_writer
+    from being.media.contract import StreamFormat
+    from being.media.files import check_target, open_writer
     from being.media.sound_reader import read_sound
     from being.progress import show_progress
     from being.samples import HELLO
@@ -153,7 +154,7 @@ async def perform(
 ) -> tuple[AvatarFacts, Totals]:
     """Load, warm up, and play the whole sound into the writer."""
     from being.graph import offline
-    from being.media.sinks import WriterSink
+    from being.media.writer_sink import WriterSink
 
     progress.part("load")
     facts = await graph.prepare(avatar)

@@ -57,6 +57,8 @@ class Take:
 class Session:
     """State of one viewer; every method is told the time, in seconds of any steady clock.
 
+    Its attributes are all of the state there is of a session, in one object that one worker holds.
+
     Parameters
     ----------
     id : str
