@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from being.constants import FPS
-from being.media.film_index import REMEDY, FilmIndex
+from being.media.film_index import REMEDY, STRAY_S, FilmIndex
 from being.media.input_container import open_container, read_packets
 from being.media.interlace import Deinterlacer
 from being.media.notes import Span
@@ -85,13 +85,14 @@ def _by_packets(
     due: list[float] = []  # stamps of pictures still in the decoder, where it tells none
     follow = index.clock.follow(index.stream)
     rate = len(index.stamps) / max(float(np.ptp(index.stamps)), 1e-3)
-    latest = float(index.stamps[0]) - 1 / rate
+    first, last = float(index.stamps[0]), float(index.stamps[-1])
+    latest = first - 1 / rate
     with open_container(path, REMEDY) as container:
         stream: Any = container.streams[index.stream]
         stream.thread_type = "AUTO"
         if threads:
             stream.codec_context.thread_count = threads
-        number = -1
+        number, before = -1, latest
         for packet in read_packets(container, [stream]):
             ends = packet.size == 0 and packet.dts is None and packet.pts is None
             if packet.size:
@@ -118,6 +119,9 @@ def _by_packets(
                     latest = follow(frame.time)
                 else:
                     latest += 1 / rate
+                if not first - STRAY_S <= latest <= last + STRAY_S:  # a stray stamp
+                    latest = before + 1 / rate
+                before = latest
                 yield frame, latest
 
 

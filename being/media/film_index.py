@@ -23,6 +23,8 @@ Floats = NDArray[np.float64]
 
 REMEDY = "Give a video of a talking person that plays in a media player (mp4, mov, webm, mkv)"
 LEAD_IN_S = 1.0  # decoding begins at a key picture at least so long before the first one that is wanted
+STRAY_S = 1.0  # a stamp farther than this outside of all the others is a slip
+REORDERED_S = 5.0
 USUAL_RATE = 25.0  # pictures a second where a file tells neither rate nor time stamps
 
 
@@ -124,7 +126,14 @@ def _shown(log: PacketLog, stream: int, clock: FileClock, undated: bool, rate: f
     decoded, shown = np.array(log.stamps)[own], np.array(log.shown)[own]
     follow = clock.follow(stream)
     offset = np.array([0.0 if np.isnan(stamp) else follow(stamp) - stamp for stamp in decoded])
+    delay = shown - decoded
+    if np.isfinite(delay).any():  # pictures are never reordered so far
+        shown[np.abs(delay - np.nanmedian(delay)) > REORDERED_S] = np.nan
     times = (decoded if undated else shown) + offset
+    own_parts = clock.stretches.get(stream)
+    if own_parts:  # a stray stamp is in none of them
+        begins, ends = own_parts[0].begins_s, _ends(clock, stream)
+        times[(times < begins - STRAY_S) | (times > ends + STRAY_S)] = np.nan
     return times if np.isnan(times).mean() < 0.5 else np.arange(len(times)) / rate
 
 

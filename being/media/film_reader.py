@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import av
 
 MISSING_S = 0.5  # a stated duration that exceeds what the file holds by more than this means a cut-off file
+LONGEST_S = 86_400.0  # of a film, unless the caller says otherwise
 LATE_S = 0.1  # a later first picture is told
 LEAST_DECODED = 0.5  # share of a film below which it is refused
 MOST_PIXELS = 8192 * 4608  # of a picture; more is no film of a person, and would fill the memory
@@ -156,7 +157,7 @@ class Film:
 
 
 def open_film(
-    path: str | Path, start_s: float | None = None, end_s: float | None = None, longest_s: float = np.inf
+    path: str | Path, start_s: float | None = None, end_s: float | None = None, longest_s: float = LONGEST_S
 ) -> Film:
     """Check a film and prepare to read it, or the part from `start_s` to `end_s`, seconds after its first picture.
 

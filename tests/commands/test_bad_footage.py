@@ -75,11 +75,11 @@ def run(name: str, *arguments: str | Path) -> Result:
 REFUSED = {
     "nobody": "No face in any",
     "two": "Two faces or more",
-    "seldom": "A face in 25 of 76 frames only",
+    "seldom": "s of 3.0 s show one face, 3 s are needed (blank picture 2.",
     "mute": "has no sound",
     "second": "lasts 1.0 s, at least 3 s",
     "cut": "is cut off",
-    "text": "is not a video",
+    "text": "it is text",
 }
 
 

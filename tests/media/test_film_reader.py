@@ -98,6 +98,21 @@ def test_joined_streams_carry_on(tmp_path: Path) -> None:
     assert np.abs(times - np.arange(len(times)) / 25).max() < 0.09
 
 
+def test_a_stray_stamp_changes_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path / "v.ts", steady(4), options={**FASTEST, "bf": "0"})
+    with av.open(str(path)) as source, av.open(str(tmp_path / "s.ts"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(source.demux(video=0)):
+            if packet.dts is None:
+                continue
+            packet.stream = stream
+            if number == 50:
+                packet.pts = packet.pts + 500 * 90_000
+            target.mux(packet)
+    times, _ = read(tmp_path / "s.ts")
+    assert len(times) == 100 and np.abs(times - np.arange(100) / 25)[[*range(49), *range(52, 100)]].max() < 0.06
+
+
 def test_damaged_packets_are_stepped_over(tmp_path: Path) -> None:
     path = tmp_path / "v.mkv"
     write(path, steady(4), codec="ffv1", options={"slices": "4", "slicecrc": "1", "g": "1"})
