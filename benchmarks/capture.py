@@ -61,11 +61,15 @@ def main(
             generate(truth, seconds=seconds, seed=seed, size=(512, 512), video=clip)
         folder = work / f"synthetic_{seed}_captured"
         rows.append(
-            {"clip": f"synthetic, seed {seed}", **_capture(clip, folder, size, workers), **_against(truth, folder)}
+            {
+                "clip": f"synthetic, seed {seed}",
+                **capture_clip(clip, folder, size, workers),
+                **against_truth(truth, folder),
+            }
         )
         click.echo(json.dumps(rows[-1]))
     for video in videos:
-        rows.append({"clip": video.name, **_capture(video, work / f"{video.stem}_captured", size, workers)})
+        rows.append({"clip": video.name, **capture_clip(video, work / f"{video.stem}_captured", size, workers)})
         click.echo(json.dumps(rows[-1]))
     known = [row for row in rows if "rotation_rms_deg" in row]
     result: dict[str, Any] = {"command": " ".join(["python", *sys.argv]), "machine": facts(), "clips": rows}
@@ -84,7 +88,7 @@ def main(
         json_path.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def _capture(video: Path, out: Path, size: int, workers: int | None) -> dict[str, Any]:
+def capture_clip(video: Path, out: Path, size: int, workers: int | None) -> dict[str, Any]:
     """Capture in a process of its own, unless it is there already, and what it said and cost."""
     kept = out.with_suffix(".json")
     if not (out.exists() and kept.exists()):
@@ -114,7 +118,7 @@ def _in_this_process(video: Path, out: Path, size: int, workers: int | None) -> 
     return report.as_json(), used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
 
 
-def _against(truth: Path, captured: Path) -> dict[str, Any]:
+def against_truth(truth: Path, captured: Path) -> dict[str, Any]:
     """The capture of a clip beside its truth folder."""
     from being.dataset import Dataset
 

@@ -22,7 +22,7 @@ from being.errors import BeingError
 from being.graph.local import Graph
 from being.graph.offline import perform
 from being.inference.compositing import Transparent
-from being.inference.frames import FrameRecord
+from being.inference.frames import FrameRecord, PixelFormat
 from being.live.requests import AvatarFacts, FrameRequest, OutputFormat
 from being.media.contract import StreamFormat
 from being.media.fmp4 import Fmp4Writer
@@ -144,7 +144,8 @@ def _stage(width: int, height: int, background: str, format: SpeakFormat, servic
     check_size(width, height, service.limits)
     if background == "none" and format != "webm":
         raise Problem(422, f"{format} cannot be transparent", "Choose format=webm, or another background")
-    return OutputFormat(width, height, service.backgrounds.named(background), yuv=format == "mp4")
+    pixel_format = PixelFormat.YUV420 if format == "mp4" else PixelFormat.RGB
+    return OutputFormat(width, height, service.backgrounds.named(background), pixel_format)
 
 
 def _decode(upload: BinaryIO, limit_s: float, track: int | None) -> Sound:

@@ -26,6 +26,8 @@ LIGHT_DRIFT = 0.08  # spread of the face's brightness over the clip, share of it
 GOOD_RMS = 1.2  # pixels at 512
 SHORT_S = 20.0
 HIDDEN = 0.7  # share of the picture never seen without the person
+FILMED = "as filmed"  # what the plate of a camera that stands still shows
+LAID_TOGETHER = "laid together from what the moving camera saw"
 BLINK, BLINK_GAP = 0.5, 3  # closure that counts as a blink; frames between two of them
 QUIET, CLIPPED, CLIPPED_SHARE = 0.01, 0.999, 1e-3
 
@@ -42,6 +44,24 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class BackgroundMotion:
+    """shift : the background's largest usual shift, pixels (0 before a plain wall). still : whether it has one plate.
+    changes : it does not merely shift, most of it is replaced.
+    """
+
+    shift: float
+    still: bool
+    changes: bool
+
+    def __str__(self) -> str:
+        if self.still:
+            return "the camera stands still"
+        if self.changes:
+            return "the background changes"
+        return f"the camera moves, the background shifts by {self.shift:.0f} pixels"
+
+
+@dataclass(frozen=True)
 class CaptureReport:
     """What `capture` did.
 
@@ -51,9 +71,10 @@ class CaptureReport:
     crop : x0, y0, side of the square in the upright video, pixels.
     found : share of the frames with a face. rms_px : reprojection error of the rigid landmarks.
     blinks : how many. mouth_open : widest opening (98th percentile), in face lengths. seen : share of the plate that
-    was really seen. camera_shift_px : of the background. seconds : wall clock by step. warnings : see Finding.
-    notes : what was repaired and chosen while the film was read. filmed : frames of the film, of which `cuts` were left
-    out.
+    was really seen. camera_shift_px : of the background. background : what the plate shows.
+    seconds : wall clock by step. warnings : see Finding.
+    notes : what was repaired and chosen while the film was read.
+    filmed : frames of the film, from `start_s` on, of which `cuts` were left out.
     """
 
     folder: Path
@@ -67,25 +88,33 @@ class CaptureReport:
     mouth_open: float
     seen: float
     camera_shift_px: float
+    background: str = FILMED
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: tuple[Finding, ...] = ()
     notes: tuple[Note, ...] = ()
     filmed: int = 0
+    start_s: float = 0.0
     cuts: tuple[Cut, ...] = ()
 
     @property
     def times(self) -> NDArray[np.float64]:
-        """(frames,) when each frame is shown in the film, seconds."""
+        """(frames,) when each frame is shown in the video, seconds."""
         used = np.ones(max(self.filmed, self.frames), bool)
         for cut in self.cuts:
             used[cut.start : cut.stop] = False
-        return np.flatnonzero(used)[: self.frames] / FPS
+        return np.flatnonzero(used)[: self.frames] / FPS + self.start_s
+
+    def seconds_of(self, cut: Cut) -> tuple[float, float]:
+        """From, to, in the video."""
+        start, stop = cut.seconds
+        return round(self.start_s + start, 3), round(self.start_s + stop, 3)
 
     def as_json(self) -> dict[str, Any]:
         """For capture.json; the folder's own name is left out, it may be moved."""
         values = asdict(self)
         del values["folder"]
-        values["cuts"] = [{"from_s": cut.seconds[0], "to_s": cut.seconds[1], "reason": cut.reason} for cut in self.cuts]
+        parts = [(*self.seconds_of(cut), cut.reason) for cut in self.cuts]
+        values["cuts"] = [{"from_s": start, "to_s": stop, "reason": reason} for start, stop, reason in parts]
         return values
 
 
@@ -93,6 +122,13 @@ def count_blinks(closure: NDArray[np.floating]) -> int:
     """Blinks among eye closures (T,)."""
     shut = np.flatnonzero(closure > BLINK)
     return int(len(shut) > 0) + int((np.diff(shut) > BLINK_GAP).sum())
+
+
+def spans_in_words(flags: NDArray[np.bool_], most: int = 5) -> str:
+    """When flags (T,) by frame are set, at most so many stretches: "at 1.2 to 2.0 s, 4.0 to 4.1 s and 3 more times"."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8))).reshape(-1, 2)
+    named = ", ".join(f"{first / FPS:.1f} to {last / FPS:.1f} s" for first, last in edges[:most])
+    return f"at {named}" + (f" and {len(edges) - most} more times" if len(edges) > most else "")
 
 
 def face_brightness(images: Sequence[NDArray[np.uint8]], points: Sequence[NDArray[np.float32]]) -> NDArray[np.float64]:
@@ -120,11 +156,16 @@ def find(
     seen: float,
     filmed: int = 0,
     cuts: Sequence[Cut] = (),
+    motion: BackgroundMotion | None = None,
+    background: str = FILMED,
+    outside: NDArray[np.bool_] | None = None,
 ) -> tuple[Finding, ...]:
     """Everything worth saying about a clip of T frames; `track` in pixels of its pictures.
 
-    filmed, cuts : frames of the film, and what was left out of it.
+    filmed, cuts : frames of the film, and what was left out of it. motion : of the background, None: it stands still.
+    background : what the plate shows. outside : (T,) frames whose face leaves the portrait's square.
     """
+    stands = motion is None or motion.still
     out: list[Finding] = []
 
     def say(bad: bool, problem: str, remedy: str) -> None:
@@ -144,7 +185,13 @@ def find(
         f"Use --size {max(crop_side // 2 * 2, 128)}, or film at a higher resolution",
     )
     out += _left_out(cuts, filmed)
-    lost = int((~track.found).sum())
+    gone = np.zeros(len(track.found), bool) if outside is None else outside
+    say(
+        bool(gone.any()),
+        f"The face leaves the picture {spans_in_words(gone)}; these frames are left out of training",
+        "Keep the face in the picture, with some room around it",
+    )
+    lost = int((~track.found & ~gone).sum())
     say(
         lost > 0, f"No face in {lost} of {len(track.found)} frames; they are left out of training", "Look to the camera"
     )
@@ -185,7 +232,12 @@ def find(
     seconds = len(poses) / FPS
     say(seconds < SHORT_S, f"Only {seconds:.0f} s of footage", "One to three minutes teach more sounds and looks")
     say(
-        seen < 1 - HIDDEN,
+        not stands,
+        f"{str(motion).capitalize()}: the person is cut out of every frame, the background is {background}",
+        "Film with the phone on a stand to keep the place as it is, or give --background PICTURE",
+    )
+    say(
+        background in (FILMED, LAID_TOGETHER) and seen < 1 - HIDDEN,
         f"Only {seen:.0%} of the background was ever seen",
         "The rest is a guess: render with a background of your own where the head moves far",
     )

@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from being.capture.findings import CaptureReport, count_blinks, face_brightness, find
+from being.capture.findings import BackgroundMotion, CaptureReport, count_blinks, face_brightness, find
 from being.capture.landmarks.blink import eye_closure
 from being.capture.landmarks.expression import action_units
 from being.capture.landmarks.tracking import Track, ibug_68, track_landmarks
+from being.capture.layers.made_plate import check_background
 from being.capture.layers.torso import track_torso
 from being.capture.parsing.parser import BLOCK, ClipParser, open_parser
 from being.capture.parsing.teeth import TeethFinder, lips_apart
@@ -56,6 +57,7 @@ def capture(
     size: int = 512,
     focal: float | None = None,
     parser: str = "builtin",
+    background: str | None = None,
     progress: Progress | None = None,
     resume: bool = True,
     workers: int | None = None,
@@ -71,6 +73,7 @@ def capture(
         in it. Until then the work stands in `out.part`, and a run that was stopped goes on from there.
     size : side of the square pictures, pixels. focal : of the camera, in pixels of these pictures, where it is known.
     parser : see `being.capture.parsing.parser.open_parser`. resume : False begins anew. workers : threads.
+    background : what stands behind the avatar where it shall not be what was filmed: "blur", "#rrggbb" or a picture.
     audio_track : which sound track, from 1; None: the default one, else the first that is not silent.
     start_s, end_s : the part of the video to use, seconds.
 
@@ -86,6 +89,7 @@ def capture(
         raise InputError(f"focal is {focal:g} pixels for pictures of {size}", "Usual is 1.2 to 3 times the size")
     if video.is_dir():
         raise InputError(f"{video} is a folder", "Give a video; a dataset folder is trained on as it is: being fit")
+    check_background(background)
     open_parser(parser).close()
     footage = open_footage(video, start_s, end_s)
     require_room(out, int(footage.frames * size * size * BYTES_A_PIXEL))
@@ -97,10 +101,11 @@ def capture(
         "parser": parser,
         "audio_track": audio_track,
         "part": [start_s, end_s],
+        "background": background,
     }
     place = Workspace(out, settings, resume)
     threads = workers or os.cpu_count() or 1
-    job = _Job(footage, place, size, focal, parser, progress or Silent(), threads, audio_track)
+    job = _Job(footage, place, size, focal, parser, background, progress or Silent(), threads, audio_track)
     try:
         with writing_to(out):
             return job.run()
@@ -155,6 +160,7 @@ class _Job:
     size: int
     focal: float | None
     parser: str
+    background: str | None
     progress: Progress
     workers: int
     audio_track: int | None
@@ -177,15 +183,16 @@ class _Job:
         self.count, self.breaks = len(selection.frames), selection.breaks
         filmed = selection.track
         crop = choose_crop(filmed, self.footage.width, self.footage.height, self.size)
-        track = Track(crop.map(filmed.points, self.size), filmed.found, filmed.faces)
+        outside = filmed.found & ~crop.holds(filmed.points)
+        track = Track(crop.map(filmed.points, self.size), filmed.found & ~outside, filmed.faces)
         self._film(crop, selection.frames)
         pose = self._pose(track)
         writer = DatasetWriter(self.place.path, self.size, self.size, pose.focal, pose.cx, pose.cy).prepare()
-        shift = self._labels(track, writer)
-        plate, seen = self._plate()
+        motion = self._labels(track, writer)
+        plate, seen, shows = self._plate(motion)
         pose = self._head(track, pose)
-        torso = self._torso(pose)
-        self._layers(track, plate, writer)
+        torso = self._torso(pose, not motion.still)
+        self._layers(track, plate, writer, self._cut_out(motion))
         closure, units = eye_closure(track.points), action_units(track.points)
         with self._step("numbers"):
             writer.finish(
@@ -198,6 +205,7 @@ class _Job:
                 vertices=dense_vertices(pose.shape, mesh_triangles()),
                 skip=np.flatnonzero(~track.found).tolist(),
                 action_units=units,
+                camera_moves=not motion.still,
             )
             chosen = np.unique(np.linspace(0, len(closure) - 1, min(LIGHT_SAMPLES, len(closure))).astype(int))
             light = face_brightness([self._pictures[i] for i in chosen], track.points[chosen])
@@ -213,6 +221,9 @@ class _Job:
             seen=float(seen.mean()),
             filmed=selection.total,
             cuts=selection.cuts,
+            motion=motion,
+            background=shows,
+            outside=outside,
         )
         report = CaptureReport(
             folder=self.place.out,
@@ -225,12 +236,14 @@ class _Job:
             blinks=count_blinks(closure),
             mouth_open=float(np.percentile(lips_apart(track.points), 98)),
             seen=float(seen.mean()),
-            camera_shift_px=shift,
+            camera_shift_px=motion.shift,
+            background=shows,
             seconds=self.seconds,
             warnings=findings,
             notes=selection.notes,
             cuts=selection.cuts,
             filmed=selection.total,
+            start_s=self.footage.film.from_s,
         )
         write_report(self.place.path / "report.html", report, self.place.path, track, pose, closure, units, seen)
         (self.place.path / "capture.json").write_text(json.dumps(report.as_json(), indent=1))
@@ -280,50 +293,60 @@ class _Job:
                 return pose
             return _solution(kept)
 
-    def _labels(self, track: Track, writer: DatasetWriter) -> float:
-        """Returns how far the background shifts, pixels."""
-        from being.capture.plate import refuse_moving_camera
+    def _labels(self, track: Track, writer: DatasetWriter) -> BackgroundMotion:
+        """Returns how the background moves, pixels of the pictures."""
+        from being.capture.layers.camera_motion import background_motion
 
         with self._step("parsing"):
             have = self._done_before("ori_imgs", ".lms")
             kept = self.place.load("camera")
             if have == self.count and kept is not None:
-                return float(kept["shift"])
+                return BackgroundMotion(float(kept["shift"]), bool(kept["still"]), bool(kept["changes"]))
             have = have // BLOCK * BLOCK
             marks = ibug_68(track.points)
             parser = open_parser(self.parser)
             try:
                 clip = ClipParser(self._pictures, track, parser, self.workers)
                 small, labels = clip.learn()
-                shift = refuse_moving_camera(small, labels) * self.size / max(small[0].shape[:2])
-                self.place.save("camera", shift=shift)
+                looked = background_motion(small, labels)
+                motion = replace(looked, shift=looked.shift * self.size / max(small[0].shape[:2]))
+                self.place.save("camera", **vars(motion))
                 numbered = enumerate(clip.labels(have), start=have)
                 self._spread((partial(writer.marks, i, labels, marks[i]) for i, labels in numbered), have)
             finally:
                 parser.close()
-            return shift
+            return motion
 
-    def _plate(self) -> tuple[Picture, NDArray[np.bool_]]:
-        from being.capture.plate import background_plate
+    def _cut_out(self, motion: BackgroundMotion) -> bool:
+        """Whether mattes are made, as the plate is not what was filmed."""
+        return not motion.still or self.background is not None
+
+    def _plate(self, motion: BackgroundMotion) -> tuple[Picture, NDArray[np.bool_], str]:
+        """The plate, where it was really seen, and what it shows."""
+        from being.capture.layers.made_plate import plate_of
 
         with self._step("plate"):
             kept = self.place.load("plate")
             if kept is None:
-                plate, seen = background_plate(self._pictures, self._parsing)
-                self.place.save("plate", plate=plate, seen=seen)
-                return plate, seen
-            return kept["plate"], kept["seen"]
+                pictures, labels = self._pictures, self._parsing
+                plate, seen, shows = plate_of(
+                    pictures, labels, motion, self.background, self.workers, self.progress.update
+                )
+                self.place.save("plate", plate=plate, seen=seen, shows=shows)
+                return plate, seen, shows
+            return kept["plate"], kept["seen"], str(kept["shows"])
 
-    def _torso(self, pose: PoseSolution) -> NDArray[np.float32]:
+    def _torso(self, pose: PoseSolution, camera_moves: bool) -> NDArray[np.float32]:
         with self._step("torso"):
             kept = self.place.load("torso")
             if kept is None:
-                poses = track_torso(self._pictures, self._parsing, pose, self.progress, self.breaks)
+                poses = track_torso(self._pictures, self._parsing, pose, self.progress, self.breaks, camera_moves)
                 self.place.save("torso", poses=poses)
                 return poses
             return kept["poses"]
 
-    def _layers(self, track: Track, plate: Picture, writer: DatasetWriter) -> None:
+    def _layers(self, track: Track, plate: Picture, writer: DatasetWriter, mattes: bool) -> None:
+        from being.capture.layers.matting import cut_out
         from being.capture.layers.separation import over_plate, torso_alone
 
         with self._step("layers"):
@@ -333,9 +356,11 @@ class _Job:
 
             def work(index: int) -> None:
                 image, labels = self._pictures[index], self._parsing[index]
+                person = cut_out(image, labels) if mattes else None
                 writer.layers(
                     index,
-                    composited=over_plate(image, labels, plate),
+                    composited=over_plate(image, labels, plate) if person is None else person.over(plate),
+                    alpha=None if person is None else person.alpha,
                     torso=torso_alone(image, labels),
                     teeth=teeth(image, track.points[index]) if track.found[index] else None,
                 )

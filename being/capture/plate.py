@@ -1,30 +1,21 @@
 """What is behind the person: the median of pixels nobody covers, and a smooth guess where somebody always does.
 
-It only means something before a camera that stands still, so that is checked here too.
+It only shows a place before a camera that stands still, see `being.capture.layers.camera_motion`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from being.errors import InputError
-
 GROWN = 0.041  # the person's mask grows by this share of the shorter side: soft hair, shadows, motion blur
 MOST_FRAMES = 96  # the median of so many is as good as of all
 LEAST_SHARE = 0.02  # a pixel seen in fewer of the frames counts as never seen
 ROWS = 32  # rows sorted at a time, to bound memory
-
-LOOK_SIZE = 320  # longer side at which the camera's motion is looked for
-MOST_CORNERS, LEAST_CORNERS = 300, 12
-CLEAR = 3e-5  # least eigenvalue of a corner that is no noise: walls and blurred backdrops give under 2.2e-5
-STILL = 0.006  # shift of the background, in shares of the picture's width, that still counts as none
-LOST = 0.6  # share of corners lost at which a picture shows another background
-MOVED_SHARE = 0.2  # share of the looked-at frames that may be off before the camera counts as moving
 
 
 class Pictures(Protocol):
@@ -111,72 +102,3 @@ def fill_unseen(picture: NDArray[np.uint8], seen: NDArray[np.bool_]) -> NDArray[
         up = cv2.resize(filled, weight.shape[::-1], interpolation=cv2.INTER_LINEAR)
         filled = level + up * (1 - weight)[..., None]
     return np.clip(np.round(filled), 0, 255).astype(np.uint8)
-
-
-def refuse_moving_camera(frames: Pictures, labels: Pictures, most: int = 24) -> float:
-    """Raise InputError when the background moves; return its largest usual shift in pixels (0 before a plain wall).
-
-    Corners of the background are followed from the first frame into others (Lucas and Kanade). Their median shift is
-    the camera's; a person walking through behind does not sway it.
-    """
-    chosen = spread_over(len(frames), most)
-    if len(chosen) < 2:
-        return 0.0
-    scale = min(1.0, LOOK_SIZE / max(frames[0].shape[:2]))
-    first, first_free = _look(frames[0], labels[0], scale)
-    corners = cv2.goodFeaturesToTrack(first, MOST_CORNERS, 0.02, 5, mask=first_free)
-    if corners is None:
-        return 0.0
-    x, y = np.round(corners[:, 0]).astype(int).T
-    corners = corners[cv2.cornerMinEigenVal(first, 3)[y, x] > CLEAR]
-    if len(corners) < LEAST_CORNERS:
-        return 0.0
-    shifts, lost = [], []
-    for index in chosen[1:]:
-        gray, free = _look(frames[index], labels[index], scale)
-        shift, found = _follow(first, gray, free, corners)
-        if found is None:
-            continue
-        shifts.append(shift / scale)
-        lost.append(1 - found)
-    if not shifts:
-        return 0.0
-    limit = STILL * frames[0].shape[1]
-    off = [shift > limit or gone > LOST for shift, gone in zip(shifts, lost, strict=True)]
-    usual = float(np.quantile(shifts, 0.9))
-    if np.mean(off) > MOVED_SHARE:
-        how = f"the background shifts by {usual:.0f} pixels" if usual > limit else "the background changes"
-        raise InputError(
-            f"The camera moves: {how} during the clip",
-            "Film with the phone on a stand, without zoom, in one take; or cut out a part where the camera is still",
-        )
-    return usual
-
-
-def _look(image: NDArray[np.uint8], labels: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8], NDArray]:
-    size = (max(8, round(image.shape[1] * scale)), max(8, round(image.shape[0] * scale)))
-    gray = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
-    free = (~grown_mask(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST))).astype(np.uint8) * 255
-    return gray, free
-
-
-def _follow(
-    first: NDArray[np.uint8], gray: NDArray[np.uint8], free: NDArray, corners: NDArray[np.float32]
-) -> tuple[float, float | None]:
-    """Median shift of the corners in pixels and the share found again; None where the person hides most of them."""
-    window: dict[str, Any] = {"winSize": (15, 15), "maxLevel": 4}
-    follow: Any = cv2.calcOpticalFlowPyrLK  # its stubs know no None
-    there, ok, _ = follow(first, gray, corners, None, **window)
-    back, ok_back, _ = follow(gray, first, there, None, **window)
-    height, width = gray.shape
-    x, y = np.round(there[:, 0]).astype(int).T
-    inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
-    hidden = np.zeros(len(corners), bool)
-    hidden[inside] = free[y[inside], x[inside]] == 0
-    if (~hidden).sum() < LEAST_CORNERS:
-        return 0.0, None
-    returned = np.linalg.norm((back - corners)[:, 0], axis=1) < 1.0
-    good = inside & ~hidden & (ok[:, 0] > 0) & (ok_back[:, 0] > 0) & returned
-    if good.sum() < LEAST_CORNERS / 2:
-        return 0.0, float(good.sum() / (~hidden).sum())
-    return float(np.median(np.linalg.norm((there - corners)[good, 0], axis=1))), float(good.sum() / (~hidden).sum())

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from being.capture.cut_page import cut_section
-from being.capture.findings import BLINK, CaptureReport
+from being.capture.findings import BLINK, FILMED, LAID_TOGETHER, CaptureReport
 from being.capture.landmarks.tracking import Track, ibug_68
 from being.capture.parsing.teeth import lips_apart
 from being.capture.pose.solve import PoseSolution
@@ -30,6 +30,7 @@ MASK_OPACITY = 0.38
 AXIS_DM = 0.8  # length of the drawn axes
 AXIS_COLOURS = ("#ef4444", "#22c55e", "#3b82f6")  # x to the right, y up, z to the viewer
 UNSEEN_TINT = (255, 0, 255)
+MATTES, SCREEN = 3, (0, 177, 64)  # frames shown cut out, before the green of a studio
 BLUE, ORANGE, GREEN = "#3b82f6", "#f59e0b", "#10b981"
 
 _STYLE = """
@@ -105,8 +106,7 @@ def write_report(
         cut_section(report),
         "<h2>Sample frames</h2><p>Head blue, neck green, torso red; the 68 landmarks; the head's axes: red to the "
         f'image\'s right, green up, blue towards the camera.</p><div class="frames">{figures}</div>',
-        "<h2>Behind the person</h2><p>The plate; at the right, what was never seen and is a guess is tinted.</p>",
-        f'<div class="two">{_plates(folder, seen)}</div>',
+        *_behind(report, folder, seen),
         f'<h2>Over time</h2><div class="two">{"".join(charts)}</div>',
         "<h2>Time</h2><table>"
         + "".join(f"<tr><td>{escape(k)}</td><td>{v:.1f} s</td></tr>" for k, v in report.seconds.items())
@@ -142,6 +142,25 @@ def _sample(folder: Path, index: int, at_s: float, marks: NDArray[np.float32], p
     error = pose.per_frame_rms[index]
     caption = f"{name}frame {index}, {at_s:.1f} s, " + (f"{error:.2f} px" if np.isfinite(error) else "no face found")
     return _figure(shown, caption)
+
+
+def _behind(report: CaptureReport, folder: Path, seen: NDArray[np.bool_]) -> list[str]:
+    """The plate and where it was seen; where it is made, the mattes that take the person out."""
+    title = "<h2>Behind the person</h2>"
+    if report.background == FILMED:
+        note = "<p>The plate; at the right, what was never seen and is a guess is tinted.</p>"
+        return [title + note, f'<div class="two">{_plates(folder, seen)}</div>']
+    figures = _figure(read_picture(folder / "bc.png"), f"bc.png, {report.background}")
+    if report.background == LAID_TOGETHER:
+        figures = _plates(folder, seen)
+    for index in np.linspace(0, report.frames - 1, MATTES).round().astype(int).tolist():
+        alpha = read_picture(folder / "alpha" / f"{index}.png", "L")[..., None] / 255
+        behind = read_picture(folder / "bc.png").astype(np.float32)
+        person = read_picture(folder / "gt_imgs" / f"{index}.png") - (1 - alpha) * behind
+        green = np.clip(person + (1 - alpha) * np.array(SCREEN), 0, 255).astype(np.uint8)
+        figures += _figure(green, f"frame {index}, cut out")
+    note = f"<p>The plate ({escape(report.background)}), and the person cut out of single frames.</p>"
+    return [title + note, f'<div class="frames">{figures}</div>']
 
 
 def _plates(folder: Path, seen: NDArray[np.bool_]) -> str:

@@ -19,6 +19,11 @@ from being.errors import STOPPED
 )
 @click.option("--parser", default="builtin", show_default=True, help="builtin, segformer, or segformer:FOLDER.")
 @click.option(
+    "--background",
+    metavar="PICTURE",
+    help="What stands behind the avatar: a picture, #rrggbb, or blur [default: as filmed; blur if the camera moves].",
+)
+@click.option(
     "--audio-track",
     type=click.IntRange(min=1),
     metavar="N",
@@ -33,17 +38,19 @@ def command(
     size: int,
     focal: float | None,
     parser: str,
+    background: str | None,
     audio_track: int | None,
     start_s: float | None,
     end_s: float | None,
     workers: int | None,
     restart: bool,
 ) -> None:
-    """Make a dataset from VIDEO: one person talking to a camera that stands still.
+    """Make a dataset from VIDEO: one person talking to a camera, on a stand or in a hand.
 
     Ctrl-C stops; the same command goes on from there. OUT appears when it is whole; OUT/report.html shows what was
-    found and what to film better. Sound is laid on the clock of the pictures; what had to be repaired (holes, damage,
-    joined recordings) or chosen (tracks, channels) is told in lines that begin with "note:" and in the report.
+    found and what to film better. Where the camera moves, the person is cut out of every frame and the
+    background behind the avatar is made. Sound is laid on the clock of the pictures; what had to be repaired (holes,
+    damage, joined recordings) or chosen (tracks, channels) is told in lines that begin with "note:" and in the report.
 
     Parts that show something else (black, title cards, fades, other scenes, no face) are left out; the report lists
     them. --start and --end choose a part of VIDEO.
@@ -65,6 +72,7 @@ def command(
                 size=size,
                 focal=focal,
                 parser=parser,
+                background=background,
                 progress=progress,
                 resume=not restart,
                 workers=workers,

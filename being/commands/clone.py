@@ -47,6 +47,11 @@ FOOTAGE, NOTE = "footage", "clone.json"  # in the work folder: the captured data
     "--parser", default="builtin", show_default=True, help="Who draws the masks: builtin, segformer, segformer:FOLDER."
 )
 @click.option(
+    "--background",
+    metavar="PICTURE",
+    help="What stands behind the avatar: a picture, #rrggbb, or blur [default: as filmed; blur if the camera moves].",
+)
+@click.option(
     "--audio-track",
     type=click.IntRange(min=1),
     metavar="N",
@@ -75,6 +80,7 @@ def command(
     minutes: float | None,
     focal: float | None,
     parser: str,
+    background: str | None,
     audio_track: int | None,
     start_s: float | None,
     end_s: float | None,
@@ -87,14 +93,17 @@ def command(
 ) -> None:
     """Clone the person in VIDEO as the avatar OUT, ready for being render and being serve.
 
-    VIDEO is any phone video of one person talking to a camera that stands still (a tripod, a shelf): head and
-    shoulders, even light, nothing in front of the face. Ten seconds will do, a minute is better: the avatar can
+    VIDEO is any phone video of one person talking to a camera: head and shoulders, even light, nothing
+    in front of the face. On a stand the camera keeps the place behind the person; from a hand it does not, and the
+    avatar gets a blurred background or yours (--background). Ten seconds will do, a minute is better: the avatar can
     only show what it saw, so speak in whole sentences, open the mouth well, turn the head a little, blink, and be
     silent for a second or two. A talking-portrait folder may be given in place of a video.
 
     Parts that show something else (black, title cards, other scenes) are found and left out; --start and --end choose a
-    part of VIDEO. Three steps: capture (masks, poses, blinks), training, and a report to look at, OUT.run/report.html.
-    Ctrl-C stops; the same command goes on from there.
+    part of VIDEO.
+
+    Three steps: capture (masks, poses, blinks), training, and a report to look at, OUT.run/report.html. Ctrl-C stops;
+    the same command goes on from there.
 
     \b
     Examples:
@@ -131,6 +140,7 @@ def command(
         "parser": parser,
         "audio_track": audio_track,
         "part": [start_s, end_s],
+        "background": background,
     }
     if restart:
         shutil.rmtree(work, ignore_errors=True)
@@ -150,6 +160,7 @@ def command(
                         size=size,
                         focal=focal,
                         parser=parser,
+                        background=background,
                         progress=progress,
                         audio_track=audio_track,
                         start_s=start_s,

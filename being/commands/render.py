@@ -104,6 +104,7 @@ def command(
         raise click.UsageError("give a sound file, or --sample, and not both", click.get_current_context())
 
     from being.inference.compositing import Transparent, parse_background
+    from being.inference.frames import PixelFormat
     from being.live.emotion import wish
     from being.live.requests import OutputFormat
     from being.media.contract import StreamFormat
@@ -124,7 +125,7 @@ def command(
         click.echo(f"note: {note}", err=True)
     encoder = recorded(features, manifest, len(sound.model_pcm)) if features else None
     planes = out.suffix.lower() in (".mp4", ".webm") and not alpha
-    stage = OutputFormat(width, height, stand_in, yuv=planes)
+    stage = OutputFormat(width, height, stand_in, PixelFormat.YUV420 if planes else PixelFormat.RGB)
 
     format = StreamFormat(width, height, sound_channels=sound.playback_pcm.shape[1])
     with open_writer(out, format, alpha=alpha, overwrite=force) as writer, show_progress() as progress:

@@ -13,6 +13,12 @@ import click
 @click.option("--seed", default=0, show_default=True, help="Another seed, another performance.")
 @click.option("--size", default="512x512", show_default=True, metavar="WxH", help="Pixels of the frames.")
 @click.option("--voice", "voices", multiple=True, help="An espeak-ng voice, may be repeated; 'formant' needs none.")
+@click.option(
+    "--camera",
+    type=click.Choice(["still", "hand", "pan", "zoom", "follow"]),
+    help="Film in a furnished room: from a stand, from a hand, panning, zooming, or a crop that follows the face "
+    "[default: a still camera in a plain studio].",
+)
 @click.option("--workers", type=int, help="Threads [default: one a processor].")
 @click.option("--video", type=click.Path(path_type=Path), help="Also write an MP4 of it here.")
 def command(
@@ -21,6 +27,7 @@ def command(
     seed: int,
     size: str,
     voices: tuple[str, ...],
+    camera: str | None,
     workers: int | None,
     video: Path | None,
 ) -> None:
@@ -32,6 +39,7 @@ def command(
     Examples:
         being synth -o footage --seconds 60
         being synth -o small --seconds 10 --size 128x128 --voice formant --video small.mp4
+        being synth -o handheld --seconds 20 --camera hand --video handheld.mp4
     """
     from being.commands.render import parse_size
     from being.progress import show_progress
@@ -47,6 +55,7 @@ def command(
             workers=workers,
             voices=voices or None,
             video=video,
+            camera=camera,
             progress=lambda done, total: progress.update(done / total),
         )
     click.echo(f"{out}: {seconds:g} s of footage" + (f", {video}" if video else ""))

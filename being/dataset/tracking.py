@@ -148,8 +148,9 @@ def expressions_of(units: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArra
     return found
 
 
-def read_action_units(path: Path, frames: int) -> dict[str, NDArray[np.float64]]:
-    """Intensities (T,) of `au.csv` by OpenFace's column: the blink's, which must be there, and the expressions'."""
+def read_action_units(path: Path) -> dict[str, NDArray[np.float64]]:
+    """Intensities (R,) of the R rows of `au.csv` by OpenFace's column: the blink's, which must be there, and the
+    expressions'."""
     require_file(path, f"It holds the blink of every frame in a column {BLINK_COLUMN!r}")
     try:
         with path.open(newline="") as file:
@@ -160,18 +161,16 @@ def read_action_units(path: Path, frames: int) -> dict[str, NDArray[np.float64]]
     if BLINK_COLUMN not in header:
         raise FormatError(f"{path} has no column {BLINK_COLUMN!r}", "Run OpenFace with -aus, or capture again")
     rows = [row for row in rows[1:] if row]
-    if len(rows) < frames:
-        raise FormatError(f"{path} has {len(rows)} rows for {frames} frames", "Capture the video again")
     found = {}
     for name in (BLINK_COLUMN, *chain.from_iterable(EXPRESSIONS.values())):
         if name not in header:
             continue
         column = header.index(name)
         try:
-            values = np.array([float(row[column]) for row in rows[:frames]])
+            values = np.array([float(row[column]) for row in rows])
         except (ValueError, IndexError) as error:
             raise FormatError(f"{path}, column {name!r} is not all numbers ({error})") from error
-        found[name] = finite(values, (frames,), f"{path}, column {name!r}")
+        found[name] = finite(values, (None,), f"{path}, column {name!r}")
     return found
 
 
@@ -189,11 +188,15 @@ def read_landmarks(path: Path) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Transforms:
-    """What one transforms_*.json says: frame numbers, the sound window of each, the principal point in pixels."""
+    """What one transforms_*.json says: frame numbers, the sound window of each, the principal point in pixels.
+
+    camera_moves : whether the camera did not stand still; published folders never say so.
+    """
 
     frames: tuple[int, ...]
     sound: tuple[int, ...]
     centre: tuple[float, float]
+    camera_moves: bool = False
 
 
 def read_transforms(path: Path) -> Transforms | None:
@@ -205,8 +208,9 @@ def read_transforms(path: Path) -> Transforms | None:
         frames = tuple(int(frame["img_id"]) for frame in document["frames"])
         sound = tuple(int(frame.get("aud_id", frame["img_id"])) for frame in document["frames"])
         centre = (float(document["cx"]), float(document["cy"]))
+        camera_moves = document.get("camera_moves") is True
     except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise FormatError(f"{path} is not a transforms file ({type(error).__name__}: {error})") from error
     if not np.isfinite(centre).all():
         raise FormatError(f"{path}: cx, cy are not finite")
-    return Transforms(frames, sound, centre)
+    return Transforms(frames, sound, centre, camera_moves)

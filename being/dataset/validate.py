@@ -27,7 +27,9 @@ def find_problems(dataset: Dataset, workers: int = 4, progress: Callable[[int, i
             problems.append(f"{dataset.path / 'aud.wav'} ends {short:.1f} s before the pictures do")
 
     def check(index: int) -> list[str]:
-        readers = (dataset.image, dataset.composited, dataset.parsing, dataset.landmarks)
+        readers = [dataset.image, dataset.composited, dataset.parsing, dataset.landmarks]
+        if dataset.has_mattes:
+            readers.append(dataset.alpha)
         return list(_problems_of([partial(reader, index) for reader in readers]))
 
     with ThreadPoolExecutor(workers) as pool:

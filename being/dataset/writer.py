@@ -73,6 +73,7 @@ class DatasetWriter:
         landmarks: ArrayLike,
         torso: NDArray[np.uint8] | None = None,
         composited: NDArray[np.uint8] | None = None,
+        alpha: NDArray[np.floating] | None = None,
     ) -> None:
         """Write the files of one frame.
 
@@ -81,10 +82,11 @@ class DatasetWriter:
         image : RGB (H, W, 3). parsing : labels (H, W), see `being.dataset.parsing`. landmarks : (68, 2) pixels.
         torso : RGBA (H, W, 4) torso and neck without the head, for published trainers.
         composited : RGB over the clean plate; None when `image` already is (the plate is what was filmed).
+        alpha : (H, W) in [0, 1], the person's matte; where the background of the footage does not stand still.
         """
         self.picture(index, image)
         self.marks(index, parsing, landmarks)
-        self.layers(index, composited=composited, torso=torso)
+        self.layers(index, composited=composited, torso=torso, alpha=alpha)
 
     def picture(self, index: int, image: NDArray[np.uint8]) -> None:
         """Write what was filmed, RGB (H, W, 3), alone; it also stands for the picture over the plate until `layers`.
@@ -115,6 +117,7 @@ class DatasetWriter:
         composited: NDArray[np.uint8] | None = None,
         torso: NDArray[np.uint8] | None = None,
         teeth: NDArray[np.bool_] | None = None,
+        alpha: NDArray[np.floating] | None = None,
     ) -> None:
         """Add to a frame already written what could only be known later.
 
@@ -122,6 +125,7 @@ class DatasetWriter:
         ----------
         composited : RGB (H, W, 3) over the clean plate, instead of the picture as filmed. torso : RGBA (H, W, 4).
         teeth : (H, W), where teeth show; only frames with any need it.
+        alpha : (H, W) in [0, 1], how much of `composited` is the person; of every frame or of none.
         """
         root = Path(self.path)
         if composited is not None:
@@ -131,6 +135,9 @@ class DatasetWriter:
             buffer = io.BytesIO()
             np.save(buffer, teeth.astype(bool))
             _write_whole(root / "teeth_mask" / f"{index}.npy", buffer.getvalue())
+        if alpha is not None:
+            (root / "alpha").mkdir(exist_ok=True)
+            _write_whole(root / "alpha" / f"{index}.png", _png(np.round(255 * alpha).astype(np.uint8), 4))
         if torso is not None:
             (root / "torso_imgs").mkdir(exist_ok=True)
             _write_whole(root / "torso_imgs" / f"{index}.png", _png(torso, 2))
@@ -148,6 +155,7 @@ class DatasetWriter:
         skip: Sequence[int] = (),
         action_units: Mapping[str, ArrayLike] | None = None,
         sound_frames: ArrayLike | None = None,
+        camera_moves: bool = False,
     ) -> None:
         """Write sound, plate, poses, blinks and split.
 
@@ -159,6 +167,7 @@ class DatasetWriter:
         vertices : (V, 3) canonical. action_units : (T,) intensities 0 to 5 by OpenFace's column name ("AU06_r").
         sound_frames : (T,) which 25th of a second of the sound each frame goes with, where frames of the film were left
         out; None: the frame's own number.
+        camera_moves : the camera did not stand still, so poses, which are relative to it, hold its motion too.
         """
         import torch
         from scipy.io import wavfile
@@ -185,8 +194,9 @@ class DatasetWriter:
         audio_frames = np.arange(frames) if sound_frames is None else np.asarray(sound_frames, np.int64)
         if audio_frames.shape != (frames,) or (audio_frames < 0).any():
             raise InputError(f"sound_frames is {audio_frames.shape}, expected {frames} numbers from 0 on")
-        self._write_transforms(root / "transforms_train.json", poses, audio_frames, train)
-        self._write_transforms(root / "transforms_val.json", poses, audio_frames, sorted(held_out - left_out))
+        held = sorted(held_out - left_out)
+        for name, indices in (("train", train), ("val", held)):
+            self._write_transforms(root / f"transforms_{name}.json", poses, audio_frames, indices, camera_moves)
         if torso_poses is not None:
             torso = finite(np.asarray(torso_poses, np.float32), (frames, 3, 4), "torso_poses")
             np.savez_compressed(root / "torso_params.npz", poses=torso)
@@ -206,18 +216,25 @@ class DatasetWriter:
         _write_whole(root / "track_params.pt", buffer.getvalue())
 
     def _write_transforms(
-        self, path: Path, poses: NDArray[Any], audio_frames: NDArray[np.int64], indices: Sequence[int]
+        self,
+        path: Path,
+        poses: NDArray[Any],
+        audio_frames: NDArray[np.int64],
+        indices: Sequence[int],
+        camera_moves: bool,
     ) -> None:
         frames = [
             {"img_id": i, "aud_id": int(audio_frames[i]), "transform_matrix": camera_to_world(poses[i]).tolist()}
             for i in indices
         ]
-        document = {
+        document: dict[str, Any] = {
             "focal_len": float(self.focal),
             "cx": self.width / 2 if self.cx is None else float(self.cx),
             "cy": self.height / 2 if self.cy is None else float(self.cy),
             "frames": frames,
         }
+        if camera_moves:
+            document["camera_moves"] = True
         path.write_text(json.dumps(document))
 
 

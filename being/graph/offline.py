@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from being.errors import BeingError
-from being.graph.local import Graph
+from being.graph.contract import Graph
 from being.inference.frames import FrameRecord
 from being.live.requests import FRAME_SAMPLES, AvatarFacts, OutputFormat
 from being.live.session import OUTPUT_RATIO, Limits, Session, Take

@@ -18,6 +18,7 @@ from being.avatar.schema import AvatarManifest
 from being.avatar.trust import consent_trust
 from being.errors import BeingError, InputError
 from being.graph.local import Graph
+from being.inference.frames import PixelFormat
 from being.inference.motion import MotionPlayer
 from being.live.requests import AvatarFacts, OutputFormat
 from being.live.scheduler import Pacing
@@ -39,7 +40,7 @@ REFERENCE = (512, 512)  # size the readiness answer counts in
 
 
 class Service:
-    """Opened and closed with the app that routes to it.
+    """Opened and closed with the app that routes to it. Attributes: one for each part of the runtime that routes reach.
 
     Parameters
     ----------
@@ -148,7 +149,8 @@ class Service:
         self._opening[load] += 1
         try:
             facts = await self.prepare(avatar_id, self.graph)
-            stage = OutputFormat(width, height, background, yuv=options.format == "mp4")
+            pixel_format = PixelFormat.YUV420 if options.format == "mp4" else PixelFormat.RGB
+            stage = OutputFormat(width, height, background, pixel_format)
             session = await asyncio.to_thread(self._new_session, facts, stage)
         finally:
             self._opening[load] -= 1

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from being.errors import InputError
+from being.inference.frames import PixelFormat
 from being.live.emotion import wish
 from being.live.session import Session
 from being.server.backgrounds import Backgrounds
@@ -72,7 +73,10 @@ class SessionControl:
             self._session.feelings.ask(target)
         another = (width, height, format) != (output.width, output.height, self.format)
         self.format = format
-        self._session.stage = replace(output, width=width, height=height, background=background, yuv=format == "mp4")
+        pixel_format = PixelFormat.YUV420 if format == "mp4" else PixelFormat.RGB
+        self._session.stage = replace(
+            output, width=width, height=height, background=background, pixel_format=pixel_format
+        )
         return another
 
     def emit(self, type: str, **content: Any) -> None:

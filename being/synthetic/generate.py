@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +19,12 @@ from being.audio.visemes import VISEMES
 from being.dataset.writer import DatasetWriter
 from being.errors import InputError
 from being.synthetic import rig
-from being.synthetic.frame import frame_truth, render_frame
+from being.synthetic.camera import Filming, film_with
+from being.synthetic.frame import SyntheticFrame, frame_truth, render_frame, render_in_room
 from being.synthetic.motion import FPS
 from being.synthetic.mouth import CONTROLS
 from being.synthetic.performance import Performance, plan
+from being.synthetic.room import developed, draw_room
 from being.synthetic.tracing import draw_backdrop, intrinsics
 from being.synthetic.voice import default_voices
 
@@ -40,6 +42,7 @@ def generate(
     performance: Performance | None = None,
     video: Path | str | None = None,
     progress: Progress | None = None,
+    camera: str | None = None,
 ) -> Path:
     """Write a dataset folder of the synthetic person.
 
@@ -49,6 +52,8 @@ def generate(
     seconds, seed, voices : of the clip, see `performance.plan`; not used when `performance` is given.
     size : width and height, pixels. workers : threads, default one a processor (the kernels release the GIL).
     video : also write an MP4 with the sound here. progress : called with (frames done, frames in all).
+    camera : films in a furnished room, with mattes: still, hand, pan, zoom or follow, see `camera.film_with`. Left out,
+        a still one films in the plain studio.
 
     Raises
     ------
@@ -60,6 +65,7 @@ def generate(
         raise InputError(f"size is {width}x{height}", f"Give between {SMALLEST} and {LARGEST} pixels a side")
     clip = performance or _begun(root, seconds, seed, voices) or plan(seconds, seed, voices)
     focal, _, cx, cy = intrinsics(width, height)
+    filming = None if camera is None else film_with(camera, clip.head, width, height, int(clip.seed))
     writer = DatasetWriter(root, width, height, focal, cx, cy).prepare()
     _claim(root, clip)
     todo = [i for i in range(clip.frames) if not (root / "ori_imgs" / f"{i}.lms").exists()]
@@ -68,8 +74,8 @@ def generate(
         progress(done, clip.frames)
 
     def work(index: int) -> None:
-        frame = render_frame(clip.state(index), width, height)
-        writer.frame(index, frame.image, frame.parsing, frame.landmarks)
+        frame = render_as_filmed(clip, index, width, height, filming)
+        writer.frame(index, frame.image, frame.parsing, frame.landmarks, composited=frame.composited, alpha=frame.alpha)
 
     if todo:  # the first call compiles the kernels, before threads would all wait for it
         work(todo[0])
@@ -85,13 +91,17 @@ def generate(
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-    np.savez_compressed(root / "truth.npz", **truth(clip, width, height))
+    known = truth(clip, width, height, filming)
+    np.savez_compressed(root / "truth.npz", **known)
     writer.finish(
         audio=clip.pcm,
-        background=draw_backdrop(width, height),
-        head_poses=clip.head,
-        torso_poses=clip.torso,
+        background=draw_backdrop(width, height)
+        if filming is None
+        else developed(draw_room(width, height, known["intrinsics"])),
+        head_poses=known["head_pose"],
+        torso_poses=known["torso_pose"],
         eyes=clip.blink,
+        camera_moves=camera not in (None, "still"),
     )
     if video is not None:
         write_video(root, Path(video), clip)
@@ -118,16 +128,36 @@ def _claim(root: Path, clip: Performance) -> None:
         raise InputError(f"{root} holds the beginning of another clip", "Choose another folder or delete it first")
 
 
-def truth(clip: Performance, width: int, height: int) -> dict[str, NDArray]:
+def render_as_filmed(clip: Performance, index: int, width: int, height: int, filming: Filming | None) -> SyntheticFrame:
+    """Draw a frame: in the studio, or as a camera films it in the room."""
+    if filming is None:
+        return render_frame(clip.state(index), width, height)
+    return render_in_room(clip.state(index), width, height, filming.camera(index), filming.poses[index])
+
+
+def truth(clip: Performance, width: int, height: int, filming: Filming | None = None) -> dict[str, NDArray]:
     """Everything known of a clip at a picture size, as named arrays over its T frames, E phones and U utterances.
 
     landmarks (T, 68, 2) px, visible (T, 68), mouth_open (T,) px between the inner lips, lips_closed (T,), blink (T,),
     eye_open (T,), gaze (T, 2) rad, head_pose and torso_pose (T, 3, 4), viseme_weights (T, 15) with viseme_names,
     controls (T, 9) with control_names, talking (T,), event_times (E, 2) s, event_visemes (E,), event_phones (E,),
     event_stress (E,), spans (U, 2) s, span_voices (U,), texts (U,), intrinsics (4,) px, size (2,), rest_pose, seed.
+
+    Where a camera of its own films: poses as a tracker with fixed intrinsics would have them, and also camera_pose
+    (T, 3, 4) from the still camera's space to the camera's, camera_intrinsics (T, 4) px.
     """
-    frames = [frame_truth(clip.state(i), width, height) for i in range(clip.frames)]
+    head, torso = clip.head, clip.torso
+    fixed = np.array(intrinsics(width, height), np.float32)
+    moving: dict[str, NDArray] = {}
+    if filming is None:
+        frames = [frame_truth(clip.state(i), width, height) for i in range(clip.frames)]
+    else:
+        head, torso = (filming.tracked(filming.sees(poses), fixed).astype(np.float32) for poses in (head, torso))
+        seen = [replace(clip.state(i), head=pose) for i, pose in enumerate(filming.sees(clip.head))]
+        frames = [frame_truth(state, width, height, filming.camera(i)) for i, state in enumerate(seen)]
+        moving = {"camera_pose": filming.poses, "camera_intrinsics": filming.intrinsics}
     return {
+        **moving,
         "landmarks": np.stack([f.landmarks for f in frames]).astype(np.float32),
         "visible": np.stack([f.visible for f in frames]),
         "mouth_open": np.array([f.mouth_open for f in frames], np.float32),
@@ -135,8 +165,8 @@ def truth(clip: Performance, width: int, height: int) -> dict[str, NDArray]:
         "blink": clip.blink,
         "eye_open": 1.0 - clip.blink,
         "gaze": clip.gaze,
-        "head_pose": clip.head,
-        "torso_pose": clip.torso,
+        "head_pose": head,
+        "torso_pose": torso,
         "viseme_weights": clip.viseme_weights,
         "viseme_names": np.array(VISEMES),
         "controls": clip.controls,
@@ -149,7 +179,7 @@ def truth(clip: Performance, width: int, height: int) -> dict[str, NDArray]:
         "spans": clip.spans,
         "span_voices": clip.span_voices,
         "texts": clip.texts,
-        "intrinsics": np.array(intrinsics(width, height), np.float32),
+        "intrinsics": fixed,
         "size": np.array((width, height)),
         "seed": clip.seed,
         "rest_pose": rig.rest_pose().astype(np.float32),

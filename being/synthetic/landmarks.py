@@ -138,11 +138,16 @@ def see(points, fx, fy, cx, cy, p, pixels, seen):
         seen[i] = t > length - HIDDEN_BEHIND
 
 
-def landmarks(state: rig.FaceState, width: int, height: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The 68 landmarks of a state: pixels (68, 2) and whether each is visible (68,)."""
+def landmarks(
+    state: rig.FaceState, width: int, height: int, camera: tuple[float, float, float, float] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The 68 landmarks of a state: pixels (68, 2) and whether each is visible (68,).
+
+    `camera`: fx, fy, cx, cy in pixels where it is another than that of the picture's size.
+    """
     p = rig.parameters(state)
     points = np.empty((COUNT, 3))
     head_landmarks(p, points)
     pixels, seen = np.empty((COUNT, 2)), np.empty(COUNT, np.bool_)
-    see(points, *intrinsics(width, height), p, pixels, seen)
+    see(points, *(camera or intrinsics(width, height)), p, pixels, seen)
     return pixels, seen

@@ -19,6 +19,7 @@ from being.model import Conditions, camera_code
 from being.training.data.face import landmarks_of
 from being.training.data.footage import Footage
 from being.training.data.speech import Speech
+from being.training.data.steady import steadied
 from being.training.joints import bridged
 from being.training.model.drawing import emotion_of
 from being.training.run import TrainingRun
@@ -43,9 +44,14 @@ def record_tokens(run: TrainingRun, footage: Footage) -> None:
 
 
 def recorded_motion(footage: Footage, dataset: Dataset, speech: Speech) -> Motion:
-    """How the person moved, with the poses that training ended with; no jump where parts were left out."""
+    """How the person moved, with the poses that training ended with.
+
+    No jump stays where parts of the film were left out, and the motion of a camera that moved is taken out.
+    """
     heads, torsos = footage.head_poses.cpu().numpy(), footage.torso_poses.cpu().numpy()
     head, torso = bridged(heads, dataset.sound_frames), bridged(torsos, dataset.sound_frames)
+    if dataset.camera_moves:
+        head, torso = steadied(head, torso)
     return Motion(head, torso, dataset.eyes, speech.talking, footage.expressions.cpu().numpy())
 
 

@@ -185,6 +185,7 @@ class Trainer:
             batch.teeth,
             self.run.corrections.cost(),
             areas,
+            batch.alpha,
         )
 
     def follow(self, stage: Stage, turn: int) -> list[torch.Tensor]:

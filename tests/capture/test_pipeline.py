@@ -194,12 +194,32 @@ def test_a_part_of_a_video_is_captured(tmp_path: Path, video: Path, tracked: lis
         capture(video, tmp_path / "person", size=SIZE, start_s=7.0)
 
 
-def test_a_moving_camera_is_refused_and_nothing_stays(tmp_path: Path, tracked: list[int]) -> None:
-    (tmp_path / "in").mkdir()
-    panned = film(tmp_path / "in" / "panned.mp4", pan=0.4)
-    with pytest.raises(InputError, match="The camera moves"):
-        capture(panned, tmp_path / "person", size=SIZE, workers=2)
-    assert [p.name for p in tmp_path.iterdir()] == ["in"]
+def test_a_moving_camera_gives_mattes_and_a_plate(tmp_path: Path, tracked: list[int]) -> None:
+    panned = film(tmp_path / "panned.mp4", pan=0.4)
+    report = capture(panned, tmp_path / "person", size=SIZE, workers=2)
+    assert report.background.startswith("laid together") and report.camera_shift_px > 2
+    assert any("camera moves" in w.problem and "--background" in w.remedy for w in report.warnings)
+    data = validate(tmp_path / "person")
+    assert data.has_mattes and data.camera_moves
+    for index in (0, 40, 79):
+        alpha, labels = data.alpha(index).astype(int), data.parsing(index)
+        assert ((alpha > 127) == (labels > 0)).mean() > 0.98
+        outside = alpha == 0
+        assert np.abs(data.composited(index).astype(int) - data.background)[outside].mean() < 2
+        sure = alpha == 255
+        assert np.abs(data.composited(index).astype(int) - data.image(index))[sure].mean() < 4
+    assert "cut out" in (tmp_path / "person" / "report.html").read_text()
+
+
+def test_a_background_of_ones_own_stands_behind_the_person(tmp_path: Path, video: Path, tracked: list[int]) -> None:
+    report = capture(video, tmp_path / "person", size=SIZE, background="#00b140", workers=2)
+    assert report.background == "given: #00b140" and report.camera_shift_px < 1
+    data = validate(tmp_path / "person")
+    assert data.has_mattes
+    assert np.abs(data.background.astype(int) - (0, 0xB1, 0x40)).max() < 4
+    with pytest.raises(InputError, match="neither"):
+        capture(video, tmp_path / "other", size=SIZE, background="nowhere.png")
+    assert not (tmp_path / "other.part").exists()
 
 
 def test_a_full_disk_is_one_line_and_the_work_is_kept(tmp_path: Path, video: Path, tracked: list[int]) -> None:

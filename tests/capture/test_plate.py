@@ -1,4 +1,4 @@
-"""The plate: true where it was seen, smooth where it was not; a camera that moves is refused."""
+"""The plate: true where it was seen, smooth where it was not."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 cv2 = pytest.importorskip("cv2", reason="opencv comes with being[clone]")
 
 from being.capture.layers.separation import over_plate, torso_alone
-from being.capture.plate import background_plate, fill_unseen, refuse_moving_camera
+from being.capture.plate import background_plate, fill_unseen
 from being.dataset.parsing import HEAD, NECK, TORSO
-from being.errors import InputError
 
 SIDE = 96
 
@@ -38,23 +37,6 @@ def test_what_was_seen_is_true_and_the_rest_is_smooth() -> None:
     hole = np.ones((SIDE, SIDE), bool)
     hole[30:60, 30:60] = False
     np.testing.assert_allclose(fill_unseen(flat, hole), 90, atol=1)
-
-
-def test_a_still_camera_passes_and_a_moving_one_does_not() -> None:
-    labels = [person(30) for _ in range(8)]
-    still = [np.where(each[..., None] > 0, 255, wall()).astype(np.uint8) for each in labels]
-    assert refuse_moving_camera(still, labels) < 0.3
-    panned = [np.where(each[..., None] > 0, 255, wall(2 * i)).astype(np.uint8) for i, each in enumerate(labels)]
-    with pytest.raises(InputError, match="The camera moves"):
-        refuse_moving_camera(panned, labels)
-    plain = [np.full((SIDE, SIDE, 3), 200, np.uint8)] * 8
-    assert refuse_moving_camera(plain, labels) == 0
-    # A plain backdrop after encoding: its faint blocks come and go and are no corners to follow.
-    random, fade = np.random.default_rng(1), np.linspace(120, 180, SIDE)[None, :, None]
-    blocks = [np.kron(random.integers(-1, 2, (12, 12, 1)), np.ones((8, 8, 1))) for _ in range(8)]
-    assert (
-        refuse_moving_camera([np.broadcast_to(fade + b, (SIDE, SIDE, 3)).astype(np.uint8) for b in blocks], labels) == 0
-    )
 
 
 def test_layers_replace_the_background_and_take_the_head_away() -> None:

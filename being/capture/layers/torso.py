@@ -27,6 +27,7 @@ POINTS = 2500  # of the torso, at most
 RIM = 2  # small pixels by which the torso is grown: its outline is what a plain shirt shows best
 LEAST_AREA = 0.01  # share of the picture; with less torso than that there is nothing to follow
 HOLD = np.array([0.0, 0.0, 0.15, 0.6, 0.6, 0.6])  # what the torso may stray from rest: roll in radians, moves in dm
+SLOW = 12.0  # frames, deviation of the smoothing that leaves of the head's motion what the camera does
 SMOOTH = 1.5  # frames, deviation of the smoothing over time
 
 
@@ -36,6 +37,7 @@ def track_torso(
     pose: PoseSolution,
     progress: Progress | None = None,
     breaks: NDArray[np.bool_] | None = None,
+    camera_moves: bool = False,
 ) -> NDArray[np.float32]:
     """Follow the torso.
 
@@ -43,6 +45,7 @@ def track_torso(
     ----------
     frames : T pictures, RGB (H, W, 3). parsing : their labels (H, W). Both are read once, in step.
     pose : the heads' solution for the same pictures. breaks : (T - 1,) frames after which time does not go on.
+    camera_moves : rest goes with the head's slow motion, most of which is the camera's.
 
     Returns
     -------
@@ -56,21 +59,23 @@ def track_torso(
     """
     heads = pose.poses.astype(np.float64)
     total = len(heads)
-    rest = rest_pose(heads).astype(np.float64)
+    rests = np.repeat(rest_pose(heads).astype(np.float64)[None], total, axis=0)
+    if camera_moves:
+        rests[:, :, 3] = gaussian_filter1d(heads[:, :, 3], SLOW, axis=0, mode="nearest")
     camera = Camera(pose.focal, pose.cx, pose.cy)
     pairs = _smalls(frames, parsing)
     first = list(islice(pairs, min(CHOICE, total)))
     if not first:
         raise InputError(f"No pictures for {total} poses", "Capture the video again")
     chosen = ordinary_frame(heads[: len(first)])
-    surface = _surface(*first[chosen], rest, camera)
-    poses = np.repeat(rest[None], total, axis=0)
+    surface = _surface(*first[chosen], rests[chosen], camera)
+    poses = rests.copy()
     if surface is None:
         return poses.astype(np.float32)
     done = 0
-    before = rest
+    before = rests[0]
     for index, (picture, labels) in enumerate(islice(chain(first, pairs), total)):
-        before = _follow(surface, picture, labels, rest, before, camera)
+        before = _follow(surface, picture, labels, rests[index], before, camera)
         poses[index] = before
         done = index + 1
         if progress is not None:

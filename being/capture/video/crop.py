@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 SIDE = 2.6  # side of the square in heights of the face mesh (chin to hairline)
 ABOVE = 0.6  # of a face height between the mesh's top and the square's: the rest of the head, hair, a little air
 WHOLE = 0.85  # a square of more than this share of the picture's shorter side becomes that whole side
+MOST_SPILL = 0.05  # of a face height that may lie outside
+LEAST_INSIDE = 0.5  # share of the frames that must show the face inside the square
+TRIED = 9  # places along each side where the fullest square is looked for
+HEIGHT = 0.42  # where in the square the middle of the face stands, from its top
 SMALLEST_FACE = 48  # pixels of the video from chin to hairline; below it landmarks are guesses
-REMEDY = "Film head and shoulders, with some room around the head, the camera standing still"
+REMEDY = "Film head and shoulders, with some room around the head, and keep the face in the picture"
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,13 @@ class Crop:
     y0: int
     side: int
 
+    def holds(self, points: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """In which frames the face (T, 478, 2 or 3) in video pixels is inside, (T,)."""
+        low, high = points[..., :2].min(axis=1), points[..., :2].max(axis=1)
+        corner = np.array((self.x0, self.y0), np.float32)
+        spill = np.maximum(corner - low, high - corner - self.side).max(axis=1)
+        return spill <= MOST_SPILL * (high[:, 1] - low[:, 1])
+
     def map(self, points: NDArray[np.float32], size: int) -> NDArray[np.float32]:
         """Points (..., 2 or 3) in video pixels -> pixels of this square drawn at `size`; depth scales along."""
         corner = np.zeros(points.shape[-1], np.float32)
@@ -40,7 +51,7 @@ class Crop:
 
 
 def choose_crop(track: Track, width: int, height: int, size: int) -> Crop:
-    """The square that holds head and shoulders in every frame.
+    """The square that holds head and shoulders in every frame, or, where none does, in most of them.
 
     Parameters
     ----------
@@ -50,7 +61,7 @@ def choose_crop(track: Track, width: int, height: int, size: int) -> Crop:
     Raises
     ------
     InputError
-        The face is too small, or it leaves every square that fits into the picture.
+        The face is too small, or in more than half of the frames outside any one square that fits into the picture.
     """
     points = track.points[track.found][..., :2]
     top, bottom = points[..., 1].min(axis=1), points[..., 1].max(axis=1)
@@ -67,14 +78,32 @@ def choose_crop(track: Track, width: int, height: int, size: int) -> Crop:
     widest = min(width, height)
     side = max(SIDE * face + (high_y - low_y - face), high_x - low_x + 0.8 * face)
     side = _even(widest if side > WHOLE * widest else side)
-    if max(high_x - low_x, high_y - low_y) > side:
-        raise InputError(f"The face does not stay inside a square of {side} pixels in {width}x{height}", REMEDY)
     x0 = _even(np.clip((low_x + high_x - side) / 2, 0, width - side))
     y0 = _even(np.clip(low_y - ABOVE * face, 0, height - side))
     spill = max(x0 - low_x, high_x - x0 - side, y0 - low_y, high_y - y0 - side)
-    if spill > 0.05 * face:
-        raise InputError(f"The face leaves the picture by {spill:.0f} pixels in {width}x{height}", REMEDY)
-    return Crop(x0, y0, side)
+    if spill <= MOST_SPILL * face:
+        return Crop(x0, y0, side)
+    best = _fullest(points, width, height, face)
+    inside = float(best.holds(points).mean())
+    if inside < LEAST_INSIDE:
+        raise InputError(
+            f"The face leaves the picture by {spill:.0f} pixels in {width}x{height}, and one square holds it in only "
+            f"{inside:.0%} of the frames",
+            REMEDY,
+        )
+    return best
+
+
+def _fullest(points: NDArray[np.float32], width: int, height: int, face: float) -> Crop:
+    """The square in which the face (T, 478, 2) is in the most frames, near the middle of these."""
+    side = _even(min(width, height, SIDE * face * 1.2))
+    middle = (points.min(axis=1) + points.max(axis=1)) / 2
+    crops = [
+        Crop(_even(np.clip(x - side / 2, 0, width - side)), _even(np.clip(y - HEIGHT * side, 0, height - side)), side)
+        for x in np.quantile(middle[:, 0], np.linspace(0, 1, TRIED))
+        for y in np.quantile(middle[:, 1], np.linspace(0, 1, TRIED))
+    ]
+    return max(crops, key=lambda crop: int(crop.holds(points).sum()))
 
 
 def _even(value: float) -> int:

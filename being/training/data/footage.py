@@ -19,6 +19,7 @@ from being.dataset.parsing import BACKGROUND
 from being.errors import InputError
 from being.model import camera_code
 from being.training.config import FitConfig
+from being.training.data.backgrounds import random_backgrounds
 from being.training.loss.mouth import INNER, TEETH, mouth_interior
 
 MOUTH_MARGIN, EYE_MARGIN = 0.25, 0.5  # of the landmarks' box, each side
@@ -32,16 +33,19 @@ MEMORY_SHARE = 0.5  # of the device's free memory that frames may take; else the
 class Batch:
     """B frames on the training device.
 
-    frames (B,) their numbers; truth (B, H, W, 3) in [0, 1]; labels (B, H, W) as `being.dataset.parsing`; mask (B, H, W)
-    1 on the person; teeth (B, H, W) how much the inside of an open mouth counts, in [0, 1]; lips (B, 4) and eyes
-    (B, 2, 4) boxes x0 y0 x1 y1 in pixels; head_pose, torso_pose (B, 3, 4); eye (B, 1) closure; camera (B, 12) camera
-    code; audio (B, 8, 16, D); expression (B, E) in [0, 1].
+    frames (B,) their numbers; truth (B, H, W, 3) in [0, 1], the person over `behind` (B, H, W, 3); labels (B, H, W) as
+    `being.dataset.parsing`; mask (B, H, W) 1 on the person; alpha (B, H, W) how much of a pixel is the person; teeth
+    (B, H, W) how much the inside of an open mouth counts, in [0, 1]; lips (B, 4) and eyes (B, 2, 4) boxes x0 y0 x1 y1
+    in pixels; head_pose, torso_pose (B, 3, 4); eye (B, 1) closure; camera (B, 12) camera code; audio (B, 8, 16, D);
+    expression (B, E) in [0, 1].
     """
 
     frames: Tensor
     truth: Tensor
+    behind: Tensor
     labels: Tensor
     mask: Tensor
+    alpha: Tensor
     teeth: Tensor
     lips: Tensor
     eyes: Tensor
@@ -112,6 +116,8 @@ class Footage:
     Attributes
     ----------
     train, held_out : frame numbers. background (H, W, 3) in [0, 1]. intrinsics (4,).
+    has_mattes : frames know how much of each pixel is the person, as the background did not stand still: `draw` puts
+        them before backgrounds drawn by lot.
     expressions : (T, E) in [0, 1], by `expression_names`.
     landmarks : (T, 68, 2) pixels on the CPU. opening : (T,) mouth opening over its 95th percentile, clipped to [0, 1].
     """
@@ -136,6 +142,9 @@ class Footage:
         self._labels = torch.empty(shape, dtype=torch.uint8)
         landmarks = np.empty((self.frames, 68, 2), np.float32)
         images, labels = self._images.numpy(), self._labels.numpy()
+        self.has_mattes = dataset.has_mattes
+        self._alphas = torch.empty(shape if self.has_mattes else (0,), dtype=torch.uint8)
+        alphas = self._alphas.numpy()
 
         no_teeth = np.zeros(shape[1:], bool)
 
@@ -148,6 +157,8 @@ class Footage:
         def load(index: int) -> None:
             images[index] = dataset.composited(index)
             landmarks[index] = dataset.landmarks(index)
+            if self.has_mattes:
+                alphas[index] = dataset.alpha(index)
             # The bits of the inner mouth share the byte of the label (0..3): no memory for what few pixels have.
             labels[index] = dataset.parsing(index) | mouth_interior(images[index], landmarks[index], teeth_of(index))
 
@@ -157,8 +168,9 @@ class Footage:
                     progress(done, self.frames)
         if device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(device)
-            if self._images.numel() + self._labels.numel() < MEMORY_SHARE * free:
-                self._images, self._labels = self._images.to(device), self._labels.to(device)
+            stored = (self._images, self._labels, self._alphas)
+            if sum(part.numel() for part in stored) < MEMORY_SHARE * free:
+                self._images, self._labels, self._alphas = (part.to(device) for part in stored)
 
         self.landmarks = landmarks
         self.head_poses = torch.from_numpy(dataset.head_poses).to(device)
@@ -183,13 +195,19 @@ class Footage:
         """`count` random training frames, of which the slice `mine` is made; open mouths and blinks come more often.
 
         Features, camera code and expression carry a little noise: a clip has few sentences, each was spoken in one pose
-        and with one face, and the network must not learn to read the words off these.
+        and with one face, and the network must not learn to read the words off these. Where the footage has mattes,
+        each frame stands before another background: what shines through the person or is left of the old background
+        around it is wrong before most of them.
         """
         picked = torch.multinomial(self._chance, count, replacement=True, generator=generator)
         batch = self.batch(self._train[picked][mine].tolist())
         noise = torch.randn((count, *batch.audio.shape[1:]), generator=generator)[mine].to(self.device) * self._noise
         shake = torch.randn((count, *batch.camera.shape[1:]), generator=generator)[mine].to(self.device)
         twitch = torch.randn((count, *batch.expression.shape[1:]), generator=generator)[mine].to(self.device)
+        if self.has_mattes:
+            behind = random_backgrounds(count, self.height, self.width, generator, mine, self.device)
+            truth = batch.truth + (1 - batch.alpha[..., None]) * (behind - batch.behind)
+            batch = replace(batch, truth=truth.clamp(0, 1), behind=behind)
         return replace(
             batch,
             audio=batch.audio + noise,
@@ -203,11 +221,14 @@ class Footage:
         stored = where.to(self._images.device)
         marks = self._labels[stored].to(self.device)
         labels = marks & PARSING
+        mask = (labels != BACKGROUND).float()
         return Batch(
             frames=where,
             truth=self._images[stored].to(self.device).float() / 255,
+            behind=self.background.expand(len(where), -1, -1, -1),
             labels=labels,
-            mask=(labels != BACKGROUND).float(),
+            mask=mask,
+            alpha=self._alphas[stored].to(self.device).float() / 255 if self.has_mattes else mask,
             teeth=(marks & TEETH > 0).float() + INNER_SHARE * (marks & INNER > 0).float(),
             lips=self._lips[where],
             eyes=self._eyes[where],

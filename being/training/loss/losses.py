@@ -1,10 +1,11 @@
 """What a wrong picture costs.
 
     loss = l1 |p - t| + ssim (1 - SSIM(p, t)) + lips |p - t| over the lip box + eyes |p - t| over the eye boxes
-           + teeth |p - t| inside the open mouth + alpha |coverage - mask| + perceptual |VGG(p) - VGG(t)|
+           + teeth |p - t| inside the open mouth + alpha |coverage - matte| + perceptual |VGG(p) - VGG(t)|
            + offsets |displacements| + corrections (frames' corrections)^2
 
-`p` is the predicted person over the clean plate, `t` the filmed frame over the same plate. The two box terms are means
+`p` is the predicted person over a background, `t` the filmed one over the same: the clean plate, or, where the footage
+has mattes, one drawn by lot. Without mattes the mask stands for the matte. The two box terms are means
 over their boxes, which cover about a hundredth of the picture: a weight of 0.1 makes a lip pixel count about ten times.
 """
 
@@ -47,6 +48,7 @@ def picture_loss(
     teeth: Tensor | None = None,
     corrections: Tensor | None = None,
     areas: Tensor | None = None,
+    matte: Tensor | None = None,
 ) -> Loss:
     """The loss of B pictures.
 
@@ -55,7 +57,8 @@ def picture_loss(
     predicted, truth : (B, H, W, 3) in [0, 1]. alpha, mask : (B, H, W) coverage and the person's mask in [0, 1].
     lips : (B, 4) box x0 y0 x1 y1 in pixels. eyes : (B, 2, 4). displacement : network offsets (..., 3) in dm.
     teeth : (B, H, W) how much each pixel of an open mouth counts. corrections : scalar, see `FrameCorrections.cost`.
-    areas : what the box terms are divided by, as `areas_of`; None: those of these pictures.
+    areas : what the box terms are divided by, as `areas_of`; None: those of these pictures. matte : (B, H, W) what the
+    coverage shall be; None: the mask.
     """
     difference = (predicted - truth).abs().mean(-1)
     parts = {"l1": weights.l1 * difference.mean()}
@@ -69,7 +72,7 @@ def picture_loss(
             least = LEAST_MOUTH * areas[-1] if name == "teeth" else 1.0
             parts[name] = weight * (difference * region).sum() / areas[index].clamp(min=least)
     if weights.alpha:
-        parts["alpha"] = weights.alpha * (alpha - mask).abs().mean()
+        parts["alpha"] = weights.alpha * (alpha - (mask if matte is None else matte)).abs().mean()
     if weights.perceptual and perceptual is not None:
         parts["perceptual"] = weights.perceptual * perceptual(predicted, truth)
     if weights.offsets and displacement is not None:

@@ -1,4 +1,4 @@
-"""A batch of frames drawn by the model as it is now: offsets, poses, splats, picture over the plate."""
+"""A batch of frames drawn by the model as it is now: offsets, poses, splats, picture over a background."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class RenderSettings:
 
 @dataclass(frozen=True)
 class Picture:
-    """B drawn frames: rgb (B, H, W, 3) over the plate, alpha (B, H, W), radii (B N,), offsets or None (static)."""
+    """B drawn frames: rgb (B, H, W, 3) over the batch's backgrounds, alpha (B, H, W), radii (B N,), offsets or None
+    (static)."""
 
     rgb: Tensor
     alpha: Tensor
@@ -86,5 +87,5 @@ def draw(
     person = raster.rgb
     if corrections is not None:
         person = person * corrections.gains(batch.frames)[:, None, None]
-    rgb = person + (1 - raster.alpha[..., None]) * settings.background
+    rgb = person + (1 - raster.alpha[..., None]) * batch.behind
     return Picture(rgb, raster.alpha, raster.radii, offsets)

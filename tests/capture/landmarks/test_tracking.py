@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from being.capture.findings import spans_in_words
 from being.capture.landmarks.blink import LEFT_EYE, RIGHT_EYE, eye_closure
 from being.capture.landmarks.mesh import dense_vertices
 from being.capture.landmarks.tracking import IBUG_68, Track, checked_track, ibug_68, track_landmarks
@@ -80,7 +81,19 @@ def test_crop_refuses_faces_that_leave_or_are_tiny() -> None:
         choose_crop(track_of(*[(20, 400, 300)] * 10), 1080, 1080, 512)
     with pytest.raises(InputError, match="30 pixels high"):
         choose_crop(track_of(*[(500, 400, 30)] * 10), 1080, 1080, 512)
+    with pytest.raises(InputError, match="one square holds it in only"):  # from one side of a wide picture to the other
+        choose_crop(track_of(*[(200 + 42 * i, 500, 400) for i in range(52)]), 2560, 1080, 512)
     assert Crop(0, 0, 10).map(np.ones((1, 2), np.float32), 20).tolist() == [[2, 2]]
+
+
+def test_a_face_that_leaves_for_a_while_leaves_the_other_frames() -> None:
+    there, away = [(700, 500, 300)] * 30, [(1790, 500, 300)] * 12
+    track = track_of(*there, *away)
+    crop = choose_crop(track, 1920, 1080, 512)
+    held = crop.holds(track.points)
+    assert held[:30].all() and not held[30:].any()
+    assert crop.x0 < 550 and crop.x0 + crop.side > 850 and crop.side > 700
+    assert spans_in_words(~held) == "at 1.2 to 1.7 s"
 
 
 def eyes(opening: np.ndarray, yaw: np.ndarray) -> np.ndarray:

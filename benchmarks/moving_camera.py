@@ -1,0 +1,289 @@
+"""What a moving camera costs: the same performance of the synthetic person filmed in a room by five cameras.
+
+    python benchmarks/moving_camera.py film --work DISK --seconds 12 --film-size 256
+    python benchmarks/moving_camera.py capture --work DISK --size 128
+    python benchmarks/moving_camera.py train --work DISK --static 400 --network 600
+    python benchmarks/moving_camera.py real --work DISK --clip talk.mp4 --moved other.mp4
+    python benchmarks/moving_camera.py table --work DISK --json benchmarks/results/moving_camera.json
+
+`film` and `capture` need being[clone] and a CPU; `train` needs neither PyAV nor mediapipe: copy DISK/*_captured (their
+torso_imgs may stay behind), DISK/*_truth.npz and DISK/rows.json to a machine with a GPU and run `train --device cuda`
+and `table` there. Truth is looked at after each step only:
+
+- capture: head rotation (degrees, one constant rotation removed), overlap with the true masks, and the halo of the
+  mattes: the person cut out and laid over white, black and green, against the same made of the truth, in a band of
+  +-4% of the face around the silhouette (mean absolute and mean signed difference, 0 to 255).
+- train: held-out PSNR over the person, and the halo of the drawn avatar in held-out frames.
+
+Each --clip is a real video captured as it is; each --moved one also with a hand's shake, a pan, a zoom and a crop after
+the face added to it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from machine import facts
+from numpy.typing import NDArray
+from PIL import Image
+
+CAMERAS = ("still", "hand", "pan", "zoom", "follow")
+SCREENS = {"white": (255, 255, 255), "black": (0, 0, 0), "green": (0, 177, 64)}
+BAND = 0.016  # of the picture's side, to either side of the silhouette
+Picture = NDArray[np.uint8]
+work_option = click.option("--work", required=True, type=click.Path(file_okay=False, path_type=Path))
+only_option = click.option("--camera", "cameras", multiple=True, type=click.Choice(CAMERAS), default=CAMERAS)
+
+
+@click.group(help=__doc__)
+def main() -> None:
+    """See the module."""
+
+
+@main.command()
+@work_option
+@only_option
+@click.option("--seconds", default=12.0, show_default=True)
+@click.option("--seed", default=401, show_default=True)
+@click.option("--film-size", default=256, show_default=True)
+@click.option("--workers", type=int)
+def film(work: Path, cameras: tuple[str, ...], seconds: float, seed: int, film_size: int, workers: int | None) -> None:
+    """Draw and encode the performance as each camera sees it."""
+    from being.synthetic import Performance, generate, plan
+
+    work.mkdir(parents=True, exist_ok=True)
+    performance = work / "performance.npz"
+    if not performance.exists():
+        plan(seconds, seed).save(performance)
+    clip = Performance.load(performance)
+    for camera in cameras:
+        if not (work / f"{camera}_truth" / "track_params.pt").exists():
+            size = (film_size, film_size)
+            video = work / f"{camera}.mp4"
+            generate(work / f"{camera}_truth", performance=clip, size=size, video=video, camera=camera, workers=workers)
+        click.echo(camera)
+
+
+@main.command()
+@work_option
+@only_option
+@click.option("--size", default=128, show_default=True)
+@click.option("--workers", type=int)
+def capture(work: Path, cameras: tuple[str, ...], size: int, workers: int | None) -> None:
+    """Capture each film, and look at the truth."""
+    from capture import against_truth, capture_clip
+
+    for camera in cameras:
+        folder, truth = work / f"{camera}_captured", work / f"{camera}_truth"
+        row = {**capture_clip(work / f"{camera}.mp4", folder, size, workers), **against_truth(truth, folder)}
+        row["background"] = json.loads((folder / "capture.json").read_text())["background"]
+        row["matte_halo"] = matte_halo(folder, truth)
+        keep_truth(folder, truth, work / f"{camera}_truth.npz")
+        _note(work, camera, "capture", row)
+
+
+@main.command()
+@work_option
+@only_option
+@click.option("--static", "static_steps", default=400, show_default=True)
+@click.option("--network", "network_steps", default=600, show_default=True)
+@click.option("--gaussians", default=4000, show_default=True)
+@click.option("--batch", default=4, show_default=True)
+@click.option("--device", default="cpu", show_default=True)
+def train(
+    work: Path,
+    cameras: tuple[str, ...],
+    static_steps: int,
+    network_steps: int,
+    gaussians: int,
+    batch: int,
+    device: str,
+) -> None:
+    """Train an avatar of each capture with the same steps, and look at it in held-out frames."""
+    from being.training.config import FitConfig
+
+    config = FitConfig(
+        static_steps=static_steps,
+        network_steps=network_steps,
+        gaussians=gaussians,
+        initial_gaussians=gaussians * 3 // 5,
+        batch=batch,
+        device=device,
+    )
+    for camera in cameras:
+        row = train_one(work / f"{camera}_captured", work / f"{camera}_truth.npz", work / f"{camera}_run", config)
+        _note(work, camera, "train", {**row, "device": device})
+
+
+@main.command()
+@work_option
+@click.option("--clip", "clips", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--moved", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--size", default=256, show_default=True)
+@click.option("--workers", type=int)
+def real(work: Path, clips: tuple[Path, ...], moved: tuple[Path, ...], size: int, workers: int | None) -> None:
+    """Capture real videos, as they are and with a moving camera added."""
+    from capture import capture_clip
+    from moved_clip import MOTIONS, move
+
+    work.mkdir(parents=True, exist_ok=True)
+    jobs = [(path.stem, path) for path in (*clips, *moved)]
+    for path in moved:
+        for motion in MOTIONS:
+            made = work / f"{path.stem}_{motion}.mp4"
+            if not made.exists():
+                move(path, made, motion)
+            jobs.append((made.stem, made))
+    for name, path in jobs:
+        folder = work / f"{name}_captured"
+        row = capture_clip(path, folder, size, workers)
+        told = json.loads((folder / "capture.json").read_text())
+        row |= {"background": told["background"], "camera_shift_px": round(told["camera_shift_px"], 1)}
+        _note(work, name, "real", row)
+
+
+@main.command()
+@work_option
+@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path))
+def table(work: Path, json_path: Path | None) -> None:
+    """Everything measured so far beside the still camera."""
+    rows = json.loads((work / "rows.json").read_text())
+    still = rows.get("still", {})
+    for camera in CAMERAS[1:]:
+        row = rows.get(camera, {})
+        worse: dict[str, float] = {}
+        if "capture" in row and "capture" in still:
+            for name in ("rotation_rms_deg", "person_iou", "head_iou"):
+                worse[name] = round(row["capture"][name] - still["capture"][name], 4)
+        if "train" in row and "train" in still:
+            worse["held_out_psnr"] = round(row["train"]["held_out_psnr"] - still["train"]["held_out_psnr"], 3)
+        if worse:
+            row["against_still"] = worse
+            click.echo(f"{camera}: {worse}")
+    result = {"command": rows.pop("commands"), "machine": facts(), "clips": rows}
+    if json_path is not None:
+        json_path.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def matte_halo(folder: Path, truth: Path) -> dict[str, list[float]]:
+    """Of the film as it was cut out, every tenth frame; {} where the capture made no mattes."""
+    from being.dataset import Dataset
+
+    told, known = Dataset(folder), Dataset(truth)
+    if not told.has_mattes:
+        return {}
+    crop = json.loads((folder / "capture.json").read_text())["crop"]
+    frames = range(0, told.frames, 10)
+    return halo(
+        [cut_out(known, i, crop, told.width) for i in frames], [cut_out(told, i) for i in frames], range(len(frames))
+    )
+
+
+def keep_truth(folder: Path, truth: Path, path: Path) -> None:
+    """The true cut-outs of every third held-out frame as the capture has them, for `train` elsewhere."""
+    from being.dataset import Dataset
+
+    told, known = Dataset(folder), Dataset(truth)
+    crop = json.loads((folder / "capture.json").read_text())["crop"]
+    frames = told.split.val[::3]
+    layers = np.stack([cut_out(known, frame, crop, told.width) for frame in frames])
+    np.savez_compressed(path, frames=np.array(frames), layers=np.clip(np.round(layers), 0, 255).astype(np.uint8))
+
+
+def cut_out(data: Any, index: int, crop: list[int] | None = None, size: int | None = None) -> NDArray[np.float32]:
+    """Premultiplied colour and alpha (H, W, 4), 0 to 255, of a frame of a dataset with mattes; cropped and resized."""
+    alpha = data.alpha(index).astype(np.float32)
+    behind = data.background.astype(np.float32)
+    colour = data.composited(index) - (1 - alpha[..., None] / 255) * behind
+    both = np.concatenate([np.clip(colour, 0, 255), alpha[..., None]], -1)
+    if crop is None or size is None:
+        return both
+    x0, y0, side = crop
+    channels = [Image.fromarray(both[y0 : y0 + side, x0 : x0 + side, k], "F") for k in range(4)]
+    return np.stack([np.asarray(each.resize((size, size), Image.Resampling.BOX)) for each in channels], -1)
+
+
+def over(layer: NDArray[np.float32], colour: tuple[int, int, int]) -> NDArray[np.float32]:
+    """Premultiplied colour and alpha (H, W, 4) before one colour, (H, W, 3)."""
+    return layer[..., :3] + (1 - layer[..., 3:] / 255) * np.array(colour, np.float32)
+
+
+def halo(
+    known: list[NDArray[np.float32]], told: list[NDArray[np.float32]], frames: range | list[int]
+) -> dict[str, list[float]]:
+    """By screen: mean absolute and mean signed difference in the band around the true silhouette, 0 to 255."""
+    from scipy.ndimage import binary_dilation, binary_erosion
+
+    out: dict[str, list[float]] = {}
+    for name, colour in SCREENS.items():
+        differences = []
+        for right, ours in zip(known, told, strict=True):
+            inside = right[..., 3] > 127
+            reach = max(1, round(BAND * inside.shape[0]))
+            band = binary_dilation(inside, iterations=reach) & ~binary_erosion(inside, iterations=reach, border_value=1)
+            differences.append((over(ours, colour) - over(right, colour))[band].ravel())
+        every = np.concatenate(differences)
+        out[name] = [round(float(np.abs(every).mean()), 2), round(float(every.mean()), 2)]
+    return out
+
+
+def train_one(captured: Path, truth: Path, work: Path, config: Any) -> dict[str, Any]:
+    """Train as `being.training.fit` does, then score held-out frames and lay them over the screens."""
+    import torch
+
+    from being.dataset import Dataset
+    from being.progress import show_progress
+    from being.training.data.footage import Footage
+    from being.training.data.speech import listen
+    from being.training.fit import begin, choose_device, train
+    from being.training.loop import Stop, Trainer
+    from being.training.model.drawing import RenderSettings, draw
+    from being.training.quality.evaluate import evaluate
+
+    data = Dataset(captured)
+    work.mkdir(parents=True, exist_ok=True)
+    device, precision = choose_device(config)
+    speech = listen(data, config, work)
+    footage = Footage(data, speech.contexts, config, device)
+    run = begin(footage, data, speech, config)
+    craft = RenderSettings(footage.background, footage.intrinsics, config.backend, precision)
+    with show_progress() as progress:
+        trainer = Trainer(run, footage, craft, config, None, progress, lambda: None, Stop())
+        train(trainer)
+        trainer.look_up()
+    footage.adopt(*run.corrections.posed(torch.arange(footage.frames), footage.head_poses, footage.torso_poses))
+    gaussians = run.gaussians.gaussians()
+    metrics = evaluate(gaussians, run.network, footage, craft, 100).metrics()
+    with np.load(truth) as known:
+        frames, right = known["frames"].tolist(), list(known["layers"].astype(np.float32))
+    drawn = []
+    with torch.no_grad():
+        for frame in frames:
+            batch = footage.batch([frame])
+            picture = draw(gaussians, run.network, batch, craft)
+            colour = picture.rgb - (1 - picture.alpha[..., None]) * batch.behind
+            both = torch.cat([colour, picture.alpha[..., None]], -1)[0]
+            drawn.append((255 * both).clamp(0, 255).cpu().numpy())
+    np.savez_compressed(work / "drawn.npz", frames=frames, drawn=np.stack(drawn).round().astype(np.uint8))
+    return {**metrics, "halo": halo(right, drawn, frames), "gaussians": run.gaussians.count}
+
+
+def _note(work: Path, name: str, step: str, row: dict[str, Any]) -> None:
+    """Keep a row, and the commands that made them all."""
+    path = work / "rows.json"
+    rows = json.loads(path.read_text()) if path.exists() else {"commands": []}
+    command = " ".join(["python", *sys.argv])
+    if command not in rows["commands"]:
+        rows["commands"].append(command)
+    rows.setdefault(name, {})[step] = row
+    path.write_text(json.dumps(rows, indent=1))
+    click.echo(json.dumps({"clip": name, step: row}))
+
+
+if __name__ == "__main__":
+    main()
