@@ -33,7 +33,7 @@ from being.avatar.library import Library
 from being.graph.local import InProcessGraph
 from being.graph.offline import frames_covering, perform
 from being.inference.engine import Engine
-from being.inference.frames import FrameRecord
+from being.inference.frames import FrameRecord, PixelFormat
 from being.live.requests import AvatarFacts, FrameRequest, OutputFormat
 from being.media.sound_reader import read_sound
 from being.server.registry import Service
@@ -127,7 +127,7 @@ def _drawn(avatar: str, size: int) -> DrawnBefore:
 
     async def draw() -> AvatarFacts:
         facts = await live.prepare(avatar)
-        output = OutputFormat(size, size, yuv=True)
+        output = OutputFormat(size, size, pixel_format=PixelFormat.YUV420)
         await perform(live, facts, output, pcm, np.repeat(pcm, 3)[:, None], gathered)
         return facts
 
