@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from being.errors import InputError
+from being.errors import BeingError, InputError
 
 
 class Draft:
@@ -64,6 +65,66 @@ class Draft:
             shutil.rmtree(self.path, ignore_errors=True)
         else:
             self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_file(path: Path, *, shared: bool = False) -> Iterator[Path]:
+    """A file beside `path` that takes its place when the block ends well and vanishes otherwise.
+
+    A link at `path` is replaced, not written through. `shared`: several processes may write it at the same time. What
+    the operating system refuses is raised as it is: the caller knows what the file is for.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial" if shared else f"{path.name}.partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
+    """A hidden empty folder beside `folder` that takes its place when the block ends well and vanishes otherwise.
+
+    Raises
+    ------
+    InputError
+        The folder exists and is not to be replaced, or it cannot be written; what was there is there still. Errors of
+        the block that name the hidden folder name `folder` instead.
+    """
+    folder = Path(folder)
+    if folder.exists() and not replace:
+        raise InputError(f"{folder} already exists", "Choose another folder")
+    with _refusals(folder, "Choose another folder"):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        workshop = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    draft, former = workshop / "new", workshop / "old"
+    try:
+        with _refusals(folder, "Check the disk"):
+            draft.mkdir()
+            yield draft
+            if folder.exists():
+                os.rename(folder, former)
+            try:
+                os.rename(draft, folder)
+            except OSError:
+                if former.exists():
+                    os.rename(former, folder)
+                raise
+    except BeingError as error:
+        if str(draft) not in error.problem:
+            raise
+        raise type(error)(error.problem.replace(str(draft), str(folder)), error.remedy) from error
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+
+
+@contextmanager
+def _refusals(folder: Path, remedy: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror or error})", remedy) from error
 
 
 @contextmanager

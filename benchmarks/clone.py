@@ -45,8 +45,8 @@ from being.training.model.drawing import RenderSettings
 from being.training.quality.evaluate import draw_frame
 from being.training.quality.lip_sync import compare, openings, track
 from being.training.quality.novel_speech import (
+    contexts_of,
     flicker,
-    hear,
     sample_sentence,
     speak,
     talking_in,
@@ -167,7 +167,7 @@ def save_frames(
 
 
 def contexts(heard: Speech, pcm: NDArray[np.float32]) -> NDArray[np.float32]:
-    found = hear(heard, pcm, frame_count(len(pcm)))
+    found = contexts_of(heard, pcm, frame_count(len(pcm)))
     if found is None:
         raise click.ClickException(f"{heard.spec.name} cannot hear new sound")
     return found

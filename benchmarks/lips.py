@@ -229,7 +229,7 @@ def main(avatar: str, voices: tuple[str, ...], speech: Path | None, out: Path | 
     engine = Engine(Library())
     manifest = engine.prepare(avatar).avatar.manifest
     extractor = load_extractor(manifest.features)
-    results: dict[str, Any] = {"avatar": avatar, "form": manifest.shortcut, "voices": {}}
+    results: dict[str, Any] = {"avatar": avatar, "form": manifest.approximation, "voices": {}}
     for voice in voices or HELD_OUT_VOICES[-1:]:
         results["voices"][voice] = row = untrained_voice(engine, manifest, voice, extractor)
         click.echo(f"{voice}: " + json.dumps(row, indent=2))

@@ -53,7 +53,7 @@ class Run:
 @click.option("--size", "sizes", multiple=True, metavar="WxH", help="May be repeated [default: as recorded].")
 @click.option("--repeat", default=3, show_default=True, help="Runs a size; the median is in the table.")
 @click.option("--device", default="auto", show_default=True)
-@click.option("--form", default="auto", show_default=True, help="Of the network: auto, full, still, basis, lite, off.")
+@click.option("--form", default="auto", show_default=True, help="Network: auto, full, pruned, pca, distilled, off.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results here.")
 def main(
     avatar: str,
@@ -102,7 +102,7 @@ def main(
     result = {
         "avatar": manifest.id,
         "gaussians": manifest.gaussians,
-        "form": manifest.shortcut if form == "auto" else form,
+        "form": manifest.approximation if form == "auto" else form,
         "device": str(graph.engine.device),
         "look_ahead_ms": round(1000 * facts.reach.look_ahead_s),
         "start_s": {"load": loaded_s, "read": read_s, "warm_up": warm_up_s},

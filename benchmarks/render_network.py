@@ -4,8 +4,8 @@
 
 Draws frames of the avatar's own recorded tokens and poses, each stage timed on its own, and compares every form's
 picture with that of the exact network: PSNR over the pixels the person covers, mean and worst frame. The forms are
-varied by `still` (how little a Gaussian may move to be skipped) and, for the basis, by the number of modes. The
-recorded tokens are partly those the forms were fitted to; `benchmarks/shortcuts.py` judges forms on footage held out.
+varied by `prune_below` (how little a Gaussian may move to be skipped) and, for PCA, by the number of modes. The
+recorded tokens are partly those the forms were fitted to; `benchmarks/approximations.py` judges them held out.
 
 Times are medians of wall time, and CPU time of all threads, which a busy machine disturbs less.
 """
@@ -32,16 +32,16 @@ from numpy.typing import NDArray
 
 from being.avatar.folder import Avatar, load_avatar
 from being.model.approx import CanonicalBlocks, Deformer, SplatArrays, assemble_numpy, offset_buffer
-from being.model.approx.distilled import LiteDeformer, fit_lite
-from being.model.approx.motion_stats import STILL, MotionStats, full_deformer, recorded_tokens, survey
-from being.model.approx.pca import MODES, BasisDeformer, fit_basis
-from being.model.approx.pruned import StillDeformer
+from being.model.approx.distilled import DistilledDeformer, fit_distilled
+from being.model.approx.motion_stats import PRUNE_BELOW, MotionStats, full_deformer, measure_motion, recorded_tokens
+from being.model.approx.pca import MODES, PcaDeformer, fit_pca
+from being.model.approx.pruned import PrunedDeformer
 from being.model.deformation import assemble
 from being.raster.cpu.backend import NumbaRenderer
 
 Floats = NDArray[np.float32]
 VIEW = np.eye(3, 4, dtype=np.float32)  # splats arrive in camera space
-STILLS = (0.0, STILL / 2, STILL, 2 * STILL, 4 * STILL)
+PRUNE_LEVELS = (0.0, PRUNE_BELOW / 2, PRUNE_BELOW, 2 * PRUNE_BELOW, 4 * PRUNE_BELOW)
 MODE_COUNTS = (8, 16, MODES, 64)
 
 
@@ -82,19 +82,22 @@ class Stage:
         )
 
 
-def forms(avatar: Avatar, surveyed: MotionStats, threads: int) -> Iterator[Stage]:
+def forms(avatar: Avatar, stats: MotionStats, threads: int) -> Iterator[Stage]:
     """The exact form first, then every variant, fitted afresh."""
     network, gaussians = avatar.network, avatar.gaussians
     yield Stage("full", full_deformer(network, gaussians, threads))
-    for still in STILLS[1:]:
-        yield Stage(f"still {still:.4f}", StillDeformer(network, gaussians, surveyed, still, threads))
-    for still in (0.0, STILL):
-        head = fit_lite(network, gaussians, surveyed, still=still)
-        yield Stage(f"lite, still {still:.4f}", LiteDeformer(network, gaussians, surveyed, head, still, threads))
-    for still, modes in [(0.0, MODES), *((STILL, count) for count in MODE_COUNTS)]:
-        basis = fit_basis(network, gaussians, surveyed, still=still, modes=modes)
-        name = f"basis {len(basis.modes)}, still {still:.4f}"
-        yield Stage(name, BasisDeformer(network, gaussians, surveyed, basis, still, threads))
+    for prune_below in PRUNE_LEVELS[1:]:
+        yield Stage(f"pruned {prune_below:.4f}", PrunedDeformer(network, gaussians, stats, prune_below, threads))
+    for prune_below in (0.0, PRUNE_BELOW):
+        head = fit_distilled(network, gaussians, stats, prune_below=prune_below)
+        yield Stage(
+            f"distilled, pruned {prune_below:.4f}",
+            DistilledDeformer(network, gaussians, stats, head, prune_below, threads),
+        )
+    for prune_below, modes in [(0.0, MODES), *((PRUNE_BELOW, count) for count in MODE_COUNTS)]:
+        basis = fit_pca(network, gaussians, stats, prune_below=prune_below, modes=modes)
+        name = f"pca {len(basis.modes)}, pruned {prune_below:.4f}"
+        yield Stage(name, PcaDeformer(network, gaussians, stats, basis, prune_below, threads))
 
 
 def timed(work: Callable[[Frame], None], frames: list[Frame]) -> tuple[float, float]:
@@ -157,11 +160,11 @@ def main() -> None:
 
     rows = [torch_row(avatar, frames, threads)]
     started = time.perf_counter()
-    surveyed = survey(avatar.network, avatar.gaussians)
-    survey_s = time.perf_counter() - started
+    stats = measure_motion(avatar.network, avatar.gaussians)
+    stats_s = time.perf_counter() - started
     exact: list[NDArray[np.uint8]] = []
     covered: list[NDArray[np.bool_]] = []
-    for stage in forms(avatar, surveyed, threads):
+    for stage in forms(avatar, stats, threads):
         stage.prepare(avatar, threads)
         pictures: list[NDArray[np.uint8]] = []
         losses: list[float] = []
@@ -192,7 +195,7 @@ def main() -> None:
     manifest = avatar.manifest
     columns = ["form", "moving", "PSNR", "worst", "deform ms", "deform CPU ms", "pose ms", "draw ms", "draw CPU ms"]
     print(f"{manifest.id}: {manifest.gaussians} Gaussians, {manifest.width}x{manifest.height}, {threads} threads, "
-          f"{len(frames)} frames, survey {survey_s:.1f} s")  # fmt: skip
+          f"{len(frames)} frames, motion stats {stats_s:.1f} s")  # fmt: skip
     print("".join(f"{column:>{22 if column == 'form' else 14}}" for column in columns))
     for row in rows:
         cells = [row.get(column, "") for column in columns]

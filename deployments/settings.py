@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from being.api.origin import Access
+from being.avatar.former_names import present_form
 from being.avatar.library import Library
 from being.inference.engine import Fast
 from being.live.scheduler import Pacing
@@ -66,7 +67,7 @@ class GraphSettings(BaseModel):
 
     library: tuple[str, ...] = ()
     device: str = "auto"
-    fast: Fast = "auto"
+    fast: Annotated[Fast, BeforeValidator(present_form)] = "auto"
     resident: int = Field(default=8, ge=1)
     shards: int = Field(default=1, ge=1, le=1024)
     encoder: EncoderPlace = "renderer"

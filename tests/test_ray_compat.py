@@ -24,7 +24,7 @@ from being import ray_compat
 from being.ray_compat import BY_VALUE, HELPER_PORTS, LARGEST_MESSAGE, MESSAGE_VARIABLE, helper_ports, take_port_again
 
 ROOT = Path(__file__).parents[1]
-PRIVATE = re.compile(r"ray(\.\w+)*\._\w+")
+PRIVATE = re.compile(r"ray(\.\w+)*\._(?!_)\w+")
 
 
 def test_the_ray_that_runs_is_the_one_that_is_pinned() -> None:

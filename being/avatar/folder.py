@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from being.atomic import whole_folder
 from being.avatar.content import check_content, read_arrays, read_json, read_picture, sha256_of
 from being.avatar.motion import Motion, check_motion
 from being.avatar.schema import OPTIONAL_FILES, REQUIRED_FILES, AvatarManifest, parse_manifest
@@ -74,7 +71,7 @@ def save_avatar(
         raise InputError(f"{folder}: the folder of avatar {avatar.id!r} must be called {avatar.id!r}")
     if folder.exists() and not replace_existing:
         raise InputError(f"{folder}: already exists", "Choose another id, or allow it to be replaced")
-    with _written_beside(folder) as draft:
+    with whole_folder(folder, replace=True) as draft:
         _write_files(avatar, draft, avatar.background if preview is None else preview)
         _add_files(draft, extra or {})
         manifest = _seal(draft, avatar.manifest)
@@ -91,7 +88,7 @@ def amend_avatar(folder: Path, *, extra: dict[str, Path] | None = None, **fields
     """
     folder = Path(folder)
     avatar = load_avatar(folder)
-    with _written_beside(folder) as draft:
+    with whole_folder(folder, replace=True) as draft:
         for name in avatar.manifest.files:
             shutil.copyfile(folder / name, draft / name)
         _add_files(draft, extra or {})
@@ -202,29 +199,3 @@ def _write_files(avatar: Avatar, draft: Path, preview: npt.NDArray[np.uint8]) ->
         np.savez_compressed(file, **avatar.motion.arrays())
     Image.fromarray(avatar.background).save(draft / "background.png", optimize=True)
     Image.fromarray(preview).save(draft / "preview.jpg", quality=JPEG_QUALITY)
-
-
-@contextlib.contextmanager
-def _written_beside(folder: Path) -> Iterator[Path]:
-    """A hidden empty folder next to `folder` that takes its place when the block ends well and vanishes otherwise."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        workshop = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror})", "Choose another folder") from None
-    draft, former = workshop / "new", workshop / "old"
-    try:
-        draft.mkdir()
-        yield draft
-        if folder.exists():
-            os.rename(folder, former)
-        try:
-            os.rename(draft, folder)
-        except OSError:
-            if former.exists():
-                os.rename(former, folder)
-            raise
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror})", "Check the disk") from None
-    finally:
-        shutil.rmtree(workshop, ignore_errors=True)

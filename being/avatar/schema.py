@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from being.audio.features import FeatureSpec
 from being.audio.windows import WindowSpec
 from being.avatar.consent import ConsentRecord, Sha256
+from being.avatar.former_names import FORMER_FILES, with_present_names
 from being.constants import MAX_PICTURE_SIDE
 from being.errors import FormatError, InputError
 from being.model.network import NetworkConfig, Point
@@ -18,10 +19,10 @@ MAX_GAUSSIANS = 1_000_000
 
 # What a folder may hold beside avatar.json. Required files first; nothing else is opened.
 REQUIRED_FILES = ("gaussians.ply", "network.safetensors", "motion.npz", "background.png", "preview.jpg")
-OPTIONAL_FILES = ("refiner.safetensors", "survey.safetensors", "basis.safetensors", "lite.safetensors")
+OPTIONAL_FILES = ("refiner.safetensors", "motion_stats.safetensors", "pca.safetensors", "distilled.safetensors")
 
 AvatarId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-Shortcut = Literal["full", "still", "basis", "lite"]
+Approximation = Literal["full", "pruned", "pca", "distilled"]
 
 
 def check_id(name: str) -> None:
@@ -61,17 +62,22 @@ class AvatarManifest(BaseModel):
     """Where the face's 68 iBUG landmarks are on average, in head space: how another face is laid over this one."""
     network: NetworkConfig
     gaussians: int = Field(gt=0, le=MAX_GAUSSIANS)
-    shortcut: Shortcut = "full"
-    """The fastest CPU form of the network whose measured loss on this avatar is acceptable (<= 0.3 dB)."""
+    approximation: Approximation = "full"
+    """The fastest approximation of the network on a CPU whose measured loss on this avatar is at most 0.3 dB."""
     metrics: dict[str, float] = {}
     consent: ConsentRecord = ConsentRecord()
     files: dict[str, Sha256] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _present_names(cls, values: Any) -> Any:
+        return with_present_names(values) if isinstance(values, dict) else values
 
     @field_validator("files")
     @classmethod
     def _known_files(cls, files: dict[str, str]) -> dict[str, str]:
         for name in files:
-            if name not in REQUIRED_FILES + OPTIONAL_FILES:
+            if name not in REQUIRED_FILES + OPTIONAL_FILES + FORMER_FILES:
                 raise ValueError(f"{name!r} is not a file of an avatar")
         return files
 

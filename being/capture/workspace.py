@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from being.atomic import whole_file
 from being.errors import InputError
 
 STATE = ".capture"
@@ -87,9 +88,8 @@ class Workspace:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _write(self, name: str, content: bytes) -> None:
-        partial = self.state / f"{name}.partial"
-        partial.write_bytes(content)
-        os.replace(partial, self.state / name)
+        with whole_file(self.state / name) as partial:
+            partial.write_bytes(content)
 
 
 def require_room(out: Path, bytes_needed: int) -> None:

@@ -52,6 +52,9 @@ def command(
     background behind the avatar is made. Sound is laid on the clock of the pictures; what had to be repaired (holes,
     damage, joined recordings) or chosen (tracks, channels) is told in lines that begin with "note:" and in the report.
 
+    Parts that show something else (black, title cards, fades, other scenes, no face) are left out; the report lists
+    them. --start and --end choose a part of VIDEO.
+
     \b
     Examples:
         being capture me.mov -o footage

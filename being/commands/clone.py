@@ -99,8 +99,9 @@ def command(
     only show what it saw, so speak in whole sentences, open the mouth well, turn the head a little, blink, and be
     silent for a second or two. A talking-portrait folder may be given in place of a video.
 
-    Three steps: capture (masks, poses, blinks), training, and a report to look at, OUT.run/report.html. Ctrl-C stops;
-    the same command goes on from there.
+    Parts that show something else (black, title cards, other scenes) are found and left out; --start and --end choose a
+    part of VIDEO. Three steps: capture (masks, poses, blinks), training, and a report to look at, OUT.run/report.html.
+    Ctrl-C stops; the same command goes on from there.
 
     \b
     Examples:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from being.atomic import whole_file
 from being.constants import FPS, SAMPLE_RATE
 from being.dataset.folder import TRAIN_SHARE
 from being.dataset.parsing import colours_of_labels
@@ -190,12 +191,12 @@ class DatasetWriter:
         held_out = set(range(max(1, round(frames * TRAIN_SHARE)), frames) if val is None else val)
         left_out = set(skip)
         train = [i for i in range(frames) if i not in held_out | left_out]
-        heard = np.arange(frames) if sound_frames is None else np.asarray(sound_frames, np.int64)
-        if heard.shape != (frames,) or (heard < 0).any():
-            raise InputError(f"sound_frames is {heard.shape}, expected {frames} numbers from 0 on")
+        audio_frames = np.arange(frames) if sound_frames is None else np.asarray(sound_frames, np.int64)
+        if audio_frames.shape != (frames,) or (audio_frames < 0).any():
+            raise InputError(f"sound_frames is {audio_frames.shape}, expected {frames} numbers from 0 on")
         held = sorted(held_out - left_out)
         for name, indices in (("train", train), ("val", held)):
-            self._write_transforms(root / f"transforms_{name}.json", poses, heard, indices, camera_moves)
+            self._write_transforms(root / f"transforms_{name}.json", poses, audio_frames, indices, camera_moves)
         if torso_poses is not None:
             torso = finite(np.asarray(torso_poses, np.float32), (frames, 3, 4), "torso_poses")
             np.savez_compressed(root / "torso_params.npz", poses=torso)
@@ -215,10 +216,15 @@ class DatasetWriter:
         _write_whole(root / "track_params.pt", buffer.getvalue())
 
     def _write_transforms(
-        self, path: Path, poses: NDArray[Any], heard: NDArray[np.int64], indices: Sequence[int], camera_moves: bool
+        self,
+        path: Path,
+        poses: NDArray[Any],
+        audio_frames: NDArray[np.int64],
+        indices: Sequence[int],
+        camera_moves: bool,
     ) -> None:
         frames = [
-            {"img_id": i, "aud_id": int(heard[i]), "transform_matrix": camera_to_world(poses[i]).tolist()}
+            {"img_id": i, "aud_id": int(audio_frames[i]), "transform_matrix": camera_to_world(poses[i]).tolist()}
             for i in indices
         ]
         document: dict[str, Any] = {
@@ -249,10 +255,8 @@ def _png(image: NDArray[np.uint8], compress_level: int) -> bytes:
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    """A file is there whole or not at all, however the run ends; a link at `path` is replaced, not written through."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        partial.write_bytes(content)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -26,7 +26,7 @@ from being.inference.yuv import rgb_to_yuv420
 if TYPE_CHECKING:
     from being.inference.backends.gpu import GpuBackend
 
-Fast = Literal["auto", "off", "full", "still", "basis", "lite"]
+Fast = Literal["auto", "off", "full", "pruned", "pca", "distilled"]
 
 RESIDENT = 8  # avatars kept loaded
 
@@ -40,8 +40,8 @@ class Engine:
     ----------
     library : where avatars come from.
     device : "cpu", "cuda", or "auto" for CUDA where it is present.
-    fast : on the CPU, "auto" draws each avatar by the shortcut its manifest allows, a name forces one, "off" is the
-        plain PyTorch reference. A GPU needs no shortcut: there "off" is the plain network and rasterizer, anything else
+    fast : on the CPU, "auto" draws each avatar by the approximation its manifest names, a name forces one, "off" is the
+        plain PyTorch reference. On a GPU "off" is the plain network and rasterizer, anything else
         the kernels of `gpu_path`.
     capacity : avatars kept loaded; the least recently drawn leaves.
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from being.inference.frames import Drive
 from being.model.network import EYE_CODE, DeformationNetwork
-from being.model.token_support import audio_context_range, stay_among_numpy
+from being.model.token_support import clamp_to_support_numpy, support_radius
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -34,8 +34,8 @@ class TokenEncoder:
             self._slope = np.float32(_slope(network.audio_net.convolutions))
             self._audio = _pair(network.audio_token)
             place = self.config.tokens.index("audio")
-            self._heard = np.ascontiguousarray(_numpy(network.recorded_tokens)[:, place])
-            self._reach = audio_context_range(self._heard) if self.config.keep_to_heard else float("inf")
+            self._recorded = np.ascontiguousarray(_numpy(network.recorded_tokens)[:, place])
+            self._radius = support_radius(self._recorded) if self.config.token_support else float("inf")
         if "eye" in self.config.tokens:
             self._eye = _pair(network.eye_token)
             # As `position_code` rounds them: the fastest waves multiply the closure by thousands.
@@ -71,7 +71,7 @@ class TokenEncoder:
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)
         tokens = _token(self._audio, np.einsum("bf,bfc->bc", shares, codes))
-        return tokens if np.isinf(self._reach) else stay_among_numpy(tokens, self._heard, self._reach)
+        return tokens if np.isinf(self._radius) else clamp_to_support_numpy(tokens, self._recorded, self._radius)
 
     def _eye_token(self, drives: Sequence[Drive]) -> FloatArray:
         angle = np.array([[drive.eye] for drive in drives], np.float32) * self._waves

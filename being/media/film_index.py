@@ -38,7 +38,6 @@ class FilmIndex:
         NaN where it is not.
     keys : (P,) bool, packets at which decoding can begin.
     stated_s : the duration that the file claims for its pictures; 0 where it claims none. held_s : what it holds.
-    last_s : how long the last picture is shown, as the file states it; 0 where it does not.
     undated : the container tells the order of decoding only (AVI): the k-th picture has the k-th stamp.
     pixel_aspect : width of a pixel over its height, 1 where the file tells nothing.
     """
@@ -50,7 +49,6 @@ class FilmIndex:
     keys: NDArray[np.bool_]
     stated_s: float
     held_s: float
-    last_s: float
     undated: bool
     pixel_aspect: float
 
@@ -100,7 +98,6 @@ def read_index(path: Path) -> FilmIndex:
             keys=np.array(keys, bool),
             stated_s=stated,
             held_s=held,
-            last_s=_ends(clock, stream.index) - float(np.nanmax(shown)) if len(shown) and not undated else 0.0,
             undated=undated,
             pixel_aspect=float(ratio) if ratio else 1.0,
         )

@@ -172,7 +172,7 @@ def open_film(
     _require_size(path, first)
     stamps = np.append(begins, stamps[stamps > begins])
     each = float(np.median(np.diff(stamps))) if len(stamps) > 1 else 1 / FPS
-    held = float(stamps[-1] - stamps[0] + (index.last_s if 0 < index.last_s <= HOLE_S else each))
+    held = float(stamps[-1] - stamps[0] + each)
     notes = list(index.clock.notes(begins))
     if not index.clock.joints and index.stated_s > index.held_s + max(MISSING_S, 0.02 * index.held_s):
         said = f"it says {index.stated_s:.1f} s and holds {index.held_s:.1f} s"

@@ -48,12 +48,12 @@ def name_of(source: Source) -> str:
     return str(called) if isinstance(called, str | Path) else "the upload"  # temporary files are called by a number
 
 
-def require_av(extra: str = "speech") -> None:
+def require_av() -> None:
     """Raise MissingDependencyError where PyAV is not installed."""
     try:
         import av  # noqa: F401
     except ImportError as error:
-        raise MissingDependencyError("av", extra, "Reading sound and film") from error
+        raise MissingDependencyError("av", None, "Reading sound and video") from error
 
 
 @contextmanager

@@ -156,8 +156,9 @@ class SoundFile:
         rate, samples, begun_s = 0, 0, 0.0  # of the present run
         for block_rate, block in self._gathered():
             if block_rate != rate:
-                begun_s += samples / rate if rate else 0.0
-                yield _ended(run, forms, written, begun_s)
+                if rate:
+                    begun_s += samples / rate
+                    yield _ended(run, forms, written, begun_s)
                 rate, samples = block_rate, 0
                 run = [FileResampler(rate, out, n) for (out, _), n in zip(forms, channels, strict=True)]
             samples += len(block)
@@ -165,7 +166,8 @@ class SoundFile:
             for index, part in enumerate(made):
                 written[index] += len(part)
             yield [np.clip(part, -1.0, 1.0) for part in made]
-        yield _ended(run, forms, written, begun_s + (samples / rate if rate else 0.0))
+        if rate:
+            yield _ended(run, forms, written, begun_s + samples / rate)
 
     def _gathered(self) -> Iterator[tuple[int, Array]]:
         """The parts' blocks one after the other, larger and scaled."""
@@ -211,10 +213,10 @@ def _as_it_is(block: Array) -> Array:
 def _ended(run: Sequence[FileResampler], forms: Sequence[Form], written: list[int], ends_s: float) -> list[Array]:
     """The rest of a run, cut or padded to end at `ends_s`; `written` is brought up to date."""
     rest = []
-    for index, (converter, (rate, _)) in enumerate(zip(run, forms, strict=False)):
+    for index, (converter, (rate, _)) in enumerate(zip(run, forms, strict=True)):
         last = converter.flush()
         missing = int(np.ceil(ends_s * rate - 1e-6)) - written[index] - len(last)
         last = np.pad(last, ((0, missing), (0, 0))) if missing > 0 else last[: len(last) + missing]
         written[index] += len(last)
         rest.append(np.clip(last, -1.0, 1.0))
-    return rest or [np.zeros((0, 1), np.float32) for _ in forms]
+    return rest

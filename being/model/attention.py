@@ -1,4 +1,6 @@
-"""A Gaussian listens to the condition tokens: cross-attention, folded so that a frame costs 16 dot products.
+"""Spatial-audio attention (GaussianTalker): Gaussians attend to the condition tokens.
+
+The cross-attention is folded so that a frame costs 16 dot products.
 
 With tokens c_t, keys k_t = W_k c_t + b_k and values v_t = W_v c_t + b_v, a Gaussian's feature x meets the
 weights of head h only in
@@ -41,7 +43,7 @@ class FoldedTokens:
     output_bias: Tensor
 
 
-class ListeningLayer(nn.Module):
+class SpatialAudioAttention(nn.Module):
     """x -> LN(x + attention(x; tokens)), then -> LN(h + FFN(h)).
 
     Floor per Gaussian and frame (D = 64, F = 128, T = 5, H = 2): 2 T H D + 2 D F = 17.7k multiply-adds; bytes if
@@ -97,7 +99,7 @@ class ListeningLayer(nn.Module):
 
 
 def attend(x: Tensor, folded: FoldedTokens, token_weight: Tensor) -> Tensor:
-    """Attention of each Gaussian, (B, N, H, T) float32, summing to one over T; arguments as `ListeningLayer`."""
+    """Attention of each Gaussian, (B, N, H, T) float32, summing to one over T; arguments as `SpatialAudioAttention`."""
     scores = x @ folded.scores.flatten(2)  # (N, D) or (B, N, D) times (B, D, HT)
     scores = scores.unflatten(-1, folded.scores.shape[2:]) + folded.score_bias[:, None]
     weighted = torch.softmax(scores.float(), dim=-1) * token_weight[None, :, None, :]

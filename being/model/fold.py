@@ -10,15 +10,15 @@ import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from being.model.attention import ListeningLayer
+from being.model.attention import SpatialAudioAttention
 
 Floats = npt.NDArray[np.float32]
 
 
 class LayerFold:
-    """`ListeningLayer.fold` in numpy: what the tokens of B frames make of the layer; see `being.model.attention`."""
+    """`SpatialAudioAttention.fold` in numpy, with the tokens of B frames folded in; see `being.model.attention`."""
 
-    def __init__(self, layer: ListeningLayer) -> None:
+    def __init__(self, layer: SpatialAudioAttention) -> None:
         width, heads = layer.query.in_features, layer.heads
         depth = width // heads
 

@@ -1,13 +1,13 @@
 """The deformation network: how every Gaussian moves for one frame, given the sound, the eyes and the camera.
 
 After GaussianTalker (Cho et al., ACM MM 2024): a Gaussian's place is a triplane feature, conditions are tokens, the
-feature listens to the tokens by cross-attention, five heads read the offsets off the result.
+feature attends to the tokens by cross-attention, five heads read the offsets off the result.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from being.errors import InputError
-from being.model.attention import ConditionMlp, ListeningLayer, position_code, straight_through_relu
+from being.model.attention import ConditionMlp, SpatialAudioAttention, position_code, straight_through_relu
 from being.model.audio_net import AUDIO_CODE, AudioAttention, AudioNet
 from being.model.gaussians import SH_COEFFICIENTS
-from being.model.token_support import audio_context_range, stay_among
+from being.model.token_support import clamp_to_support, support_radius
 from being.model.triplane import AttributeTrunk, Triplane
 
 EYE_CODE = 32
@@ -35,7 +35,8 @@ class NetworkConfig(BaseModel):
     """Everything that decides the shapes of a network; stored in avatar.json.
 
     `aabb` is the box the triplane covers, maximum corner first (head space, 10 cm). `dropout` acts in training only.
-    `keep_to_heard`: audio tokens stay among the recorded ones (`being.model.token_support`); published ones do without.
+    `token_support`: audio tokens are clamped to the training distribution (`being.model.token_support`); published
+    avatars do without.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,7 +54,14 @@ class NetworkConfig(BaseModel):
     emotion_states: tuple[str, ...] = ()
     aabb: tuple[Point, Point] = ((2.0, 2.0, 2.0), (-2.0, -2.0, -2.0))
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    keep_to_heard: bool = False
+    token_support: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _present_names(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "keep_to_heard" in values:  # its name in avatars of earlier versions
+            values = {"token_support" if name == "keep_to_heard" else name: value for name, value in values.items()}
+        return values
 
     @model_validator(mode="after")
     def _consistent(self) -> NetworkConfig:
@@ -67,7 +75,7 @@ class NetworkConfig(BaseModel):
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not divisible by heads {self.heads}")
         if len(set(self.tokens)) != len(self.tokens) or "null" not in self.tokens:
-            raise ValueError("tokens: each at most once, and null among them (it is what a deaf Gaussian listens to)")
+            raise ValueError("tokens: each at most once, and null among them (Gaussians without audio attend to it)")
         if any(high <= low for high, low in zip(*self.aabb, strict=True)):
             raise ValueError("aabb: the first corner must be the maximum on every axis")
         if len(self.emotion_states) > 64:
@@ -156,12 +164,12 @@ class DeformationNetwork(nn.Module):
             # Multiplies the token's attention: at zero the token is invisible, yet the weight has a gradient.
             self.emotion_weight = nn.Parameter(torch.zeros(()), requires_grad=bool(config.emotion_states))
         self.layers = nn.ModuleList(
-            ListeningLayer(width, config.heads, config.head_width, config.dropout) for _ in range(config.layers)
+            SpatialAudioAttention(width, config.heads, config.head_width, config.dropout) for _ in range(config.layers)
         )
         self.heads = nn.ModuleDict(
             {name: _offset_head(width, config.head_width, size) for name, size in OFFSET_SIZES.items()}
         )
-        self._reach: tuple[Tensor, float] | None = None  # of which tokens, and how far it is
+        self._radius: tuple[Tensor, float] | None = None  # of which tokens, and how far it is
         self.register_buffer("recorded_tokens", torch.zeros(0, len(config.tokens), width))
 
     def condition_tokens(self, conditions: Conditions) -> Tensor:
@@ -178,7 +186,7 @@ class DeformationNetwork(nn.Module):
         for name in self.config.tokens:
             if name == "audio":
                 codes = self.audio_net(conditions.audio.flatten(0, 1)).unflatten(0, (batch, -1))
-                tokens.append(self._heard(self.audio_token(self.audio_attention(codes)), len(tokens)))
+                tokens.append(self._supported(self.audio_token(self.audio_attention(codes)), len(tokens)))
             elif name == "eye":
                 tokens.append(self.eye_token(position_code(conditions.eye, EYE_CODE)))
             elif name == "camera":
@@ -207,7 +215,7 @@ class DeformationNetwork(nn.Module):
         )
 
     def token_weights(self, audio_gate: Tensor | None, device: torch.device | str | None = None) -> Tensor:
-        """(N, T), or (1, T) without gates: what multiplies each token's attention (see `ListeningLayer`)."""
+        """(N, T), or (1, T) without gates: what multiplies each token's attention (see `SpatialAudioAttention`)."""
         one = torch.ones(1, device=device or self.null_token.device)
         columns = []
         for name in self.config.tokens:
@@ -258,14 +266,14 @@ class DeformationNetwork(nn.Module):
         hidden = self.hidden(features, tokens, audio_gate)
         return tuple(self.heads[name](hidden) for name in OFFSET_SIZES)
 
-    def _heard(self, tokens: Tensor, place: int) -> Tensor:
-        """Audio tokens (B, width), kept among the recorded ones where that is wanted and there are any."""
-        if not self.config.keep_to_heard or not len(self.recorded_tokens):
+    def _supported(self, tokens: Tensor, place: int) -> Tensor:
+        """Audio tokens (B, width), clamped to the recorded ones where `token_support` is set and there are any."""
+        if not self.config.token_support or not len(self.recorded_tokens):
             return tokens
-        heard = self.recorded_tokens[:, place]
-        if self._reach is None or self._reach[0] is not self.recorded_tokens:
-            self._reach = self.recorded_tokens, audio_context_range(heard.detach().float().cpu().numpy())
-        return stay_among(tokens, heard.to(tokens.dtype), self._reach[1])
+        recorded = self.recorded_tokens[:, place]
+        if self._radius is None or self._radius[0] is not self.recorded_tokens:
+            self._radius = self.recorded_tokens, support_radius(recorded.detach().float().cpu().numpy())
+        return clamp_to_support(tokens, recorded.to(tokens.dtype), self._radius[1])
 
     def _check(self, conditions: Conditions) -> None:
         config = self.config

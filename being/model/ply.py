@@ -1,7 +1,7 @@
 """Gaussians as a standard 3DGS PLY file, which every splat viewer opens.
 
 Beside the standard properties two floats of our own are written, `head_weight` and `audio_gate`; viewers
-ignore them, and a file without them is read as a head that listens everywhere (both 1).
+ignore them, and a file without them is read as a head that sound moves everywhere (both 1).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
+from being.atomic import whole_file
 from being.errors import FormatError
 from being.model.gaussians import SH_COEFFICIENTS, Gaussians
 
@@ -110,14 +111,9 @@ def save_ply(path: str | os.PathLike[str], gaussians: Gaussians, ours: bool = Tr
     properties = [*_XYZ, *_NORMALS, *_DC, *_REST, "opacity", *_SCALES, *_QUATS, *(_OURS if ours else [])]
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {count}"]
     header += [f"property float {name}" for name in properties] + ["end_header", ""]
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            file.write("\n".join(header).encode("ascii"))
-            file.write(np.ascontiguousarray(table, dtype="<f4").tobytes())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as partial, partial.open("wb") as file:
+        file.write("\n".join(header).encode("ascii"))
+        file.write(np.ascontiguousarray(table, dtype="<f4").tobytes())
 
 
 def _read_rows(file: BinaryIO, path: Path) -> np.ndarray:

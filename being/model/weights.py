@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from being.atomic import whole_file
 from being.errors import FormatError
 from being.model.network import DeformationNetwork, NetworkConfig
 
@@ -21,13 +22,9 @@ MAX_RECORDED = 4096
 def save_network(path: str | os.PathLike[str], network: DeformationNetwork) -> None:
     """Write all weights and the recorded tokens (float32), replacing `path` only when complete."""
     path = Path(path)
-    partial = path.with_name(path.name + ".partial")
     state = {name: value.detach().float().cpu().contiguous() for name, value in network.state_dict().items()}
-    try:
+    with whole_file(path) as partial:
         save_file(state, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_network(path: str | os.PathLike[str], config: NetworkConfig) -> DeformationNetwork:

@@ -62,7 +62,7 @@ class AvatarDetail(AvatarSummary):
     features: str = Field(description="What it listens to")
     look_ahead_frames: int | Literal["published"]
     gaussians: int
-    shortcut: str = Field(description="The form of its network that a CPU draws with")
+    approximation: str = Field(description="The approximation of its network that a CPU draws with")
     emotions: list[str]
     metrics: dict[str, float]
 
@@ -199,7 +199,7 @@ def detail(manifest: AvatarManifest, *, servable: bool) -> AvatarDetail:
         features=manifest.features.name,
         look_ahead_frames=manifest.look_ahead,
         gaussians=manifest.gaussians,
-        shortcut=manifest.shortcut,
+        approximation=manifest.approximation,
         emotions=list(manifest.network.emotion_states),
         metrics=manifest.metrics,
     )

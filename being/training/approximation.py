@@ -1,8 +1,8 @@
-"""Which CPU form of its network a finished avatar names: the fastest that loses little on frames nobody trained on.
+"""The CPU approximation that a finished avatar names: the fastest that loses little on held-out frames.
 
 A new face is then live on a CPU at once, where the full network costs several times as much. What is fitted on the way
 lies in the cache of this machine, so that a server here plays the avatar without fitting it again.
-`benchmarks/shortcuts.py` compares all forms with times.
+`benchmarks/approximations.py` compares all forms with times.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from being.avatar.folder import Avatar
-from being.avatar.schema import Shortcut
+from being.avatar.schema import Approximation
 from being.dataset.parsing import BACKGROUND
 from being.training.data.footage import Footage
 from being.training.quality.evaluate import spaced
@@ -26,7 +26,10 @@ if TYPE_CHECKING:  # what draws on a CPU needs numba, which need not be where a 
 
 TOLERANCE = 0.3  # dB over the person that a form may lose against the full network
 FRAMES = 24  # held-out frames looked at
-FASTEST_FIRST: tuple[Shortcut, ...] = ("basis", "still")  # `lite` takes half a minute to fit and lies between them
+FASTEST_FIRST: tuple[Approximation, ...] = (
+    "pca",
+    "pruned",
+)  # `distilled`, between them, fits in 30 s
 
 Array = NDArray[np.float64]
 
@@ -35,12 +38,12 @@ Array = NDArray[np.float64]
 class Choice:
     """A form, and what it loses, dB over the person."""
 
-    form: Shortcut
+    form: Approximation
     lost: float
 
 
 def fastest_form(avatar: Avatar, footage: Footage, tolerance: float = TOLERANCE) -> Choice:
-    """The first of the cheap forms that loses at most `tolerance` on held-out frames (on trained ones if none are).
+    """The first of the approximations that loses at most `tolerance` on held-out frames (on trained ones if none are).
 
     avatar : on the CPU, its network with recorded tokens. footage : with the poses that the avatar was trained to.
 
@@ -49,11 +52,11 @@ def fastest_form(avatar: Avatar, footage: Footage, tolerance: float = TOLERANCE)
     from being.inference.renderable import RenderableAvatar
 
     frames = spaced(footage.held_out.all or footage.train, FRAMES)
-    performer = RenderableAvatar(avatar, torch.device("cpu"))
+    avatar_on_cpu = RenderableAvatar(avatar, torch.device("cpu"))
     drives = [_drive(avatar, footage, frame) for frame in frames]
-    exact = _decibels("full", performer, drives, footage)
+    exact = _decibels("full", avatar_on_cpu, drives, footage)
     for form in FASTEST_FIRST:
-        lost = float((exact - _decibels(form, performer, drives, footage)).mean())
+        lost = float((exact - _decibels(form, avatar_on_cpu, drives, footage)).mean())
         if lost <= tolerance:
             return Choice(form, lost)
     return Choice("full", 0.0)
@@ -64,8 +67,8 @@ def with_fastest_form(avatar: Avatar, footage: Footage) -> tuple[Avatar, str]:
     try:
         choice = fastest_form(avatar, footage)
     except ImportError as error:
-        return avatar, f"full; no faster form was tried ({error}): see benchmarks/shortcuts.py"
-    manifest = avatar.manifest.model_copy(update={"shortcut": choice.form})
+        return avatar, f"full; no faster form was tried ({error}): see benchmarks/approximations.py"
+    manifest = avatar.manifest.model_copy(update={"approximation": choice.form})
     return replace(avatar, manifest=manifest), f"{choice.form}, {choice.lost:.2f} dB lost against the full one"
 
 
@@ -83,11 +86,11 @@ def _drive(avatar: Avatar, footage: Footage, frame: int) -> Drive:
     )
 
 
-def _decibels(form: Shortcut, performer: RenderableAvatar, drives: list[Drive], footage: Footage) -> Array:
+def _decibels(form: Approximation, avatar_on_cpu: RenderableAvatar, drives: list[Drive], footage: Footage) -> Array:
     """PSNR of each drive's picture over the person of its frame."""
     from being.inference.backends.cpu import CpuBackend
 
-    pictures = CpuBackend(form).draw([(performer, drive) for drive in drives], lambda row, drawn: drawn.picture)
+    pictures = CpuBackend(form).draw([(avatar_on_cpu, drive) for drive in drives], lambda row, drawn: drawn.picture)
     frames = [drive.index for drive in drives]
     return np.array(
         [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from being.atomic import whole_file
 from being.dataset import Dataset
 from being.errors import FormatError, InputError
 from being.training.config import FitConfig
@@ -75,18 +75,15 @@ def fingerprint(dataset: Dataset, config: FitConfig) -> str:
 def save_checkpoint(folder: Path, mark: str, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
     """Write the state of a run; an interruption leaves the older file."""
     path = folder / NAME
-    partial = folder / f"{NAME}.partial"
     flat = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     header = {"version": str(VERSION), "fingerprint": mark, "values": json.dumps(values)}
     try:
-        save_file(flat, partial, metadata=header)
-        os.replace(partial, path)
+        with whole_file(path) as partial:
+            save_file(flat, partial, metadata=header)
     except OSError as error:
         raise InputError(
             f"{path} cannot be written ({error.strerror})", "Free some space or choose another folder"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_checkpoint(folder: Path, mark: str) -> State | None:

@@ -111,7 +111,7 @@ class FitConfig(_Part):
     )
     features: str = Field(default="phones", description="speech features: phones, logmel, wav2vec2, deepspeech")
     look_ahead: Annotated[int, Field(ge=0, le=25)] | Literal["published"] = Field(
-        default=1, description="frames of future sound a frame may hear"
+        default=1, description="frames of future sound in a frame's audio context"
     )
     pretrained: str = Field(
         default="demo", description="avatar whose trained network this one starts from; none: random weights"

@@ -20,6 +20,7 @@ from being.training.data.face import landmarks_of
 from being.training.data.footage import Footage
 from being.training.data.speech import Speech
 from being.training.data.steady import steadied
+from being.training.joints import bridged
 from being.training.model.drawing import emotion_of
 from being.training.run import TrainingRun
 
@@ -43,10 +44,15 @@ def record_tokens(run: TrainingRun, footage: Footage) -> None:
 
 
 def recorded_motion(footage: Footage, dataset: Dataset, speech: Speech) -> Motion:
-    """How the person moved, with the poses that training ended with; the motion of a camera that moved is left out."""
+    """How the person moved, with the poses that training ended with.
+
+    The motion of a camera that moved is taken out; there is no jump where parts were left out.
+    """
     head, torso = footage.head_poses.cpu().numpy(), footage.torso_poses.cpu().numpy()
+    frames = dataset.sound_frames
     if dataset.camera_moves:
-        head, torso = steadied(head, torso)
+        head, torso = steadied(head, torso, np.diff(frames) > 1)
+    head, torso = bridged(head, frames), bridged(torso, frames)
     return Motion(head, torso, dataset.eyes, speech.talking, footage.expressions.cpu().numpy())
 
 

@@ -215,7 +215,7 @@ def begin(footage: Footage, dataset: Dataset, speech: Speech, config: FitConfig)
         plane_channels=64 // len(config.plane_resolutions),
         aabb=bounding_box(seeded),
         dropout=config.dropout,
-        keep_to_heard=True,
+        token_support=True,
         emotion_states=footage.expression_names,
     )
     pretrained = load_pretrained(config, speech, shape)

@@ -14,12 +14,13 @@ from typing import Literal
 
 import numpy as np
 import torch
+from being.extern.carry import carry
 from being.extern.openface import ActionUnits, read_units, write_units
 from being.extern.untrusted import load_array, load_tensors
-from being.extern.whole import carry, whole_folder
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from being.atomic import whole_folder
 from being.dataset import Dataset
 from being.dataset.folder import picture_path, plate_path
 from being.dataset.landmarks import MOUTH, mouth_opening, triangulate

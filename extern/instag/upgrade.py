@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from being.extern.bfm import FaceModel
+from being.extern.carry import carry, carry_folder
 from being.extern.openface import ActionUnits, read_units, write_units
 from being.extern.untrusted import load_array, load_tensors
-from being.extern.whole import carry, carry_folder, whole_folder
 from numpy.typing import NDArray
 from PIL import Image
 
+from being.atomic import whole_folder
 from being.dataset import Dataset
 from being.dataset.folder import PICTURES, numbered, read_picture
 from being.dataset.parsing import colours_of_labels, labels_of_colours

@@ -51,7 +51,7 @@ def test_a_signed_record_stands(signed: Path) -> None:
     found = consent_trust(load_avatar(signed).manifest)
     assert found.serve and found.text.startswith("Ada, 2026-11-22; signed by ")
     # adding a cheaper form of the network later does not break it
-    amend_avatar(signed, shortcut="full")
+    amend_avatar(signed, approximation="full")
     assert consent_trust(read_manifest(signed)).serve
 
 

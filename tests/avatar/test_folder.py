@@ -270,16 +270,16 @@ def test_amending_changes_only_what_is_asked(tiny_avatar: Avatar, tmp_path: Path
     cache = tmp_path / "cache.safetensors"
     save_file({"x": torch.zeros(3)}, cache)
     preview = (folder / "preview.jpg").read_bytes()
-    amend_avatar(folder, extra={"lite.safetensors": cache}, shortcut="lite")
+    amend_avatar(folder, extra={"distilled.safetensors": cache}, approximation="distilled")
     loaded = load_avatar(folder)
-    assert loaded.manifest.shortcut == "lite" and "lite.safetensors" in loaded.manifest.files
+    assert loaded.manifest.approximation == "distilled" and "distilled.safetensors" in loaded.manifest.files
     assert loaded.manifest.gaussians == tiny_avatar.manifest.gaussians
     assert (folder / "preview.jpg").read_bytes() == preview
-    with pytest.raises(FormatError, match="shortcut"):
-        amend_avatar(folder, shortcut="magic")
+    with pytest.raises(FormatError, match="approximation"):
+        amend_avatar(folder, approximation="magic")
     with pytest.raises(InputError, match=r"'notes\.txt' is not a file"):
         amend_avatar(folder, extra={"notes.txt": cache})
-    assert load_avatar(folder).manifest.shortcut == "lite"
+    assert load_avatar(folder).manifest.approximation == "distilled"
 
 
 def test_loading_is_quick_to_import() -> None:

@@ -32,6 +32,7 @@ from being.progress import Silent
 
 SIDE, FRAMES, SIZE = 160, 80, 96
 FOCAL, AWAY = 260.0, 9.0
+BLACK_AT = 38
 
 
 def shape() -> NDArray[np.float64]:
@@ -56,8 +57,11 @@ def meshes() -> NDArray[np.float32]:
     return out.astype(np.float32)
 
 
-def film(path: Path, pan: float = 0.0) -> Path:
-    """Tiles behind, a blue torso, a green neck, a red head; the camera pans by `pan` pixels a frame."""
+def film(path: Path, pan: float = 0.0, black: int = 0) -> Path:
+    """Tiles behind, a blue torso, a green neck, a red head; the camera pans by `pan` pixels a frame.
+
+    black : so many black pictures stand before number BLACK_AT.
+    """
     tiles = np.random.default_rng(1).integers(90, 120, (30, 90, 3), np.uint8)
     tiles[..., 0] += np.random.default_rng(2).integers(0, 2, (30, 90), np.uint8) * 40
     wall = np.kron(tiles, np.ones((8, 8, 1), np.uint8))
@@ -73,9 +77,10 @@ def film(path: Path, pan: float = 0.0) -> Path:
             cv2.rectangle(image, (20, 118), (140, SIDE), (0, 0, 255), -1)
             cv2.rectangle(image, (70, 90), (90, 124), (0, 255, 0), -1)
             cv2.ellipse(image, middle, (24, 32), 0, 0, 360, (255, 0, 0), -1)
-            container.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            for shown in (*[np.zeros_like(image)] * (black if index == BLACK_AT else 0), image):
+                container.mux(video.encode(av.VideoFrame.from_ndarray(shown, format="rgb24")))
         container.mux(video.encode(None))
-        wave = 0.3 * np.sin(2 * np.pi * 440 * np.arange(FRAMES * 640) / 16_000)
+        wave = 0.3 * np.sin(2 * np.pi * 440 * np.arange((FRAMES + black) * 640) / 16_000)
         chunk = av.AudioFrame.from_ndarray(wave[None].astype(np.float32), format="fltp", layout="mono")
         chunk.sample_rate = 16_000
         container.mux(tone.encode(chunk))
@@ -109,9 +114,11 @@ def tracked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def track(frames: Any, progress: Any = None) -> Track:
         calls.append(1)
-        for _ in frames:
-            pass
-        return Track(meshes(), np.ones(FRAMES, bool), np.ones(FRAMES, np.int64))
+        count = sum(1 for _ in frames)
+        points = np.insert(meshes(), [BLACK_AT] * (count - FRAMES), meshes()[BLACK_AT], axis=0)
+        found = np.ones(count, bool)
+        found[BLACK_AT : BLACK_AT + count - FRAMES] = False
+        return Track(points, found, found.astype(np.int64))
 
     monkeypatch.setattr(pipeline, "track_landmarks", track)
     monkeypatch.setattr(pipeline, "open_parser", lambda name: Colours())
@@ -160,6 +167,31 @@ def test_a_stopped_capture_goes_on_to_a_whole_dataset(tmp_path: Path, video: Pat
     page = (out / "report.html").read_text()
     assert page.count("<figure>") >= 8 and 'src="http' not in page and "href" not in page
     assert any("footage" in w.problem for w in report.warnings) and all(w.remedy for w in report.warnings)
+
+
+def test_a_black_part_is_left_out_and_the_rest_keeps_its_sound(tmp_path: Path, video: Path, tracked: list[int]) -> None:
+    plain, spoiled = tmp_path / "plain", tmp_path / "spoiled"
+    capture(video, plain, size=SIZE, workers=2)
+    report = capture(film(tmp_path / "black.mp4", black=20), spoiled, size=SIZE, workers=2)
+    assert [cut.reason for cut in report.cuts] == ["black picture"]
+    (cut,) = report.cuts
+    assert BLACK_AT - 3 <= cut.start <= BLACK_AT and BLACK_AT + 20 <= cut.stop <= BLACK_AT + 23
+    data = validate(spoiled)
+    kept = [i for i in range(FRAMES + 20) if not cut.start <= i < cut.stop]
+    assert data.frames == len(kept) and data.sound_frames.tolist() == kept
+    assert len(data.audio) == (FRAMES + 20) * 640  # the sound is whole: windows beside the cut hear what was said
+    assert np.abs(data.background.astype(int) - validate(plain).background).mean() < 3
+    written = json.loads((spoiled / "capture.json").read_text())
+    assert written["cuts"] == [{"from_s": cut.start / 25, "to_s": cut.stop / 25, "reason": "black picture"}]
+    assert "Cut list" in (spoiled / "report.html").read_text()
+    assert "Cut list" not in (plain / "report.html").read_text()
+
+
+def test_a_part_of_a_video_is_captured(tmp_path: Path, video: Path, tracked: list[int]) -> None:
+    with pytest.raises(InputError, match=r"lasts 2\.0 s"):
+        capture(video, tmp_path / "person", size=SIZE, start_s=1.0, end_s=3.0)
+    with pytest.raises(InputError, match="--start"):
+        capture(video, tmp_path / "person", size=SIZE, start_s=7.0)
 
 
 def test_a_moving_camera_gives_mattes_and_a_plate(tmp_path: Path, tracked: list[int]) -> None:

@@ -44,7 +44,7 @@ def test_an_avatar_with_its_record_and_its_report(footage: Path, tmp_path: Path)
     figures = json.loads((work / "metrics.json").read_text())
     assert {"flicker_torso", "held_out_fitted_psnr", "trained_psnr"} <= figures["metrics"].keys()
     assert {"read", "static", "network", "evaluate", "speak", "form"} <= figures["seconds"].keys()
-    assert avatar.manifest.shortcut in ("basis", "still") and "dB lost against the full one" in page
+    assert avatar.manifest.approximation in ("pca", "pruned") and "dB lost against the full one" in page
     # neither frames of the person nor the checkpoint stay behind; the footage that was given does
     left = {path.name for path in work.iterdir()}
     assert {"report.html", "metrics.json"} <= left and not left & {"footage", "checkpoint.safetensors", "clone.json"}

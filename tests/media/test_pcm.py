@@ -11,8 +11,8 @@ import av
 import numpy as np
 import pytest
 
-from being.audio import pcm
 from being.errors import InputError
+from being.media import pcm
 from being.media.pcm import read_audio, read_audio_48k
 
 

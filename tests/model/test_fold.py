@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from being.model.attention import ListeningLayer
+from being.model.attention import SpatialAudioAttention
 from being.model.deformation import quaternion_from_rotation
 from being.model.fold import LayerFold, pose_words
 
@@ -13,7 +13,7 @@ from being.model.fold import LayerFold, pose_words
 @torch.no_grad()
 def test_a_layer_is_folded_with_tokens_as_in_pytorch() -> None:
     torch.manual_seed(0)
-    layer = ListeningLayer(32, 2, 64, 0.0)
+    layer = SpatialAudioAttention(32, 2, 64, 0.0)
     tokens = torch.randn(3, 5, 32)
     wanted = layer.fold(tokens)
     scores, bias, outputs = LayerFold(layer)(tokens.numpy())

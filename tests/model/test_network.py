@@ -12,10 +12,10 @@ from torch import Tensor
 
 from being.errors import InputError
 from being.model import Conditions, DeformationNetwork, NetworkConfig, camera_code
-from being.model.attention import ListeningLayer, position_code
+from being.model.attention import SpatialAudioAttention, position_code
 
 
-def unfolded(layer: ListeningLayer, x: Tensor, tokens: Tensor) -> Tensor:
+def unfolded(layer: SpatialAudioAttention, x: Tensor, tokens: Tensor) -> Tensor:
     """Cross-attention as the textbook writes it."""
 
     def split(y: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ def unfolded(layer: ListeningLayer, x: Tensor, tokens: Tensor) -> Tensor:
 
 def test_folding_is_exact_in_value_and_gradient() -> None:
     torch.manual_seed(0)
-    layer = ListeningLayer(64, 2, 128, dropout=0.0)
+    layer = SpatialAudioAttention(64, 2, 128, dropout=0.0)
     tokens = torch.randn(FRAMES, 5, 64)
     for x in (torch.randn(COUNT, 64), torch.randn(FRAMES, COUNT, 64)):
         gradients = []

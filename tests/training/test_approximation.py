@@ -38,10 +38,10 @@ def scene(clip: Path) -> tuple[Avatar, Footage]:
 def test_the_fastest_form_that_loses_little_is_taken(scene: tuple[Avatar, Footage]) -> None:
     avatar, footage = scene
     choice = fastest_form(avatar, footage)
-    assert choice.form == "basis" and abs(choice.lost) <= 0.3
-    assert avatar.manifest.shortcut == "full"
+    assert choice.form == "pca" and abs(choice.lost) <= 0.3
+    assert avatar.manifest.approximation == "full"
     found, line = with_fastest_form(avatar, footage)
-    assert found.manifest.shortcut == "basis" and line.startswith("basis, ")
+    assert found.manifest.approximation == "pca" and line.startswith("pca, ")
 
 
 def test_a_form_that_loses_more_is_not_taken(scene: tuple[Avatar, Footage]) -> None:

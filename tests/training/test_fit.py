@@ -103,7 +103,7 @@ def test_the_network_moves_the_mouth(undisturbed: FitResult, clip: Path) -> None
 def test_the_avatar_loads_and_is_what_was_trained(undisturbed: FitResult, clip: Path) -> None:
     assert undisturbed.avatar is not None and undisturbed.avatar.folder is not None
     avatar = load_avatar(undisturbed.avatar.folder)
-    assert avatar.manifest.network.keep_to_heard and len(avatar.network.recorded_tokens)
+    assert avatar.manifest.network.token_support and len(avatar.network.recorded_tokens)
     data = Dataset(clip)
     assert avatar.manifest.name == "Ada" and consent_trust(avatar.manifest).serve
     assert avatar.manifest.features.name == "logmel" and avatar.manifest.look_ahead == 1

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from being.atomic import whole_file
 from being.audio.logmel import DECADES, FFT, FLOOR, WINDOW, mel_filters, window
 from being.audio.phones import BANDS, BLOCKS, CHANNELS, HOP, STEM, WIDTH, Conv, load_weights
 
@@ -115,6 +116,5 @@ class PhonesNetwork(nn.Module):
         assert self.head.bias is not None
         tensors |= {"head.weight": self.head.weight.detach()[:, :, 0].T, "head.bias": self.head.bias.detach()}
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")  # a stopped run leaves no half-written weights
-        save_file({name: t.to("cpu", torch.float16).contiguous() for name, t in tensors.items()}, partial)
-        partial.replace(path)
+        with whole_file(path) as partial:
+            save_file({name: t.to("cpu", torch.float16).contiguous() for name, t in tensors.items()}, partial)

@@ -85,7 +85,7 @@ def _dissolve_pieces(labels: NDArray[np.uint8], label: int, small: float, hull: 
             labels[around][inside] = votes.argmax()
 
 
-def settle(shares: Shares, hull: NDArray[np.uint8]) -> Shares:
+def with_clean_labels(shares: Shares, hull: NDArray[np.uint8]) -> Shares:
     """Shares that agree with the clean labels: where cleaning overruled them, the clean label takes all."""
     labels = shares.argmax(-1).astype(np.uint8)
     clean = clean_labels(labels, hull)

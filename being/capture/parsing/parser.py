@@ -175,9 +175,9 @@ class ClipParser:
 
     @staticmethod
     def _finish(frame: _Frame, shares: NDArray[np.float32]) -> Picture:
-        from being.capture.parsing.label_smoothing import settle, sharpen
+        from being.capture.parsing.label_smoothing import sharpen, with_clean_labels
 
-        return sharpen(settle(shares, frame.face.hull), frame.gray, frame.image)
+        return sharpen(with_clean_labels(shares, frame.face.hull), frame.gray, frame.image)
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,9 @@ class CpuBackend:
     def _stage(self, performer: RenderableAvatar) -> _Stage:
         with self._lock:
             if performer not in self._stages:
-                self._stages[performer] = _Stage(performer.avatar, self._form or performer.avatar.manifest.shortcut)
+                self._stages[performer] = _Stage(
+                    performer.avatar, self._form or performer.avatar.manifest.approximation
+                )
             return self._stages[performer]
 
     @contextmanager

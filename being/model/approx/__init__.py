@@ -1,6 +1,6 @@
-"""The deformation network on a CPU: an exact fused twin, three cheaper forms, and posing, without PyTorch.
+"""The deformation network on a CPU: an exact fused twin, three approximations, and posing, without PyTorch.
 
-    deformer = make_deformer("lite", network, gaussians)
+    deformer = make_deformer("distilled", network, gaussians)
     canonical, offsets = CanonicalBlocks.of(gaussians, deformer), offset_buffer(deformer)
     splats = SplatArrays.empty(gaussians.count)
     assemble_numpy(canonical, deformer(tokens, offsets), head_pose, torso_pose, splats)  # each frame

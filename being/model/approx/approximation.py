@@ -1,4 +1,4 @@
-"""Choose and prepare a CPU form of an avatar's network by name, from its caches where they are."""
+"""Approximations of an avatar's network for a CPU, chosen by name, prepared from caches where there are any."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ from typing import Literal, TypeVar
 from being.errors import InputError
 from being.model.approx import cache
 from being.model.approx.deformer import Deformer
-from being.model.approx.distilled import LiteDeformer, fit_lite
-from being.model.approx.motion_stats import STILL, full_deformer, survey
-from being.model.approx.pca import BasisDeformer, fit_basis
-from being.model.approx.pruned import StillDeformer
+from being.model.approx.distilled import DistilledDeformer, fit_distilled
+from being.model.approx.motion_stats import PRUNE_BELOW, full_deformer, measure_motion
+from being.model.approx.pca import PcaDeformer, fit_pca
+from being.model.approx.pruned import PrunedDeformer
 from being.model.gaussians import Gaussians
 from being.model.network import DeformationNetwork
 
-Form = Literal["full", "still", "basis", "lite"]
-FORMS: tuple[Form, ...] = ("full", "still", "lite", "basis")  # from the exact to the cheapest
+FORMER_CACHES = {  # names that earlier versions gave the files
+    "motion_stats.safetensors": "survey.safetensors",
+    "pca.safetensors": "basis.safetensors",
+    "distilled.safetensors": "lite.safetensors",
+}
+
+Form = Literal["full", "pruned", "pca", "distilled"]
+FORMS: tuple[Form, ...] = ("full", "pruned", "distilled", "pca")  # from the exact to the cheapest
 
 T = TypeVar("T")
 
@@ -29,17 +35,17 @@ def make_deformer(
     gaussians: Gaussians,
     *,
     threads: int = 0,
-    still: float = STILL,
+    prune_below: float = PRUNE_BELOW,
     caches: Sequence[Path] = (),
     write_to: Path | None = None,
 ) -> Deformer:
-    """Prepare a form; `full` at once, the others fit what no cache holds (seconds; `lite` half a minute).
+    """Prepare a form; `full` at once, the others fit what no cache holds (seconds; `distilled` half a minute).
 
     Parameters
     ----------
     threads : for one frame; 0 for all usable cores.
-    still : a Gaussian whose colour never changes by more (of 1) is not evaluated.
-    caches : folders looked through in order for survey.safetensors, basis.safetensors, lite.safetensors.
+    prune_below : a Gaussian whose colour never changes by more (of 1) is not evaluated.
+    caches : folders looked through in order for motion_stats.safetensors, pca.safetensors, distilled.safetensors.
     write_to : folder that receives what was fitted; None writes nothing. A folder that cannot be written is no error.
 
     Raises
@@ -58,35 +64,36 @@ def make_deformer(
 
     def cached(name: str, load: Callable[[Path], T | None], fit: Callable[[], T], save: Callable[[Path, T], None]) -> T:
         for folder in folders:
-            if (found := load(folder / name)) is not None:
-                return found
+            for known in (name, FORMER_CACHES[name]):
+                if (found := load(folder / known)) is not None:
+                    return found
         fitted = fit()
         if write_to is not None:
             with contextlib.suppress(OSError):  # a cache that cannot be kept is made again next time
                 save(write_to / name, fitted)
         return fitted
 
-    surveyed = cached(
-        "survey.safetensors",
-        lambda path: cache.load_survey(path, owner, gaussians),
-        lambda: survey(network, gaussians),
-        lambda path, value: cache.save_survey(path, value, owner),
+    stats = cached(
+        "motion_stats.safetensors",
+        lambda path: cache.load_motion_stats(path, owner, gaussians),
+        lambda: measure_motion(network, gaussians),
+        lambda path, value: cache.save_motion_stats(path, value, owner),
     )
-    if form == "still":
-        return StillDeformer(network, gaussians, surveyed, still, threads)
-    if form == "lite":
+    if form == "pruned":
+        return PrunedDeformer(network, gaussians, stats, prune_below, threads)
+    if form == "distilled":
         head = cached(
-            "lite.safetensors",
-            lambda path: cache.load_lite(path, owner, network.config.width),
-            lambda: fit_lite(network, gaussians, surveyed, still=still),
-            lambda path, value: cache.save_lite(path, value, owner),
+            "distilled.safetensors",
+            lambda path: cache.load_distilled(path, owner, network.config.width),
+            lambda: fit_distilled(network, gaussians, stats, prune_below=prune_below),
+            lambda path, value: cache.save_distilled(path, value, owner),
         )
-        return LiteDeformer(network, gaussians, surveyed, head, still, threads)
-    _, moving = surveyed.moving_first(still)
+        return DistilledDeformer(network, gaussians, stats, head, prune_below, threads)
+    _, moving = stats.moving_first(prune_below)
     basis = cached(
-        "basis.safetensors",
-        lambda path: cache.load_basis(path, owner, gaussians, moving),
-        lambda: fit_basis(network, gaussians, surveyed, still=still),
-        lambda path, value: cache.save_basis(path, value, owner),
+        "pca.safetensors",
+        lambda path: cache.load_pca(path, owner, gaussians, moving),
+        lambda: fit_pca(network, gaussians, stats, prune_below=prune_below),
+        lambda path, value: cache.save_pca(path, value, owner),
     )
-    return BasisDeformer(network, gaussians, surveyed, basis, still, threads)
+    return PcaDeformer(network, gaussians, stats, basis, prune_below, threads)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from being.model.approx import thread_split as crew
+from being.model.approx import thread_split
 from being.model.approx.blocks import FULL_CHANNELS, Floats, attribute_rows, block_count, to_blocks
 from being.model.approx.deformer import Deformer
 from being.model.approx.kernels import EXACT, LANES, VECTOR
@@ -107,7 +107,7 @@ def assemble_numpy(
             queue, blocks, canonical.count, flat_canonical, flat_offsets, offsets.shape[1], poses, staging, *arrays
         )
 
-    crew.run(work, min(threads or crew.usable_cores(), blocks))
+    thread_split.run(work, min(threads or thread_split.usable_cores(), blocks))
     return out
 
 
@@ -129,7 +129,7 @@ def assemble_on_screen(
         staging = np.empty(STAGED * VECTOR, np.float32)
         _assemble_on_screen(queue, blocks, *given, staging, out.records, out.depths, out.rows)
 
-    crew.run(work, min(threads or crew.usable_cores(), blocks))
+    thread_split.run(work, min(threads or thread_split.usable_cores(), blocks))
     return out
 
 

@@ -1,4 +1,4 @@
-"""Surveys, bases and lite heads as safetensors files, bound to the network they were made from.
+"""Motion statistics, PCA bases and distilled heads as safetensors files, bound to the network they were made from.
 
 They are caches: a file of another network is stale and made again; a damaged one is refused by name.
 """
@@ -6,7 +6,6 @@ They are caches: a file of another network is stale and made again; a damaged on
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,11 +15,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from torch import nn
 
+from being.atomic import whole_file
 from being.errors import FormatError
 from being.model.approx.blocks import FULL_CHANNELS, LEAN_CHANNELS
-from being.model.approx.distilled import HEAD_WIDTH, LiteHead
+from being.model.approx.distilled import HEAD_WIDTH, DistilledHead
 from being.model.approx.motion_stats import MotionStats
-from being.model.approx.pca import Basis
+from being.model.approx.pca import PcaBasis
 from being.model.gaussians import Gaussians
 from being.model.network import DeformationNetwork
 
@@ -33,7 +33,9 @@ Arrays = dict[str, np.ndarray]
 
 def fingerprint(network: DeformationNetwork, gaussians: Gaussians) -> str:
     """SHA-256 over everything that a cheaper form depends on."""
-    digest = hashlib.sha256(f"{VERSION} {network.config.model_dump_json()}".encode())
+    # The field's name in earlier versions, so that caches made by them stay good.
+    settings = network.config.model_dump_json().replace('"token_support"', '"keep_to_heard"')
+    digest = hashlib.sha256(f"{VERSION} {settings}".encode())
     tensors = {**network.state_dict(), **gaussians.tensors()}
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())
@@ -41,12 +43,12 @@ def fingerprint(network: DeformationNetwork, gaussians: Gaussians) -> str:
     return digest.hexdigest()
 
 
-def save_survey(path: Path, survey: MotionStats, owner: str) -> None:
+def save_motion_stats(path: Path, stats: MotionStats, owner: str) -> None:
     """`owner` is the `fingerprint`; so in every function here."""
-    _write(path, {"mean": survey.mean, "peak": survey.peak}, owner)
+    _write(path, {"mean": stats.mean, "peak": stats.peak}, owner)
 
 
-def load_survey(path: Path, owner: str, gaussians: Gaussians) -> MotionStats | None:
+def load_motion_stats(path: Path, owner: str, gaussians: Gaussians) -> MotionStats | None:
     """None where there is no file, or one of another network; FormatError where it is damaged."""
     arrays = _read(path, owner, {"mean": np.float32, "peak": np.float32})
     if arrays is None:
@@ -56,13 +58,13 @@ def load_survey(path: Path, owner: str, gaussians: Gaussians) -> MotionStats | N
     return MotionStats(arrays["mean"], arrays["peak"])
 
 
-def save_basis(path: Path, basis: Basis, owner: str) -> None:
-    """Write a basis."""
+def save_pca(path: Path, basis: PcaBasis, owner: str) -> None:
+    """Write a PCA basis."""
     _write(path, {"modes": basis.modes, "probes": basis.probes, "solve": basis.solve}, owner)
 
 
-def load_basis(path: Path, owner: str, gaussians: Gaussians, moving: int) -> Basis | None:
-    """As `load_survey`; stale too where it was made for another number of moving Gaussians."""
+def load_pca(path: Path, owner: str, gaussians: Gaussians, moving: int) -> PcaBasis | None:
+    """As `load_motion_stats`; stale too where it was made for another number of moving Gaussians."""
     arrays = _read(path, owner, {"modes": np.float16, "probes": np.int64, "solve": np.float32})
     if arrays is None:
         return None
@@ -76,11 +78,11 @@ def load_basis(path: Path, owner: str, gaussians: Gaussians, moving: int) -> Bas
     if probes.ndim != 1 or len(probes) > _MAX_PROBES or np.any((probes < 0) | (probes >= gaussians.count)):
         raise FormatError(f"{path}: probes are not numbers of Gaussians")
     _check_shape(path, "solve", solve, (len(modes), len(probes) * LEAN_CHANNELS))
-    return Basis(modes, probes, solve)
+    return PcaBasis(modes, probes, solve)
 
 
-def save_lite(path: Path, head: LiteHead, owner: str) -> None:
-    """Write a lite head."""
+def save_distilled(path: Path, head: DistilledHead, owner: str) -> None:
+    """Write a distilled head."""
     arrays = {
         f"{layer}.{part}": getattr(getattr(head, layer), part).detach().float().cpu().numpy()
         for layer in ("first", "second")
@@ -89,8 +91,8 @@ def save_lite(path: Path, head: LiteHead, owner: str) -> None:
     _write(path, arrays, owner)
 
 
-def load_lite(path: Path, owner: str, width: int) -> LiteHead | None:
-    """As `load_survey`."""
+def load_distilled(path: Path, owner: str, width: int) -> DistilledHead | None:
+    """As `load_motion_stats`."""
     shapes = {
         "first.weight": (HEAD_WIDTH, width),
         "first.bias": (HEAD_WIDTH,),
@@ -100,7 +102,7 @@ def load_lite(path: Path, owner: str, width: int) -> LiteHead | None:
     arrays = _read(path, owner, dict.fromkeys(shapes, np.float32))
     if arrays is None:
         return None
-    head = LiteHead(nn.Linear(width, HEAD_WIDTH), nn.Linear(HEAD_WIDTH, LEAN_CHANNELS))
+    head = DistilledHead(nn.Linear(width, HEAD_WIDTH), nn.Linear(HEAD_WIDTH, LEAN_CHANNELS))
     with torch.no_grad():
         for name, shape in shapes.items():
             _check_shape(path, name, arrays[name], shape)
@@ -111,12 +113,8 @@ def load_lite(path: Path, owner: str, width: int) -> LiteHead | None:
 
 def _write(path: Path, arrays: Arrays, owner: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # two processes may build the same cache
-    try:
+    with whole_file(path, shared=True) as partial:  # two processes may build the same cache
         save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, partial, {"fingerprint": owner})
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _read(path: Path, owner: str, dtypes: Mapping[str, type]) -> Arrays | None:

@@ -1,6 +1,6 @@
-"""The network with one small shared head in place of five: distilled, a third of the arithmetic.
+"""Distilled approximation: one small shared head in place of five, a third of the arithmetic.
 
-The layers that listen stay exact; a 64-64-14 head learns the five heads' lean outputs over the recorded frames. Only
+The attention layers stay exact; a 64-64-14 head learns the five heads' lean outputs over the recorded frames. Only
 movement has to be learned: each Gaussian's mean is its baseline, so errors are compared after taking the mean over
 frames off. Floor per Gaussian: 17.7k multiply-adds of attention and FFN + 5k of the head, against 66k.
 """
@@ -13,10 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from being.model.approx import thread_split as crew
+from being.model.approx import thread_split
 from being.model.approx.blocks import LEAN_CHANNELS, Floats
 from being.model.approx.fused import FusedNetwork
-from being.model.approx.motion_stats import STILL, SURVEY_FRAMES, MotionStats, influence, offsets_over, recorded_tokens
+from being.model.approx.motion_stats import (
+    PRUNE_BELOW,
+    STATS_FRAMES,
+    MotionStats,
+    influence,
+    offsets_over,
+    recorded_tokens,
+)
 from being.model.approx.pruned import mover_inputs
 from being.model.gaussians import Gaussians
 from being.model.network import OFFSET_SIZES, DeformationNetwork
@@ -28,7 +35,7 @@ LEARNING_RATE = 2e-3
 
 
 @dataclass(frozen=True)
-class LiteHead:
+class DistilledHead:
     """ReLU, 64 -> 64, ReLU, 64 -> 14 lean channels."""
 
     first: nn.Linear
@@ -43,35 +50,35 @@ class LiteHead:
         return torch.relu(self.first(torch.relu(hidden)))
 
     @staticmethod
-    def new(width: int) -> LiteHead:
+    def new(width: int) -> DistilledHead:
         """Untrained; its last map starts at zero, which is every Gaussian's mean."""
-        head = LiteHead(nn.Linear(width, HEAD_WIDTH), nn.Linear(HEAD_WIDTH, LEAN_CHANNELS))
+        head = DistilledHead(nn.Linear(width, HEAD_WIDTH), nn.Linear(HEAD_WIDTH, LEAN_CHANNELS))
         nn.init.zeros_(head.second.weight)
         nn.init.zeros_(head.second.bias)
         return head
 
 
-def fit_lite(
+def fit_distilled(
     network: DeformationNetwork,
     gaussians: Gaussians,
-    survey: MotionStats,
+    stats: MotionStats,
     *,
-    still: float = STILL,
+    prune_below: float = PRUNE_BELOW,
     steps: int = STEPS,
     seed: int = 0,
-) -> LiteHead:
+) -> DistilledHead:
     """Distil a head on the network's own device; 400 steps take some 20 s on two idle cores."""
     device = network.null_token.device
-    order, moving = survey.moving_first(still)
+    order, moving = stats.moving_first(prune_below)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        head = LiteHead.new(network.config.width)
+        head = DistilledHead.new(network.config.width)
     head.first.to(device), head.second.to(device)
     if not moving:
         return head
     movers = torch.from_numpy(order[:moving]).to(gaussians.xyz.device)
     chosen = gaussians.select(movers).to(device)
-    weight = torch.from_numpy(influence(gaussians, survey.mean)[order[:moving], :LEAN_CHANNELS]).to(device)
+    weight = torch.from_numpy(influence(gaussians, stats.mean)[order[:moving], :LEAN_CHANNELS]).to(device)
     tokens = network.recorded_tokens.to(device)
     with torch.no_grad():
         features = network.canonical_features(chosen.xyz)
@@ -106,7 +113,7 @@ def _centred(values: Tensor) -> Tensor:
     return values - values.mean(dim=0, keepdim=True)
 
 
-def _solve_last(head: LiteHead, samples: list[tuple[Tensor, Tensor, Tensor]]) -> None:
+def _solve_last(head: DistilledHead, samples: list[tuple[Tensor, Tensor, Tensor]]) -> None:
     """Set the last map to the weighted least squares of each channel; its bias is left to the baseline."""
     width = head.first.out_features
     gram = torch.zeros(LEAN_CHANNELS, width, width, dtype=torch.float64)
@@ -123,27 +130,27 @@ def _solve_last(head: LiteHead, samples: list[tuple[Tensor, Tensor, Tensor]]) ->
     head.second.bias.zero_()
 
 
-class LiteDeformer:
+class DistilledDeformer:
     """A `Deformer` with a distilled head; what the head gets wrong on average is in its baseline."""
 
     def __init__(
         self,
         network: DeformationNetwork,
         gaussians: Gaussians,
-        survey: MotionStats,
-        head: LiteHead,
-        still: float = STILL,
+        stats: MotionStats,
+        head: DistilledHead,
+        prune_below: float = PRUNE_BELOW,
         threads: int = 0,
     ) -> None:
-        self.order, self.moving = survey.moving_first(still)
+        self.order, self.moving = stats.moving_first(prune_below)
         self.channels = LEAN_CHANNELS
         self._network = FusedNetwork(network, [(head.first, head.second)])
         movers = self.order[: self.moving]
         self._features, self._gates = mover_inputs(network, gaussians, movers)
-        self.threads = threads or crew.usable_cores()
-        self.baseline: Floats = survey.mean.copy()
+        self.threads = threads or thread_split.usable_cores()
+        self.baseline: Floats = stats.mean.copy()
         if self.moving:
-            tokens = recorded_tokens(network, SURVEY_FRAMES)
+            tokens = recorded_tokens(network, STATS_FRAMES)
             mean = sum(offsets_over(self, tokens), np.zeros((len(self.order), LEAN_CHANNELS))) / len(tokens)
             self.baseline[movers, :LEAN_CHANNELS] -= mean[movers].astype(np.float32)
 

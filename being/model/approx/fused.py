@@ -14,7 +14,7 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from being.errors import InputError
-from being.model.approx import thread_split as crew
+from being.model.approx import thread_split
 from being.model.approx.blocks import FULL_CHANNELS, Floats, Indices, to_blocks
 from being.model.approx.kernels import EXACT, LANES, affine, layer_norm, pack, rectify, weigh_tokens
 from being.model.fold import LayerFold
@@ -91,7 +91,7 @@ class FusedNetwork:
                 (self.width, self.heads, self.tokens, self.layers, self.hidden, self.channels),
             )
 
-        crew.run(work, min(threads, blocks))
+        thread_split.run(work, min(threads, blocks))
 
 
 class FusedDeformer:
@@ -113,7 +113,7 @@ class FusedDeformer:
         self._network = FusedNetwork(network)
         self._features = to_blocks(features)
         self._gates = to_blocks(audio_gate[:, None])[:, 0]
-        self.threads = threads or crew.usable_cores()
+        self.threads = threads or thread_split.usable_cores()
 
     def __call__(self, tokens: Floats, out: Floats) -> Floats:
         """Offsets of a frame with tokens (T, width), in blocks; returns `out`."""

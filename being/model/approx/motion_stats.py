@@ -16,9 +16,9 @@ from being.model.approx.kernels import LANES
 from being.model.gaussians import SH_DC, Gaussians
 from being.model.network import DeformationNetwork
 
-SURVEY_FRAMES = 96  # recorded frames looked at: a survey of 20k Gaussians takes 2-4 s
+STATS_FRAMES = 96  # recorded frames looked at: 20k Gaussians take 2-4 s
 CONTRAST = 0.25  # colour step across a Gaussian's edge, of 1: typical of skin beside lips, brows, hair
-STILL = 2 / 255  # a Gaussian that never changes its own colour by more than this is still
+PRUNE_BELOW = 2 / 255  # a Gaussian that never changes its own colour by more than this is pruned
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,17 @@ class MotionStats:
     mean: Floats
     peak: Floats
 
-    def moving_first(self, still: float = STILL) -> tuple[Indices, int]:
+    def moving_first(self, prune_below: float = PRUNE_BELOW) -> tuple[Indices, int]:
         """Gaussians by falling movement, and how many of them move.
 
-        The number is rounded up to whole blocks of 64: computing the stillest movers too is free.
+        The number is rounded up to whole blocks of 64: computing the least of the movers too is free.
         """
         order = np.argsort(-self.peak, kind="stable")
-        moving = int((self.peak > still).sum())
+        moving = int((self.peak > prune_below).sum())
         return order, min(len(order), -(-moving // LANES) * LANES)
 
 
-def survey(network: DeformationNetwork, gaussians: Gaussians, frames: int = SURVEY_FRAMES) -> MotionStats:
+def measure_motion(network: DeformationNetwork, gaussians: Gaussians, frames: int = STATS_FRAMES) -> MotionStats:
     """Run the full network over up to `frames` of its recorded tokens.
 
     Raises

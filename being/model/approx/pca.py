@@ -1,4 +1,4 @@
-"""A linear form of the network: mean + 32 modes of movement, weighed by what a few Gaussians are seen to do.
+"""PCA approximation of the network: mean + 32 modes, their weights found from the exact offsets of a few Gaussians.
 
 The modes are the principal components of the recorded offsets, weighed by what the picture notices. For a new frame the
 exact network is evaluated on some hundred probe Gaussians only, and the modes' weights follow by least squares (the
@@ -16,11 +16,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from being.model.approx import thread_split as crew
+from being.model.approx import thread_split
 from being.model.approx.blocks import LEAN_CHANNELS, Floats, Indices, from_blocks, to_blocks
 from being.model.approx.fused import FusedNetwork
 from being.model.approx.kernels import EXACT, LANES, VECTOR
-from being.model.approx.motion_stats import STILL, MotionStats, full_deformer, influence, offsets_over, recorded_tokens
+from being.model.approx.motion_stats import (
+    PRUNE_BELOW,
+    MotionStats,
+    full_deformer,
+    influence,
+    offsets_over,
+    recorded_tokens,
+)
 from being.model.approx.pruned import mover_inputs
 from being.model.gaussians import Gaussians
 from being.model.network import DeformationNetwork
@@ -36,12 +43,12 @@ _RAISE = 2.0**14  # a mode's largest entry is 1, float16 ends at 65504
 
 
 @dataclass(frozen=True)
-class Basis:
-    """Modes fitted to one network and its Gaussians.
+class PcaBasis:
+    """Principal components fitted to one network and its Gaussians.
 
     Attributes
     ----------
-    modes : (K, M, 14) float16, movement of the M moving Gaussians (first M of the survey's order), each mode scaled to
+    modes : (K, M, 14) float16, movement of the M moving Gaussians (first M by falling movement), each mode scaled to
         a largest entry of 1.
     probes : (P,) Gaussians whose exact offsets are evaluated.
     solve : (K, P * 14) what turns their offsets, less the mean, into the modes' weights.
@@ -52,31 +59,31 @@ class Basis:
     solve: Floats
 
 
-def fit_basis(
+def fit_pca(
     network: DeformationNetwork,
     gaussians: Gaussians,
-    survey: MotionStats,
+    stats: MotionStats,
     *,
-    still: float = STILL,
+    prune_below: float = PRUNE_BELOW,
     modes: int = MODES,
     probes: int = PROBES,
     seed: int = 0,
-) -> Basis:
+) -> PcaBasis:
     """Principal components of the offsets over the recorded frames; some seconds per 10k Gaussians."""
-    order, moving = survey.moving_first(still)
+    order, moving = stats.moving_first(prune_below)
     movers = order[:moving]
     tokens = recorded_tokens(network, FIT_FRAMES)
-    mean = survey.mean[movers, :LEAN_CHANNELS]
+    mean = stats.mean[movers, :LEAN_CHANNELS]
     moved = np.stack(
         [o[movers, :LEAN_CHANNELS] - mean for o in offsets_over(full_deformer(network, gaussians), tokens)]
     )
-    weight = _importance(gaussians, survey)[movers]
+    weight = _importance(gaussians, stats)[movers]
     flat = (moved * weight).reshape(len(tokens), -1)
     # Eigenvectors in time (S x S) give the components in space without a decomposition of the large matrix.
     variance, in_time = np.linalg.eigh((flat @ flat.T).astype(np.float64))
     kept = min(modes, int((variance > max(variance[-1] * 1e-10, 1e-20)).sum()))
     if not kept:
-        return Basis(np.zeros((0, moving, LEAN_CHANNELS), np.float16), order[:0], np.zeros((0, 0), np.float32))
+        return PcaBasis(np.zeros((0, moving, LEAN_CHANNELS), np.float16), order[:0], np.zeros((0, 0), np.float32))
     in_time = in_time[:, : -kept - 1 : -1].astype(np.float32)
     fields = np.einsum("sk,snc->knc", in_time, moved)
     half = (fields / np.abs(fields).max(axis=(1, 2), keepdims=True)).astype(np.float16)
@@ -84,7 +91,7 @@ def fit_basis(
     seen = half.astype(np.float32) * weight
     picked = _telling(seen, min(probes, moving), seed)
     solve = np.linalg.pinv(seen[:, picked].reshape(kept, -1).T.astype(np.float64), rcond=1e-6)
-    return Basis(half, movers[picked], (solve * weight[picked].reshape(-1)).astype(np.float32))
+    return PcaBasis(half, movers[picked], (solve * weight[picked].reshape(-1)).astype(np.float32))
 
 
 def _telling(modes: Floats, count: int, seed: int) -> Indices:
@@ -94,27 +101,27 @@ def _telling(modes: Floats, count: int, seed: int) -> Indices:
     return np.random.default_rng(seed).choice(len(leverage), count, replace=False, p=leverage / leverage.sum())
 
 
-class BasisDeformer:
+class PcaDeformer:
     """A `Deformer` that adds up modes; the mean is its baseline."""
 
     def __init__(
         self,
         network: DeformationNetwork,
         gaussians: Gaussians,
-        survey: MotionStats,
-        basis: Basis,
-        still: float = STILL,
+        stats: MotionStats,
+        basis: PcaBasis,
+        prune_below: float = PRUNE_BELOW,
         threads: int = 0,
     ) -> None:
-        self.order, self.moving = survey.moving_first(still)
+        self.order, self.moving = stats.moving_first(prune_below)
         self.channels = LEAN_CHANNELS
-        self.baseline: Floats = survey.mean
+        self.baseline: Floats = stats.mean
         self._network = FusedNetwork(network)
         self._features, self._gates = mover_inputs(network, gaussians, basis.probes)
-        self._probe_mean = survey.mean[basis.probes, :LEAN_CHANNELS]
+        self._probe_mean = stats.mean[basis.probes, :LEAN_CHANNELS]
         self._solve = basis.solve / _RAISE
         self._modes = _laid_out(basis.modes) if len(basis.modes) else None
-        self.threads = threads or crew.usable_cores()
+        self.threads = threads or thread_split.usable_cores()
 
     def weights(self, tokens: Floats) -> Floats:
         """(K,) how strong each mode is in the frame, for modes as `_laid_out` has them."""
@@ -134,15 +141,15 @@ class BasisDeformer:
         def work(queue: npt.NDArray[np.int64]) -> Any:
             return _add_modes(queue, blocks, self._modes, weights, flat)
 
-        crew.run(work, min(self.threads, blocks))
+        thread_split.run(work, min(self.threads, blocks))
         return out
 
 
-def _importance(gaussians: Gaussians, survey: MotionStats) -> Floats:
+def _importance(gaussians: Gaussians, stats: MotionStats) -> Floats:
     """(N, 14) `influence`, times the side of the splat: an error is seen as often as it covers pixels."""
     scales = np.sort(np.exp(np.clip(gaussians.log_scales.detach().cpu().numpy(), -20, 20)), axis=1)
     side = np.sqrt(scales[:, 1] * scales[:, 2])
-    weights = influence(gaussians, survey.mean)[:, :LEAN_CHANNELS] * side[:, None]
+    weights = influence(gaussians, stats.mean)[:, :LEAN_CHANNELS] * side[:, None]
     return weights / max(float(np.median(weights)), 1e-12) + np.float32(1e-3)
 
 

@@ -1,6 +1,6 @@
-"""The full network, but only for the Gaussians that move: hair, ears and shoulders keep their mean offset.
+"""Pruned approximation: the full network for the Gaussians that move; hair, ears and shoulders keep their mean offset.
 
-Costs the full network's time times the share that moves; what it loses is below `still` at every Gaussian and
+Costs the full network's time times the share that moves; what it loses is below `prune_below` at every Gaussian and
 recorded frame.
 """
 
@@ -8,32 +8,32 @@ from __future__ import annotations
 
 import torch
 
-from being.model.approx import thread_split as crew
+from being.model.approx import thread_split
 from being.model.approx.blocks import FULL_CHANNELS, Floats, to_blocks
 from being.model.approx.fused import FusedNetwork
-from being.model.approx.motion_stats import STILL, MotionStats
+from being.model.approx.motion_stats import PRUNE_BELOW, MotionStats
 from being.model.gaussians import Gaussians
 from being.model.network import DeformationNetwork
 
 
-class StillDeformer:
+class PrunedDeformer:
     """A `Deformer` that evaluates the network for `moving` Gaussians; the others' mean is its baseline."""
 
     def __init__(
         self,
         network: DeformationNetwork,
         gaussians: Gaussians,
-        survey: MotionStats,
-        still: float = STILL,
+        stats: MotionStats,
+        prune_below: float = PRUNE_BELOW,
         threads: int = 0,
     ) -> None:
-        self.order, self.moving = survey.moving_first(still)
+        self.order, self.moving = stats.moving_first(prune_below)
         self.channels = FULL_CHANNELS
-        self.baseline: Floats = survey.mean.copy()
+        self.baseline: Floats = stats.mean.copy()
         self.baseline[self.order[: self.moving]] = 0
         self._network = FusedNetwork(network)
         self._features, self._gates = mover_inputs(network, gaussians, self.order[: self.moving])
-        self.threads = threads or crew.usable_cores()
+        self.threads = threads or thread_split.usable_cores()
 
     def __call__(self, tokens: Floats, out: Floats) -> Floats:
         """See `Deformer`."""

@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor, nn
 
-from being.model.attention import ListeningLayer
+from being.model.attention import SpatialAudioAttention
 from being.model.fold import LayerFold, pose_words
 from being.model.gaussians import Gaussians
 from being.model.network import GATED, OFFSET_SIZES, DeformationNetwork, NetworkConfig
@@ -58,7 +58,7 @@ class Splatter:
         self.tokens, self.heads = len(config.tokens), config.heads
         self.device = gaussians.xyz.device
         layer = network.layers[0]
-        assert isinstance(layer, ListeningLayer)
+        assert isinstance(layer, SpatialAudioAttention)
         with torch.no_grad():
             weight = network.token_weights(None)[0]
             self._features = network.canonical_features(gaussians.xyz).float().contiguous()
@@ -103,7 +103,7 @@ class Splatter:
             POSES=POSES, COLUMNS=COLUMNS, COLOURS=COLOURS, BLOCK=BLOCK, num_warps=WARPS,
         )  # fmt: skip
 
-    def _packed_layer(self, layer: ListeningLayer) -> list[Tensor]:
+    def _packed_layer(self, layer: SpatialAudioAttention) -> list[Tensor]:
         """What of the layer is the same in every frame, matrices as (in, out)."""
         return [
             value.detach().float().contiguous()

@@ -1,6 +1,6 @@
 """The face in head space: its landmarks, and how far around them sound may move anything.
 
-Speech moves lips, jaw, cheeks and, a little, brows. Hair, ears and temples do not hear it; left free to, they learn the
+Speech moves lips, jaw, cheeks and, a little, brows. Hair, ears and temples do not; left free to, they learn the
 footage's few sentences by heart and then flicker under every other.
 """
 

@@ -1,15 +1,15 @@
-"""The sound of the footage as the network hears it, and who was talking when."""
+"""Audio contexts of the footage's frames, and in which frames the person talks."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from being.atomic import whole_file
 from being.audio.extractors import load_extractor
 from being.audio.features import STEPS_PER_FRAME, FeatureSpec
 from being.audio.talking import talking_frames
@@ -45,9 +45,9 @@ def listen(dataset: Dataset, config: FitConfig, cache: Path) -> Speech:
     """
     windows = WindowSpec(look_ahead=config.look_ahead)
     spec = FeatureSpec(name=config.features)
-    heard = heard_frames(dataset)
-    count = int(heard.max()) + 1
-    talking = talking_frames(dataset.audio, count)[heard]
+    sound_frames = sound_frames_of(dataset)
+    count = int(sound_frames.max()) + 1
+    talking = talking_frames(dataset.audio, count)[sound_frames]
     names = PRECOMPUTED.get(config.features, ())
     name = next((n for n in names if (dataset.path / n).exists()), None)
     if config.features == "deepspeech" or (name is not None and config.look_ahead == "published"):
@@ -58,7 +58,7 @@ def listen(dataset: Dataset, config: FitConfig, cache: Path) -> Speech:
             )
         stored = dataset.features(name or names[0])
         centred = stored[np.minimum(np.arange(count), len(stored) - 1)]
-        return Speech(spec, windows, audio_context(centred, windows)[heard], talking)
+        return Speech(spec, windows, audio_context(centred, windows)[sound_frames], talking)
     extractor = load_extractor(spec)
     digest = hashlib.sha256(np.ascontiguousarray(dataset.audio).tobytes() + spec.model_dump_json().encode()).hexdigest()
     stored_at = cache / f"features-{spec.name}-{digest[:16]}.npy"
@@ -69,15 +69,14 @@ def listen(dataset: Dataset, config: FitConfig, cache: Path) -> Speech:
     if len(steps) != wanted:
         # Beyond the clip's end stands silence, as it does live.
         steps = extractor(dataset.audio, 0, wanted)
-        partial = stored_at.with_suffix(".partial.npy")
-        np.save(partial, steps)
-        os.replace(partial, stored_at)
+        with whole_file(stored_at) as partial, partial.open("wb") as file:
+            np.save(file, steps)
     silence = silence_steps(extractor)
-    contexts = audio_context(frame_windows(steps, count, windows, silence), windows, silence)[heard]
+    contexts = audio_context(frame_windows(steps, count, windows, silence), windows, silence)[sound_frames]
     return Speech(spec, windows, np.ascontiguousarray(contexts, np.float32), talking)
 
 
-def heard_frames(dataset: Dataset) -> NDArray[np.int64]:
+def sound_frames_of(dataset: Dataset) -> NDArray[np.int64]:
     """(T,) which 25th of a second of the sound each frame goes with; none beyond what there is of sound or frames."""
     length = max(dataset.frames, -(-len(dataset.audio) * FPS // SAMPLE_RATE))
     return np.minimum(dataset.sound_frames, length - 1)

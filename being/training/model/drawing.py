@@ -46,7 +46,7 @@ def emotion_of(network: DeformationNetwork, expression: Tensor) -> Tensor | None
     return expression if network.config.emotion_states else None
 
 
-def listen_and_move(
+def predict_offsets(
     gaussians: Gaussians, network: DeformationNetwork, batch: Batch, settings: RenderSettings
 ) -> Offsets:
     """Offsets of N Gaussians for the B frames of the batch.
@@ -71,13 +71,13 @@ def draw(
     """Draw the frames of a batch; network None leaves the Gaussians at rest (static stage).
 
     `probe` (B N, 2) collects the screen-space gradient, see `being.raster.rasterize`. `corrections` belong to frames of
-    the footage; without them frames are drawn as `footage` has them. The network hears the pose that is drawn.
+    the footage; without them frames are drawn as `footage` has them. The camera token is that of the pose drawn.
     """
     head, torso = batch.head_pose, batch.torso_pose
     if corrections is not None:
         head, torso = corrections.posed(batch.frames, head, torso)
         batch = replace(batch, camera=batch.camera + camera_code(head.detach()) - camera_code(batch.head_pose))
-    offsets = None if network is None else listen_and_move(gaussians, network, batch, settings)
+    offsets = None if network is None else predict_offsets(gaussians, network, batch, settings)
     splats = assemble(gaussians, offsets, head, torso)
     frames = batch.head_pose.shape[0]
     height, width = settings.background.shape[:2]

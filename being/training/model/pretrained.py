@@ -114,7 +114,7 @@ def load_pretrained(config: FitConfig, speech: Speech, wanted: NetworkConfig) ->
             f"avatar {avatar!r} uses {manifest.features.name} at look-ahead {manifest.look_ahead}, this run does not",
             "Give --pretrained an avatar of the same features and look-ahead, or none",
         )
-    own = {name: getattr(wanted, name) for name in ("aabb", "dropout", "keep_to_heard", "emotion_states")}
+    own = {name: getattr(wanted, name) for name in ("aabb", "dropout", "token_support", "emotion_states")}
     whole = config.pretrained_parts == "network"
     if whole and (manifest.landmarks is None or theirs.model_copy(update=own) != wanted):
         if avatar != PACKAGED:

@@ -46,7 +46,7 @@ class Flicker:
     torso: float
 
 
-def hear(speech: Speech, pcm: NDArray[np.float32], frames: int | None = None) -> Contexts | None:
+def contexts_of(speech: Speech, pcm: NDArray[np.float32], frames: int | None = None) -> Contexts | None:
     """Contexts (T, 8, 16, D) of sound (S,) at 16 kHz; None for features that only exist as a file of the footage."""
     if speech.spec.name in PRECOMPUTED:
         return None
@@ -101,7 +101,7 @@ def speak(
     motion: Motion,
     talking: NDArray[np.bool_],
 ) -> Iterator[NDArray[np.uint8]]:
-    """RGB frames (H, W, 3) of the avatar saying what `contexts` (T, 8, 16, D) hear, moving as it was recorded."""
+    """RGB frames (H, W, 3) of the avatar saying what `contexts` (T, 8, 16, D) hold, moving as it was recorded."""
     moves, _ = MotionPlayer(motion).sequence(talking[: len(contexts)])
     device = footage.device
     for start in range(0, len(contexts), CHUNK):

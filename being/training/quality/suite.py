@@ -24,8 +24,8 @@ from being.training.quality.evaluate import Evaluation, draw_frame, mean_psnr
 from being.training.quality.lip_sync import LipSync, compare
 from being.training.quality.novel_speech import (
     Flicker,
+    contexts_of,
     flicker,
-    hear,
     sample_sentence,
     speak,
     talking_in,
@@ -99,7 +99,7 @@ def run_quality_suite(
     with _timed(seconds, "speak"):
         progress.part("speak")
         pcm = sample_sentence()
-        contexts = [hear(speech, sound) for sound in three_speeches(pcm)]
+        contexts = [contexts_of(speech, sound) for sound in three_speeches(pcm)]
         voices = [context for context in contexts if context is not None]
         if voices:
             unsteady = flicker(gaussians, network, footage, settings, voices)

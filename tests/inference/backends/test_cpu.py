@@ -88,7 +88,7 @@ def test_transparent_and_depth_equal_the_reference(tiny_folder: Path, reference:
             assert (found.depth[expected.alpha == 0] < 10).all()
 
 
-@pytest.mark.parametrize("form", ["full", "still", "basis"])  # fitting lite takes half a minute
+@pytest.mark.parametrize("form", ["full", "pruned", "pca"])  # fitting distilled takes half a minute
 def test_every_form_draws_nearly_the_same(tiny_folder: Path, reference: Engine, form: str) -> None:
     """On recorded conditions; how near is measured on trained avatars, here only that nothing is mixed up."""
     engine = Engine(Library([tiny_folder]), device="cpu", fast=form)  # type: ignore[arg-type]
@@ -97,18 +97,18 @@ def test_every_form_draws_nearly_the_same(tiny_folder: Path, reference: Engine, 
 
 
 def test_fitted_forms_are_kept(tiny_folder: Path) -> None:
-    Engine(Library([tiny_folder]), device="cpu", fast="basis").prepare("tiny")
-    assert {path.name for path in cache_folder("tiny").iterdir()} >= {"survey.safetensors", "basis.safetensors"}
+    Engine(Library([tiny_folder]), device="cpu", fast="pca").prepare("tiny")
+    assert {path.name for path in cache_folder("tiny").iterdir()} >= {"motion_stats.safetensors", "pca.safetensors"}
 
 
 def test_auto_follows_the_manifest(tiny_folder: Path, tmp_path: Path) -> None:
     from being.avatar.folder import save_avatar
 
     avatar = make_tiny_avatar()
-    lean = replace(avatar, manifest=avatar.manifest.model_copy(update={"shortcut": "basis"}))
+    lean = replace(avatar, manifest=avatar.manifest.model_copy(update={"approximation": "pca"}))
     save_avatar(lean, tmp_path / "tiny")
     auto = Engine(Library([tmp_path]), device="cpu")
-    forced = Engine(Library([tiny_folder]), device="cpu", fast="basis")
+    forced = Engine(Library([tiny_folder]), device="cpu", fast="pca")
     full = Engine(Library([tiny_folder]), device="cpu", fast="full")
     drives = [drive("tiny", 5)]
     assert np.array_equal(pixels(auto, drives), pixels(forced, drives))

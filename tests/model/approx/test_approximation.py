@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,12 @@ from support.fast_scene import COUNT, Scene, exact_offsets, scene
 
 from being.errors import FormatError, InputError
 from being.model.approx import FORMS, Deformer, Form, cache, make_deformer, offset_buffer
-from being.model.approx.distilled import LiteDeformer, LiteHead, fit_lite
+from being.model.approx.approximation import FORMER_CACHES
+from being.model.approx.distilled import DistilledDeformer, DistilledHead, fit_distilled
 from being.model.approx.fused import FusedDeformer
-from being.model.approx.motion_stats import MotionStats, influence, offsets_over, survey
-from being.model.approx.pca import BasisDeformer, fit_basis
-from being.model.approx.pruned import StillDeformer
+from being.model.approx.motion_stats import MotionStats, influence, measure_motion, offsets_over
+from being.model.approx.pca import PcaDeformer, fit_pca
+from being.model.approx.pruned import PrunedDeformer
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +29,8 @@ def made() -> Scene:
 
 
 @pytest.fixture(scope="module")
-def surveyed(made: Scene) -> MotionStats:
-    return survey(made.network, made.gaussians)
+def stats(made: Scene) -> MotionStats:
+    return measure_motion(made.network, made.gaussians)
 
 
 def totals(deformer: Deformer, tokens: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -40,12 +42,12 @@ def totals(deformer: Deformer, tokens: NDArray[np.float32]) -> NDArray[np.float3
     return result
 
 
-def unexplained(made: Scene, surveyed: MotionStats, deformer: Deformer) -> float:
+def unexplained(made: Scene, stats: MotionStats, deformer: Deformer) -> float:
     """Share of the movement's energy, as the picture notices it, that a form gets wrong on tokens it never saw."""
     exact = exact_offsets(made, made.held_out)
-    by = influence(made.gaussians, surveyed.mean)[:, :14]
+    by = influence(made.gaussians, stats.mean)[:, :14]
     wrong = (totals(deformer, made.held_out) - exact)[..., :14] * by
-    movement = (exact - surveyed.mean)[..., :14] * by
+    movement = (exact - stats.mean)[..., :14] * by
     return float((wrong**2).sum() / (movement**2).sum())
 
 
@@ -76,37 +78,37 @@ def test_several_threads_may_call_at_once(made: Scene) -> None:
         np.testing.assert_array_equal(blocks, deformer(tokens, offset_buffer(deformer)))
 
 
-def test_survey_is_what_the_network_does(made: Scene, surveyed: MotionStats) -> None:
+def test_motion_stats_are_what_the_network_does(made: Scene, stats: MotionStats) -> None:
     tokens = made.network.recorded_tokens.numpy()[np.linspace(0, 99, 96).round().astype(int)]
-    np.testing.assert_allclose(surveyed.mean, exact_offsets(made, tokens).mean(axis=0), atol=1e-5)
-    order, moving = surveyed.moving_first(float(np.median(surveyed.peak)))
+    np.testing.assert_allclose(stats.mean, exact_offsets(made, tokens).mean(axis=0), atol=1e-5)
+    order, moving = stats.moving_first(float(np.median(stats.peak)))
     assert sorted(order) == list(range(COUNT))
     assert moving == 192  # half of 333, rounded up to blocks
-    assert surveyed.peak[order[:moving]].min() >= surveyed.peak[order[moving:]].max()
-    assert surveyed.moving_first(1e9)[1] == 0
+    assert stats.peak[order[:moving]].min() >= stats.peak[order[moving:]].max()
+    assert stats.moving_first(1e9)[1] == 0
 
 
-def test_still_is_exact_where_it_moves(made: Scene, surveyed: MotionStats) -> None:
-    still = float(np.median(surveyed.peak))
-    deformer = StillDeformer(made.network, made.gaussians, surveyed, still)
+def test_pruned_is_exact_where_it_moves(made: Scene, stats: MotionStats) -> None:
+    prune_below = float(np.median(stats.peak))
+    deformer = PrunedDeformer(made.network, made.gaussians, stats, prune_below)
     exact = exact_offsets(made, made.held_out)
     found = totals(deformer, made.held_out)
     movers, others = np.split(deformer.order, [deformer.moving])
     np.testing.assert_allclose(found[:, movers], exact[:, movers], atol=2e-6)
-    np.testing.assert_allclose(found[:, others], np.stack([surveyed.mean[others]] * len(exact)), atol=1e-7)
+    np.testing.assert_allclose(found[:, others], np.stack([stats.mean[others]] * len(exact)), atol=1e-7)
     assert len(others) > 100
 
 
-def test_basis_explains_the_movement(made: Scene, surveyed: MotionStats) -> None:
+def test_pca_explains_the_movement(made: Scene, stats: MotionStats) -> None:
     errors = [
         unexplained(
             made,
-            surveyed,
-            BasisDeformer(
+            stats,
+            PcaDeformer(
                 made.network,
                 made.gaussians,
-                surveyed,
-                fit_basis(made.network, made.gaussians, surveyed, modes=k, still=0),
+                stats,
+                fit_pca(made.network, made.gaussians, stats, modes=k, prune_below=0),
                 0,
             ),
         )
@@ -116,59 +118,70 @@ def test_basis_explains_the_movement(made: Scene, surveyed: MotionStats) -> None
     assert errors[2] < 0.02
 
 
-def test_lite_explains_the_movement(made: Scene, surveyed: MotionStats) -> None:
-    untrained = LiteDeformer(made.network, made.gaussians, surveyed, LiteHead.new(64), still=0)
-    assert unexplained(made, surveyed, untrained) == pytest.approx(1, abs=0.3)  # every Gaussian at its mean
-    head = fit_lite(made.network, made.gaussians, surveyed, still=0, steps=60)
-    assert unexplained(made, surveyed, LiteDeformer(made.network, made.gaussians, surveyed, head, still=0)) < 0.1
+def test_distilled_explains_the_movement(made: Scene, stats: MotionStats) -> None:
+    untrained = DistilledDeformer(made.network, made.gaussians, stats, DistilledHead.new(64), prune_below=0)
+    assert unexplained(made, stats, untrained) == pytest.approx(1, abs=0.3)  # every Gaussian at its mean
+    head = fit_distilled(made.network, made.gaussians, stats, prune_below=0, steps=60)
+    assert unexplained(made, stats, DistilledDeformer(made.network, made.gaussians, stats, head, prune_below=0)) < 0.1
 
 
-@pytest.mark.parametrize("form", ["still", "basis", "lite"])
-def test_nothing_moves(made: Scene, surveyed: MotionStats, form: Form, tmp_path: Path) -> None:
-    deformer = make_deformer(form, made.network, made.gaussians, still=1e9)
-    np.testing.assert_allclose(totals(deformer, made.held_out[:2])[1], surveyed.mean, atol=1e-6)
+@pytest.mark.parametrize("form", ["pruned", "pca", "distilled"])
+def test_nothing_moves(made: Scene, stats: MotionStats, form: Form, tmp_path: Path) -> None:
+    deformer = make_deformer(form, made.network, made.gaussians, prune_below=1e9)
+    np.testing.assert_allclose(totals(deformer, made.held_out[:2])[1], stats.mean, atol=1e-6)
 
 
 def test_caches(made: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("being.model.approx.approximation.fit_lite", lambda *a, **k: fit_lite(*a, **k, steps=3))
+    monkeypatch.setattr(
+        "being.model.approx.approximation.fit_distilled", lambda *a, **k: fit_distilled(*a, **k, steps=3)
+    )
     first = {
         form: totals(make_deformer(form, made.network, made.gaussians, write_to=tmp_path), made.held_out)
         for form in FORMS
     }
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["basis.safetensors", "lite.safetensors", "survey.safetensors"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "distilled.safetensors",
+        "motion_stats.safetensors",
+        "pca.safetensors",
+    ]
+    former = tmp_path / "former"  # under the names of earlier versions
+    former.mkdir()
+    for name, then in FORMER_CACHES.items():
+        shutil.copyfile(tmp_path / name, former / then)
 
     def never(*_: object, **__: object) -> None:
         raise AssertionError("fitted again although cached")
 
     with monkeypatch.context() as patch:
-        for name in ("survey", "fit_basis", "fit_lite"):
+        for name in ("measure_motion", "fit_pca", "fit_distilled"):
             patch.setattr(f"being.model.approx.approximation.{name}", never)
         for form in FORMS:
-            again = totals(make_deformer(form, made.network, made.gaussians, caches=[tmp_path]), made.held_out)
-            np.testing.assert_allclose(again, first[form], atol=1e-6, err_msg=form)
+            for caches in (tmp_path, former):
+                again = totals(make_deformer(form, made.network, made.gaussians, caches=[caches]), made.held_out)
+                np.testing.assert_allclose(again, first[form], atol=1e-6, err_msg=form)
 
     owner = cache.fingerprint(made.network, made.gaussians)
-    assert cache.load_survey(tmp_path / "survey.safetensors", "of another network", made.gaussians) is None
-    kept = cache.load_survey(tmp_path / "survey.safetensors", owner, made.gaussians)
+    assert cache.load_motion_stats(tmp_path / "motion_stats.safetensors", "of another network", made.gaussians) is None
+    kept = cache.load_motion_stats(tmp_path / "motion_stats.safetensors", owner, made.gaussians)
     assert kept is not None
-    basis = fit_basis(made.network, made.gaussians, kept)
-    cache.save_basis(tmp_path / "basis.safetensors", replace(basis, modes=basis.modes * np.float16(8)), owner)
-    with pytest.raises(FormatError, match=r"basis\.safetensors: modes has entries above 1"):
-        make_deformer("basis", made.network, made.gaussians, caches=[tmp_path])
-    whole = (tmp_path / "lite.safetensors").read_bytes()
-    (tmp_path / "lite.safetensors").write_bytes(whole[:-40])
-    with pytest.raises(FormatError, match=r"lite\.safetensors: not a readable"):
-        make_deformer("lite", made.network, made.gaussians, caches=[tmp_path])
+    basis = fit_pca(made.network, made.gaussians, kept)
+    cache.save_pca(tmp_path / "pca.safetensors", replace(basis, modes=basis.modes * np.float16(8)), owner)
+    with pytest.raises(FormatError, match=r"pca\.safetensors: modes has entries above 1"):
+        make_deformer("pca", made.network, made.gaussians, caches=[tmp_path])
+    whole = (tmp_path / "distilled.safetensors").read_bytes()
+    (tmp_path / "distilled.safetensors").write_bytes(whole[:-40])
+    with pytest.raises(FormatError, match=r"distilled\.safetensors: not a readable"):
+        make_deformer("distilled", made.network, made.gaussians, caches=[tmp_path])
     broken = np.frombuffer(whole, np.uint8).copy()
     broken[-4:] = [0, 0, 192, 127]  # a NaN as the last float
-    (tmp_path / "lite.safetensors").write_bytes(broken.tobytes())
+    (tmp_path / "distilled.safetensors").write_bytes(broken.tobytes())
     with pytest.raises(FormatError, match="not finite"):
-        make_deformer("lite", made.network, made.gaussians, caches=[tmp_path])
+        make_deformer("distilled", made.network, made.gaussians, caches=[tmp_path])
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(made: Scene, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    make_deformer("still", made.network, made.gaussians, write_to=tmp_path / "file" / "cache")
+    make_deformer("pruned", made.network, made.gaussians, write_to=tmp_path / "file" / "cache")
 
 
 def test_fingerprint_sees_every_change(made: Scene) -> None:
@@ -187,7 +200,7 @@ def test_refusals(made: Scene) -> None:
     forgetful.network.recorded_tokens = forgetful.network.recorded_tokens[:0]
     assert isinstance(make_deformer("full", forgetful.network, forgetful.gaussians), FusedDeformer)
     with pytest.raises(InputError, match="recorded no frames"):
-        make_deformer("basis", forgetful.network, forgetful.gaussians)
+        make_deformer("pca", forgetful.network, forgetful.gaussians)
     with pytest.raises(InputError, match="tokens have shape"):
         deformer = make_deformer("full", made.network, made.gaussians)
         deformer(made.held_out[0][:3], offset_buffer(deformer))

@@ -1,7 +1,7 @@
-"""What each CPU form of an avatar's network costs and loses: a table and JSON; --write keeps the verdict in the avatar.
+"""What each CPU form of an avatar's network costs and loses: a table and JSON; --write names the best in the avatar.
 
-    python benchmarks/shortcuts.py avatars/demo dataset/            on held-out frames of its footage
-    python benchmarks/shortcuts.py avatars/demo dataset/ --write    and name the fastest good form in avatar.json
+    python benchmarks/approximations.py avatars/demo dataset/            on held-out frames of its footage
+    python benchmarks/approximations.py avatars/demo dataset/ --write    and name the fastest good form in avatar.json
 
 Loss is PSNR against the true frames, of the exact network less that of the form, in dB: over the person, and over the
 mouth alone. A form is good where the person loses no more than --tolerance; what the mouth loses is shown beside it.
@@ -43,7 +43,7 @@ from being.training.quality.evaluate import spaced
 
 MOUTH = slice(48, 68)  # of the 68 landmarks
 MOUTH_MARGIN = 0.3  # of the mouth's width, around its landmarks
-KEPT = {"lite": ("lite.safetensors",)}  # caches small enough to travel with the avatar
+KEPT = {"distilled": ("distilled.safetensors",)}  # caches small enough to travel with the avatar
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Score:
 @click.option("--write", is_flag=True, help="Name the fastest good form in avatar.json; add its small caches.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results here.")
 def main(avatar: Path, dataset: Path, frames: int, tolerance: float, write: bool, json_path: Path | None) -> None:
-    """Compare the forms full, still, lite and basis of AVATAR on frames of DATASET."""
+    """Compare the forms full, pruned, distilled and pca of AVATAR on frames of DATASET."""
     avatar = avatar.resolve()
     library = Library([avatar.parent])
     manifest = library.get(avatar.name).manifest
@@ -111,8 +111,8 @@ def main(avatar: Path, dataset: Path, frames: int, tolerance: float, write: bool
     report(manifest, scores, best, len(chosen))
     if write:
         caches = {name: cache_folder(manifest.id) / name for name in KEPT.get(best, ())}
-        amend_avatar(avatar, shortcut=best, extra={name: path for name, path in caches.items() if path.is_file()})
-        click.echo(f"{avatar / 'avatar.json'}: shortcut is now {best}")
+        amend_avatar(avatar, approximation=best, extra={name: path for name, path in caches.items() if path.is_file()})
+        click.echo(f"{avatar / 'avatar.json'}: approximation is now {best}")
 
 
 def held_out_drives(manifest: AvatarManifest, footage: Dataset, frames: list[int]) -> list[Drive]:
