@@ -71,6 +71,7 @@ def main(
     from being.graph.local import InProcessGraph
     from being.graph.offline import warm_up
     from being.inference.engine import Engine
+    from being.inference.frames import PixelFormat
     from being.live.requests import OutputFormat
     from being.media.pcm import read_audio, read_audio_48k
     from being.samples import HELLO
@@ -86,7 +87,7 @@ def main(
     runs: list[Run] = []
     warm_up_s = None
     for width, height in [parse_size(size) for size in sizes] or [(manifest.width, manifest.height)]:
-        stage = OutputFormat(width, height, yuv=True)
+        stage = OutputFormat(width, height, pixel_format=PixelFormat.YUV420)
         started = time.perf_counter()
         asyncio.run(warm_up(graph, facts, stage))
         warm_up_s = warm_up_s or time.perf_counter() - started
@@ -118,7 +119,7 @@ def measure(graph, facts, stage, face, ears) -> Run:  # type: ignore[no-untyped-
     """Render once into a file that is thrown away."""
     from being.graph.offline import perform
     from being.media import StreamFormat, open_writer
-    from being.media.sinks import WriterSink
+    from being.media.writer_sink import WriterSink
 
     live_ms, live_cpu_ms = live_frames(graph.engine, facts, stage)
     before, cpu_s = dict(graph.seconds), time.process_time()
@@ -144,7 +145,7 @@ def measure(graph, facts, stage, face, ears) -> Run:  # type: ignore[no-untyped-
 
 def live_frames(engine, facts, stage) -> tuple[float, float]:  # type: ignore[no-untyped-def]
     """Median wall and mean CPU milliseconds of LIVE_FRAMES frames in silence, drawn one by one to planes."""
-    from being.inference.frames import Drive
+    from being.inference.frames import Drive, Extras, PixelFormat
 
     config, motion = engine.prepare(facts.id).network.config, facts.motion
     silence = np.zeros((config.audio_frames, config.audio_window, config.audio_width), np.float32)
@@ -153,9 +154,11 @@ def live_frames(engine, facts, stage) -> tuple[float, float]:  # type: ignore[no
     for frame in range(LIVE_FRAMES):
         at = frame % len(motion.eye)
         poses = (motion.head_pose[at], motion.torso_pose[at])
+        size = {"width": stage.width, "height": stage.height}
         drive = Drive(
-            facts.id, silence, float(motion.eye[at]), *poses, width=stage.width, height=stage.height, yuv=True
-        )
+            facts.id, silence, float(motion.eye[at]), *poses, **size, pixel_format=PixelFormat.YUV420,
+            extras=Extras.NONE,
+        )  # fmt: skip
         started = time.perf_counter()
         engine.render([drive])
         walls.append(time.perf_counter() - started)

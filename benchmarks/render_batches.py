@@ -4,8 +4,8 @@
     python benchmarks/render_batches.py --device cuda --batch 1 --batch 16 --batch 128 --json batches.json
     python benchmarks/render_batches.py --device cuda --faces 8 --batch 32  # eight avatars in every batch
 
-From drives (audio contexts, poses, lids; all in main memory) to 4:2:0 planes and coverage in main memory, as the
-renderer of the live graph does it, after a warm-up; medians over the batches. The sound is the sample sentence, the
+From drives (audio contexts, poses, lids; all in main memory) to 4:2:0 planes in main memory, as the renderer
+of the live graph does it, after a warm-up; medians over the batches. The sound is the sample sentence, the
 motion the avatar's own. The last column compares with the plain network and rasterizer: PSNR of luma over the person.
 """
 
@@ -38,7 +38,7 @@ from being.audio.windows import WindowSpec, file_contexts
 from being.avatar.library import Library
 from being.commands.render import find_avatar
 from being.inference.engine import Engine
-from being.inference.frames import Drive
+from being.inference.frames import Drive, Extras, PixelFormat
 from being.training.defaults import on_gpu
 from being.training.quality.novel_speech import sample_sentence
 
@@ -92,7 +92,7 @@ def copies(avatar: str, faces: int, place: Path) -> Library:
     return Library([place])
 
 
-def drives(engine: Engine, faces: int, count: int, first: int = 0) -> list[Drive]:
+def drives(engine: Engine, faces: int, count: int, first: int = 0, extras: Extras = Extras.NONE) -> list[Drive]:
     """`count` frames of speech, the faces by turns, each face further on in its motion."""
     found = []
     manifest = engine.prepare("face0").avatar.manifest
@@ -108,7 +108,8 @@ def drives(engine: Engine, faces: int, count: int, first: int = 0) -> list[Drive
                 float(motion.eye[at]),
                 motion.head_pose[at],
                 motion.torso_pose[at],
-                yuv=True,
+                pixel_format=PixelFormat.YUV420,
+                extras=extras,
             )
         )
     return found
@@ -142,7 +143,7 @@ def timed(engine: Engine, faces: int, count: int) -> dict[str, float]:
 
 def pictures(engine: Engine, faces: int) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
     """(planes, coverage) of frames evenly spread over the sentence."""
-    records = engine.render(drives(engine, faces, 5 * COMPARED)[::5])
+    records = engine.render(drives(engine, faces, 5 * COMPARED, extras=Extras.ALPHA)[::5])
     return [(record.image, record.alpha) for record in records]  # type: ignore[misc]
 
 

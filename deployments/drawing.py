@@ -10,18 +10,19 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from being.inference.frames import Drive, FrameRecord
+from being.inference.frames import Drive
+from being.inference.rendered import RenderedFrames, joined
 
 UNHURRIED_FRAMES = 2  # how long a live frame waits for work that is not live
 
-Draw = Callable[[Sequence[Drive]], list[FrameRecord]]
+Draw = Callable[[Sequence[Drive]], RenderedFrames]
 
 
 @dataclass(frozen=True)
 class RenderedBatch:
-    """A caller's records, and the seconds of drawing they stand for: its share of the batch."""
+    """A caller's frames, and the seconds of drawing they stand for: its share of the batch."""
 
-    records: list[FrameRecord]
+    frames: RenderedFrames
     seconds: float
 
 
@@ -30,7 +31,8 @@ class _Order:
     drives: Sequence[Drive]
     loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[RenderedBatch]
-    records: list[FrameRecord] = field(default_factory=list)
+    parts: list[RenderedFrames] = field(default_factory=list)
+    done: int = 0  # frames of `parts`
     seconds: float = 0.0
 
     def settle(self, error: Exception | None = None) -> None:
@@ -40,7 +42,7 @@ class _Order:
             if self.answer.done():
                 return
             if error is None:
-                self.answer.set_result(RenderedBatch(self.records, self.seconds))
+                self.answer.set_result(RenderedBatch(joined(self.parts), self.seconds))
             else:
                 self.answer.set_exception(error)
 
@@ -53,7 +55,7 @@ class DrawingThread:
 
     Parameters
     ----------
-    draw : makes a batch of records; called on the thread.
+    draw : makes the frames of a batch, stages included; called on the thread.
     """
 
     def __init__(self, draw: Draw) -> None:
@@ -69,7 +71,7 @@ class DrawingThread:
         return self._thread.is_alive()
 
     async def __call__(self, drives: Sequence[Drive], *, live: bool) -> RenderedBatch:
-        """Records of the drives, in order. A caller that gives up before its turn costs nothing."""
+        """Frames of the drives, in order. A caller that gives up before its turn costs nothing."""
         loop = asyncio.get_running_loop()
         order = _Order(drives, loop, loop.create_future())
         with self._waiting:
@@ -80,20 +82,23 @@ class DrawingThread:
     def _work(self) -> None:
         while True:
             orders, most = self._next()
-            batch = [(order, drive) for order in orders for drive in order.drives[len(order.records) :][:most]]
+            pieces = [order.drives[order.done :][:most] for order in orders]
+            batch = [drive for piece in pieces for drive in piece]
             started = time.perf_counter()
             try:
-                records = self._draw([drive for _, drive in batch])
+                drawn = self._draw(batch)
             except Exception as error:
                 for order in orders:
                     order.settle(error)
                 continue
             share = (time.perf_counter() - started) / max(1, len(batch))
-            for (order, _), record in zip(batch, records, strict=True):
-                order.records.append(record)
-                order.seconds += share
-            for order in orders:
-                if len(order.records) == len(order.drives):
+            first = 0
+            for order, piece in zip(orders, pieces, strict=True):
+                order.parts.append(drawn.take(range(first, first + len(piece))))
+                first += len(piece)
+                order.done += len(piece)
+                order.seconds += share * len(piece)
+                if order.done == len(order.drives):
                     order.settle()
                 else:
                     self._put_back(order)

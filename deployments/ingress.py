@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from being.deployments.app import RayGraph
 from being.deployments.meter import RayMeter
+from being.deployments.ray_graph import RayGraph
 from being.deployments.settings import GraphSettings
 from fastapi import FastAPI
 from ray import serve

@@ -1,53 +1,72 @@
-"""The slot of the refiner: records in, better records out. What refines is loaded by name and may be absent."""
+"""The refiner: a frame stage loaded by name, which may be absent; in the Renderer or as a deployment of its own."""
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 
+import numpy as np
+import torch
 from being.deployments.drawing import RenderedBatch
 from being.deployments.settings import RefinerSettings
 from ray import serve
 
 from being.errors import InputError
-from being.inference.frames import FrameRecord
-from being.inference.yuv import rgb_to_yuv420
-from being.live.requests import FrameRequest
+from being.inference.backends.kernels import planes_kernel
+from being.inference.compositing import Transparent
+from being.inference.frame_batch import FrameBatch, FrameStage
+from being.inference.frames import PixelFormat
+from being.inference.output import to_host, to_output
+from being.inference.rendered import FrameInfo, Pictures, RenderedFrames
+from being.live.request_batch import FrameRequestBatch
 
-Refine = Callable[[list[FrameRecord]], list[FrameRecord]]
 
-
-def load_refiner(settings: RefinerSettings) -> Refine:
-    """The function a configuration names; InputError where there is none."""
+def load_stage(settings: RefinerSettings) -> FrameStage:
+    """What the function that a configuration names makes; InputError where there is none."""
     module, _, name = settings.load.partition(":")
     try:
-        load = getattr(importlib.import_module(module), name)
+        load: Callable[..., FrameStage] = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise InputError(
             f"refiner {settings.load!r} cannot be imported: {error}", "Name it as module:function"
         ) from None
-    refine: Refine = load(device=settings.device)
-    return refine
+    return load(device=settings.device)
 
 
-def plain(span: FrameRequest) -> FrameRequest:
-    """The span drawn as RGB, which is what a refiner works on."""
-    return dataclasses.replace(span, stage=dataclasses.replace(span.stage, yuv=False))
+@torch.inference_mode()
+def refined(
+    stage: FrameStage, frames: RenderedFrames, requests: FrameRequestBatch, device: torch.device
+) -> RenderedFrames:
+    """Frames that came from another process as RGB through a stage, each in the pixel format its session wants."""
+    format_of = np.repeat(requests.format_of, requests.counts)
+    wanted = [requests.formats[number] for number in format_of]
+    pictures: list[Pictures] = []
+    planes = planes_kernel(device)
+    for part in frames.pictures:
+        clear = np.array([isinstance(wanted[row].background, Transparent) for row in part.rows])
+        batch = stage(_on_device(part, frames.info.take(part.rows), clear, device))
+        for pixel_format in dict.fromkeys(wanted[row].pixel_format for row in part.rows):
+            own = [place for place, row in enumerate(part.rows) if wanted[row].pixel_format is pixel_format]
+            rows = [part.rows[place] for place in own]
+            pictures.append(
+                to_host(to_output(batch.take(own), pixel_format, planes), rows, alpha=bool(clear[own].any()))
+            )
+    return replace(frames, pictures=tuple(pictures))
 
 
-def refined(refine: Refine, records: list[FrameRecord], spans: Sequence[FrameRequest]) -> list[FrameRecord]:
-    """Refine the records that have a picture (RGB), and give each session the planes it asked for."""
-    good = [record for record in records if record.error is None and record.image is not None]
-    better = iter(refine(good))
-    results = [next(better) if record.error is None and record.image is not None else record for record in records]
-    wants_planes = [span.stage.yuv for span in spans for _ in range(span.count)]
-    for record, planes in zip(results, wants_planes, strict=True):
-        if planes and record.image is not None:
-            record.image = rgb_to_yuv420(record.image)
-            record.alpha = None
-    return results
+def _on_device(part: Pictures, info: FrameInfo, clear: np.ndarray, device: torch.device) -> FrameBatch:
+    pixels, alpha = (torch.tensor(array, device=device) for array in (part.pixels, part.alpha))
+    return FrameBatch(
+        info=info,
+        pixels=pixels,
+        alpha=alpha,
+        pixel_format=PixelFormat.RGB,
+        backdrops=pixels[:0],  # they are behind the pixels already
+        backdrop_of=torch.zeros(len(info), dtype=torch.int32, device=device),
+        clear=clear,
+    )
 
 
 @serve.deployment(
@@ -59,9 +78,14 @@ def refined(refine: Refine, records: list[FrameRecord], spans: Sequence[FrameReq
 )
 class Refiner:
     def __init__(self, settings: RefinerSettings) -> None:
-        self._refine = load_refiner(settings)
+        self._stage = load_stage(settings)
+        name = settings.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        self._device = torch.device(name)
         self._one_at_a_time = asyncio.Lock()
 
-    async def refine(self, drawn: RenderedBatch, spans: Sequence[FrameRequest]) -> RenderedBatch:
+    async def refine(self, drawn: RenderedBatch, requests: FrameRequestBatch) -> RenderedBatch:
         async with self._one_at_a_time:
-            return RenderedBatch(await asyncio.to_thread(refined, self._refine, drawn.records, spans), drawn.seconds)
+            frames = await asyncio.to_thread(refined, self._stage, drawn.frames, requests, self._device)
+            return RenderedBatch(frames, drawn.seconds)

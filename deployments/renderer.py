@@ -1,4 +1,4 @@
-"""Drives to frame records, batched over avatars and callers; stateless but for the avatars it has loaded."""
+"""Drives to frames, batched over avatars and callers; stateless but for the avatars it has loaded."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from being.deployments.audio_encoder import Heard, SpanListener
+from being.deployments.audio_encoder import warm_encoder
 from being.deployments.drawing import DrawingThread, RenderedBatch
-from being.deployments.refiner import load_refiner, plain, refined
+from being.deployments.refiner import load_stage
 from being.deployments.settings import GraphSettings
 from ray import serve
 
 from being.errors import BeingError, FormatError, InputError
-from being.graph.local import span_drives, span_failed
 from being.graph.sound_encoder import SoundEncoder
-from being.inference.compositing import Transparent
+from being.graph.tick import AudioContexts, avatar_facts, encode, prepare_tick
 from being.inference.engine import Engine
-from being.inference.frames import Drive, FrameRecord
+from being.live.request_batch import FrameRequestBatch
 from being.live.requests import AvatarFacts, FrameRequest
 
 SHARDS_HELD = 64  # shards whose requests may come to one replica
@@ -52,48 +51,45 @@ class Refusal:
 class Renderer:
     def __init__(self, settings: GraphSettings) -> None:
         self._library = settings.open_library()
-        self._engine = Engine(self._library, settings.device, settings.fast, capacity=settings.resident)
-        self._encoder = SoundEncoder()
-        self._listener = SpanListener(settings) if settings.encoder == "renderer" else None
-        self._sharded = settings.shards > 1
         refiner = settings.refiner
         inside = refiner is not None and refiner.place == "renderer"
-        self._refine = load_refiner(refiner) if refiner is not None and inside else None
-        self._keep_alpha = refiner is not None
-        self._draw = DrawingThread(self._engine.render)
+        self._engine = Engine(
+            self._library,
+            settings.device,
+            settings.fast,
+            capacity=settings.resident,
+            stages=[load_stage(refiner)] if refiner is not None and inside else [],
+        )
+        self._refiner_apart = refiner is not None and not inside
+        encodes = settings.encoder == "renderer"
+        self._encoder = warm_encoder(self._library) if encodes else SoundEncoder()
+        self._sharded = settings.shards > 1
+        self._draw = DrawingThread(self._engine.render_frames)
         self._warm_up()
 
     async def prepare(self, avatar: str) -> AvatarFacts | Refusal:
         """Load an avatar before it is needed."""
         try:
-            return await asyncio.to_thread(self._facts, avatar)
+            return await asyncio.to_thread(avatar_facts, self._engine, self._encoder, avatar)
         except BeingError as error:
             return Refusal.of(error)
 
-    async def render(self, heard: Heard, spans: Sequence[FrameRequest], live: bool = True) -> RenderedBatch:
-        """One record a frame, span after span; a span without contexts has records that say why."""
+    async def render(self, contexts: AudioContexts, batch: FrameRequestBatch, live: bool = True) -> RenderedBatch:
+        """All frames of the requests; one without contexts says why."""
         await self._claim_shard()
-        drives = [
-            span_drives(plain(span) if self._refine else span, contexts) if not isinstance(contexts, str) else []
-            for span, contexts in zip(spans, heard, strict=True)
-        ]
-        drawn = await self._draw([drive for of_span in drives for drive in of_span], live=live)
-        answers = iter(drawn.records)
-        records: list[FrameRecord] = []
-        for span, contexts, of_span in zip(spans, heard, drives, strict=True):
-            if isinstance(contexts, str):
-                records += span_failed(span, InputError(contexts))
-            else:
-                records += [self._light(next(answers), drive) for drive in of_span]
-        if self._refine is not None:
-            records = await asyncio.to_thread(refined, self._refine, records, spans)
-        return RenderedBatch(records, drawn.seconds)
+        return await self._render(contexts, batch.requests(), live)
 
-    async def render_sound(self, spans: Sequence[FrameRequest], live: bool = True) -> RenderedBatch:
+    async def render_sound(self, batch: FrameRequestBatch, live: bool = True) -> RenderedBatch:
         """`render` for sound: the encoder lives in this process."""
-        assert self._listener is not None, "this renderer was configured without an encoder"
-        heard = await asyncio.to_thread(self._listener.listen, spans)
-        return await self.render(heard, spans, live)
+        await self._claim_shard()
+        requests = batch.requests()
+        contexts = await asyncio.to_thread(encode, requests, self._library, self._encoder)
+        return await self._render(contexts, requests, live)
+
+    async def _render(self, contexts: AudioContexts, requests: Sequence[FrameRequest], live: bool) -> RenderedBatch:
+        prepared = prepare_tick(requests, contexts, self._refiner_apart)
+        drawn = await self._draw(prepared.drives, live=live)
+        return RenderedBatch(prepared.answer(drawn.frames), drawn.seconds)
 
     @serve.multiplexed(max_num_models_per_replica=SHARDS_HELD)
     async def _shard(self, name: str) -> str:
@@ -107,18 +103,6 @@ class Renderer:
     def check_health(self) -> None:
         if not self._draw.alive:
             raise RuntimeError("the drawing thread has died")
-
-    def _facts(self, avatar: str) -> AvatarFacts:
-        loaded = self._engine.prepare(avatar).avatar
-        manifest = loaded.manifest
-        reach = self._encoder.reach(manifest.features, manifest.windows)
-        return AvatarFacts(manifest.id, manifest.width, manifest.height, reach, loaded.motion)
-
-    def _light(self, record: FrameRecord, drive: Drive) -> FrameRecord:
-        """Without what no later stage asks for: a record crosses processes 25 times a second."""
-        if not self._keep_alpha and not isinstance(drive.background, Transparent):
-            record.alpha = None
-        return record
 
     def _warm_up(self) -> None:
         """Compile on the first avatar that loads; a damaged one is the business of whoever asks for it."""

@@ -39,7 +39,7 @@ class RefinerSettings(BaseModel):
 
     load: str = Field(
         pattern=r"^[\w.]+:\w+$",
-        description="module:function; called with `device`, it returns a function of frame records (RGB) to records",
+        description="module:function; called with `device`, it returns a being.inference.frame_batch.FrameStage",
     )
     device: str = "auto"
     place: Literal["own", "renderer"] = Field(

@@ -141,3 +141,15 @@ def test_doctor_speaks_json(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     assert status == 1
     assert [(row["name"], row["works"]) for row in rows] == [("good", True), ("bad", False)]
     assert rows[1]["remedy"] == "mend it" and rows[1]["detail"].startswith("ValueError")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """It is asked for often, and by shells that complete words."""
+    heavy = ["torch", "numba", "ray", "scipy", "numpy", "PIL", "pydantic", "fastapi", "av"]
+    code = (
+        "import sys\nfrom being.cli import main\nsys.argv = ['being', '--help']\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        f"print('imported:', [name for name in {heavy} if name in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "render" in said and said.endswith("imported: []\n")

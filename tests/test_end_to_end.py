@@ -17,6 +17,7 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from support.sound_files import Track, speech, upsampled, write_media
 
 from being import cli
 from being.avatar.folder import Avatar
@@ -179,7 +180,7 @@ def ten_hours(path: Path) -> None:
 BAD_SOUNDS: dict[str, tuple[Callable[[Path], object], str]] = {
     "not audio": (lambda path: path.write_bytes(b"I am a text, not a sound. " * 100), "not readable as sound or film"),
     "empty": (lambda path: path.write_bytes(b""), "is empty"),
-    "a picture": (lambda path: Image.new("RGB", (8, 8)).save(path, "PNG"), "audio"),
+    "a picture": (lambda path: Image.new("RGB", (8, 8)).save(path, "PNG"), "it is a PNG picture"),
     "no samples": (lambda path: write_sound(path, 0.0), "no samples"),
     "ten hours": (ten_hours, "lasts 10:00:00, the limit is 1:00:00"),
     "missing": (lambda path: None, "does not exist"),
@@ -198,6 +199,21 @@ def test_bad_sound_is_one_line_and_leaves_nothing(
     assert (status, out) == (2, "")
     assert words in err and "\n" not in err
     assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_what_was_repaired_and_chosen_is_told(
+    capsys: pytest.CaptureFixture[str], tiny_avatar: Avatar, tmp_path: Path
+) -> None:
+    said = upsampled(speech(0.8), 48_000)[:, None]
+    film = write_media(tmp_path / "in.mkv", [Track(0 * said), Track(said)])
+    out = tmp_path / "talk.mp4"
+    status, _, err = render(capsys, film, "-o", out, "--avatar", tiny_avatar.folder)
+    assert status == 0 and "note: Track 2 (AAC, mono" in err and "track 1 is silent" in err
+    assert np.abs(decoded(out)[2]).max() > 0.2
+    status, _, err = render(capsys, film, "-o", out, "--avatar", tiny_avatar.folder, "--force", "--audio-track", "1")
+    assert status == 0 and np.abs(decoded(out)[2]).max() < 1e-3
+    status, _, err = render(capsys, film, "-o", out, "--avatar", tiny_avatar.folder, "--force", "--audio-track", "3")
+    assert status == 2 and "there is no track 3" in err and "\n" not in err
 
 
 def change(folder: Path, name: str, data: bytes, *, rehash: bool = True) -> None:

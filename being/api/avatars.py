@@ -5,9 +5,10 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse
 
-from being.server.problems import Problem, documented
+from being.api.problems import documented
+from being.api.schemas import AvatarDetail, AvatarList, BrokenFolder, detail, summary
+from being.server.problems import Problem
 from being.server.registry import Service
-from being.server.schemas import AvatarDetail, AvatarList, BrokenFolder, detail, summary
 
 router = APIRouter(tags=["avatars"])
 

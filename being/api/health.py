@@ -5,10 +5,11 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse
 
+from being.api.problems import documented
+from being.api.schemas import Health, Readiness
 from being.server.admission import Load
-from being.server.problems import Problem, documented
+from being.server.problems import Problem
 from being.server.registry import REFERENCE, RETRY_AFTER_S, Service
-from being.server.schemas import Health, Readiness
 
 router = APIRouter(tags=["health"])
 

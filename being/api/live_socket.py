@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, WebSocket
@@ -16,10 +17,13 @@ from pydantic import ValidationError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from being.errors import BeingError
-from being.server.client_session import ClientSession, Gone, Superseded
+from being.server.client_session import ClientSession
+from being.server.client_stream import ClientStream
+from being.server.liveness import Gone, Superseded
 from being.server.problems import Problem
 from being.server.registry import Service
-from being.server.schemas import Configure, End, Interrupt, LiveOptions, Received, client_message
+from being.server.schemas import Configure, End, Interrupt, LiveFormat, LiveOptions, Received, client_message
+from being.server.transport import Acknowledged
 
 GOODBYES = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010)  # close codes after which nobody comes back
 TRY_AGAIN, TOO_BIG, POLICY, INTERNAL = 1013, 1009, 1008, 1011
@@ -29,6 +33,22 @@ MISTAKES = 50  # messages without sense before the connection is closed
 log = logging.getLogger(__name__)
 
 router = APIRouter()
+
+
+class WebSocketTransport:
+    """Events as text messages, the stream as binary ones; `received` messages are its feedback."""
+
+    def __init__(self, socket: WebSocket) -> None:
+        self._socket = socket
+
+    def open(self, format: LiveFormat, width: int, height: int) -> ClientStream:
+        return ClientStream(format, width, height)
+
+    async def send(self, piece: bytes) -> None:
+        await self._socket.send_bytes(piece)
+
+    async def send_event(self, event: Mapping[str, Any]) -> None:
+        await self._socket.send_text(json.dumps(event))
 
 
 class _Fatal(Exception):
@@ -44,14 +64,14 @@ async def live(socket: WebSocket, avatar_id: str) -> None:
     service: Service = socket.app.state.service
     await socket.accept()
     try:
-        viewer = await _enter(socket, avatar_id, service)
+        client = await _enter(socket, avatar_id, service)
     except Problem as problem:
         code = TRY_AGAIN if problem.details.status == 503 else REFUSED + problem.details.status
         await _close(socket, code, problem)
         return
     except WebSocketDisconnect:
         return
-    await _serve(socket, viewer, service)
+    await _serve(socket, client, service)
 
 
 async def _enter(socket: WebSocket, avatar_id: str, service: Service) -> ClientSession:
@@ -60,19 +80,19 @@ async def _enter(socket: WebSocket, avatar_id: str, service: Service) -> ClientS
     except ValidationError as error:
         raise Problem.invalid(error) from None
     if options.session is not None:
-        viewer = service.resume(options.session, options.token)
-        if viewer is not None and viewer.session.avatar.id == avatar_id:
-            return viewer
+        client = service.resume(options.session, options.token)
+        if client is not None and client.session.avatar.id == avatar_id:
+            return client
     try:
         return await service.admit(avatar_id, options)
     except BeingError as error:
         raise Problem.of(error, 422) from None
 
 
-async def _serve(socket: WebSocket, viewer: ClientSession, service: Service) -> None:
+async def _serve(socket: WebSocket, client: ClientSession, service: Service) -> None:
     """Send and receive side by side until one of them ends."""
-    sending = asyncio.create_task(viewer.serve(socket))
-    receiving = asyncio.create_task(_receive(socket, viewer, service))
+    sending = asyncio.create_task(client.serve(WebSocketTransport(socket)))
+    receiving = asyncio.create_task(_receive(socket, client, service))
     superseded, may_return = False, True
     try:
         await asyncio.wait((sending, receiving), return_when=asyncio.FIRST_COMPLETED)
@@ -89,16 +109,16 @@ async def _serve(socket: WebSocket, viewer: ClientSession, service: Service) -> 
                 may_return = False
                 await _close(socket, outcome.code, outcome.problem)
             elif isinstance(outcome, Exception) and not _is_connection_loss(outcome):
-                log.error("session %s failed", viewer.session.id, exc_info=outcome)
+                log.error("session %s failed", client.session.id, exc_info=outcome)
                 await _close(socket, INTERNAL, Problem(500, "the server failed; its log says why"))
     finally:
         sending.cancel()
         receiving.cancel()
         if not superseded:
-            service.part(viewer, may_return=may_return)
+            service.detach(client, may_return=may_return)
 
 
-async def _receive(socket: WebSocket, viewer: ClientSession, service: Service) -> None:
+async def _receive(socket: WebSocket, client: ClientSession, service: Service) -> None:
     mistakes = 0
     limit = service.limits.message_bytes
     while True:
@@ -109,38 +129,48 @@ async def _receive(socket: WebSocket, viewer: ClientSession, service: Service) -
         if max(len(data or b""), len(text or "")) > limit:
             raise _Fatal(Problem(413, f"a message is larger than {limit} bytes", "Send sound in chunks"), TOO_BIG)
         if data is not None:
-            await viewer.hear(data)
+            await client.push_audio(data)
             continue
         try:
-            _obey(viewer, _parsed(text or ""), service)
+            _dispatch(client, _parsed(text or ""), service)
         except Problem as problem:
             mistakes += 1
             if mistakes >= MISTAKES:
                 raise _Fatal(problem, POLICY) from None
-            viewer.refuse(problem)
+            client.refuse(problem)
         except BeingError as error:
-            viewer.refuse(Problem.of(error, 422))
+            client.refuse(Problem.of(error, 422))
 
 
 def _parsed(text: str) -> Configure | Interrupt | End | Received:
     try:
-        return client_message.validate_python(json.loads(text))
+        message = json.loads(text)
+        return _received(message) or client_message.validate_python(message)
     except ValidationError as error:
         raise Problem.invalid(error) from None
     except (ValueError, RecursionError):
         raise Problem(400, "the message is not JSON", 'Send one object, for example {"type": "interrupt"}') from None
 
 
-def _obey(viewer: ClientSession, message: Configure | Interrupt | End | Received, service: Service) -> None:
+def _received(message: Any) -> Received | None:
+    """The message that comes with every frame, without a validation that costs more than the rest of its way."""
+    if isinstance(message, dict) and message.keys() == {"type", "bytes"} and message["type"] == "received":
+        count = message["bytes"]
+        if type(count) is int and count >= 0:
+            return Received.model_construct(type="received", bytes=count)
+    return None
+
+
+def _dispatch(client: ClientSession, message: Configure | Interrupt | End | Received, service: Service) -> None:
     if isinstance(message, Received):
-        viewer.received(message.bytes)
+        client.feedback(Acknowledged(message.bytes))
     elif isinstance(message, Interrupt):
-        viewer.interrupt()
+        client.interrupt()
         service.clock.interrupted()
     elif isinstance(message, End):
-        viewer.end()
+        client.end()
     else:
-        viewer.configure(message)
+        client.configure(message)
 
 
 async def _close(socket: WebSocket, code: int, problem: Problem) -> None:

@@ -19,6 +19,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from being.api.problems import response
 from being.server.problems import Problem
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -204,8 +205,8 @@ def _pattern(listed: str) -> str:
 
 
 async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
-    response = problem.response()
+    answer = response(problem)
     if scope["type"] == "http" or "websocket.http.response" in scope.get("extensions", {}):
-        await response(scope, receive, send)  # Starlette sends it as the answer to a WebSocket's request, too
+        await answer(scope, receive, send)  # Starlette sends it as the answer to a WebSocket's request, too
     else:
         await send({"type": "websocket.close", "code": REFUSED, "reason": problem.details.detail[:100]})

@@ -11,9 +11,8 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
 from being import __version__
-from being.api import avatars, health, live_socket, relative, sessions, speak
+from being.api import avatars, backgrounds, health, live_socket, problems, relative, sessions, speak
 from being.api.origin import Access, OriginGuard
-from being.server import backgrounds, problems
 from being.server.registry import Service
 
 PAGE = Path(__file__).parent / "page"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
-from being.server.problems import documented
+from being.api.problems import documented
+from being.api.schemas import SessionList
 from being.server.registry import Service
-from being.server.schemas import SessionInfo, SessionList
+from being.server.schemas import SessionInfo
 
 router = APIRouter(tags=["sessions"])
 

@@ -15,23 +15,27 @@ import numpy.typing as npt
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
+from being.api.problems import documented
+from being.api.schemas import SpeakFormat
+from being.api.uploads import MULTIPART_FIELD, receive_upload
 from being.errors import BeingError
 from being.graph.local import Graph
 from being.graph.offline import perform
 from being.inference.compositing import Transparent
-from being.inference.frames import FrameRecord
+from being.inference.frames import FrameRecord, PixelFormat
 from being.live.requests import AvatarFacts, FrameRequest, OutputFormat
 from being.media.contract import StreamFormat
 from being.media.fmp4 import Fmp4Writer
-from being.media.sinks import JpegSink, Sink, WriterSink
+from being.media.jpeg_sink import JpegSink
+from being.media.media_sink import MediaSink
 from being.media.sound_file import Sound
 from being.media.sound_reader import read_sound
 from being.media.webm_stream import WebmStreamWriter
-from being.server.client_session import check_size
-from being.server.limits import MULTIPART_FIELD, receive_upload
-from being.server.problems import Problem, documented
+from being.media.writer_sink import WriterSink
+from being.server.limits import check_size
+from being.server.problems import Problem
 from being.server.registry import Service
-from being.server.schemas import Background, Side, SpeakFormat
+from being.server.schemas import Background, Side
 
 BATCH = 8  # frames of a call: few, so that the first picture comes soon and live sessions are not held up
 FRAMES_PER_FRAGMENT = 5
@@ -140,7 +144,8 @@ def _stage(width: int, height: int, background: str, format: SpeakFormat, servic
     check_size(width, height, service.limits)
     if background == "none" and format != "webm":
         raise Problem(422, f"{format} cannot be transparent", "Choose format=webm, or another background")
-    return OutputFormat(width, height, service.backgrounds.named(background), yuv=format == "mp4")
+    pixel_format = PixelFormat.YUV420 if format == "mp4" else PixelFormat.RGB
+    return OutputFormat(width, height, service.backgrounds.named(background), pixel_format)
 
 
 def _decode(upload: BinaryIO, limit_s: float, track: int | None) -> Sound:
@@ -215,7 +220,7 @@ class SpeechJob:
         # What the worker threads emitted was put on this loop before their answer, so all of it is there by now.
         await self._loop.run_in_executor(self._pool, self._sink.close)
 
-    def _open_sink(self) -> Sink:
+    def _open_sink(self) -> MediaSink:
         size = self._stage.width, self._stage.height
         if self._format == "mjpeg":
             return JpegSink(self._jpeg)

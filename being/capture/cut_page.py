@@ -40,7 +40,7 @@ def cut_section(report: CaptureReport) -> str:
         f'role="img" aria-label="cut list"><rect width="1000" height="{_HEIGHT}" fill="{_USED}"/>{pieces}</svg>'
     )
     head = "<tr><td><b>from</b></td><td><b>to</b></td><td><b>seconds</b></td><td><b>left out for</b></td></tr>"
-    rows = "".join(_row(cut) for cut in report.cuts)
+    rows = "".join(_row(cut, *report.seconds_of(cut)) for cut in report.cuts)
     return (
         f"<h2>Cut list</h2><p>{rest:.1f} s of {report.filmed / FPS:.1f} s are used (green); these parts show something "
         "else and take no part in plate, poses and training. Each picture that is used keeps the sound it was filmed "
@@ -48,7 +48,6 @@ def cut_section(report: CaptureReport) -> str:
     )
 
 
-def _row(cut: Cut) -> str:
-    start, stop = cut.seconds
+def _row(cut: Cut, start: float, stop: float) -> str:
     mark = f'<span style="color:{_COLOURS[cut.reason]}">&#9632;</span> '
     return f"<tr><td>{start:.2f} s</td><td>{stop:.2f} s</td><td>{stop - start:.2f}</td><td>{mark}{cut.reason}</td></tr>"

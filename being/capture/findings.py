@@ -73,8 +73,8 @@ class CaptureReport:
     blinks : how many. mouth_open : widest opening (98th percentile), in face lengths. seen : share of the plate that
     was really seen. camera_shift_px : of the background. background : what the plate shows.
     seconds : wall clock by step. warnings : see Finding.
-    notes : what was repaired and chosen while the film was read. filmed : frames of the film, of which `cuts` were left
-    out.
+    notes : what was repaired and chosen while the film was read.
+    filmed : frames of the film, from `start_s` on, of which `cuts` were left out.
     """
 
     folder: Path
@@ -93,21 +93,28 @@ class CaptureReport:
     warnings: tuple[Finding, ...] = ()
     notes: tuple[Note, ...] = ()
     filmed: int = 0
+    start_s: float = 0.0
     cuts: tuple[Cut, ...] = ()
 
     @property
     def times(self) -> NDArray[np.float64]:
-        """(frames,) when each frame is shown in the film, seconds."""
+        """(frames,) when each frame is shown in the video, seconds."""
         used = np.ones(max(self.filmed, self.frames), bool)
         for cut in self.cuts:
             used[cut.start : cut.stop] = False
-        return np.flatnonzero(used)[: self.frames] / FPS
+        return np.flatnonzero(used)[: self.frames] / FPS + self.start_s
+
+    def seconds_of(self, cut: Cut) -> tuple[float, float]:
+        """From, to, in the video."""
+        start, stop = cut.seconds
+        return round(self.start_s + start, 3), round(self.start_s + stop, 3)
 
     def as_json(self) -> dict[str, Any]:
         """For capture.json; the folder's own name is left out, it may be moved."""
         values = asdict(self)
         del values["folder"]
-        values["cuts"] = [{"from_s": cut.seconds[0], "to_s": cut.seconds[1], "reason": cut.reason} for cut in self.cuts]
+        parts = [(*self.seconds_of(cut), cut.reason) for cut in self.cuts]
+        values["cuts"] = [{"from_s": start, "to_s": stop, "reason": reason} for start, stop, reason in parts]
         return values
 
 

@@ -243,6 +243,7 @@ class _Job:
             notes=selection.notes,
             cuts=selection.cuts,
             filmed=selection.total,
+            start_s=self.footage.film.from_s,
         )
         write_report(self.place.path / "report.html", report, self.place.path, track, pose, closure, units, seen)
         (self.place.path / "capture.json").write_text(json.dumps(report.as_json(), indent=1))

@@ -100,8 +100,10 @@ def command(
     silent for a second or two. A talking-portrait folder may be given in place of a video.
 
     Parts that show something else (black, title cards, other scenes) are found and left out; --start and --end choose a
-    part of VIDEO. Three steps: capture (masks, poses, blinks), training, and a report to look at, OUT.run/report.html.
-    Ctrl-C stops; the same command goes on from there.
+    part of VIDEO.
+
+    Three steps: capture (masks, poses, blinks), training, and a report to look at, OUT.run/report.html. Ctrl-C stops;
+    the same command goes on from there.
 
     \b
     Examples:

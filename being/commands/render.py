@@ -104,9 +104,11 @@ def command(
         raise click.UsageError("give a sound file, or --sample, and not both", click.get_current_context())
 
     from being.inference.compositing import Transparent, parse_background
+    from being.inference.frames import PixelFormat
     from being.live.emotion import wish
     from being.live.requests import OutputFormat
-    from being.media.contract import StreamFormat, check_target, open_writer
+    from being.media.contract import StreamFormat
+    from being.media.files import check_target, open_writer
     from being.media.sound_reader import read_sound
     from being.progress import show_progress
     from being.samples import HELLO
@@ -123,7 +125,7 @@ def command(
         click.echo(f"note: {note}", err=True)
     encoder = recorded(features, manifest, len(sound.model_pcm)) if features else None
     planes = out.suffix.lower() in (".mp4", ".webm") and not alpha
-    stage = OutputFormat(width, height, stand_in, yuv=planes)
+    stage = OutputFormat(width, height, stand_in, PixelFormat.YUV420 if planes else PixelFormat.RGB)
 
     format = StreamFormat(width, height, sound_channels=sound.playback_pcm.shape[1])
     with open_writer(out, format, alpha=alpha, overwrite=force) as writer, show_progress() as progress:
@@ -153,7 +155,7 @@ async def perform(
 ) -> tuple[AvatarFacts, Totals]:
     """Load, warm up, and play the whole sound into the writer."""
     from being.graph import offline
-    from being.media.sinks import WriterSink
+    from being.media.writer_sink import WriterSink
 
     progress.part("load")
     facts = await graph.prepare(avatar)

@@ -7,6 +7,7 @@ the remedy when something is missing or malformed; pictures are decoded one by o
 from __future__ import annotations
 
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from being.constants import FPS, MAX_PICTURE_SIDE, SAMPLE_RATE
 from being.dataset.parsing import labels_of_colours
 from being.dataset.pose import rest_pose
 from being.dataset.tracking import (
+    Tracking,
     Transforms,
     closure_of,
     expressions_of,
@@ -31,6 +33,7 @@ from being.dataset.tracking import (
     read_transforms,
     require_file,
 )
+from being.dataset.whole import Whole, whole_frames
 from being.errors import FormatError, InputError
 
 TRAIN_SHARE = 10 / 11  # published split: the first 10/11 of the frames train, the rest is held out
@@ -114,6 +117,13 @@ def plate_path(folder: Path) -> Path:
     return published if published.is_file() and not (folder / "bc.png").is_file() else folder / "bc.png"
 
 
+def sound_path(folder: Path) -> Path:
+    """The sound of the clip: aud.wav, else the one WAV file that there is; the name ours would have where none is."""
+    ours = folder / "aud.wav"
+    others = sorted(folder.glob("*.wav"))
+    return others[0] if not ours.is_file() and len(others) == 1 else ours
+
+
 class Dataset:
     """One person's footage.
 
@@ -123,7 +133,9 @@ class Dataset:
 
     Attributes
     ----------
-    frames : number of pictures T
+    frames : number of pictures T that have everything: pose, landmarks, mask, blink
+    numbers : int (T,), the numbers that these have in the names of their files
+    notes : what was left out, and why; empty for a folder that is whole
     width, height : pixels
     intrinsics : float32 (4,): fx, fy, cx, cy in pixels
     head_poses : float32 (T, 3, 4), see `being.dataset.pose`
@@ -149,57 +161,57 @@ class Dataset:
         if not self.path.is_dir():
             raise InputError(f"{self.path} is not a folder", "Give the folder that holds ori_imgs/ and track_params.pt")
         self._pictures = numbered(self.path / "ori_imgs", PICTURES)
-        self.frames = _count_without_gaps(self.path / "ori_imgs", self._pictures)
-        tracking = read_tracking(self.path / "track_params.pt")
-        if len(tracking.head_poses) != self.frames:
+        if not self._pictures:
             raise FormatError(
-                f"{self.path}: {self.frames} pictures in ori_imgs/, {len(tracking.head_poses)} poses tracked",
-                "Frames are missing: copy the folder again or capture it again",
+                f"{self.path / 'ori_imgs'} holds no picture 0.png or 0.jpg",
+                "Give the folder that holds ori_imgs/ and track_params.pt",
             )
         self._composited = numbered(self.path / "gt_imgs", PICTURES)
-        self._require_every(self.path / "parsing", numbered(self.path / "parsing", (".png",)), "{}.png")
-        self._require_every(self.path / "ori_imgs", numbered(self.path / "ori_imgs", (".lms",)), "{}.lms")
-        if self._composited:
-            self._require_every(self.path / "gt_imgs", self._composited, f"{{}}{suffix_of(self._composited)}")
+        tracking = read_tracking(self.path / "track_params.pt")
+        units = read_action_units(self.path / "au.csv")
+        train, val = (read_transforms(self.path / f"transforms_{name}.json") for name in ("train", "val"))
+        whole = self._whole_frames(tracking, units, [part for part in (train, val) if part])
+        self.numbers, self.notes = whole.numbers, whole.notes
+        self.frames = len(self.numbers)
+        self.height, self.width = read_picture(self._pictures[int(self.numbers[0])]).shape[:2]
+        self.head_poses = tracking.head_poses[whole.poses]
         mattes = numbered(self.path / "alpha", (".png",))
-        self.has_mattes = bool(mattes and self._composited)
-        if self.has_mattes:
-            self._require_every(self.path / "alpha", mattes, "{}.png")
-        self.height, self.width = read_picture(self._pictures[0]).shape[:2]
-        self.head_poses = tracking.head_poses
+        self.has_mattes = bool(self._composited) and all(int(number) in mattes for number in self.numbers)
         self.vertices = tracking.vertices
-        torso = read_torso_poses(self.path / "torso_params.npz", self.frames)
+        torso = read_torso_poses(self.path / "torso_params.npz", len(tracking.head_poses))
         self.torso_tracked = torso is not None
-        self.torso_poses = np.repeat(rest_pose(self.head_poses)[None], self.frames, 0) if torso is None else torso
-        units = read_action_units(self.path / "au.csv", self.frames)
+        self.torso_poses = (
+            np.repeat(rest_pose(self.head_poses)[None], self.frames, 0) if torso is None else torso[whole.poses]
+        )
+        units = {name: values[whole.units] for name, values in units.items()}
         self.eyes = closure_of(units)
         shown = expressions_of(units)
         self.expression_names = tuple(shown)
         self.expressions = np.array(list(shown.values()), np.float32).reshape(len(shown), self.frames).T
-        train, val = (read_transforms(self.path / f"transforms_{name}.json") for name in ("train", "val"))
-        self.split = self._make_split(train.frames if train else None, val.frames if val else None)
+        self.split = self._make_split(whole.count, train.frames if train else None, val.frames if val else None)
+        self.sound_frames = _sound_frames(whole.count, [part for part in (train, val) if part])[self.numbers]
         self.camera_moves = train is not None and train.camera_moves
-        self.sound_frames = _sound_frames(self.frames, [part for part in (train, val) if part])
         centre = train.centre if train else (self.width / 2, self.height / 2)
         self.intrinsics = np.array([tracking.focal, tracking.focal, *centre], np.float32)
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """Picture `index` as filmed, RGB (H, W, 3)."""
-        return self._sized(read_picture(self._pictures[self._check(index)]), self._pictures[index])
+        path = self._pictures[self._number(index)]
+        return self._sized(read_picture(path), path)
 
     def composited(self, index: int) -> NDArray[np.uint8]:
         """Picture `index` over the clean plate (gt_imgs/); as filmed where the folder has no gt_imgs/."""
-        path = self._composited.get(self._check(index), self._pictures[index])
+        path = self._composited.get(self._number(index), self._pictures[self._number(index)])
         return self._sized(read_picture(path), path)
 
     def parsing(self, index: int) -> NDArray[np.uint8]:
         """Labels (H, W) of picture `index`: see `being.dataset.parsing`."""
-        path = self.path / "parsing" / f"{self._check(index)}.png"
+        path = self.path / "parsing" / f"{self._number(index)}.png"
         return labels_of_colours(self._sized(read_picture(path), path))
 
     def alpha(self, index: int) -> NDArray[np.uint8]:
         """How much of each pixel of `composited(index)` is the person, 0 to 255 (H, W); needs `has_mattes`."""
-        path = self.path / "alpha" / f"{self._check(index)}.png"
+        path = self.path / "alpha" / f"{self._number(index)}.png"
         return self._sized(read_picture(path, "L"), path)
 
     @property
@@ -209,14 +221,14 @@ class Dataset:
 
     def teeth(self, index: int) -> NDArray[np.bool_] | None:
         """Where teeth show in picture `index` (H, W); None where the folder has no mask for it."""
-        path = self.path / "teeth_mask" / f"{self._check(index)}.npy"
+        path = self.path / "teeth_mask" / f"{self._number(index)}.npy"
         if not path.exists():
             return None
         return read_array(path, (self.height, self.width)) > 0
 
     def landmarks(self, index: int) -> NDArray[np.float32]:
         """68 iBUG landmarks (68, 2) of picture `index`, pixels."""
-        return read_landmarks(self.path / "ori_imgs" / f"{self._check(index)}.lms")
+        return read_landmarks(self.path / "ori_imgs" / f"{self._number(index)}.lms")
 
     def head_pose(self, index: int) -> NDArray[np.float32]:
         """Head pose (3, 4) of picture `index`."""
@@ -233,7 +245,7 @@ class Dataset:
     @cached_property
     def audio(self) -> NDArray[np.float32]:
         """The sound of the clip, 16 kHz mono (S,)."""
-        return read_wav(self.path / "aud.wav")
+        return read_wav(sound_path(self.path))
 
     @cached_property
     def background(self) -> NDArray[np.uint8]:
@@ -258,26 +270,43 @@ class Dataset:
             )
         return picture
 
-    def _require_every(self, folder: Path, found: dict[int, Path], name: str) -> None:
-        missing = [i for i in range(self.frames) if i not in found]
-        if missing:
-            rest = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-            raise FormatError(f"{folder / name.format(missing[0])} is missing{rest}", "Capture the video again")
+    def _number(self, index: int) -> int:
+        return int(self.numbers[self._check(index)])
 
-    def _make_split(self, train: tuple[int, ...] | None, val: tuple[int, ...] | None) -> Split:
+    def _whole_frames(
+        self, tracking: Tracking, units: dict[str, NDArray[np.float64]], parts: list[Transforms]
+    ) -> Whole:
+        marks = numbered(self.path / "ori_imgs", (".lms",))
+        faces = {number for number, file in marks.items() if file.stat().st_size}  # some leave an empty file instead
+        files: dict[str, Collection[int]] = {"picture": self._pictures, "landmarks": faces}
+        files["mask"] = numbered(self.path / "parsing", (".png",))
+        if self._composited:
+            files["picture over the plate"] = self._composited
+        listed = {index for part in parts for index in part.frames}
+        rows = len(next(iter(units.values())))
+        return whole_frames(self.path, files, faces, listed, len(tracking.head_poses), rows)
+
+    def _make_split(self, count: int, train: tuple[int, ...] | None, val: tuple[int, ...] | None) -> Split:
         if train is None:
             last = max(1, round(self.frames * TRAIN_SHARE))
             train, val = tuple(range(last)), tuple(range(last, self.frames))
-        val = val or ()
-        for index in (*train, *val):
-            if not 0 <= index < self.frames:
-                raise FormatError(f"{self.path}: transforms_*.json names frame {index} of 0..{self.frames - 1}")
+        else:
+            train, val = self._indices(count, train), self._indices(count, val or ())
         both = set(train) & set(val)
         if both:
-            raise FormatError(f"{self.path}: frame {min(both)} is in transforms_train.json and in transforms_val.json")
+            number = self.numbers[min(both)]
+            raise FormatError(f"{self.path}: frame {number} is in transforms_train.json and in transforms_val.json")
         if not train:
             raise FormatError(f"{self.path}: transforms_train.json names no frame")
         return Split(train, val)
+
+    def _indices(self, count: int, numbers: tuple[int, ...]) -> tuple[int, ...]:
+        """Frames of a transforms file that are here."""
+        for number in numbers:
+            if not 0 <= number < count:
+                raise FormatError(f"{self.path}: transforms_*.json names frame {number} of 0..{count - 1}")
+        index_of = {int(number): index for index, number in enumerate(self.numbers)}
+        return tuple(index_of[number] for number in numbers if number in index_of)
 
 
 def _sound_frames(count: int, parts: list[Transforms]) -> NDArray[np.int64]:
@@ -295,17 +324,3 @@ def _sound_frames(count: int, parts: list[Transforms]) -> NDArray[np.int64]:
 def suffix_of(found: dict[int, Path]) -> str:
     """The suffix that files of a folder have."""
     return next(iter(found.values())).suffix
-
-
-def _count_without_gaps(folder: Path, pictures: dict[int, Path]) -> int:
-    if not pictures:
-        raise FormatError(
-            f"{folder} holds no picture 0.png or 0.jpg", "Give the folder that holds ori_imgs/ and track_params.pt"
-        )
-    count = max(pictures) + 1
-    missing = [i for i in range(count) if i not in pictures]
-    if missing:
-        rest = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        path = folder / f"{missing[0]}{suffix_of(pictures)}"
-        raise FormatError(f"{path} is missing{rest}", "Copy or capture the frames again")
-    return count

@@ -148,8 +148,9 @@ def expressions_of(units: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArra
     return found
 
 
-def read_action_units(path: Path, frames: int) -> dict[str, NDArray[np.float64]]:
-    """Intensities (T,) of `au.csv` by OpenFace's column: the blink's, which must be there, and the expressions'."""
+def read_action_units(path: Path) -> dict[str, NDArray[np.float64]]:
+    """Intensities (R,) of the R rows of `au.csv` by OpenFace's column: the blink's, which must be there, and the
+    expressions'."""
     require_file(path, f"It holds the blink of every frame in a column {BLINK_COLUMN!r}")
     try:
         with path.open(newline="") as file:
@@ -160,18 +161,16 @@ def read_action_units(path: Path, frames: int) -> dict[str, NDArray[np.float64]]
     if BLINK_COLUMN not in header:
         raise FormatError(f"{path} has no column {BLINK_COLUMN!r}", "Run OpenFace with -aus, or capture again")
     rows = [row for row in rows[1:] if row]
-    if len(rows) < frames:
-        raise FormatError(f"{path} has {len(rows)} rows for {frames} frames", "Capture the video again")
     found = {}
     for name in (BLINK_COLUMN, *chain.from_iterable(EXPRESSIONS.values())):
         if name not in header:
             continue
         column = header.index(name)
         try:
-            values = np.array([float(row[column]) for row in rows[:frames]])
+            values = np.array([float(row[column]) for row in rows])
         except (ValueError, IndexError) as error:
             raise FormatError(f"{path}, column {name!r} is not all numbers ({error})") from error
-        found[name] = finite(values, (frames,), f"{path}, column {name!r}")
+        found[name] = finite(values, (None,), f"{path}, column {name!r}")
     return found
 
 

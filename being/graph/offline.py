@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from being.errors import BeingError
-from being.graph.local import Graph
+from being.graph.contract import Graph
 from being.inference.frames import FrameRecord
 from being.live.requests import FRAME_SAMPLES, AvatarFacts, OutputFormat
 from being.live.session import OUTPUT_RATIO, Limits, Session, Take
-from being.media.sinks import Sink
+from being.media.media_sink import MediaSink
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -60,7 +60,7 @@ async def perform(
     stage: OutputFormat,
     face: FloatArray,
     ears: FloatArray,
-    sink: Sink,
+    sink: MediaSink,
     *,
     seed: int = 0,
     emotion: FloatArray | None = None,
@@ -77,7 +77,7 @@ async def perform(
         The same sound as it will be heard; cut or padded to three times S.
     emotion : (E,), optional
         See `being.live.emotion.wish`; as recorded without.
-    sink : Sink
+    sink : MediaSink
         Not closed here: the caller publishes or aborts.
 
     Raises

@@ -30,8 +30,9 @@ class SoundEncoder:
     """
 
     def __init__(self) -> None:
-        self._recall = FeatureCache()
+        self._feature_cache = FeatureCache()
         self._extractors: dict[str, FeatureExtractor] = {}
+        self._silences: dict[str, FloatArray] = {}
         self._lock = threading.Lock()
 
     def extractor(self, features: FeatureSpec) -> FeatureExtractor:
@@ -47,7 +48,21 @@ class SoundEncoder:
         return audio_context_range(self.extractor(features), windows)
 
     def encode(self, span: FrameRequest, features: FeatureSpec, windows: WindowSpec) -> FloatArray:
-        """The audio contexts of a span's frames, (n, 8, 16, D)."""
+        """The audio contexts of a span's frames, (n, 8, 16, D). Not to be written to: those of silence are shared."""
+        if span.fade is None and not span.pcm.any():
+            return self._silence(span, features, windows)
+        return self._encode(span, features, windows)
+
+    def _silence(self, span: FrameRequest, features: FeatureSpec, windows: WindowSpec) -> FloatArray:
+        """Contexts of somebody who listens, which most sessions do most of the time: computed once."""
+        key = f"{features.model_dump_json()} {windows.look_ahead} {span.count}"
+        if key not in self._silences:
+            self._silences[key] = self._encode(span, features, windows)
+        else:
+            check_length(self.extractor(features), windows, span.pcm, span.count)
+        return self._silences[key]
+
+    def _encode(self, span: FrameRequest, features: FeatureSpec, windows: WindowSpec) -> FloatArray:
         extractor = self.extractor(features)
         contexts = self._continued(span, extractor, windows)
         if contexts is None:
@@ -66,7 +81,7 @@ class SoundEncoder:
         check_length(extractor, windows, span.pcm, span.count)
         # With its look-ahead, for other windows read other steps of the same sound.
         session = f"{span.session} {windows.look_ahead}"
-        steps = self._recall.steps(session, extractor, span.first, span.pcm, needed)
+        steps = self._feature_cache.steps(session, extractor, span.first, span.pcm, needed)
         return None if steps is None else contexts_of(steps, span.count)
 
 

@@ -7,24 +7,28 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Literal
+from operator import or_
+from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from being.avatar.library import Library, LibraryEntry
 from being.errors import BeingError
-from being.inference.backends import torch as torch_path
+from being.inference.backends.contract import RenderBackend
 from being.inference.backends.cpu import CpuBackend
-from being.inference.frames import Drive, FrameRecord, check_drive, failed
-from being.inference.items import RenderItem
+from being.inference.backends.kernels import planes_kernel
+from being.inference.backends.torch import TorchBackend
+from being.inference.check import check_drive
+from being.inference.frame_batch import FrameStage
+from being.inference.frames import Drive, Extras, FrameRecord, PixelFormat
+from being.inference.items import RenderItem, alike
+from being.inference.output import to_host, to_output
 from being.inference.renderable import RenderableAvatar
-from being.inference.rendered_frame import RenderedFrame
-from being.inference.yuv import rgb_to_yuv420
-
-if TYPE_CHECKING:
-    from being.inference.backends.gpu import GpuBackend
+from being.inference.rendered import FrameInfo, Pictures, RenderedFrames
 
 Fast = Literal["auto", "off", "full", "pruned", "pca", "distilled"]
 
@@ -40,31 +44,35 @@ class Engine:
     ----------
     library : where avatars come from.
     device : "cpu", "cuda", or "auto" for CUDA where it is present.
-    fast : on the CPU, "auto" draws each avatar by the approximation its manifest names, a name forces one, "off" is the
-        plain PyTorch reference. On a GPU "off" is the plain network and rasterizer, anything else
-        the kernels of `gpu_path`.
+    fast : on the CPU, "auto" draws each avatar by the approximation its manifest allows, a name forces one, "off" is
+        the plain PyTorch reference. A GPU needs no approximation: there "off" is the plain network and rasterizer,
+        anything else the kernels of `backends.gpu`.
     capacity : avatars kept loaded; the least recently drawn leaves.
+    stages : what frames pass on the device before they leave it, in order.
 
     Safe to call from several threads.
     """
 
     def __init__(
-        self, library: Library, device: str = "auto", fast: Fast = "auto", *, capacity: int = RESIDENT
+        self,
+        library: Library,
+        device: str = "auto",
+        fast: Fast = "auto",
+        *,
+        capacity: int = RESIDENT,
+        stages: Sequence[FrameStage] = (),
     ) -> None:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.library = library
         self.device = torch.device(device)
         self.fast = fast
-        self._cpu: CpuBackend | None = None
-        if self.device.type == "cpu" and fast != "off":
-            self._cpu = CpuBackend(None if fast == "auto" else fast)
-        self._gpu: GpuBackend | None = None
-        if self.device.type == "cuda" and fast != "off":
-            self._gpu = _gpu_path(self.device)
+        self.stages = tuple(stages)
+        self.backend = _backend(self.device, fast)
         self._capacity = max(1, capacity)
         self._loaded: OrderedDict[str, tuple[LibraryEntry, RenderableAvatar]] = OrderedDict()
         self._lock = threading.Lock()
+        self._staging = threading.Lock()
 
     def prepare(self, avatar_id: str) -> RenderableAvatar:
         """Load an avatar, or find it loaded; a newer one on disk under the same id replaces it.
@@ -80,28 +88,26 @@ class Engine:
             if loaded is not None and loaded[0] is entry:
                 self._loaded.move_to_end(avatar_id)
                 return loaded[1]
-        performer = RenderableAvatar(self.library.load(avatar_id), self.device)
-        for path in (self._cpu, self._gpu):
-            if path is not None:
-                path.prepare(performer)
+        renderable = RenderableAvatar(self.library.load(avatar_id), self.device)
+        self.backend.prepare(renderable)
         with self._lock:
-            self._loaded[avatar_id] = (entry, performer)
+            self._loaded[avatar_id] = (entry, renderable)
             self._loaded.move_to_end(avatar_id)
             while len(self._loaded) > self._capacity:
                 self._loaded.popitem(last=False)
-        return performer
+        return renderable
 
     def warm_up(self, avatar_id: str) -> None:
         """Load an avatar and draw its first recorded frame, RGB and planes, alone and in a batch: all code is compiled.
 
         Seconds on a machine where Being never ran, a fraction of one later. Errors as `prepare`.
         """
-        performer = self.prepare(avatar_id)
-        config, motion = performer.network.config, performer.avatar.motion
+        renderable = self.prepare(avatar_id)
+        config, motion = renderable.network.config, renderable.avatar.motion
         silence = np.zeros((config.audio_frames, config.audio_window, config.audio_width), np.float32)
         drive = Drive(avatar_id, silence, float(motion.eye[0]), motion.head_pose[0], motion.torso_pose[0])
-        even = not any(side % 2 for side in performer.frame_size(drive))
-        for kind in [drive, replace(drive, yuv=True)] if even else [drive]:
+        even = not any(side % 2 for side in renderable.frame_size(drive))
+        for kind in [drive, replace(drive, pixel_format=PixelFormat.YUV420)] if even else [drive]:
             self.render([kind])
             self.render([kind, kind])
 
@@ -111,66 +117,92 @@ class Engine:
             return list(self._loaded)
 
     def render(self, drives: Sequence[Drive]) -> list[FrameRecord]:
-        """One record a drive, in order. A row that cannot be drawn carries its error; nothing is raised for it."""
-        records: list[FrameRecord | None] = [None] * len(drives)
-        rows: list[RenderItem] = []
-        places: list[int] = []
-        for place, drive in enumerate(drives):
+        """One record a drive, in order. A frame that cannot be drawn carries its error; nothing is raised for it."""
+        return self.render_frames(drives).records()
+
+    def render_frames(self, drives: Sequence[Drive]) -> RenderedFrames:
+        """As `render`, by column."""
+        needs = reduce(or_, (stage.needs for stage in self.stages), Extras.NONE)
+        errors: dict[int, str] = {}
+        items: list[RenderItem] = []
+        rows: list[int] = []
+        for row, drive in enumerate(drives):
             try:
-                performer = self.prepare(drive.avatar)
-                check_drive(drive, performer.network.config, *performer.frame_size(drive))
+                renderable = self.prepare(drive.avatar)
+                check_drive(drive, renderable.network.config, *renderable.frame_size(drive))
             except BeingError as error:
-                records[place] = failed(drive, str(error))
+                errors[row] = str(error)
             else:
-                rows.append((performer, drive))
-                places.append(place)
-        for place, record in zip(places, self._draw(rows), strict=True):
-            records[place] = record
-        return [record for record in records if record is not None]
+                items.append((renderable, replace(drive, extras=drive.extras | needs) if self.stages else drive))
+                rows.append(row)
+        info = FrameInfo.of(drives)
+        if any(Extras.FACE_BOX in drive.extras for _, drive in items):
+            info = replace(info, face_boxes=_face_boxes(len(drives), rows, items))
+        pictures: list[Pictures] = []
+        for group in alike(items, formats_apart=not self.stages):
+            for start in range(0, len(group), self.backend.max_items):
+                part = group[start : start + self.backend.max_items]
+                pictures += self._draw([items[place] for place in part], [rows[place] for place in part], info, errors)
+        return RenderedFrames(info, tuple(pictures), errors)
 
-    def _draw(self, rows: Sequence[RenderItem]) -> list[FrameRecord]:
-        """Draw all rows together; where that fails, one by one, so that only the guilty ones carry an error."""
-        if not rows:
-            return []
+    def _draw(
+        self, items: Sequence[RenderItem], rows: Sequence[int], info: FrameInfo, errors: dict[int, str]
+    ) -> list[Pictures]:
+        """Draw items together; where that fails, one by one, so that only the guilty ones get an error."""
         try:
-            if self._cpu is not None:
-                return self._cpu.draw(rows, _record)
-            if self._gpu is not None:
-                drawn = self._gpu.draw(rows)
-            else:
-                drawn = torch_path.draw(rows, backend="reference" if self.fast == "off" else "auto")
-            return [_record(row, frame) for row, frame in zip(rows, drawn, strict=True)]
+            return self._draw_together(items, rows, info)
         except Exception as error:
-            if len(rows) > 1:
-                return [self._draw([row])[0] for row in rows]
-            drive = rows[0][1]
+            if len(items) > 1:
+                pairs = zip(items, rows, strict=True)
+                return [part for item, row in pairs for part in self._draw([item], [row], info, errors)]
+            drive = items[0][1]
             log.exception("avatar %s, frame %d could not be drawn", drive.avatar, drive.index)
-            return [failed(drive, f"the frame could not be drawn ({type(error).__name__}: {error})")]
+            errors[rows[0]] = f"the frame could not be drawn ({type(error).__name__}: {error})"
+            return []
+
+    @torch.inference_mode()
+    def _draw_together(self, items: Sequence[RenderItem], rows: Sequence[int], info: FrameInfo) -> list[Pictures]:
+        drives = [drive for _, drive in items]
+        alpha = any(Extras.ALPHA in drive.extras for drive in drives)
+        if not self.stages:
+            return [to_host(self.backend.render(items, drives[0].pixel_format), rows, alpha=alpha)]
+        batch = replace(self.backend.render(items), info=info.take(rows))
+        with self._staging:
+            for stage in self.stages:
+                batch = stage(batch)
+        pictures = []
+        for pixel_format in dict.fromkeys(drive.pixel_format for drive in drives):
+            own = [place for place, drive in enumerate(drives) if drive.pixel_format is pixel_format]
+            made = to_output(batch.take(own), pixel_format, planes_kernel(self.device))
+            pictures.append(to_host(made, [rows[place] for place in own], alpha=alpha))
+        return pictures
 
 
-def _gpu_path(device: torch.device) -> GpuBackend | None:
-    """The kernels for a GPU; None where Triton or gsplat is missing, and the plain path must do."""
+def _backend(device: torch.device, fast: Fast) -> RenderBackend:
+    if fast == "off":
+        return TorchBackend("reference")
+    if device.type == "cpu":
+        return CpuBackend(None if fast == "auto" else fast)
+    return _gpu_backend(device) or TorchBackend()
+
+
+def _gpu_backend(device: torch.device) -> RenderBackend | None:
+    """The kernels for a GPU; None where Triton or gsplat is missing, and PyTorch must do."""
     if find_spec("triton") is None or find_spec("gsplat") is None:
         log.warning("drawing without kernels of our own: install gsplat and triton (pip install 'being[gpu]')")
         return None
-    from being.inference.backends.gpu import GpuBackend, try_out  # Triton is there on machines with a GPU only
-
-    try:
-        try_out(device)
-    except Exception as error:  # a missing C compiler, a driver that Triton does not know: it raises all sorts
-        log.warning("drawing without kernels of our own: Triton compiles nothing here (%s)", error)
+    if planes_kernel(device) is None:
         return None
+    from being.inference.backends.gpu import GpuBackend  # Triton is there on machines with a GPU only
+
     return GpuBackend(device)
 
 
-def _record(row: RenderItem, drawn: RenderedFrame) -> FrameRecord:
-    performer, drive = row
-    return FrameRecord(
-        index=drive.index,
-        generation=drive.generation,
-        image=rgb_to_yuv420(drawn.picture) if drive.yuv and not drawn.yuv else drawn.picture,
-        alpha=drawn.alpha,
-        depth=drawn.depth,
-        face_box=performer.face_box(drive.head_pose, *performer.frame_size(drive)),
-        head_pose=drive.head_pose,
-    )
+def _face_boxes(count: int, rows: Sequence[int], items: Sequence[RenderItem]) -> npt.NDArray[np.float32]:
+    """(count, 4); NaN where a frame is not drawn or its face is out of sight."""
+    boxes = np.full((count, 4), np.nan, np.float32)
+    for row, (renderable, drive) in zip(rows, items, strict=True):
+        box = renderable.face_box(drive.head_pose, *renderable.frame_size(drive))
+        if box is not None:
+            boxes[row] = box
+    return boxes

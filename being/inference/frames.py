@@ -1,18 +1,43 @@
-"""What goes into the engine and what comes out: a drive moves one frame, a frame record holds it."""
+"""What goes into the engine and what comes out. Plain data over numpy: who only carries frames needs no PyTorch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, Flag, auto
 
 import numpy as np
 import numpy.typing as npt
 
-from being.constants import MAX_FRAME_SIDE
-from being.errors import InputError
 from being.inference.compositing import Background, Plate
-from being.model.network import NetworkConfig
 
-MIN_SIDE = 16  # pixels of a rendered frame
+FaceBox = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels
+
+
+class PixelFormat(Enum):
+    """How the numbers of a picture are to be read.
+
+    RGB : (H, W, 3) uint8 over the background; straight (not premultiplied) colours where that is nothing.
+    YUV420 : (3 H / 2, W) uint8 planes Y, U, V of 4:2:0, BT.709, limited range.
+    COMPOSITED : (H, W, 3) float32 in [0, 1], else as RGB; on a device only.
+    PREMULTIPLIED : (H, W, 3) float32 in [0, 1] times coverage, with nothing behind; on a device only.
+    """
+
+    RGB = "rgb"
+    YUV420 = "yuv420"
+    COMPOSITED = "composited"
+    PREMULTIPLIED = "premultiplied"
+
+
+class Extras(Flag):
+    """What is wanted beside a frame's picture; what nobody asks for is not computed or not copied to the host.
+
+    ALPHA : coverage. DEPTH : mean distance. FACE_BOX : where the face is.
+    """
+
+    NONE = 0
+    ALPHA = auto()
+    DEPTH = auto()
+    FACE_BOX = auto()
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +54,9 @@ class Drive:
     width, height : pixels of the frame; where the shape differs from the recording's, the recording is cropped to
         cover it. None: as recorded.
     background : what stands behind the avatar.
-    generation, index : handed through to the record.
-    yuv : the picture as 4:2:0 planes instead of RGB (even sizes only).
-    depth : the record's depth is wanted.
+    session, generation, index : handed through to the record.
+    pixel_format : RGB, or YUV420 (even sizes only).
+    extras : what the record holds beside the picture.
     """
 
     avatar: str
@@ -43,26 +68,28 @@ class Drive:
     width: int | None = None
     height: int | None = None
     background: Background = Plate()  # noqa: RUF009 - immutable
+    session: str = ""
     generation: int = 0
     index: int = 0
-    yuv: bool = False
-    depth: bool = False
+    pixel_format: PixelFormat = PixelFormat.RGB
+    extras: Extras = Extras.ALPHA
 
 
 @dataclass
 class FrameRecord:
-    """One rendered frame.
+    """One rendered frame in host memory.
 
     Attributes
     ----------
     index, generation : of the drive.
-    image : (H, W, 3) uint8 RGB over the background (straight colours where that is nothing), or (3 H / 2, W) uint8
-        planes Y, U, V of BT.709 limited range; None where `error` is set.
-    alpha : (H, W) uint8 coverage by the avatar.
-    depth : (H, W) float32 mean distance from the camera in decimetres, 0 where nothing is; None unless asked for.
-    face_box : x0, y0, x1, y1 in pixels of the frame, around what the sound moves.
+    image : the picture in `pixel_format`; None where `error` is set.
+    alpha : (H, W) uint8 coverage by the avatar; this and the next two None unless asked for.
+    depth : (H, W) float32 mean distance from the camera in decimetres, 0 where nothing is.
+    face_box : around what the sound moves; None also where that is out of sight.
     head_pose : (3, 4) of the drive.
-    error : one line where this row could not be drawn; the other rows of the batch are unaffected.
+    error : one line where this frame could not be drawn; the other frames of the batch are unaffected.
+    avatar, session : of the drive.
+    pixel_format : RGB or YUV420.
     """
 
     index: int
@@ -70,43 +97,9 @@ class FrameRecord:
     image: npt.NDArray[np.uint8] | None
     alpha: npt.NDArray[np.uint8] | None
     depth: npt.NDArray[np.float32] | None
-    face_box: tuple[float, float, float, float] | None
+    face_box: FaceBox | None
     head_pose: npt.NDArray[np.float32]
     error: str | None = None
-
-
-def failed(drive: Drive, error: str) -> FrameRecord:
-    """The record of a drive that could not be drawn."""
-    return FrameRecord(drive.index, drive.generation, None, None, None, None, drive.head_pose, error)
-
-
-def check_drive(drive: Drive, config: NetworkConfig, width: int, height: int) -> None:
-    """Refuse a drive whose arrays do not fit the avatar's network, or a frame of an impossible size.
-
-    Raises
-    ------
-    InputError
-        Naming the field, what it is and what was expected.
-    """
-    if not (MIN_SIDE <= width <= MAX_FRAME_SIDE and MIN_SIDE <= height <= MAX_FRAME_SIDE):
-        raise InputError(
-            f"a frame of {width}x{height} was asked for", f"Choose sides from {MIN_SIDE} to {MAX_FRAME_SIDE}"
-        )
-    if drive.yuv and (width % 2 or height % 2):
-        raise InputError(f"a {width}x{height} frame has no 4:2:0 planes", "Use an even width and height")
-    shapes: dict[str, tuple[int, ...]] = {
-        "context": (config.audio_frames, config.audio_window, config.audio_width),
-        "head_pose": (3, 4),
-        "torso_pose": (3, 4),
-        "emotion": (len(config.emotion_states),),
-    }
-    for name, shape in shapes.items():
-        value = getattr(drive, name)
-        if value is None and name == "emotion":
-            continue
-        if np.shape(value) != shape:
-            raise InputError(f"drive {name} has shape {np.shape(value)}, avatar {drive.avatar!r} needs {shape}")
-        if not np.isfinite(value).all():
-            raise InputError(f"drive {name} holds NaN or infinity")
-    if not 0 <= drive.eye <= 1:  # also refuses NaN
-        raise InputError(f"drive eye is {drive.eye}, expected 0 (open) to 1 (shut)")
+    avatar: str = ""
+    session: str = ""
+    pixel_format: PixelFormat = PixelFormat.RGB

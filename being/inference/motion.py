@@ -5,10 +5,13 @@ to the next by carrying over the pose and velocity that the picture has at the j
 along a cubic Hermite curve (rotation as a rotation vector), so position and velocity are continuous everywhere, the
 loop's own end included. Expressions go along with the poses of their clip. A frame's pose is a table look-up; between
 idle and talking a critically damped spring moves the blend weight, whose velocity is continuous too.
+
+What costs time is not the arithmetic but the calls: `play` moves all sessions of a tick in one pass.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,31 +83,67 @@ class MotionPlayer:
     def pose(self, frame: int, talking: bool | float) -> Pose:
         """The pose of a frame, a pure function; `talking` may be a weight between idle (0) and talking (1)."""
         weight = float(np.clip(talking, 0, 1))
-        moves = self._moves(np.array([frame]), np.array([weight]))
+        (moves,) = _moves([self], np.array([[frame]]), np.array([[weight]]))
         return Pose(moves.head_pose[0], moves.torso_pose[0], float(moves.eye[0]), moves.emotion[0])
 
     def step(self, state: MotionState, talking: bool) -> tuple[Pose, MotionState]:
         """The pose at `state`, and the state of the next frame; live sessions carry the state themselves."""
-        weight, velocity = _spring(state.weight, state.velocity, float(talking))
-        return self.pose(state.frame, state.weight), MotionState(state.frame + 1, weight, velocity)
+        (moves,), (after,) = play([self], np.array([[talking]]), [state])
+        return Pose(moves.head_pose[0], moves.torso_pose[0], float(moves.eye[0]), moves.emotion[0]), after
 
     def sequence(self, talking: npt.NDArray[np.bool_], state: MotionState | None = None) -> tuple[Moves, MotionState]:
         """All frames of `talking` (T,) at once, and the next state; equals T calls of `step`."""
-        state = state or MotionState()
-        weights = np.empty(len(talking))
-        weight, velocity = state.weight, state.velocity
-        for index, flag in enumerate(talking):
-            weights[index] = weight
-            weight, velocity = _spring(weight, velocity, float(flag))
-        frames = state.frame + np.arange(len(talking))
-        return self._moves(frames, weights), MotionState(state.frame + len(talking), weight, velocity)
+        (moves,), (after,) = play([self], talking[None], [state or MotionState()])
+        return moves, after
 
-    def _moves(self, frames: npt.NDArray[np.int64], weights: Track) -> Moves:
-        idle, talking = self._idle[frames % len(self._idle)], self._talking[frames % len(self._talking)]
-        head, torso = (_mix(idle[:, part], talking[:, part], weights) for part in (HEAD, TORSO))
-        emotion = idle[:, FACE] + (talking[:, FACE] - idle[:, FACE]) * weights[:, None]
+    def tracks(self, frames: npt.NDArray[np.int64]) -> tuple[Track, Track, FloatArray]:
+        """Idle and talking track (T, 14 + E) and eye closure (T,) of these frame numbers (T,)."""
         eye = self._eye[(frames + self._eye_start) % len(self._eye)]
-        return Moves(_to_poses(head), _to_poses(torso), eye, emotion.astype(np.float32))
+        return self._idle[frames % len(self._idle)], self._talking[frames % len(self._talking)], eye
+
+
+def play(
+    players: Sequence[MotionPlayer], talking: npt.NDArray[np.bool_], states: Sequence[MotionState]
+) -> tuple[list[Moves], list[MotionState]]:
+    """The next T frames of S sessions in one pass: the same numbers, bit for bit, as one session after the other.
+
+    players : S, of one avatar or of several; the same object may stand there more than once.
+    talking : (S, T). states : S, where each session stands.
+    """
+    count = talking.shape[1]
+    firsts = np.array([state.frame for state in states], np.int64)
+    weight = np.array([state.weight for state in states])
+    velocity = np.array([state.velocity for state in states])
+    weights = np.empty(talking.shape)
+    for index in range(count):
+        weights[:, index] = weight
+        weight, velocity = _spring(weight, velocity, talking[:, index].astype(np.float64))
+    moves = _moves(players, firsts[:, None] + np.arange(count), weights)
+    after = zip(states, weight.tolist(), velocity.tolist(), strict=True)
+    return moves, [MotionState(state.frame + count, *spring) for state, *spring in after]
+
+
+def _moves(players: Sequence[MotionPlayer], frames: npt.NDArray[np.int64], weights: Track) -> list[Moves]:
+    """Moves of S sessions at frame numbers (S, T), blended by weights (S, T)."""
+    sessions, count = frames.shape
+    idle, talking = np.empty((sessions, count, FACE.start)), np.empty((sessions, count, FACE.start))
+    eye = np.empty((sessions, count), np.float32)
+    emotions: dict[int, FloatArray] = {}
+    places: dict[MotionPlayer, list[int]] = {}
+    for place, player in enumerate(players):
+        places.setdefault(player, []).append(place)
+    for player, own in places.items():
+        still, lively, closure = player.tracks(frames[own].reshape(-1))
+        idle[own] = still[:, : FACE.start].reshape(len(own), count, -1)
+        talking[own] = lively[:, : FACE.start].reshape(len(own), count, -1)
+        eye[own] = closure.reshape(len(own), count)
+        share = weights[own].reshape(-1, 1)
+        mixed = (still[:, FACE] + (lively[:, FACE] - still[:, FACE]) * share).astype(np.float32)
+        emotions.update(zip(own, mixed.reshape(len(own), count, -1), strict=True))
+    # Head and torso are mixed alike: one call for both, of all frames.
+    a, b = (np.concatenate([track[..., part].reshape(-1, 7) for part in (HEAD, TORSO)]) for track in (idle, talking))
+    poses = _to_poses(_mix(a, b, np.tile(weights.reshape(-1), 2))).reshape(2, sessions, count, 3, 4)
+    return [Moves(poses[0, place], poses[1, place], eye[place], emotions[place]) for place in range(sessions)]
 
 
 # A track is (T, 14 + E): quaternion x y z w and translation of the head, then of the torso; then the emotions.
@@ -244,11 +283,11 @@ def _eye_loop(eye: FloatArray) -> FloatArray:
     return np.clip(looped, 0, 1).astype(np.float32)
 
 
-def _spring(weight: float, velocity: float, target: float) -> tuple[float, float]:
-    """One frame of a critically damped spring, exact: it never overshoots and its velocity never jumps."""
+def _spring(weight: Track, velocity: Track, target: Track) -> tuple[Track, Track]:
+    """One frame of critically damped springs (S,), exact: they never overshoot and their velocity never jumps."""
     distance = weight - target
     decay = float(np.exp(-SPRING_PER_FRAME))
     drive = velocity + SPRING_PER_FRAME * distance
     moved = (distance + drive) * decay
     speed = (velocity - SPRING_PER_FRAME * drive) * decay
-    return min(max(target + moved, 0.0), 1.0), speed
+    return np.clip(target + moved, 0.0, 1.0), speed

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from being.audio.features import STEP, STEPS_PER_FRAME, FeatureExtractor
 from being.audio.windows import CONTEXT_FRAMES, WINDOW_STEPS, WindowSpec
-from being.avatar.motion import Motion
 from being.constants import SAMPLE_RATE
 from being.inference.compositing import Background, Plate
+from being.inference.frames import PixelFormat
+
+if TYPE_CHECKING:
+    from being.avatar.motion import Motion
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -61,12 +65,12 @@ class AvatarFacts:
 
 @dataclass(frozen=True)
 class OutputFormat:
-    """How a session wants its picture: size, background, and planes where the next step is a video encoder."""
+    """How a session wants its picture: size, background, and YUV420 where the next step is a video encoder."""
 
     width: int
     height: int
     background: Background = Plate()  # noqa: RUF009 - immutable
-    yuv: bool = False
+    pixel_format: PixelFormat = PixelFormat.RGB
 
 
 @dataclass(frozen=True, eq=False)

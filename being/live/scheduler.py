@@ -22,7 +22,7 @@ import numpy.typing as npt
 from being.constants import FPS
 from being.inference.frames import FrameRecord
 from being.live.requests import FrameRequest
-from being.live.session import Session
+from being.live.session import Session, skip_all, take_all
 
 EPSILON_S = 1e-6  # clocks that are asked exactly at a frame's time must not miss it by a rounding error
 
@@ -183,9 +183,8 @@ class Scheduler:
         due = self._epoch + self._frame / self._fps
         self._frame += count
         spans = []
-        for session in self._sessions.values():
-            take = session.take(count, now)
-            deliveries.append(Sound(session.id, take.span.first, take.sound))
+        for take in take_all(list(self._sessions.values()), count, now):
+            deliveries.append(Sound(take.span.session, take.span.first, take.sound))
             spans.append(take.span)
         if not spans:
             return None, deliveries
@@ -291,9 +290,9 @@ class Scheduler:
         due = self._epoch + self._frame / self._fps
         self._frame += count
         sounds: list[Delivery] = []
-        slots = []
-        for session in self._sessions.values():
-            slots.append(_Slot(session.id, session.generation, session.next_frame, count))
-            sounds.append(Sound(session.id, session.next_frame, session.skip(count, now)))
+        sessions = list(self._sessions.values())
+        slots = [_Slot(session.id, session.generation, session.next_frame, count) for session in sessions]
+        for slot, sound in zip(slots, skip_all(sessions, count, now), strict=True):
+            sounds.append(Sound(slot.session, slot.first, sound))
         self._flight.append(_InFlight(None, due, now, slots, failure="late"))
         return sounds + self._deliver(now)

@@ -7,6 +7,7 @@ nothing was said there is silence, and silence is drawn like any sound.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from being.constants import FPS, SOUND_RATE
 from being.errors import InputError
-from being.inference.motion import MotionPlayer, MotionState, Moves
+from being.inference.motion import MotionPlayer, MotionState, Moves, play
 from being.live.audio_timeline import AudioTimeline
 from being.live.emotion import Feelings
 from being.live.requests import FRAME_SAMPLES, AvatarFacts, Fade, FrameRequest, OutputFormat
@@ -56,6 +57,8 @@ class Take:
 
 class Session:
     """State of one viewer; every method is told the time, in seconds of any steady clock.
+
+    Its attributes are all of the state there is of a session, in one object that one worker holds.
 
     Parameters
     ----------
@@ -150,32 +153,11 @@ class Session:
 
     def take(self, count: int, now: float) -> Take:
         """Hand out the next `count` frames and move the playhead past them."""
-        self._admit_inbox(now)
-        first, reach = self.next_frame, self.avatar.reach
-        start, stop = FRAME_SAMPLES * first - reach.past, FRAME_SAMPLES * (first + count - 1) + reach.future
-        self._committed = stop
-        moves = self._move(first, count)
-        span = FrameRequest(
-            session=self.id,
-            avatar=self.avatar.id,
-            generation=self.generation,
-            first=first,
-            pcm=self._line.read(start, stop),
-            head_poses=moves.head_pose,
-            torso_poses=moves.torso_pose,
-            eyes=moves.eye,
-            stage=self.stage,
-            emotion=self.feelings.shown(moves.emotion),
-            fade=self._fade(first, count, start, stop),
-        )
-        return Take(span, self._advance(count))
+        return take_all([self], count, now)[0]
 
     def skip(self, count: int, now: float) -> FloatArray:
         """Frames that will not be drawn because the clock ran ahead: their sound is heard all the same."""
-        self._admit_inbox(now)
-        self.feelings.shown(self._move(self.next_frame, count).emotion)
-        self._committed = max(self._committed, FRAME_SAMPLES * (self.next_frame + count))
-        return self._advance(count)
+        return skip_all([self], count, now)[0]
 
     def interrupt(self) -> int:
         """Stop talking: all sound not heard yet is dropped, the mouth shuts. Returns the first frame of the silence."""
@@ -263,9 +245,30 @@ class Session:
             flags[index] = first + index - self._last_speech <= HANGOVER
         return flags
 
-    def _move(self, first: int, count: int) -> Moves:
-        moves, self._motion = self._player.sequence(self._talking(first, count), self._motion)
-        return moves
+    def _take(self, count: int, moves: Moves) -> Take:
+        """Frames whose motion is known: their sound is read, and the playhead moves past them."""
+        first, reach = self.next_frame, self.avatar.reach
+        start, stop = FRAME_SAMPLES * first - reach.past, FRAME_SAMPLES * (first + count - 1) + reach.future
+        self._committed = stop
+        span = FrameRequest(
+            session=self.id,
+            avatar=self.avatar.id,
+            generation=self.generation,
+            first=first,
+            pcm=self._line.read(start, stop),
+            head_poses=moves.head_pose,
+            torso_poses=moves.torso_pose,
+            eyes=moves.eye,
+            stage=self.stage,
+            emotion=self.feelings.shown(moves.emotion),
+            fade=self._fade(first, count, start, stop),
+        )
+        return Take(span, self._advance(count))
+
+    def _skip(self, count: int, moves: Moves) -> FloatArray:
+        self.feelings.shown(moves.emotion)
+        self._committed = max(self._committed, FRAME_SAMPLES * (self.next_frame + count))
+        return self._advance(count)
 
     def _fade(self, first: int, count: int, start: int, stop: int) -> Fade | None:
         if self._old_line is None:
@@ -287,3 +290,30 @@ class Session:
         self._line.forget(FRAME_SAMPLES * self.next_frame - self.avatar.reach.past)
         self._heard.forget(OUTPUT_FRAME * self.next_frame)
         return sound
+
+
+def take_all(sessions: Sequence[Session], count: int, now: float) -> list[Take]:
+    """`Session.take` of many sessions, their motion in one vector call."""
+    moves = _move_all(sessions, count, now)
+    return [session._take(count, own) for session, own in zip(sessions, moves, strict=True)]
+
+
+def skip_all(sessions: Sequence[Session], count: int, now: float) -> list[FloatArray]:
+    """`Session.skip` of many sessions."""
+    moves = _move_all(sessions, count, now)
+    return [session._skip(count, own) for session, own in zip(sessions, moves, strict=True)]
+
+
+def _move_all(sessions: Sequence[Session], count: int, now: float) -> list[Moves]:
+    """Lay down the sound that has arrived, and move all sessions by what is now known of it."""
+    if not sessions:
+        return []
+    talking = []
+    for session in sessions:
+        session._admit_inbox(now)
+        talking.append(session._talking(session.next_frame, count))
+    players = [session._player for session in sessions]
+    moves, states = play(players, np.stack(talking), [session._motion for session in sessions])
+    for session, state in zip(sessions, states, strict=True):
+        session._motion = state
+    return moves

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from being.media.contract import StreamFormat, VideoWriter, open_writer
+from being.media.contract import StreamFormat, VideoWriter
+from being.media.files import open_writer
 
 __all__ = ["StreamFormat", "VideoWriter", "open_writer"]

@@ -1,4 +1,4 @@
-"""The boxes of fragmented MP4 (ISO/IEC 14496-12, -14, -15): pure bytes, nothing encoded here."""
+"""The boxes of fragmented MP4 (ISO/IEC 14496-12, -14): pure bytes, nothing encoded here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 UNITY_MATRIX = struct.pack(">9i", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 SYNC_SAMPLE = 0x02000000  # sample_depends_on = 2: depends on no other sample
 DELTA_SAMPLE = 0x01010000  # sample_depends_on = 1, sample_is_non_sync_sample
-NAL_SPS, NAL_PPS, NAL_DELIMITER = 7, 8, 9  # H.264 nal_unit_type
 
 
 @dataclass(frozen=True)
@@ -100,41 +99,6 @@ def fragment(sequence: int, runs: Sequence[TrackRun]) -> bytes:
         offsets.append(at)
         at += sum(len(sample.data) for sample in run.samples)
     return moof(offsets) + box(b"mdat", *data)
-
-
-def split_nal_units(annex_b: bytes) -> list[bytes]:
-    """The NAL units of an H.264 byte stream (start codes 00 00 01, trailing zeros are padding)."""
-    units = []
-    start = annex_b.find(b"\0\0\1")
-    while start >= 0:
-        end = annex_b.find(b"\0\0\1", start + 3)
-        unit = annex_b[start + 3 : end if end >= 0 else len(annex_b)].rstrip(b"\0")
-        if unit:
-            units.append(unit)
-        start = end
-    return units
-
-
-def avc_configuration(annex_b: bytes) -> bytes:
-    """The content of `avcC` from the encoder's parameter sets in byte stream form, 4:2:0 with 8 bits."""
-    units = split_nal_units(annex_b)
-    sps = [unit for unit in units if unit[0] & 31 == NAL_SPS]
-    pps = [unit for unit in units if unit[0] & 31 == NAL_PPS]
-    if not sps or not pps:
-        raise ValueError("no sequence or picture parameter set among the encoder's headers")
-    out = struct.pack(">B3sBB", 1, sps[0][1:4], 0xFF, 0xE0 | len(sps))
-    out += b"".join(struct.pack(">H", len(unit)) + unit for unit in sps)
-    out += struct.pack(">B", len(pps)) + b"".join(struct.pack(">H", len(unit)) + unit for unit in pps)
-    if sps[0][1] in (100, 110, 122, 144):  # the High profiles also state chroma format and bit depths
-        out += bytes([0xFC | 1, 0xF8, 0xF8, 0])
-    return out
-
-
-def avc_sample(annex_b: bytes) -> bytes:
-    """A coded picture as MP4 stores it: each NAL unit behind its length; parameter sets live in `avcC`."""
-    outside = (NAL_SPS, NAL_PPS, NAL_DELIMITER)
-    units = [unit for unit in split_nal_units(annex_b) if unit[0] & 31 not in outside]
-    return b"".join(struct.pack(">I", len(unit)) + unit for unit in units)
 
 
 def _track(

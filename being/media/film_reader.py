@@ -51,7 +51,8 @@ class Film:
     width, height : pixels of the pictures that iterating yields, upright.
     frames : how many it yields, at 25 a second. duration_s : frames / 25.
     rate : pictures a second as filmed, on average.
-    start_s : when frame 0 is shown, seconds on the file's clock. clock : of the file.
+    start_s : when frame 0 is shown, seconds on the file's clock; from_s : seconds after the film's first picture.
+    clock : of the file.
     notes : what a person should know about the file; usually empty. `told` adds what only decoding shows.
     last : what the latest pass over it came to; None before the first.
     """
@@ -65,6 +66,7 @@ class Film:
     notes: tuple[Note, ...]
     index: FilmIndex
     orientation: tuple[bool, bool, bool] = (False, False, False)
+    from_s: float = 0.0
     square: tuple[int, int] = (0, 0)  # size after undoing oblong pixels, before turning upright
     _passes: list[Decoding] = field(default_factory=list, compare=False)
 
@@ -204,6 +206,7 @@ def open_film(
         notes=tuple(notes),
         index=index,
         orientation=orientation,
+        from_s=start,
         square=square,
     )
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from being.media.codecs import h264_file_options
 from being.media.container import ContainerSettings, ContainerWriter
 from being.media.contract import StreamFormat
-from being.media.encoders import h264_options
 
 QUALITY = 20  # x264's constant rate factor: 48 dB on the demo avatar, 36 kB a second at 512x512
 
@@ -24,7 +24,7 @@ class Mp4Writer(ContainerWriter):
             muxer="mp4",
             muxer_options={"movflags": "+faststart"},
             video_codec="libx264",
-            video_options=h264_options(live=False, quality=quality),
+            video_options=h264_file_options(quality),
             pixels="yuv420p",
             sound_codec="aac",
             sound_format="fltp",

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from being.media.codecs import vp9_options
 from being.media.container import ContainerSettings, ContainerWriter
 from being.media.contract import StreamFormat
-from being.media.encoders import vp9_options
-
-if TYPE_CHECKING:
-    from av.video.stream import VideoStream
 
 QUALITY = 24  # VP9's constant quality, 0 best to 63
+SOUND_BIT_RATE = 64_000  # a channel
 
 
 class WebmWriter(ContainerWriter):
@@ -30,19 +27,21 @@ class WebmWriter(ContainerWriter):
         quality: int = QUALITY,
         overwrite: bool = False,
     ) -> None:
-        settings = ContainerSettings(
-            muxer="webm",
-            muxer_options={},
-            video_codec="libvpx-vp9",
-            video_options=vp9_options(alpha=alpha, quality=quality),
-            pixels="yuva420p" if alpha else "yuv420p",
-            sound_codec="libopus",
-            sound_format="flt",
-            sound_bit_rate=64_000 * max(1, format.sound_channels),
-        )
+        super().__init__(path, format, webm_settings(format, alpha=alpha, quality=quality), overwrite=overwrite)
 
-        def declare_alpha(stream: VideoStream) -> None:
-            if alpha:
-                stream.metadata["alpha_mode"] = "1"
 
-        super().__init__(path, format, settings, overwrite=overwrite, on_video_stream=declare_alpha)
+def webm_settings(
+    format: StreamFormat, *, alpha: bool, quality: int, muxer_options: dict[str, str] | None = None
+) -> ContainerSettings:
+    """The settings of WebM files and WebM streams."""
+    return ContainerSettings(
+        muxer="webm",
+        muxer_options=muxer_options or {},
+        video_codec="libvpx-vp9",
+        video_options=vp9_options(alpha=alpha, quality=quality),
+        pixels="yuva420p" if alpha else "yuv420p",
+        sound_codec="libopus",
+        sound_format="flt",
+        sound_bit_rate=SOUND_BIT_RATE * max(1, format.sound_channels),
+        alpha=alpha,
+    )

@@ -6,14 +6,11 @@ import asyncio
 import hashlib
 import io
 from collections import OrderedDict
-from typing import Any, BinaryIO
-
-from fastapi import APIRouter, Request
+from typing import BinaryIO
 
 from being.errors import InputError
 from being.inference.compositing import Background, PictureFile, Transparent, parse_background
-from being.server.limits import PICTURE_FIELD, receive_upload
-from being.server.problems import Problem, documented
+from being.server.problems import Problem
 from being.server.schemas import MadeBackground
 
 KEPT = 64  # pictures remembered; a session holds on to its own
@@ -21,24 +18,6 @@ PIXELS = 50_000_000  # of an upload: more is no photo
 FORMATS = ("JPEG", "PNG", "WEBP")
 QUALITY = 88
 PREFIX = "picture:"
-
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "image/*": {"schema": {"type": "string", "format": "binary"}},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": [PICTURE_FIELD],
-                    "properties": {PICTURE_FIELD: {"type": "string", "format": "binary"}},
-                }
-            },
-        },
-    }
-}
-
-router = APIRouter(tags=["backgrounds"])
 
 
 class Backgrounds:
@@ -81,25 +60,6 @@ class Backgrounds:
         if isinstance(background, Transparent):
             raise Problem(422, "a live picture cannot be transparent", "Choose another, or key a colour out")
         return background
-
-
-@router.post(
-    "/v1/backgrounds",
-    summary="A picture to stand behind avatars",
-    status_code=201,
-    openapi_extra=BODY,
-    responses=documented(400, 408, 413, 422),
-)
-async def add(request: Request) -> MadeBackground:
-    """Send a JPEG, PNG or WebP file, as the body or as the multipart field `picture`. The answer's `background` can be
-    named in `speak`, in the query of a live connection and in its `configure`."""
-    service = request.app.state.service
-    upload = await receive_upload(request, service.limits.picture_bytes, service.limits.upload_s, PICTURE_FIELD)
-    try:
-        made: MadeBackground = await service.backgrounds.add(upload)
-    except InputError as error:
-        raise Problem.of(error, 422) from None
-    return made
 
 
 def _packed(upload: BinaryIO, side: int) -> tuple[bytes, int, int]:

@@ -3,62 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
-
-import numpy as np
 
 from being.constants import FPS
-from being.errors import InputError
-from being.live.emotion import wish
-from being.live.scheduler import Delivery, Picture, Repeat, Sound
+from being.live.scheduler import Delivery, Sound
 from being.live.session import Session
-from being.media.client_stream import Stream, frames_of, open_stream
 from being.server.admission import Load
 from being.server.backgrounds import Backgrounds
+from being.server.client_stream import frames_of
 from being.server.limits import ServingLimits
+from being.server.liveness import Liveness, Superseded
+from being.server.media_pump import MediaPump
 from being.server.metrics import Meter
-from being.server.pcm_input import PcmInput
 from being.server.problems import Problem
-from being.server.schemas import Configure, Latency, LiveFormat, SessionInfo
+from being.server.schemas import Configure, LiveFormat, SessionInfo
+from being.server.session_control import SessionControl
+from being.server.session_stats import SessionStats
+from being.server.speech_input import SpeechInput
+from being.server.transport import Feedback, Transport
 
-LATENCIES = 250  # frames remembered for the percentiles
-PENDING = 20 * FPS  # deliveries that may wait for the encoder: a client slower than that is gone
 CHECK_S = 1.0  # how often a silent client is looked at
-LARGE_SOUND = 64 << 10  # bytes of PCM worth a worker thread
-
-
-class Client(Protocol):
-    """The far end; a WebSocket is one."""
-
-    async def send_text(self, data: str) -> None: ...
-
-    async def send_bytes(self, data: bytes) -> None: ...
-
-
-class Gone(Exception):
-    """The client does not answer any more."""
-
-
-class Superseded(Exception):
-    """The same client has come back over another connection."""
 
 
 class ClientSession:
-    """State of one client between its connections, and the pump that serves it while it is connected.
+    """State of one client between its connections, and the loop that serves it while it is connected.
+
+    Its ideas are parts of their own: input (PCM), control (events, configure), pump (encode, send), liveness, stats.
 
     Parameters
     ----------
     session : Session
     format : LiveFormat
         What it wants to be sent.
+    sample_rate : int
+        Hz of the PCM it sends.
     emotions : sequence of str
         States the avatar knows.
     backgrounds, limits, meter, pool, now
@@ -78,90 +60,61 @@ class ClientSession:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.session = session
-        self.format: LiveFormat = format
         self.token = secrets.token_urlsafe(16)
         self.started = datetime.now(UTC)
         self.connected = False
-        self.intake = PcmInput(sample_rate)
-        self._emotions = emotions
-        self._backgrounds = backgrounds
         self._limits = limits
         self._meter = meter
-        self._pool = pool
         self._now = now
         self._awake = asyncio.Event()
-        self._stream: Stream | None = None
-        self._restart_stream = True
-        self._cut_stream = False
-        self._pending: deque[Delivery] = deque()
-        self._events: deque[dict[str, Any]] = deque()
-        self._due: dict[int, float] = {}  # frame -> when its tick began
-        self._latencies: deque[float] = deque(maxlen=LATENCIES)
-        self._shown: deque[float] = deque(maxlen=4 * FPS)  # when distinct frames were sent
-        self._repeats = 0
-        self._dropped_before = 0
-        self._dropped_counted = 0
-        self._talking = False
-        self._overflowing = False
-        self._sent = 0
-        self._acknowledged = 0
-        self._acknowledged_at = 0.0
-        self._heard_at = 0.0
-        self._stats_at = 0.0
-        self._queue_overrun = False
-        self._connection = 0  # counts them, so that an older one notices it was superseded
+        self._input = SpeechInput(session, sample_rate)
+        self._control = SessionControl(session, format, emotions, backgrounds, limits, self._awake.set)
+        self._pump = MediaPump(pool)
+        self._liveness = Liveness(limits.gone_s, limits.window_bytes)
+        self._stats = SessionStats(meter)
 
     @property
     def load(self) -> Load:
-        stage = self.session.stage
-        return Load(self.session.avatar.id, stage.width, stage.height)
+        """What it costs: an avatar at a size."""
+        output = self.session.stage
+        return Load(self.session.avatar.id, output.width, output.height)
 
-    # What the conductor brings.
+    # What the frame loop brings.
 
     def push(self, delivery: Delivery, now: float) -> None:
+        """Take a delivery; it is sent if the client is connected."""
         if not self.connected:
             return
         if isinstance(delivery, Sound):
-            for frame in frames_of(delivery):
-                self._due[frame] = now
-            self._note_talking(delivery.index)
-        # Sound alone waits for the picture that comes a moment later, or for the next tick: half as many messages.
-        alone = isinstance(delivery, Sound) and not self._pending
-        self._pending.append(delivery)
-        self._queue_overrun = len(self._pending) > PENDING
-        if not alone:
+            self._stats.due(frames_of(delivery), now)
+            self._control.note_talking(delivery.index)
+        if self._pump.push(delivery):
             self._awake.set()
 
     # What the client says.
 
-    async def hear(self, data: bytes) -> None:
+    async def push_audio(self, data: bytes) -> None:
         """PCM has arrived; what the session has no room for is refused with an event, once until it has again."""
-        self._heard_at = self._now()
-        if len(data) > LARGE_SOUND:
-            face, ears = await asyncio.to_thread(self.intake.push, data)
-        else:
-            face, ears = self.intake.push(data)
-        self._speak(face, ears)
+        self._liveness.heard(self._now())
+        self._refused(self._input.push(*await self._input.convert(data), self._now()))
 
     def end(self) -> None:
         """The utterance is complete."""
-        self._heard_at = self._now()
-        self._speak(*self.intake.flush())
-        self.session.end_utterance()
+        self._liveness.heard(self._now())
+        self._refused(self._input.end(self._now()))
 
     def interrupt(self) -> None:
         """Stop talking now."""
-        self._heard_at = self._now()
-        self.intake.drop()
+        self._liveness.heard(self._now())
+        self._input.drop()
         frame = self.session.interrupt()
         self._meter.add("being_interrupts")
-        self._cut_stream = True
-        self.tell("interrupted", frame=frame, generation=self.session.generation)
+        self._pump.cut()
+        self._control.emit("interrupted", frame=frame, generation=self.session.generation)
 
-    def received(self, count: int) -> None:
-        """The client has this many bytes of the stream."""
-        self._heard_at = self._acknowledged_at = self._now()
-        self._acknowledged = max(self._acknowledged, min(count, self._sent))
+    def feedback(self, feedback: Feedback) -> None:
+        """The transport has heard how the stream arrives."""
+        self._liveness.acknowledged(feedback.bytes, self._now())
         self._awake.set()
 
     def configure(self, wanted: Configure) -> None:
@@ -172,44 +125,26 @@ class ClientSession:
         Problem
             A value does not fit the avatar or the server; nothing was changed.
         """
-        self._heard_at = self._now()
-        stage = self.session.stage
-        width, height = wanted.width or stage.width, wanted.height or stage.height
-        format = wanted.format or self.format
-        check_size(width, height, self._limits)
-        background = stage.background
-        if wanted.background is not None:
-            background = self._backgrounds.live(wanted.background)
-        emotion = None
-        if wanted.emotion is not None:
-            try:
-                emotion = wish(self._emotions, wanted.emotion)
-            except InputError as error:
-                raise Problem(422, error.problem, error.remedy) from error
-        if wanted.sample_rate is not None and wanted.sample_rate != self.intake.rate:
-            self._speak(*self.intake.flush())
-            self.intake = PcmInput(wanted.sample_rate)
-        if (width, height, format) != (stage.width, stage.height, self.format):
-            self._restart_stream = True
-        self.format = format
-        if emotion is not None:
-            self.session.feelings.ask(emotion)
-        self.session.stage = replace(stage, width=width, height=height, background=background, yuv=format == "mp4")
-        self._awake.set()
-
-    def tell(self, type: str, **content: Any) -> None:
-        """Send an event."""
-        self._events.append({"type": type, **content})
+        now = self._now()
+        self._liveness.heard(now)
+        if self._control.configure(wanted):
+            self._pump.reopen = True
+        if wanted.sample_rate is not None:
+            self._refused(self._input.change_rate(wanted.sample_rate, now))
         self._awake.set()
 
     def refuse(self, problem: Problem) -> None:
         """Tell the client of something it did wrong, and go on."""
-        self._heard_at = self._now()
-        self.tell("error", fatal=False, problem=problem.body())
+        self._liveness.heard(self._now())
+        self._control.refuse(problem)
+
+    def _refused(self, problem: Problem | None) -> None:
+        if problem is not None:
+            self._control.refuse(problem)
 
     # The connection.
 
-    async def serve(self, client: Client) -> None:
+    async def serve(self, transport: Transport) -> None:
         """Send until cancelled.
 
         Raises
@@ -219,34 +154,37 @@ class ClientSession:
         Superseded
             `serve` was called again, with another connection of the same client.
         """
-        self._connection += 1
-        connection = self._connection
-        self._heard_at = self._acknowledged_at = self._stats_at = self._now()
-        self._restart_stream = True
-        self._queue_overrun = False
-        self._pending.clear()
-        self._due.clear()
+        now = self._now()
+        connection = self._liveness.connect(now)
+        self._pump.restart()
+        self._stats.restart(now)
         self.connected = True
-        self._awake.set()
         try:
             while True:
                 self._awake.clear()
-                if self._connection != connection:
+                if self._liveness.superseded(connection):
                     raise Superseded
-                await self._send_events(client)
-                if self._restart_stream:
-                    await self._open_stream(client)
-                await self._encode()
-                await self._send_stream(client)
-                self._send_stats()
-                self._check_alive()
+                await self._round(transport)
                 if not self._awake.is_set():
                     await self._wait()
         finally:
-            if self._connection == connection:
+            if not self._liveness.superseded(connection):
                 self.connected = False
-                self._events.clear()
-                self._drop_stream()
+                self._control.events.clear()
+                self._close_stream()
+            self._awake.set()
+
+    async def _round(self, transport: Transport) -> None:
+        """Send what there is to send: events, a new stream's announcement, encoded pieces."""
+        await self._send_events(transport)
+        if self._pump.reopen:
+            await self._open_stream(transport)
+        await self._encode()
+        await self._send_events(transport)
+        await self._pump.send(transport, self._liveness)
+        now = self._now()
+        self._tell_stats(now)
+        self._liveness.check(now)
 
     async def _wait(self) -> None:
         alarm = asyncio.get_running_loop().call_later(CHECK_S, self._awake.set)
@@ -255,175 +193,86 @@ class ClientSession:
         finally:
             alarm.cancel()
 
-    async def _send_events(self, client: Client) -> None:
-        while self._events:
-            await client.send_text(json.dumps(self._events.popleft()))
+    async def _send_events(self, transport: Transport) -> None:
+        events = self._control.events
+        while events:
+            await transport.send_event(events.popleft())
 
-    async def _open_stream(self, client: Client) -> None:
-        self._restart_stream = False
-        self._drop_stream()
-        stage = self.session.stage
-        loop = asyncio.get_running_loop()
-        stream = await loop.run_in_executor(self._pool, open_stream, self.format, stage.width, stage.height)
-        self._sent = self._acknowledged = 0
-        await client.send_text(
-            json.dumps(
-                {
-                    "type": "ready",
-                    "session": self.session.id,
-                    "token": self.token,
-                    "avatar": self.session.avatar.id,
-                    "media_type": stream.media_type,
-                    "format": self.format,
-                    "width": stage.width,
-                    "height": stage.height,
-                    "fps": FPS,
-                    "sample_rate": self.intake.rate,
-                    "look_ahead_ms": round(1000 * self.session.avatar.reach.look_ahead_s, 1),
-                    "window_bytes": self._limits.window_bytes,
-                    "generation": self.session.generation,
-                    "emotions": list(self._emotions),
-                }
-            )
+    async def _open_stream(self, transport: Transport) -> None:
+        self._close_stream()
+        output, format = self.session.stage, self._control.format
+        stream = await self._pump.open(transport, format, output.width, output.height)
+        self._liveness.restart()
+        await transport.send_event(
+            {
+                "type": "ready",
+                "session": self.session.id,
+                "token": self.token,
+                "avatar": self.session.avatar.id,
+                "media_type": stream.media_type,
+                "format": format,
+                "width": output.width,
+                "height": output.height,
+                "fps": FPS,
+                "sample_rate": self._input.sample_rate,
+                "look_ahead_ms": self._look_ahead_ms,
+                "window_bytes": self._limits.window_bytes,
+                "generation": self.session.generation,
+                "emotions": list(self._control.emotions),
+            }
         )
-        self._stream = stream
+        self._pump.stream = stream
 
     async def _encode(self) -> None:
-        stream = self._stream
-        if stream is None or not self._pending:
-            return
-        batch = list(self._pending)
-        self._pending.clear()
-        before = stream.first
-        started = self._now()
-        size = (self.session.stage.width, self.session.stage.height)
-        await asyncio.get_running_loop().run_in_executor(self._pool, _encode_all, stream, batch, size)
-        now = self._now()
-        self._meter.observe("being_stage_seconds", now - started, stage="encode")
-        if before is None and stream.first is not None:
-            self.tell("started", frame=stream.first)
-        for delivery in batch:
-            if isinstance(delivery, Picture):
-                self._shown.append(now)
-                self._meter.add("being_frames", kind="distinct")
-                if (due := self._due.pop(delivery.index, None)) is not None:
-                    self._latencies.append(now - due)
-                    self._meter.observe("being_latency_seconds", now - due)
-            elif isinstance(delivery, Repeat):
-                self._repeats += 1
-                self._due.pop(delivery.index, None)
-                self._meter.add("being_frames", kind="repeated")
+        stream = self._pump.stream
+        before, started = stream.first if stream is not None else None, self._now()
+        batch = await self._pump.encode()
+        if batch and stream is not None:
+            now = self._now()
+            self._stats.encoded(batch, now - started, now)
+            if before is None and stream.first is not None:
+                self._control.emit("started", frame=stream.first)
 
-    async def _send_stream(self, client: Client) -> None:
-        stream = self._stream
-        if stream is None:
-            return
-        if self._cut_stream:  # here, where no worker thread writes into it
-            self._cut_stream = False
-            stream.cut()
-        await self._send_events(client)
-        while self._sent - self._acknowledged < self._limits.window_bytes and (piece := stream.take()) is not None:
-            self._sent += len(piece)
-            await client.send_bytes(piece)
+    def _close_stream(self) -> None:
+        self._stats.stream_closed(self._pump.dropped)
+        self._pump.stream = None
 
-    def _check_alive(self) -> None:
-        now, limit = self._now(), self._limits.gone_s
-        if now - self._heard_at > limit:
-            raise Gone(f"nothing was heard of the client for {limit:g} s; it should send 'received'")
-        full = self._sent - self._acknowledged >= self._limits.window_bytes
-        if full and now - self._acknowledged_at > limit:
-            raise Gone(f"the client acknowledged nothing for {limit:g} s; it should send 'received'")
-        if self._queue_overrun:
-            raise Gone("the client takes nothing any more")
-
-    def _send_stats(self) -> None:
-        now = self._now()
-        if now - self._stats_at < 1.0:
+    def _tell_stats(self, now: float) -> None:
+        if not self._stats.telling_is_due(now, self._stats.dropped(self._pump.dropped)):
             return
-        self._stats_at = now
-        info = self.info()
-        new = info.dropped - self._dropped_counted
-        if new > 0:
-            self._meter.add("being_dropped_pieces", float(new))
-            self._dropped_counted = info.dropped
-        self.tell(
+        latency = self._stats.latency()
+        self._control.emit(
             "stats",
-            fps=info.fps,
-            frame=info.frame,
-            repeats=info.repeats,
-            dropped=info.dropped,
-            buffered_s=info.buffered_s,
-            latency_ms=info.latency_ms.model_dump() if info.latency_ms else None,
-            look_ahead_ms=round(1000 * self.session.avatar.reach.look_ahead_s, 1),
+            fps=self._stats.fps(now),
+            frame=self.session.next_frame,
+            repeats=self._stats.repeats,
+            dropped=self._stats.dropped(self._pump.dropped),
+            buffered_s=round(self.session.waiting_s, 3),
+            latency_ms=latency.model_dump() if latency is not None else None,
+            look_ahead_ms=self._look_ahead_ms,
         )
 
-    def _drop_stream(self) -> None:
-        if self._stream is not None:
-            self._dropped_before += self._stream.dropped
-            self._stream.close()
-            self._stream = None
+    @property
+    def _look_ahead_ms(self) -> float:
+        return round(1000 * self.session.avatar.reach.look_ahead_s, 1)
 
     def info(self) -> SessionInfo:
-        stage = self.session.stage
-        now = self._now()
+        """As `/v1/sessions` tells it."""
+        output = self.session.stage
         return SessionInfo(
             id=self.session.id,
             avatar=self.session.avatar.id,
             state="live" if self.connected else "waiting",
             started=self.started,
-            width=stage.width,
-            height=stage.height,
-            format=self.format,
+            width=output.width,
+            height=output.height,
+            format=self._control.format,
             frame=self.session.next_frame,
             generation=self.session.generation,
             talking=self.session.talking,
             buffered_s=round(self.session.waiting_s, 3),
-            fps=float(sum(now - 1.0 < shown for shown in self._shown)),
-            repeats=self._repeats,
-            dropped=self._dropped_before + (self._stream.dropped if self._stream else 0),
-            latency_ms=self._latency(),
+            fps=self._stats.fps(self._now()),
+            repeats=self._stats.repeats,
+            dropped=self._stats.dropped(self._pump.dropped),
+            latency_ms=self._stats.latency(),
         )
-
-    def _latency(self) -> Latency | None:
-        if not self._latencies:
-            return None
-        p50, p95, p99 = (round(1000 * float(value), 1) for value in np.percentile(self._latencies, (50, 95, 99)))
-        return Latency(p50=p50, p95=p95, p99=p99)
-
-    def _speak(self, face: np.ndarray, ears: np.ndarray) -> None:
-        if not len(face):
-            return
-        try:
-            self.session.hear(face, ears, self._now())
-            self._overflowing = False
-        except InputError as error:
-            if not self._overflowing:
-                self._overflowing = True
-                self.refuse(Problem.of(error, 413))
-
-    def _note_talking(self, frame: int) -> None:
-        talking = self.session.talking
-        if talking != self._talking:
-            self._talking = talking
-            self.tell("speaking" if talking else "idle", frame=frame)
-
-
-def _encode_all(stream: Stream, batch: list[Delivery], size: tuple[int, int]) -> None:
-    for delivery in batch:
-        if isinstance(delivery, Picture) and _size_of(delivery) != size:
-            continue  # drawn before the size was changed
-        stream.deliver(delivery)
-
-
-def _size_of(delivery: Picture) -> tuple[int, int]:
-    """Width and height of the picture, planes or RGB."""
-    image = delivery.record.image
-    assert image is not None
-    height, width = image.shape[:2]
-    return (width, height) if image.ndim == 3 else (width, height * 2 // 3)
-
-
-def check_size(width: int, height: int, limits: ServingLimits) -> None:
-    """Refuse a picture larger than the server draws."""
-    if max(width, height) > limits.side:
-        raise Problem(422, f"{width}x{height} is larger than this server draws", f"At most {limits.side} a side")

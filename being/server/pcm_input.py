@@ -1,17 +1,17 @@
-"""PCM from a client, in any chunks and at any rate, to what a session takes: 16 kHz for the face, 48 for ears."""
+"""PCM from a client, in any chunks, at any rate, to what a session takes: 16 kHz for the model, 48 kHz for playback."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-from being.audio.resample import StreamResampler
 from being.constants import SOUND_RATE
 from being.live.session import OUTPUT_RATIO
+from being.media.stream_resampler import StreamResampler
 
 FloatArray = npt.NDArray[np.float32]
 
-FACE_RATE = SOUND_RATE // OUTPUT_RATIO
+MODEL_RATE = SOUND_RATE // OUTPUT_RATIO
 FULL_SCALE = 32768.0
 
 
@@ -28,10 +28,10 @@ class PcmInput:
 
     def _restart(self) -> None:
         self._odd = b""
-        self._to_face = StreamResampler(self.rate, FACE_RATE)
-        self._to_ears = StreamResampler(self.rate, SOUND_RATE)
-        self._face = np.zeros(0, np.float32)
-        self._ears = np.zeros(0, np.float32)
+        self._to_model = StreamResampler(self.rate, MODEL_RATE)
+        self._to_playback = StreamResampler(self.rate, SOUND_RATE)
+        self._model_pcm = np.zeros(0, np.float32)
+        self._playback_pcm = np.zeros(0, np.float32)
 
     def push(self, data: bytes) -> tuple[FloatArray, FloatArray]:
         """Bytes as they arrive -> (n,) at 16 kHz and (3 n, 1) at 48 kHz, n may be 0."""
@@ -39,15 +39,17 @@ class PcmInput:
         whole = len(data) // 2 * 2
         self._odd = data[whole:]
         pcm = np.frombuffer(data[:whole], "<i2").astype(np.float32) / FULL_SCALE
-        return self._paired(self._to_face.push(pcm), self._to_ears.push(pcm))
+        return self._paired(self._to_model.push(pcm), self._to_playback.push(pcm))
 
     def flush(self) -> tuple[FloatArray, FloatArray]:
         """The rest of an utterance; the next one starts anew."""
-        face, ears = self._to_face.flush(), self._to_ears.flush()
-        length = max(len(self._face) + len(face), -(-(len(self._ears) + len(ears)) // OUTPUT_RATIO))
-        face = np.pad(face, (0, length - len(self._face) - len(face)))
-        ears = np.pad(ears, (0, length * OUTPUT_RATIO - len(self._ears) - len(ears)))
-        rest = self._paired(face, ears)
+        model_pcm, playback_pcm = self._to_model.flush(), self._to_playback.flush()
+        length = max(
+            len(self._model_pcm) + len(model_pcm), -(-(len(self._playback_pcm) + len(playback_pcm)) // OUTPUT_RATIO)
+        )
+        model_pcm = np.pad(model_pcm, (0, length - len(self._model_pcm) - len(model_pcm)))
+        playback_pcm = np.pad(playback_pcm, (0, length * OUTPUT_RATIO - len(self._playback_pcm) - len(playback_pcm)))
+        rest = self._paired(model_pcm, playback_pcm)
         self._restart()
         return rest
 
@@ -55,8 +57,11 @@ class PcmInput:
         """Forget what is held back: the client was interrupted."""
         self._restart()
 
-    def _paired(self, face: FloatArray, ears: FloatArray) -> tuple[FloatArray, FloatArray]:
-        face, ears = np.concatenate([self._face, face]), np.concatenate([self._ears, ears])
-        ready = min(len(face), len(ears) // OUTPUT_RATIO)
-        self._face, self._ears = face[ready:], ears[ready * OUTPUT_RATIO :]
-        return face[:ready], ears[: ready * OUTPUT_RATIO, None]
+    def _paired(self, model_pcm: FloatArray, playback_pcm: FloatArray) -> tuple[FloatArray, FloatArray]:
+        model_pcm, playback_pcm = (
+            np.concatenate([self._model_pcm, model_pcm]),
+            np.concatenate([self._playback_pcm, playback_pcm]),
+        )
+        ready = min(len(model_pcm), len(playback_pcm) // OUTPUT_RATIO)
+        self._model_pcm, self._playback_pcm = model_pcm[ready:], playback_pcm[ready * OUTPUT_RATIO :]
+        return model_pcm[:ready], playback_pcm[: ready * OUTPUT_RATIO, None]

@@ -1,23 +1,20 @@
-"""Errors as an HTTP client gets them: JSON problems (RFC 9457), one line of what is wrong and one of what to do."""
+"""Errors as a client gets them: problems (RFC 9457), one line of what is wrong and one of what to do."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field, ValidationError
-from starlette.exceptions import HTTPException
+from pydantic import BaseModel, Field
 
 from being.errors import BeingError
 
-MEDIA_TYPE = "application/problem+json"
 
-log = logging.getLogger(__name__)
+class Invalid(Protocol):
+    """What pydantic and FastAPI raise for values that do not fit their schema."""
+
+    def errors(self) -> Sequence[Any]: ...
 
 
 class ProblemDetails(BaseModel):
@@ -59,7 +56,7 @@ class Problem(Exception):
     ) -> None:
         super().__init__(detail)
         self.details = ProblemDetails(
-            title=_phrase(status),
+            title=phrase_of(status),
             status=status,
             detail=detail,
             remedy=remedy or None,
@@ -76,7 +73,7 @@ class Problem(Exception):
         return cls(status, error.problem, error.remedy)
 
     @classmethod
-    def invalid(cls, error: RequestValidationError | ValidationError) -> Problem:
+    def invalid(cls, error: Invalid) -> Problem:
         """Values that do not fit their schema, every one named."""
         lines = [f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()]
         return cls(422, lines[0] if lines else "the request does not fit its schema", errors=lines)
@@ -84,43 +81,8 @@ class Problem(Exception):
     def body(self) -> dict[str, Any]:
         return self.details.model_dump(exclude_none=True)
 
-    def response(self) -> JSONResponse:
-        return JSONResponse(self.body(), self.details.status, self.headers, media_type=MEDIA_TYPE)
 
-
-def install(app: FastAPI) -> None:
-    """Make every error of the app a problem; an unforeseen one is logged and tells nothing of our insides."""
-
-    @app.exception_handler(Problem)
-    async def _problem(request: Request, error: Problem) -> JSONResponse:
-        return error.response()
-
-    @app.exception_handler(BeingError)
-    async def _ours(request: Request, error: BeingError) -> JSONResponse:
-        return Problem.of(error, 422).response()
-
-    @app.exception_handler(RequestValidationError)
-    async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return Problem.invalid(error).response()
-
-    @app.exception_handler(HTTPException)
-    async def _http(request: Request, error: HTTPException) -> JSONResponse:
-        return Problem(error.status_code, str(error.detail), headers=error.headers).response()
-
-    @app.exception_handler(Exception)
-    async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
-        log.exception("%s %s failed", request.method, request.url.path, exc_info=error)
-        return Problem(500, "the server failed; its log says why").response()
-
-
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route for OpenAPI: each of these statuses is answered with a problem."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
-    answer = {"model": ProblemDetails, "content": content}
-    return {status: {**answer, "description": _phrase(status)} for status in statuses}
-
-
-def _phrase(status: int) -> str:
+def phrase_of(status: int) -> str:
     try:
         return HTTPStatus(status).phrase
     except ValueError:

@@ -18,15 +18,16 @@ from being.avatar.schema import AvatarManifest
 from being.avatar.trust import consent_trust
 from being.errors import BeingError, InputError
 from being.graph.local import Graph
+from being.inference.frames import PixelFormat
 from being.inference.motion import MotionPlayer
 from being.live.requests import AvatarFacts, OutputFormat
 from being.live.scheduler import Pacing
 from being.live.session import Limits, Session
 from being.server.admission import Admission, Load
 from being.server.backgrounds import Backgrounds
-from being.server.client_session import ClientSession, check_size
+from being.server.client_session import ClientSession
 from being.server.frame_loop import FrameLoop
-from being.server.limits import ServingLimits
+from being.server.limits import ServingLimits, check_size
 from being.server.metrics import Meter, Meters, PrometheusMeter
 from being.server.problems import Problem
 from being.server.schemas import LiveOptions
@@ -39,7 +40,7 @@ REFERENCE = (512, 512)  # size the readiness answer counts in
 
 
 class Service:
-    """Opened and closed with the app that routes to it.
+    """Opened and closed with the app that routes to it. Attributes: one for each part of the runtime that routes reach.
 
     Parameters
     ----------
@@ -148,7 +149,8 @@ class Service:
         self._opening[load] += 1
         try:
             facts = await self.prepare(avatar_id, self.graph)
-            stage = OutputFormat(width, height, background, yuv=options.format == "mp4")
+            pixel_format = PixelFormat.YUV420 if options.format == "mp4" else PixelFormat.RGB
+            stage = OutputFormat(width, height, background, pixel_format)
             session = await asyncio.to_thread(self._new_session, facts, stage)
         finally:
             self._opening[load] -= 1
@@ -179,7 +181,7 @@ class Service:
         self._count_sessions()
         return viewer
 
-    def part(self, viewer: ClientSession, *, may_return: bool) -> None:
+    def detach(self, viewer: ClientSession, *, may_return: bool) -> None:
         """The connection is gone; a client that did not say goodbye may come back for a while."""
         self.clock.leave(viewer)
         if may_return:

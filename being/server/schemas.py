@@ -1,4 +1,4 @@
-"""What clients send and receive: request options, answers, and the messages of a live session."""
+"""What live clients send and receive: options, messages, and what is known of a session."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
-
-from being.avatar.consent import ConsentStatus
-from being.avatar.schema import AvatarManifest
 
 MIN_SIDE, MAX_SIDE = 64, 2048  # pixels of a served picture; the server's own limit may be lower
 
@@ -27,44 +24,7 @@ SoundRate = Annotated[
     int,
     Field(ge=8000, le=48_000, multiple_of=25, description="Hz of the PCM sent; every usual rate is a multiple of 25"),
 ]
-SpeakFormat = Literal["mp4", "webm", "mjpeg"]
 LiveFormat = Literal["mp4", "jpeg"]
-
-
-class AvatarSummary(BaseModel):
-    """One avatar of the library."""
-
-    id: str
-    name: str
-    width: int
-    height: int
-    fps: int
-    consent: ConsentStatus
-    servable: bool = Field(description="Whether this server plays it: the person agreed, or there is no such person")
-    preview: str = Field(description="Where its picture is, relative to the address this was read from")
-
-
-class BrokenFolder(BaseModel):
-    """A folder that looks like an avatar and cannot be used."""
-
-    name: str
-    problem: str
-
-
-class AvatarList(BaseModel):
-    avatars: list[AvatarSummary]
-    broken: list[BrokenFolder]
-
-
-class AvatarDetail(AvatarSummary):
-    """What is known of one avatar."""
-
-    features: str = Field(description="What it listens to")
-    look_ahead_frames: int | Literal["published"]
-    gaussians: int
-    approximation: str = Field(description="The approximation of its network that a CPU draws with")
-    emotions: list[str]
-    metrics: dict[str, float]
 
 
 class SessionInfo(BaseModel):
@@ -95,28 +55,12 @@ class Latency(BaseModel):
     p99: float
 
 
-class SessionList(BaseModel):
-    sessions: list[SessionInfo]
-
-
 class MadeBackground(BaseModel):
     """A picture that can be named as a background from now on, as long as it is among the latest the server got."""
 
     background: str
     width: int
     height: int
-
-
-class Health(BaseModel):
-    status: Literal["ok"]
-
-
-class Readiness(BaseModel):
-    status: Literal["ready"]
-    avatars: int
-    sessions: int
-    frame_ms: float | None = Field(description="Measured cost of a 512x512 frame")
-    room: int = Field(description="Further 512x512 sessions that would be admitted now")
 
 
 # Messages of a live session, client to server.
@@ -177,32 +121,6 @@ class LiveOptions(BaseModel):
     sample_rate: SoundRate = 16_000
     session: str | None = Field(default=None, max_length=64)
     token: str | None = Field(default=None, max_length=64)
-
-
-def summary(manifest: AvatarManifest, *, servable: bool, folder: str = "avatars/") -> AvatarSummary:
-    """`folder` is what leads from the address that is read to those of the avatars."""
-    return AvatarSummary(
-        id=manifest.id,
-        name=manifest.name,
-        width=manifest.width,
-        height=manifest.height,
-        fps=manifest.fps,
-        consent=manifest.consent.status,
-        servable=servable,
-        preview=f"{folder}{manifest.id}/preview.jpg",
-    )
-
-
-def detail(manifest: AvatarManifest, *, servable: bool) -> AvatarDetail:
-    return AvatarDetail(
-        **summary(manifest, servable=servable, folder="").model_dump(),
-        features=manifest.features.name,
-        look_ahead_frames=manifest.look_ahead,
-        gaussians=manifest.gaussians,
-        approximation=manifest.approximation,
-        emotions=list(manifest.network.emotion_states),
-        metrics=manifest.metrics,
-    )
 
 
 SessionInfo.model_rebuild()

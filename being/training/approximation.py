@@ -89,8 +89,10 @@ def _drive(avatar: Avatar, footage: Footage, frame: int) -> Drive:
 def _decibels(form: Approximation, avatar_on_cpu: RenderableAvatar, drives: list[Drive], footage: Footage) -> Array:
     """PSNR of each drive's picture over the person of its frame."""
     from being.inference.backends.cpu import CpuBackend
+    from being.inference.frames import PixelFormat
 
-    pictures = CpuBackend(form).draw([(avatar_on_cpu, drive) for drive in drives], lambda row, drawn: drawn.picture)
+    batch = CpuBackend(form).render([(avatar_on_cpu, drive) for drive in drives], PixelFormat.RGB)
+    pictures = batch.pixels.numpy()
     frames = [drive.index for drive in drives]
     return np.array(
         [

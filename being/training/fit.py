@@ -116,6 +116,8 @@ def fit(
         own_key()  # signs the record at the end; a key that cannot be used must be known now
     device, precision = choose_device(config)
     data = Dataset(dataset)
+    for note in data.notes:
+        progress.note(note)
     check_place(out, work, replace)
     mark = fingerprint(data, config)
     if restart:

@@ -29,8 +29,8 @@ from being.dataset.folder import plate_path, read_picture, read_wav
 from being.dataset.pose import pose_of_tracking, rest_pose
 from being.dataset.tracking import FULL_BLINK, finite
 from being.errors import FormatError, InputError
-from being.inference.backends.torch import draw
-from being.inference.frames import Drive
+from being.inference.backends.torch import TorchBackend
+from being.inference.frames import Drive, PixelFormat
 from being.inference.renderable import RenderableAvatar
 from being.model import Conditions, DeformationNetwork, camera_code
 
@@ -155,7 +155,8 @@ def to_avatar(
     avatar = Avatar(manifest, checkpoint.gaussians, checkpoint.network, scene.motion, scene.background)
     pose, frame = scene.motion, scene.ordinary
     drive = Drive(out.name, contexts[frame], float(pose.eye[frame]), pose.head_pose[frame], pose.torso_pose[frame])
-    preview = draw([(RenderableAvatar(avatar, torch.device("cpu")), drive)])[0].picture
+    item = RenderableAvatar(avatar, torch.device("cpu")), drive
+    preview = TorchBackend().render([item], PixelFormat.RGB).pixels[0].numpy()
     return save_avatar(avatar, out, preview=preview, replace_existing=replace)
 
 

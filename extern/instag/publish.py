@@ -108,7 +108,11 @@ def publish(
             labels = data.parsing(index)
             carry(source / "ori_imgs" / f"{index}.lms", draft / "ori_imgs" / f"{index}.lms")
             for name, read in (("ori_imgs", data.image), ("gt_imgs", data.composited)):
-                _as_jpeg(picture_path(source / name, index), partial(read, index), draft / name / f"{index}.jpg")
+                _as_jpeg(
+                    picture_path(source / name, int(data.numbers[index])),
+                    partial(read, index),
+                    draft / name / f"{index}.jpg",
+                )
             colours = colours_of_labels(labels)
             if target == "instag":
                 colours = _with_mouth(colours, labels, landmarks[index])

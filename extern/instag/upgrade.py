@@ -92,7 +92,10 @@ def upgrade(source: Path, out: Path, model: FaceModel | None = None, progress: P
         for done, (index, path) in enumerate(sorted(masks.items()), start=1):
             recoloured += repaint(path, draft / "parsing" / f"{index}.png")
             progress.update(done / len(masks))
-        Dataset(draft).background  # noqa: B018 - reads it: every number and the plate must be as a trainer wants them
+        data = Dataset(draft)
+        if data.notes:
+            raise FormatError(f"{draft}: {data.notes[0]}", _REMEDY)
+        data.background  # noqa: B018 - reads it: every number and the plate must be as a trainer wants them
     return Upgraded(frames, tracking["vertices"].shape[1], sound["aud_ds.npy"].shape[2], recoloured)
 
 

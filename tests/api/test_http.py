@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pytest
 from support.api_server import PATIENCE_S, Server, eventually, wav
+from support.sound_files import Track, speech, upsampled, write_media
 from support.tiny import make_tiny_avatar
 
 from being.avatar.folder import save_avatar
@@ -72,6 +73,18 @@ def test_speak_streams_a_film(server: Server) -> None:
     with av.open(io.BytesIO(answer.content)) as film:
         sound = np.concatenate([block.to_ndarray()[0] for block in film.decode(audio=0)])
     assert abs(len(sound) / 48_000 - 2.0) < 0.05 and np.abs(sound).max() > 0.2
+
+
+def test_speak_tells_what_it_repaired_and_takes_a_track(server: Server, tmp_path: Path) -> None:
+    said = upsampled(speech(0.8), 48_000)[:, None]
+    film = write_media(tmp_path / "a.mkv", [Track(0 * said), Track(said)]).read_bytes()
+    with server.client() as client:
+        assert "being-notes" not in client.post("/v1/avatars/tiny/speak", content=wav(0.2)).headers
+        (note,) = json.loads(client.post("/v1/avatars/tiny/speak", content=film).headers["being-notes"])
+        assert note.startswith("Track 2 (AAC, mono") and "track 1 is silent" in note
+        assert client.post("/v1/avatars/tiny/speak?audio_track=1", content=film).status_code == 200
+        refused = problem(client.post("/v1/avatars/tiny/speak?audio_track=3", content=film), 422)
+        assert "no track 3" in str(refused["detail"]) and "track 2" in str(refused["remedy"])
 
 
 def test_speak_takes_a_form_and_another_size(server: Server) -> None:

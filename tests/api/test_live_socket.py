@@ -20,7 +20,7 @@ from support.api_server import PATIENCE_S, Server, eventually, tone
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from being.media.client_stream import JPEG_HEAD
+from being.server.client_stream import JPEG_HEAD
 from being.server.limits import ServingLimits
 
 

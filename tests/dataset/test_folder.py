@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from PIL import Image
 
 from being.dataset import Dataset, DatasetWriter, validate
 from being.dataset.parsing import BACKGROUND, HEAD, NECK, TORSO, labels_of_colours
-from being.dataset.pose import pose_of_tracking
+from being.dataset.pose import pose_of_tracking, tracking_of_pose
 from being.errors import BeingError, FormatError, InputError
 
 FRAMES, WIDTH, HEIGHT = 12, 40, 32
@@ -112,8 +113,7 @@ def test_folders_with_jpeg_pictures_are_read(folder: Path) -> None:
         assert np.abs(dataset.composited(index).astype(int) - pictures[index]).max() <= 2
     assert np.abs(dataset.background.astype(int) - plate).max() <= 2
     (folder / "gt_imgs" / "6.jpg").unlink()
-    with pytest.raises(FormatError, match=r"gt_imgs/6\.jpg is missing"):
-        Dataset(folder)
+    assert Dataset(folder).notes == ("1 of 12 frames are left out: 1 without picture over the plate (6)",)
 
 
 def test_published_folder_without_torso_poses_gets_the_rest_pose(folder: Path) -> None:
@@ -171,12 +171,104 @@ def nan_translation(folder: Path) -> None:
     edit_tracking(folder, trans=trans)
 
 
+def tracking_rows(kept: Iterable[int]) -> dict[str, torch.Tensor]:
+    """Angles and translations of pose_curve, of these frames only."""
+    euler, trans = tracking_of_pose(pose_curve(FRAMES)[list(kept)])
+    return {"euler": torch.from_numpy(euler).float(), "trans": torch.from_numpy(trans).float()}
+
+
+def transforms_without(folder: Path, number: int) -> None:
+    for path in folder.glob("transforms_*.json"):
+        document = json.loads(path.read_text())
+        document["frames"] = [frame for frame in document["frames"] if frame["img_id"] != number]
+        path.write_text(json.dumps(document))
+
+
+def unit_rows(folder: Path, kept: Iterable[int]) -> None:
+    header, *rows = (folder / "au.csv").read_text().splitlines()
+    (folder / "au.csv").write_text("\n".join([header, *(rows[i] for i in kept)]))
+
+
+@pytest.mark.parametrize("form", ["no landmarks", "empty landmarks", "no pose", "no pose, no row", "nothing"])
+def test_faceless_frame_is_left_out(folder: Path, form: str) -> None:
+    """As AD-NeRF's preparation leaves it: no landmarks, no pose, not listed; the numbers of the others stay."""
+    others = [i for i in range(FRAMES) if i != 5]
+    (folder / "torso_params.npz").unlink()
+    (folder / "ori_imgs/5.lms").unlink()
+    if form == "empty landmarks":
+        (folder / "ori_imgs/5.lms").touch()
+    if form in ("no pose", "no pose, no row", "nothing"):
+        edit_tracking(folder, **tracking_rows(others))
+        transforms_without(folder, 5)
+    if form in ("no pose, no row", "nothing"):
+        unit_rows(folder, others)
+    if form == "nothing":
+        (folder / "ori_imgs/5.png").unlink()
+        (folder / "parsing/5.png").unlink()
+    dataset = validate(folder)
+    assert dataset.frames == 11 and dataset.numbers.tolist() == others
+    what = "picture" if form == "nothing" else "landmarks"
+    assert dataset.notes == (f"1 of 12 frames are left out: 1 without {what} (5)",)
+    np.testing.assert_allclose(dataset.head_poses, pose_curve(FRAMES)[others], atol=1e-5)
+    np.testing.assert_allclose(dataset.eyes, np.linspace(0, 1, FRAMES)[others], atol=1e-3)
+    assert np.abs(dataset.image(5).astype(int) - 60).max() <= 2, "the picture 6.png"
+    assert dataset.split.train == tuple(range(10)) and dataset.split.val == (10,)
+    assert dataset.sound_frames.tolist() == others
+
+
+LACKING: dict[str, tuple[Callable[[Path], object], int, str]] = {
+    "picture": (lambda f: (f / "ori_imgs/3.png").unlink(), 11, "1 without picture (3)"),
+    "mask": (lambda f: (f / "parsing/4.png").unlink(), 11, "1 without mask (4)"),
+    "composited": (lambda f: (f / "gt_imgs/6.png").unlink(), 11, "1 without picture over the plate (6)"),
+    "last pictures": (
+        lambda f: [(f / f"ori_imgs/{i}.png").unlink() for i in (10, 11)],
+        10,
+        "2 without picture (10, 11)",
+    ),
+    "short blinks": (lambda f: unit_rows(f, range(9)), 9, "3 without row in au.csv (9, 10, 11)"),
+}
+
+
+@pytest.mark.parametrize("case", LACKING)
+def test_what_is_whole_is_loaded(folder: Path, case: str) -> None:
+    harm, frames, note = LACKING[case]
+    harm(folder)
+    dataset = validate(folder)
+    assert dataset.frames == frames and len(dataset.notes) == 1
+    assert dataset.notes[0].endswith(note) and f"{12 - frames} of 12 frames" in dataset.notes[0]
+    np.testing.assert_allclose(dataset.head_poses, pose_curve(FRAMES)[dataset.numbers], atol=1e-5)
+    assert Dataset(folder).landmarks(frames - 1).shape == (68, 2)
+
+
+def test_a_whole_folder_has_nothing_to_tell(pristine: Path) -> None:
+    dataset = Dataset(pristine)
+    assert dataset.notes == () and dataset.numbers.tolist() == list(range(FRAMES))
+
+
+def test_transforms_may_list_fewer_frames(folder: Path) -> None:
+    transforms_without(folder, 2)
+    dataset = Dataset(folder)
+    assert dataset.frames == FRAMES and 2 not in dataset.split.train and len(dataset.split.train) == 10
+
+
+def test_the_only_sound_is_the_clips(folder: Path) -> None:
+    before = Dataset(folder).audio
+    (folder / "aud.wav").rename(folder / "audio.wav")
+    assert np.array_equal(validate(folder).audio, before)
+    shutil.copy(folder / "audio.wav", folder / "other.wav")
+    with pytest.raises(FormatError, match=r"aud\.wav is missing"):
+        validate(folder)
+
+
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
-    "picture missing": (lambda f: (f / "ori_imgs/3.png").unlink(), "3.png is missing"),
-    "mask missing": (lambda f: (f / "parsing/4.png").unlink(), "4.png is missing"),
-    "landmarks missing": (lambda f: (f / "ori_imgs/5.lms").unlink(), "5.lms is missing"),
-    "composited missing": (lambda f: (f / "gt_imgs/6.png").unlink(), "6.png is missing"),
-    "last pictures missing": (lambda f: [(f / f"ori_imgs/{i}.png").unlink() for i in (10, 11)], "10 pictures"),
+    "most landmarks missing": (
+        lambda f: [(f / f"ori_imgs/{i}.lms").unlink() for i in range(7)],
+        "7 of 12 frames are left out: 7 without landmarks (0, 1, 2, 3, 4, ...)",
+    ),
+    "poses that fit nothing": (
+        lambda f: [(f / "ori_imgs/5.lms").unlink(), edit_tracking(f, **tracking_rows(range(9)))],
+        "9 rows for 12 frames, 12 of them with a picture and 11 with landmarks",
+    ),
     "no pictures": (lambda f: shutil.rmtree(f / "ori_imgs"), "no picture 0.png"),
     "unreadable picture": (lambda f: (f / "ori_imgs/2.png").write_bytes(b"not a picture"), "2.png cannot be read"),
     "truncated picture": (
@@ -191,14 +283,17 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "blinks missing": (lambda f: (f / "au.csv").unlink(), "au.csv is missing"),
     "blink column missing": (lambda f: (f / "au.csv").write_text("a,b\n1,2\n"), "no column 'AU45_r'"),
     "blink not a number": (lambda f: (f / "au.csv").write_text(" AU45_r\n" + "x\n" * FRAMES), "not all numbers"),
-    "few blinks": (lambda f: (f / "au.csv").write_text(" AU45_r\n1\n"), "1 rows for 12 frames"),
+    "few blinks": (
+        lambda f: (f / "au.csv").write_text(" AU45_r\n1\n"),
+        "11 of 12 frames are left out",
+    ),
     "landmarks short": (lambda f: (f / "ori_imgs/1.lms").write_text("1 2\n3 4\n"), "1.lms has shape (2, 2)"),
     "landmarks garbage": (lambda f: (f / "ori_imgs/1.lms").write_text("a b\n"), "1.lms is not 68 lines"),
     "tracking missing": (lambda f: (f / "track_params.pt").unlink(), "track_params.pt is missing"),
     "tracking without euler": (lambda f: edit_tracking(f, euler=None), "no tensor `euler`"),
     "tracking of other length": (
         lambda f: edit_tracking(f, euler=torch.zeros(5, 3), trans=torch.full((5, 3), -8.0)),
-        "5 poses",
+        "7 of 12 frames are left out: 7 without tracked pose",
     ),
     "NaN pose": (nan_translation, "not finite at index (5, 1)"),
     "head behind camera": (lambda f: edit_tracking(f, trans=torch.full((FRAMES, 3), 8.0)), "behind the camera"),

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from being.deployments.drawing import DrawingThread
 
-from being.inference.frames import Drive, FrameRecord
+from being.inference.frames import Drive
+from being.inference.rendered import FrameInfo, RenderedFrames
 
 POSE = np.zeros((3, 4), np.float32)
 
@@ -28,13 +29,13 @@ class Press:
         self.entered = threading.Event()
         self.fail = False
 
-    def __call__(self, drives: Sequence[Drive]) -> list[FrameRecord]:
+    def __call__(self, drives: Sequence[Drive]) -> RenderedFrames:
         self.batches.append([one.index for one in drives])
         self.entered.set()
         assert self.gate.wait(10)
         if self.fail:
             raise ValueError("no ink")
-        return [FrameRecord(one.index, 0, None, None, None, None, POSE) for one in drives]
+        return RenderedFrames(FrameInfo.of(drives))
 
 
 def test_waiting_ticks_become_one_batch_and_live_goes_first() -> None:
@@ -51,11 +52,11 @@ def test_waiting_ticks_become_one_batch_and_live_goes_first() -> None:
         given_up.cancel()
         await asyncio.sleep(0)
         press.gate.set()
-        assert [record.index for record in (await running).records] == [0]
+        assert (await running).frames.info.indices.tolist() == [0]
         for index, tick in zip((10, 20), ticks, strict=True):
             drawn = await tick
-            assert [record.index for record in drawn.records] == [index, index + 1] and drawn.seconds >= 0
-        assert [record.index for record in (await film).records] == [100, 101, 102, 103, 104]
+            assert drawn.frames.info.indices.tolist() == [index, index + 1] and drawn.seconds >= 0
+        assert (await film).frames.info.indices.tolist() == [100, 101, 102, 103, 104]
 
     asyncio.run(scenario())
     assert press.batches == [[0], [10, 11, 20, 21], [100, 101], [102, 103], [104]]
@@ -71,7 +72,7 @@ def test_failure_reaches_every_caller_and_the_thread_lives() -> None:
         with pytest.raises(ValueError, match="no ink"):
             await draw([drive(0)], live=True)
         press.fail = False
-        assert len((await draw([drive(1)], live=True)).records) == 1
+        assert len((await draw([drive(1)], live=True)).frames) == 1
         assert draw.alive
 
     asyncio.run(scenario())

@@ -11,13 +11,14 @@ import pytest
 
 pytest.importorskip("ray")
 
-from being.deployments.app import RayGraph
 from being.deployments.audio_encoder import AudioEncoder
+from being.deployments.ray_graph import RayGraph
 from being.deployments.refiner import Refiner
 from being.deployments.renderer import Renderer
 from being.deployments.settings import GraphSettings
 from ray import serve
 
+from being.inference.frames import PixelFormat
 from being.live.requests import OutputFormat
 from being.live.session import Session
 
@@ -47,11 +48,14 @@ def test_sound_goes_through_every_stage(tiny_folder: Path, place: str) -> None:
 
     async def tick() -> list[Any]:
         facts = await graph.prepare("tiny")
-        sessions = [Session(name, facts, OutputFormat(64, 48, yuv=name == "planes")) for name in ("planes", "pixels")]
+        formats = {"planes": PixelFormat.YUV420, "pixels": PixelFormat.RGB}
+        sessions = [Session(name, facts, OutputFormat(64, 48, pixel_format=pixels)) for name, pixels in formats.items()]
         return await graph.submit([session.take(2, 0.0).span for session in sessions])
 
     records = asyncio.run(tick())
     assert [record.index for record in records] == [0, 1, 0, 1] and not any(record.error for record in records)
+    assert [record.session for record in records] == ["planes"] * 2 + ["pixels"] * 2
+    assert {record.avatar for record in records} == {"tiny"} and all(record.face_box for record in records)
     planes, pixels = records[1].image, records[3].image
     assert planes.shape == (72, 64) and pixels.shape == (48, 64, 3)
     np.testing.assert_array_equal(pixels[8, 8], (255, 0, 0))

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 from support.scene import session_of, speech
 
-from being.graph.local import InProcessGraph, span_drives
+from being.graph.local import InProcessGraph
+from being.graph.tick import request_drives
 from being.inference.frames import FrameRecord
 from being.live.requests import OutputFormat
 from being.live.session import Limits, Session
@@ -41,7 +42,7 @@ def test_emotions_reach_the_drives_frame_by_frame(graph: InProcessGraph) -> None
     session.feelings.ask(np.ones(1, np.float32))
     held = session.take(20, 0.0).span
     for span in (plain, held):
-        drives = span_drives(span, np.zeros((span.count, 8, 16, 32), np.float32))
+        drives = request_drives(span, np.zeros((span.count, 8, 16, 32), np.float32))
         assert [float(drive.emotion[0]) for drive in drives] == span.emotion[:, 0].tolist()  # type: ignore[index]
         assert all(record.error is None for record in graph.draw([span]))
     assert plain.emotion is not None and held.emotion is not None

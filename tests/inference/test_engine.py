@@ -15,7 +15,7 @@ from being.avatar.library import RESCAN_S, Library
 from being.errors import InputError
 from being.inference.compositing import Colour, Plate, Transparent
 from being.inference.engine import Engine
-from being.inference.frames import Drive, FrameRecord
+from being.inference.frames import Drive, Extras, FrameRecord, PixelFormat
 from being.inference.motion import MotionPlayer
 
 
@@ -75,7 +75,7 @@ def test_one_bad_row_never_fails_its_batch(engine: Engine) -> None:
         "eye is nan": replace(good, eye=float("nan")),
         "emotion has shape (2,)": replace(good, emotion=np.zeros(2, np.float32)),
         "100000x48": replace(good, width=100_000),
-        "33x48 frame has no 4:2:0": replace(good, width=33, yuv=True),
+        "33x48 frame has no 4:2:0": replace(good, width=33, pixel_format=PixelFormat.YUV420),
     }
     records = engine.render([good, *bad.values(), good])
     for message, record in zip(bad, records[1:-1], strict=True):
@@ -137,7 +137,7 @@ def test_sizes_keep_the_picture(engine: Engine) -> None:
 
 
 def test_depth_is_the_distance(engine: Engine) -> None:
-    (record,) = engine.render([drive(depth=True)])
+    (record,) = engine.render([drive(extras=Extras.ALPHA | Extras.DEPTH)])
     assert record.depth is not None and record.alpha is not None
     solid = record.alpha > 128
     assert (record.depth[solid] > 6).all() and (record.depth[solid] < 10).all()
@@ -147,18 +147,19 @@ def test_depth_is_the_distance(engine: Engine) -> None:
 def test_yuv_planes_are_those_of_the_picture(engine: Engine) -> None:
     from being.inference.yuv import rgb_to_yuv420
 
-    rgb, yuv = engine.render([drive(), drive(yuv=True)])
+    rgb, yuv = engine.render([drive(), drive(pixel_format=PixelFormat.YUV420)])
     # Planes are rounded once, from the same unrounded colours; by way of RGB they are rounded twice.
     off = np.abs(image(yuv).astype(int) - rgb_to_yuv420(image(rgb)))
     assert off.max() <= 1 and off.mean() < 0.25
 
 
 def test_face_box_surrounds_the_head(engine: Engine) -> None:
-    (record,) = engine.render([drive()])
+    (record,) = engine.render([drive(extras=Extras.ALPHA | Extras.FACE_BOX)])
+    assert engine.render([drive()])[0].face_box is None, "nobody asked for it"
     assert record.face_box is not None and record.alpha is not None
     x0, y0, x1, y1 = record.face_box
     assert 0 <= x0 < TINY_WIDTH / 2 < x1 <= TINY_WIDTH and 0 <= y0 < TINY_HEIGHT / 2 < y1 <= TINY_HEIGHT
-    behind = drive()
+    behind = drive(extras=Extras.FACE_BOX)
     behind.head_pose[2, 3] = -8
     assert engine.render([behind])[0].face_box is None
 
@@ -187,7 +188,12 @@ def test_retrained_avatar_replaces_the_loaded_one(tmp_path: Path) -> None:
 def test_cuda_draws_what_the_reference_draws(tiny_folder: Path) -> None:
     cuda = Engine(Library([tiny_folder]), device="cuda")
     reference = Engine(Library([tiny_folder]), device="cpu", fast="off")
-    drives = [drive("tiny", 0), drive("other", 1), drive("tiny", 2, width=40, height=60), drive("tiny", 4, depth=True)]
+    drives = [
+        drive("tiny", 0),
+        drive("other", 1),
+        drive("tiny", 2, width=40, height=60),
+        drive("tiny", 4, extras=Extras.DEPTH),
+    ]
     for found, expected in zip(cuda.render(drives), reference.render(drives), strict=True):
         assert np.abs(image(found).astype(int) - image(expected)).mean() < 0.2
         assert (

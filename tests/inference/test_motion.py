@@ -10,7 +10,22 @@ from scipy.spatial.transform import Rotation
 from support.tiny import make_motion
 
 from being.avatar.motion import Motion
-from being.inference.motion import MotionPlayer, MotionState
+from being.inference.motion import MotionPlayer, MotionState, play
+
+# Of `test_motion_of_a_seed_stays_what_it_was`: head translations, first rows of torso rotations, weight and velocity.
+RECORDED_HEAD = [
+    [-0.0439552553, 0.0487041548, 8.0],
+    [0.0611857884, -0.0252964310, 8.0],
+    [0.0785871372, -0.0441879518, 8.0],
+    [-0.0612602122, 0.0267267153, 8.0],
+]
+RECORDED_TORSO = [
+    [0.9999289513, 0.0025078722, 0.0116542028],
+    [0.9999230504, -0.0035829889, 0.0118758250],
+    [0.9997896552, -0.0046671275, -0.0199708175],
+    [0.9999295473, 0.0037786914, 0.0112525541],
+]
+RECORDED_SPRING = [0.12560925789880983, -0.011795001509738936]
 
 
 def angular_steps(poses: np.ndarray) -> np.ndarray:
@@ -50,6 +65,32 @@ def test_steps_equal_the_sequence_and_pose_is_pure() -> None:
     part, middle = player.sequence(talking[:77])
     rest, last = player.sequence(talking[77:], middle)
     assert np.array_equal(np.concatenate([part.head_pose, rest.head_pose]), moves.head_pose) and last == end
+
+
+def test_many_sessions_at_once_move_as_one_by_one() -> None:
+    """Bit for bit, whether they play the same avatar, another seed of it, or one with more emotions."""
+    motion = long_motion()
+    smiling = replace(motion, emotion=np.linspace(0, 1, 1500, dtype=np.float32)[:, None])
+    players = [MotionPlayer(motion), MotionPlayer(smiling, seed=1), MotionPlayer(motion, seed=2)]
+    random = np.random.default_rng(0)
+    playing = [players[index % 3] for index in range(20)]
+    states = [MotionState(int(random.integers(9999)), *random.random(2) * (1, 0.02)) for _ in playing]
+    talking = random.random((20, 4)) > 0.5
+    moves, after = play(playing, talking, states)
+    for player, flags, state, together, end in zip(playing, talking, states, moves, after, strict=True):
+        alone, own_end = player.sequence(flags, state)
+        assert end == own_end
+        for name in ("head_pose", "torso_pose", "eye", "emotion"):
+            assert np.array_equal(getattr(together, name), getattr(alone, name))
+
+
+def test_motion_of_a_seed_stays_what_it_was() -> None:
+    """Recorded before sessions were moved together; a session that goes on must not jump at an upgrade."""
+    moves, end = MotionPlayer(long_motion(), 3).sequence(np.arange(400) % 150 < 70)
+    frames = [0, 77, 211, 399]
+    assert np.allclose(moves.head_pose[frames, :, 3], RECORDED_HEAD, atol=1e-6)
+    assert np.allclose(moves.torso_pose[frames, 0, :3], RECORDED_TORSO, atol=1e-6)
+    assert np.allclose([end.weight, end.velocity], RECORDED_SPRING, atol=1e-9)
 
 
 def test_poses_are_rotations_and_blinks_stay_in_range() -> None:

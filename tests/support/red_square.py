@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import torch
+
+from being.inference.frame_batch import FrameBatch
+from being.inference.frames import Extras
 
 
-def red_square(device: str) -> Callable[[list[Any]], list[Any]]:
-    def refine(records: list[Any]) -> list[Any]:
-        for record in records:
-            record.image = record.image.copy()
-            record.image[:24, :24] = (255, 0, 0)
-        return records
+class RedSquare:
+    """Paints the upper left corner, and remembers what came."""
 
-    return refine
+    needs = Extras.FACE_BOX
+
+    def __init__(self) -> None:
+        self.batches: list[FrameBatch] = []
+
+    def __call__(self, batch: FrameBatch) -> FrameBatch:
+        self.batches.append(batch)
+        pixels = batch.composited().pixels.clone()
+        pixels[:, :24, :24] = torch.tensor([1.0, 0.0, 0.0], device=pixels.device)
+        return batch.with_pixels(pixels)
+
+
+def red_square(device: str) -> RedSquare:
+    return RedSquare()

@@ -1,4 +1,4 @@
-"""Drawing on a CPU at speed: numpy for the condition tokens, compiled kernels from there to bytes, no PyTorch.
+"""Drawing on a CPU at speed: numpy for the condition tokens, compiled kernels from there to bytes.
 
 A batch is spread over the cores by frames, each drawn by one thread: no kernel then waits for another, and nothing is
 serial. Where there are fewer frames than cores (a single live frame), all cores share one frame after the other.
@@ -18,15 +18,17 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from being.avatar.folder import Avatar
 from being.inference.compositing import Transparent, laid_over, straight_colours, to_bytes
-from being.inference.frames import Drive
-from being.inference.items import RenderItem
+from being.inference.frame_batch import FrameBatch
+from being.inference.frames import Drive, Extras, PixelFormat
+from being.inference.items import RenderItem, unique_backdrops
 from being.inference.renderable import BACKDROPS, RenderableAvatar
-from being.inference.rendered_frame import RenderedFrame
+from being.inference.rendered import FrameInfo
 from being.inference.tokens import TokenEncoder
-from being.inference.yuv import yuv_weights
+from being.inference.yuv import rgb_to_yuv420, yuv_weights
 from being.model.approx import CanonicalBlocks, Form, SplatArrays, assemble_numpy, make_deformer, offset_buffer
 from being.model.approx.assemble import assemble_on_screen
 from being.model.approx.deformer import with_threads
@@ -43,7 +45,7 @@ YUV_WEIGHTS = yuv_weights()
 
 
 class CpuBackend:
-    """Draws rows on the CPU.
+    """Draws on the CPU.
 
     Parameters
     ----------
@@ -51,65 +53,107 @@ class CpuBackend:
     cores : threads to draw with; 0 for all usable ones.
     """
 
+    max_items = 256  # one avatar's condition tokens are encoded together
+
     def __init__(self, form: Form | None = None, cores: int = 0) -> None:
         self._form = form
         self._cores = cores or usable_cores()
-        self._crew = ThreadPoolExecutor(self._cores, thread_name_prefix="being-draw")
+        self._threads = ThreadPoolExecutor(self._cores, thread_name_prefix="being-draw")
         self._renderers: dict[int, _Pool[NumbaRenderer]] = {}
         self._painters: dict[int, _Pool[PictureRenderer]] = {}
         self._backdrops: OrderedDict[int, tuple[npt.NDArray[np.uint8], Backdrop]] = OrderedDict()
-        self._stages: WeakKeyDictionary[RenderableAvatar, _Stage] = WeakKeyDictionary()
+        self._prepared: WeakKeyDictionary[RenderableAvatar, _Prepared] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
-    def prepare(self, performer: RenderableAvatar) -> None:
+    def prepare(self, renderable: RenderableAvatar) -> None:
         """Fit or load the avatar's form, so that its first frames do not pay for it."""
-        self._stage(performer)
+        self._prepare(renderable)
 
-    def draw(self, rows: Sequence[RenderItem], finish: Callable[[RenderItem, RenderedFrame], T]) -> list[T]:
-        """What `finish`, called on the thread that drew, makes of each row's frame; rows may mix avatars and sizes."""
-        by_frames = len(rows) >= self._cores
+    def render(self, items: Sequence[RenderItem], pixel_format: PixelFormat | None = None) -> FrameBatch:
+        """See `RenderBackend`; what stages get is RGB bytes, the fused kernel's own."""
+        for_stages, pixel_format = pixel_format is None, pixel_format or PixelFormat.RGB
+        width, height = items[0][0].frame_size(items[0][1])
+        drives = [drive for _, drive in items]
+        shape = (height * 3 // 2, width) if pixel_format is PixelFormat.YUV420 else (height, width, 3)
+        pixels = np.empty((len(items), *shape), np.uint8)
+        alpha = np.empty((len(items), height, width), np.uint8)
+        wants_depth = Extras.DEPTH in drives[0].extras
+        depth = np.empty((len(items) if wants_depth else 0, height, width), np.float32)
+        by_frames = len(items) >= self._cores
         threads = 1 if by_frames else self._cores
-        tokens = self._tokens(rows)
 
-        def work(row: RenderItem, given: FloatArray) -> T:
-            return finish(row, self._draw_row(*row, given, threads))
+        def draw(row: int, tokens: FloatArray) -> None:
+            mean_depth = depth[row] if wants_depth else None
+            self._draw(*items[row], tokens, threads, pixels[row], alpha[row], mean_depth)
 
-        if not by_frames:
-            return [work(row, given) for row, given in zip(rows, tokens, strict=True)]
-        frames = [self._crew.submit(work, row, given) for row, given in zip(rows, tokens, strict=True)]
-        return [frame.result() for frame in frames]
+        given = self._tokens(items)
+        if by_frames:
+            for frame in [self._threads.submit(draw, row, tokens) for row, tokens in enumerate(given)]:
+                frame.result()
+        else:
+            for row, tokens in enumerate(given):
+                draw(row, tokens)
+        # Bytes lie over their backgrounds already: only a stage may want to see those.
+        nothing: tuple[list[npt.NDArray[np.uint8]], npt.NDArray[np.int32]] = [], np.zeros(len(items), np.int32)
+        backdrops, backdrop_of = unique_backdrops(items, width, height) if for_stages else nothing
+        return FrameBatch(
+            info=FrameInfo.of(drives),
+            pixels=torch.from_numpy(pixels),
+            alpha=torch.from_numpy(alpha),
+            pixel_format=pixel_format,
+            backdrops=torch.from_numpy(np.stack(backdrops)) if backdrops else torch.empty(0, height, width, 3),
+            backdrop_of=torch.from_numpy(backdrop_of),
+            clear=np.array([isinstance(drive.background, Transparent) for drive in drives]),
+            depth=torch.from_numpy(depth) if wants_depth else None,
+        )
 
-    def _tokens(self, rows: Sequence[RenderItem]) -> list[FloatArray]:
-        """(T, 64) condition tokens of each row, in one pass per avatar."""
-        by_performer: dict[RenderableAvatar, list[int]] = {}
-        for index, (performer, _) in enumerate(rows):
-            by_performer.setdefault(performer, []).append(index)
+    def _tokens(self, items: Sequence[RenderItem]) -> list[FloatArray]:
+        """(T, 64) condition tokens of each item, in one pass per avatar."""
+        by_renderable: dict[RenderableAvatar, list[int]] = {}
+        for index, (renderable, _) in enumerate(items):
+            by_renderable.setdefault(renderable, []).append(index)
         tokens: dict[int, FloatArray] = {}
-        for performer, indices in by_performer.items():
-            encoder = self._stage(performer).encoder
-            tokens.update(zip(indices, encoder([rows[index][1] for index in indices]), strict=True))
-        return [tokens[index] for index in range(len(rows))]
+        for renderable, indices in by_renderable.items():
+            encoder = self._prepare(renderable).encoder
+            tokens.update(zip(indices, encoder([items[index][1] for index in indices]), strict=True))
+        return [tokens[index] for index in range(len(items))]
 
-    def _draw_row(self, performer: RenderableAvatar, drive: Drive, tokens: FloatArray, threads: int) -> RenderedFrame:
-        width, height = performer.frame_size(drive)
-        backdrop = performer.backdrop(drive.background, width, height)
-        intrinsics = np.array(performer.intrinsics(width, height), np.float32)
-        stage = self._stage(performer)
-        if not drive.depth and not isinstance(drive.background, Transparent):
+    def _draw(
+        self,
+        renderable: RenderableAvatar,
+        drive: Drive,
+        tokens: FloatArray,
+        threads: int,
+        pixels: npt.NDArray[np.uint8],
+        alpha: npt.NDArray[np.uint8],
+        depth: FloatArray | None,
+    ) -> None:
+        """One frame into its places: planes where `pixels` is flat, else RGB."""
+        height, width = alpha.shape
+        planes, clear = pixels.ndim == 2, isinstance(drive.background, Transparent)
+        backdrop = renderable.backdrop(drive.background, width, height)
+        intrinsics = np.array(renderable.intrinsics(width, height), np.float32)
+        prepared = self._prepare(renderable)
+        if depth is None and not clear:
             camera = camera_array(intrinsics, width, height)
-            with stage.on_screen(tokens, drive, camera, threads) as splats, self._painter(threads) as painter:
-                weights = YUV_WEIGHTS if drive.yuv else None
-                return RenderedFrame(*painter.draw(splats, self._laid_out(backdrop), weights), yuv=drive.yuv)
-        with stage.splats(tokens, drive, threads) as splats, self._renderer(threads) as renderer:
+            with prepared.on_screen(tokens, drive, camera, threads) as splats, self._painter(threads) as painter:
+                weights = YUV_WEIGHTS if planes else None
+                painter.draw(splats, self._laid_out(backdrop), weights, (pixels, alpha))
+            return
+        with prepared.splats(tokens, drive, threads) as splats, self._renderer(threads) as renderer:
             attributes = (splats.means, splats.quats, splats.scales, splats.opacities, splats.colors)
-            colours, alpha, depth = renderer.render(*attributes, CAMERA_VIEW, intrinsics, width, height)
-        mean_depth = np.divide(depth, alpha, out=np.zeros_like(depth), where=alpha > 0) if drive.depth else None
-        if isinstance(drive.background, Transparent):
-            return RenderedFrame(*straight_colours(colours, alpha), mean_depth)
-        return RenderedFrame(laid_over(colours, alpha, backdrop), to_bytes(alpha), mean_depth)
+            colours, coverage, blended = renderer.render(*attributes, CAMERA_VIEW, intrinsics, width, height)
+        if depth is not None:
+            depth[:] = 0
+            np.divide(blended, coverage, out=depth, where=coverage > 0)
+        if clear:
+            rgb, alpha[:] = straight_colours(colours, coverage)
+        else:
+            rgb, alpha[:] = laid_over(colours, coverage, backdrop), to_bytes(coverage)
+        pixels[:] = rgb_to_yuv420(rgb) if planes else rgb
 
     def _laid_out(self, pixels: npt.NDArray[np.uint8]) -> Backdrop:
-        """The backdrop as the kernels read it; performers hand out the same array for every frame."""
+        """The backdrop as the kernels read it; avatars hand out the same array for every frame."""
         with self._lock:
             kept = self._backdrops.get(id(pixels))
             if kept is None:
@@ -119,13 +163,12 @@ class CpuBackend:
                     self._backdrops.popitem(last=False)
             return kept[1]
 
-    def _stage(self, performer: RenderableAvatar) -> _Stage:
+    def _prepare(self, renderable: RenderableAvatar) -> _Prepared:
         with self._lock:
-            if performer not in self._stages:
-                self._stages[performer] = _Stage(
-                    performer.avatar, self._form or performer.avatar.manifest.approximation
-                )
-            return self._stages[performer]
+            if renderable not in self._prepared:
+                avatar = renderable.avatar
+                self._prepared[renderable] = _Prepared(avatar, self._form or avatar.manifest.approximation)
+            return self._prepared[renderable]
 
     @contextmanager
     def _renderer(self, threads: int) -> Iterator[NumbaRenderer]:
@@ -140,7 +183,7 @@ class CpuBackend:
             yield painter
 
 
-class _Stage:
+class _Prepared:
     """One avatar laid out for drawing."""
 
     def __init__(self, avatar: Avatar, form: Form) -> None:

@@ -1,7 +1,7 @@
 """From blended splats to the planes an encoder wants, on the GPU: composite, convert, subsample, round, in one pass.
 
-The plain twin is `torch_path` and `rgb_to_yuv420`. Floor per pixel: 16 bytes of colour and coverage and 3 of the
-backdrop read, 2.5 written; what then crosses to main memory is 2.5 bytes a pixel where RGB and coverage would be 4.
+The plain twin is `FrameBatch.composited` and `rgb_to_yuv420`. Floor per pixel: 16 bytes of colour and coverage and 3 of
+the backdrop read, 2.5 written; what then crosses to main memory is 2.5 bytes a pixel where RGB and coverage would be 4.
 """
 
 from __future__ import annotations
@@ -34,6 +34,14 @@ def planes(rgb: Tensor, alpha: Tensor, backdrops: Tensor, which: Tensor) -> tupl
         height, width, BLOCK=BLOCK,
     )  # fmt: skip
     return out, coverage
+
+
+def try_out(device: torch.device) -> None:
+    """Compile and run the kernel on nothing; raises what Triton raises where it cannot."""
+    empty = torch.zeros(1, 2, 2, 3, device=device)
+    planes(empty, empty[..., 0], empty.to(torch.uint8), torch.zeros(1, dtype=torch.int32, device=device))
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 @lru_cache(maxsize=8)

@@ -1,54 +1,74 @@
-"""Drawing in PyTorch: the readable twin of the CPU fast path, and the path of a GPU.
-
-All rows of one picture size are rasterized in one call, whatever avatars they show.
-"""
+"""Drawing in PyTorch: the readable twin of the kernels, on any device. One size is rasterized in one call."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from being.inference.compositing import Transparent
-from being.inference.frames import Drive
-from being.inference.items import RenderItem, by_avatar, by_size
+from being.inference.frame_batch import FrameBatch
+from being.inference.frames import Drive, Extras, PixelFormat
+from being.inference.items import RenderItem, by_avatar, unique_backdrops
+from being.inference.output import to_output
 from being.inference.renderable import RenderableAvatar
-from being.inference.rendered_frame import RenderedFrame
+from being.inference.rendered import FrameInfo
 from being.model.deformation import assemble
-from being.raster import Cameras, Raster, Splats, rasterize
-
-ROWS = 8  # frames in flight: 20k Gaussians take about 60 MB each on the way
+from being.raster import Cameras, Splats, rasterize
 
 
-@torch.inference_mode()
-def draw(rows: Sequence[RenderItem], backend: str = "auto") -> list[RenderedFrame]:
-    """Draw each row; rows may mix avatars and sizes. backend: as `being.raster.rasterize`."""
-    drawn: dict[int, RenderedFrame] = {}
-    for indices in by_size(rows):
-        for start in range(0, len(indices), ROWS):
-            part = indices[start : start + ROWS]
-            drawn.update(zip(part, _draw_one_size([rows[index] for index in part], backend), strict=True))
-    return [drawn[index] for index in range(len(rows))]
+class TorchBackend:
+    """The plain network and a rasterizer.
+
+    Parameters
+    ----------
+    rasterizer : as `being.raster.rasterize` names them.
+    """
+
+    max_items = 8  # 20k Gaussians take about 60 MB each on the way
+
+    def __init__(self, rasterizer: str = "auto") -> None:
+        self._rasterizer = rasterizer
+
+    def prepare(self, renderable: RenderableAvatar) -> None:
+        """There is nothing to fit."""
+
+    @torch.inference_mode()
+    def render(self, items: Sequence[RenderItem], pixel_format: PixelFormat | None = None) -> FrameBatch:
+        """See `RenderBackend`."""
+        device = items[0][0].device
+        width, height = items[0][0].frame_size(items[0][1])
+        drives = [drive for _, drive in items]
+        parts = [_splats(renderable, own) for renderable, own in by_avatar(items)]
+        intrinsics = torch.tensor([renderable.intrinsics(width, height) for renderable, _ in items], device=device)
+        view = torch.eye(3, 4, device=device).expand(len(items), 3, 4)
+        raster = rasterize(_joined(parts), Cameras(view, intrinsics, width, height), backend=self._rasterizer)
+        backdrops, backdrop_of = unique_backdrops(items, width, height)
+        batch = FrameBatch(
+            info=FrameInfo.of(drives),
+            pixels=raster.rgb,
+            alpha=raster.alpha,
+            pixel_format=PixelFormat.PREMULTIPLIED,
+            backdrops=torch.from_numpy(np.stack(backdrops)).to(device),
+            backdrop_of=torch.from_numpy(backdrop_of).to(device),
+            clear=np.array([isinstance(drive.background, Transparent) for drive in drives]),
+            depth=mean_depth(raster.depth, raster.alpha) if Extras.DEPTH in drives[0].extras else None,
+        )
+        return batch if pixel_format is None else to_output(batch, pixel_format)
 
 
-def _draw_one_size(rows: Sequence[RenderItem], backend: str) -> list[RenderedFrame]:
-    device = rows[0][0].device
-    width, height = rows[0][0].frame_size(rows[0][1])
-    parts = [_splats(performer, drives) for performer, drives in by_avatar(rows)]
-    intrinsics = torch.tensor([performer.intrinsics(width, height) for performer, _ in rows], device=device)
-    view = torch.eye(3, 4, device=device).expand(len(rows), 3, 4)
-    raster = rasterize(_joined(parts), Cameras(view, intrinsics, width, height), backend=backend)
-    backdrops = np.stack([performer.backdrop(drive.background, width, height) for performer, drive in rows])
-    return _composite(raster, torch.from_numpy(backdrops).to(device), [drive for _, drive in rows])
+def mean_depth(blended: Tensor, alpha: Tensor) -> Tensor:
+    """Depth weighed by coverage to mean depth; 0 where nothing is."""
+    return torch.where(alpha > 0, blended / alpha, 0.0)
 
 
-def _splats(performer: RenderableAvatar, drives: Sequence[Drive]) -> Splats:
+def _splats(renderable: RenderableAvatar, drives: Sequence[Drive]) -> Splats:
     """What one avatar looks like in several frames, in camera space."""
-    offsets = performer.network.offsets(performer.features, performer.tokens(drives), performer.gaussians.audio_gate)
-    return assemble(performer.gaussians, offsets, *performer.poses(drives))
+    gaussians = renderable.gaussians
+    offsets = renderable.network.offsets(renderable.features, renderable.tokens(drives), gaussians.audio_gate)
+    return assemble(gaussians, offsets, *renderable.poses(drives))
 
 
 def _joined(parts: Sequence[Splats]) -> Splats:
@@ -64,26 +84,3 @@ def _joined(parts: Sequence[Splats]) -> Splats:
         colors=torch.cat([part.colors for part in parts]),
         offsets=tuple(offsets),
     )
-
-
-def _composite(raster: Raster, backdrops: Tensor, drives: Sequence[Drive]) -> list[RenderedFrame]:
-    """Lay the premultiplied colours over the backdrops (B, H, W, 3) uint8; straight colours where there is none."""
-    alpha = raster.alpha[..., None]
-    over = raster.rgb + (1 - alpha) * (backdrops.float() / 255)
-    if any(isinstance(drive.background, Transparent) for drive in drives):
-        straight = raster.rgb / alpha.clamp_min(1 / 255)
-        nothing = torch.tensor([isinstance(drive.background, Transparent) for drive in drives], device=alpha.device)
-        over = torch.where(nothing[:, None, None, None], straight, over)
-    pixels = _to_bytes(over)
-    coverage = _to_bytes(raster.alpha)
-    drawn = []
-    for row, drive in enumerate(drives):
-        depth = None
-        if drive.depth:
-            depth = torch.where(alpha[row, ..., 0] > 0, raster.depth[row] / raster.alpha[row], 0.0).cpu().numpy()
-        drawn.append(RenderedFrame(pixels[row], coverage[row], depth))
-    return drawn
-
-
-def _to_bytes(values: Tensor) -> npt.NDArray[np.uint8]:
-    return (values.clamp(0, 1) * 255 + 0.5).to(torch.uint8).cpu().numpy()

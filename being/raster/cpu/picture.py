@@ -72,13 +72,20 @@ class PictureRenderer:
         self.threads = threads or default_threads()
         self._buffers = Buffers()
 
-    def draw(self, splats: ScreenSplats, backdrop: Backdrop, yuv: Array | None = None) -> tuple[Bytes, Bytes]:
+    def draw(
+        self,
+        splats: ScreenSplats,
+        backdrop: Backdrop,
+        yuv: Array | None = None,
+        out: tuple[Bytes, Bytes] | None = None,
+    ) -> tuple[Bytes, Bytes]:
         """Lay splats over a background, whose size is the picture's and that they were projected for.
 
         Parameters
         ----------
         yuv : None for RGB; or (3, 4) weights of red, green, blue (0..255) and 1 in Y, U and V, for a picture of even
             size in planes of 4:2:0. Chroma is sited left and filtered [1 2 1] / 4 across.
+        out : contiguous arrays for the result, which is new otherwise.
 
         Returns
         -------
@@ -87,8 +94,10 @@ class PictureRenderer:
         width, height = backdrop.width, backdrop.height
         if yuv is not None and (height % 2 or width % 2):
             raise InputError(f"a {width}x{height} picture has no 4:2:0 planes", "Use an even width and height")
-        alpha = np.empty((height, width), np.uint8)
-        picture = np.empty((height, width, 3) if yuv is None else (height * 3 // 2, width), np.uint8)
+        shape = (height, width, 3) if yuv is None else (height * 3 // 2, width)
+        picture, alpha = out or (np.empty(shape, np.uint8), np.empty((height, width), np.uint8))
+        if picture.shape != shape or alpha.shape != (height, width):  # the kernels check no bounds
+            raise InputError(f"out is {picture.shape} and {alpha.shape}, expected {shape} and {(height, width)}")
         weights = np.require(np.zeros(12) if yuv is None else yuv, np.float32, ["C", "W"]).reshape(-1)
         flat = picture.reshape(-1)
         planes = flat[:0].reshape(2, 0, 0)

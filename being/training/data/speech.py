@@ -21,7 +21,7 @@ from being.errors import InputError
 from being.training.config import FitConfig
 
 # Features that come as a file of the dataset: deepspeech always, wav2vec2 where there is one (and it is centred).
-PRECOMPUTED = {"deepspeech": ("aud_ds.npy", "aud.npy"), "wav2vec2": ("aud_eo.npy",)}
+PRECOMPUTED = {"deepspeech": ("aud_ds.npy", "aud.npy", "deepspeech.npy"), "wav2vec2": ("aud_eo.npy",)}
 
 
 @dataclass(frozen=True)

@@ -180,8 +180,8 @@ def spoil(folder: Path, what: str) -> None:
         ("windows", r"aud_eo.npy has shape \(5, 16, 45\)"),
         ("objects", "aud_eo.npy is not a plain array"),
         ("mask", "7.png"),
-        ("missing", "7.png is missing"),
-        ("landmarks", "2.lms is missing"),
+        ("missing", r"1 without mask \(7\)"),
+        ("landmarks", r"1 without landmarks \(2\)"),
     ],
 )
 def test_damaged_folders_leave_nothing(what: str, words: str, instag: Path, face: FaceModel, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from being.avatar.library import Library
 from being.inference.backends.cpu import CpuBackend, cache_folder
 from being.inference.compositing import Transparent
 from being.inference.engine import Engine
-from being.inference.frames import Drive
+from being.inference.frames import Drive, Extras, PixelFormat
 from being.inference.renderable import BACKDROPS
 from being.inference.yuv import rgb_to_yuv420
 
@@ -38,13 +38,14 @@ def pixels(engine: Engine, drives: list[Drive]) -> np.ndarray:
     return np.stack([record.image for record in records if record.image is not None]).astype(int)
 
 
+DEPTH = {"extras": Extras.ALPHA | Extras.DEPTH}
 DRIVES = [drive("tiny", 0), drive("other", 3), drive("tiny", 9), drive("tiny", 20)]
 
 
 @pytest.mark.parametrize("cores", [1, 2, 8])
 def test_full_form_equals_the_reference(tiny_folder: Path, reference: Engine, cores: int) -> None:
     engine = Engine(Library([tiny_folder]), device="cpu", fast="full")
-    engine._cpu = CpuBackend("full", cores)  # not every machine has eight
+    engine.backend = CpuBackend("full", cores)  # not every machine has eight
     error = np.abs(pixels(engine, DRIVES) - pixels(reference, DRIVES))
     assert error.max() <= 2 and error.mean() < 0.01
 
@@ -53,9 +54,12 @@ def test_full_form_equals_the_reference(tiny_folder: Path, reference: Engine, co
 def test_planes_equal_those_of_the_reference(tiny_folder: Path, reference: Engine, size: tuple[int, int]) -> None:
     engine = Engine(Library([tiny_folder]), device="cpu", fast="full")
     for threads in (1, 2):
-        engine._cpu = CpuBackend("full", threads)
+        engine.backend = CpuBackend("full", threads)
         asked = drive("tiny", 4, width=size[0], height=size[1])
-        (found,), (expected,) = engine.render([replace(asked, yuv=True)]), reference.render([asked])
+        (found,), (expected,) = (
+            engine.render([replace(asked, pixel_format=PixelFormat.YUV420)]),
+            reference.render([asked]),
+        )
         assert found.image is not None and expected.image is not None
         assert found.image.shape == (size[1] * 3 // 2, size[0])
         error = np.abs(found.image.astype(int) - rgb_to_yuv420(expected.image))
@@ -75,14 +79,14 @@ def test_a_backdrop_is_laid_out_once() -> None:
 
 def test_transparent_and_depth_equal_the_reference(tiny_folder: Path, reference: Engine) -> None:
     engine = Engine(Library([tiny_folder]), device="cpu", fast="full")
-    for fields in ({"background": Transparent()}, {"depth": True}, {"background": Transparent(), "depth": True}):
+    for fields in ({"background": Transparent()}, DEPTH, {"background": Transparent(), **DEPTH}):
         (found,), (expected,) = (one.render([drive(**fields)]) for one in (engine, reference))
         assert found.alpha is not None and expected.alpha is not None
         assert np.abs(found.alpha.astype(int) - expected.alpha).max() <= 1
         assert found.image is not None and expected.image is not None
         solid = expected.alpha > 25  # below, a rounding of the coverage is a step of the straight colour
         assert np.abs(found.image.astype(int) - expected.image)[solid].max() <= 2
-        if "depth" in fields:
+        if "extras" in fields:
             assert found.depth is not None and expected.depth is not None
             assert np.abs(found.depth - expected.depth)[solid].max() < 1e-3
             assert (found.depth[expected.alpha == 0] < 10).all()

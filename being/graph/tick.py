@@ -1,0 +1,124 @@
+"""From a tick's requests to frames: encode the sound, make drives, and put what was drawn beside what failed.
+
+The same steps in this process and in a deployment; they differ only in who encodes and in the thread that draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from being.avatar.library import Library
+from being.errors import BeingError
+from being.graph.sound_encoder import SoundEncoder
+from being.inference.compositing import Transparent
+from being.inference.engine import Engine
+from being.inference.frames import Drive, Extras, PixelFormat
+from being.inference.rendered import FrameInfo, RenderedFrames
+from being.live.requests import AvatarFacts, FrameRequest
+
+AudioContexts = list[npt.NDArray[np.float32] | str]  # of each request (n, 8, 16, D), or why there are none
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedTick:
+    """A tick ready to be drawn.
+
+    drives : of the frames that can be. rows : which of the tick's frames those are.
+    info : of all the tick's frames. errors : of the others, by row.
+    """
+
+    drives: list[Drive]
+    rows: list[int]
+    info: FrameInfo
+    errors: dict[int, str]
+
+    def answer(self, drawn: RenderedFrames) -> RenderedFrames:
+        """All the tick's frames, given those of `drives`."""
+        return drawn.placed(self.rows, self.info, self.errors) if self.errors else drawn
+
+
+def encode(requests: Sequence[FrameRequest], library: Library, encoder: SoundEncoder) -> AudioContexts:
+    """Audio contexts of each request; what cannot be encoded says why and fails alone."""
+
+    def one(request: FrameRequest) -> npt.NDArray[np.float32] | str:
+        try:
+            manifest = library.get(request.avatar).manifest
+            return encoder.encode(request, manifest.features, manifest.windows)
+        except BeingError as error:
+            return str(error)
+
+    return [one(request) for request in requests]
+
+
+def prepare_tick(
+    requests: Sequence[FrameRequest], contexts: AudioContexts, refiner_apart: bool = False
+) -> PreparedTick:
+    """Drives of all requests that have contexts.
+
+    refiner_apart : frames go on to another process to be refined: RGB, with all that a stage may need.
+    """
+    drives: list[Drive] = []
+    rows: list[int] = []
+    errors: dict[int, str] = {}
+    first = 0
+    for request, given in zip(requests, contexts, strict=True):
+        own = range(first, first + request.count)
+        first += request.count
+        if isinstance(given, str):
+            errors.update(dict.fromkeys(own, given))
+        else:
+            rows += own
+            drives += request_drives(request, given, refiner_apart)
+    return PreparedTick(drives, rows, _info(requests), errors)
+
+
+def request_drives(
+    request: FrameRequest, contexts: npt.NDArray[np.float32], refiner_apart: bool = False
+) -> list[Drive]:
+    """One drive for each frame of a request."""
+    wanted = request.stage
+    extras = Extras.ALPHA if isinstance(wanted.background, Transparent) else Extras.NONE
+    if refiner_apart:
+        extras = Extras.ALPHA | Extras.FACE_BOX
+    return [
+        Drive(
+            avatar=request.avatar,
+            context=contexts[index],
+            eye=float(request.eyes[index]),
+            head_pose=request.head_poses[index],
+            torso_pose=request.torso_poses[index],
+            emotion=None if request.emotion is None else request.emotion[index],
+            width=wanted.width,
+            height=wanted.height,
+            background=wanted.background,
+            session=request.session,
+            generation=request.generation,
+            index=request.first + index,
+            pixel_format=PixelFormat.RGB if refiner_apart else wanted.pixel_format,
+            extras=extras,
+        )
+        for index in range(request.count)
+    ]
+
+
+def avatar_facts(engine: Engine, encoder: SoundEncoder, avatar: str) -> AvatarFacts:
+    """What a session must know of an avatar, which is loaded on the way."""
+    loaded = engine.prepare(avatar).avatar
+    manifest = loaded.manifest
+    reach = encoder.reach(manifest.features, manifest.windows)
+    return AvatarFacts(manifest.id, manifest.width, manifest.height, reach, loaded.motion)
+
+
+def _info(requests: Sequence[FrameRequest]) -> FrameInfo:
+    counts = [request.count for request in requests]
+    return FrameInfo(
+        tuple(request.avatar for request in requests for _ in range(request.count)),
+        tuple(request.session for request in requests for _ in range(request.count)),
+        np.repeat(np.array([request.generation for request in requests], np.int64), counts),
+        np.concatenate([np.zeros(0, np.int64), *(request.first + np.arange(request.count) for request in requests)]),
+        np.concatenate([np.zeros((0, 3, 4), np.float32), *(request.head_poses for request in requests)]),
+    )

@@ -1,0 +1,46 @@
+"""Whether a drive can be drawn: looked at before a batch, so that a bad one fails alone and says why."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from being.constants import MAX_FRAME_SIDE
+from being.errors import InputError
+from being.inference.frames import Drive, PixelFormat
+from being.model.network import NetworkConfig
+
+MIN_SIDE = 16  # pixels of a rendered frame
+
+
+def check_drive(drive: Drive, config: NetworkConfig, width: int, height: int) -> None:
+    """Refuse a drive whose arrays do not fit the avatar's network, or a frame of an impossible size.
+
+    Raises
+    ------
+    InputError
+        Naming the field, what it is and what was expected.
+    """
+    if not (MIN_SIDE <= width <= MAX_FRAME_SIDE and MIN_SIDE <= height <= MAX_FRAME_SIDE):
+        raise InputError(
+            f"a frame of {width}x{height} was asked for", f"Choose sides from {MIN_SIDE} to {MAX_FRAME_SIDE}"
+        )
+    if drive.pixel_format not in (PixelFormat.RGB, PixelFormat.YUV420):
+        raise InputError(f"drive pixel_format is {drive.pixel_format.value}", "Choose RGB or YUV420")
+    if drive.pixel_format is PixelFormat.YUV420 and (width % 2 or height % 2):
+        raise InputError(f"a {width}x{height} frame has no 4:2:0 planes", "Use an even width and height")
+    shapes: dict[str, tuple[int, ...]] = {
+        "context": (config.audio_frames, config.audio_window, config.audio_width),
+        "head_pose": (3, 4),
+        "torso_pose": (3, 4),
+        "emotion": (len(config.emotion_states),),
+    }
+    for name, shape in shapes.items():
+        value = getattr(drive, name)
+        if value is None and name == "emotion":
+            continue
+        if np.shape(value) != shape:
+            raise InputError(f"drive {name} has shape {np.shape(value)}, avatar {drive.avatar!r} needs {shape}")
+        if not np.isfinite(value).all():
+            raise InputError(f"drive {name} holds NaN or infinity")
+    if not 0 <= drive.eye <= 1:  # also refuses NaN
+        raise InputError(f"drive eye is {drive.eye}, expected 0 (open) to 1 (shut)")

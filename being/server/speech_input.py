@@ -1,0 +1,64 @@
+"""A client's PCM on its way into a session. Pure: the time is passed in."""
+
+from __future__ import annotations
+
+import asyncio
+
+from being.errors import InputError
+from being.live.session import Session
+from being.server.pcm_input import FloatArray, PcmInput
+from being.server.problems import Problem
+
+LARGE_SOUND = 64 << 10  # bytes of PCM worth a worker thread
+
+
+class SpeechInput:
+    """Converts what arrives and lays it into the session; a problem is returned once until there is room again."""
+
+    def __init__(self, session: Session, sample_rate: int) -> None:
+        self._session = session
+        self._pcm_input = PcmInput(sample_rate)
+        self._overflowing = False
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz of the PCM that the client sends."""
+        return self._pcm_input.rate
+
+    async def convert(self, data: bytes) -> tuple[FloatArray, FloatArray]:
+        """Bytes of PCM at both rates of a session; large pieces in a worker thread."""
+        if len(data) > LARGE_SOUND:
+            return await asyncio.to_thread(self._pcm_input.push, data)
+        return self._pcm_input.push(data)
+
+    def push(self, model_pcm: FloatArray, playback_pcm: FloatArray, now: float) -> Problem | None:
+        """Lay converted sound into the session; a problem where it has no room, once until it has again."""
+        if not len(model_pcm):
+            return None
+        try:
+            self._session.hear(model_pcm, playback_pcm, now)
+        except InputError as error:
+            if self._overflowing:
+                return None
+            self._overflowing = True
+            return Problem.of(error, 413)
+        self._overflowing = False
+        return None
+
+    def end(self, now: float) -> Problem | None:
+        """The utterance is complete."""
+        problem = self.push(*self._pcm_input.flush(), now)
+        self._session.end_utterance()
+        return problem
+
+    def change_rate(self, sample_rate: int, now: float) -> Problem | None:
+        """PCM comes at another rate from now on."""
+        if sample_rate == self._pcm_input.rate:
+            return None
+        problem = self.push(*self._pcm_input.flush(), now)
+        self._pcm_input = PcmInput(sample_rate)
+        return problem
+
+    def drop(self) -> None:
+        """Forget what is held back: the client was interrupted."""
+        self._pcm_input.drop()
