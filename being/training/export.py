@@ -46,12 +46,13 @@ def record_tokens(run: TrainingRun, footage: Footage) -> None:
 def recorded_motion(footage: Footage, dataset: Dataset, speech: Speech) -> Motion:
     """How the person moved, with the poses that training ended with.
 
-    No jump stays where parts of the film were left out, and the motion of a camera that moved is taken out.
+    The motion of a camera that moved is taken out; there is no jump where parts were left out.
     """
-    heads, torsos = footage.head_poses.cpu().numpy(), footage.torso_poses.cpu().numpy()
-    head, torso = bridged(heads, dataset.sound_frames), bridged(torsos, dataset.sound_frames)
+    head, torso = footage.head_poses.cpu().numpy(), footage.torso_poses.cpu().numpy()
+    frames = dataset.sound_frames
     if dataset.camera_moves:
-        head, torso = steadied(head, torso)
+        head, torso = steadied(head, torso, np.diff(frames) > 1)
+    head, torso = bridged(head, frames), bridged(torso, frames)
     return Motion(head, torso, dataset.eyes, speech.talking, footage.expressions.cpu().numpy())
 
 

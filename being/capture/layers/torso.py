@@ -61,7 +61,8 @@ def track_torso(
     total = len(heads)
     rests = np.repeat(rest_pose(heads).astype(np.float64)[None], total, axis=0)
     if camera_moves:
-        rests[:, :, 3] = gaussian_filter1d(heads[:, :, 3], SLOW, axis=0, mode="nearest")
+        moves = _pieces(heads[:, :, 3], breaks)
+        rests[:, :, 3] = np.concatenate([gaussian_filter1d(each, SLOW, axis=0, mode="nearest") for each in moves])
     camera = Camera(pose.focal, pose.cx, pose.cy)
     pairs = _smalls(frames, parsing)
     first = list(islice(pairs, min(CHOICE, total)))
@@ -82,8 +83,12 @@ def track_torso(
             progress.update(done / total)
     if done < total:
         raise InputError(f"{done} pictures for {total} poses", "Capture the video again")
-    pieces = np.split(poses, [] if breaks is None else np.flatnonzero(breaks) + 1)
-    return np.concatenate([_smoothed(piece) for piece in pieces]).astype(np.float32)
+    return np.concatenate([_smoothed(piece) for piece in _pieces(poses, breaks)]).astype(np.float32)
+
+
+def _pieces(values: Array, breaks: NDArray[np.bool_] | None) -> list[Array]:
+    """Values (T, ...) cut after the frames (T - 1,) at which time does not go on."""
+    return np.split(values, [] if breaks is None else np.flatnonzero(breaks) + 1)
 
 
 def _follow(

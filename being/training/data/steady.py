@@ -17,11 +17,18 @@ Poses = NDArray[np.float32]  # (T, 3, 4)
 SLOW = 5.0  # frames, deviation of the smoothing: breath (4 s) and sway go along, nods stay
 
 
-def steadied(head: Poses, torso: Poses) -> tuple[Poses, Poses]:
-    """Head and torso poses (T, 3, 4) as a camera on a stand would have seen them."""
-    given = torso.astype(np.float64)
-    moves = gaussian_filter1d(given[:, :, 3], SLOW, axis=0, mode="nearest")
-    turns = Rotation.from_quat(gaussian_filter1d(_without_jumps(given[:, :, :3]), SLOW, axis=0, mode="nearest"))
+def steadied(head: Poses, torso: Poses, breaks: NDArray[np.bool_] | None = None) -> tuple[Poses, Poses]:
+    """Head and torso poses (T, 3, 4) as a camera on a stand would have seen them.
+
+    `breaks`: (T - 1,) frames after which the film goes on elsewhere; the camera's motion does not go on there.
+    """
+    pieces = np.split(torso.astype(np.float64), [] if breaks is None else np.flatnonzero(breaks) + 1)
+    moves = np.concatenate([gaussian_filter1d(each[:, :, 3], SLOW, axis=0, mode="nearest") for each in pieces])
+    turns = Rotation.from_quat(
+        np.concatenate(
+            [gaussian_filter1d(_without_jumps(each[:, :, :3]), SLOW, axis=0, mode="nearest") for each in pieces]
+        )
+    )
     middle, place = turns.mean(), moves.mean(axis=0)
     back = (middle * turns.inv()).as_matrix()  # x -> back (x - moves) + place undoes the slow motion
 

@@ -45,6 +45,17 @@ def test_a_moving_camera_is_hardly_seen(kind: str) -> None:
     assert turns(head).mean() == pytest.approx(turns(at_rest["head_pose"]).mean(), rel=0.4)
 
 
+def test_a_cut_to_another_camera_leaves_no_swing() -> None:
+    filmed = CLIP.torso.copy()
+    filmed[150:, 0, 3] += 0.8  # the film goes on with the person further to the right
+    breaks = np.zeros(len(filmed) - 1, bool)
+    breaks[149] = True
+    _, torso = steadied(CLIP.head, filmed, breaks)
+    assert np.abs(np.diff(torso[:, 0, 3])).max() < 0.02
+    _, swung = steadied(CLIP.head, filmed)
+    assert np.abs(np.diff(swung[:, 0, 3])).max() > 0.3
+
+
 def test_poses_stay_rotations() -> None:
     head, torso = steadied(CLIP.head, CLIP.torso)
     for poses in (head, torso):
