@@ -34,7 +34,7 @@ from being.audio.windows import frame_count
 from being.avatar.motion import Motion
 from being.constants import FPS, SAMPLE_RATE
 from being.dataset import Dataset
-from being.dataset.folder import read_wav
+from being.dataset.sound import read_wav
 from being.progress import show_progress
 from being.training import FitConfig, fit
 from being.training.data.footage import Footage

@@ -106,8 +106,9 @@ def hash_footage(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     digest = hashlib.sha256()
-    pictures = [part for part in (path / "ori_imgs").glob("*") if part.suffix in (".jpg", ".png")]
-    for part in [path / "aud.wav", path / "track_params.pt", *sorted(pictures)]:
+    pictures = [part for part in (path / "ori_imgs").glob("*") if part.suffix in (".jpg", ".jpeg", ".png")]
+    sounds = [path / "aud.wav"] if (path / "aud.wav").is_file() else sorted(path.glob("*.wav"))
+    for part in [*sounds, path / "track_params.pt", *sorted(pictures)]:
         if part.is_file():
             with part.open("rb") as file:
                 digest.update(f"{part.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())

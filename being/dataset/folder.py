@@ -16,22 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from being.constants import FPS, MAX_PICTURE_SIDE, SAMPLE_RATE
+from being.constants import FPS, MAX_PICTURE_SIDE
 from being.dataset.parsing import labels_of_colours
 from being.dataset.pose import rest_pose
+from being.dataset.sound import read_wav, sound_notes, sound_path
 from being.dataset.tracking import (
     Tracking,
     Transforms,
     closure_of,
     expressions_of,
-    finite,
     read_action_units,
     read_array,
     read_landmarks,
     read_torso_poses,
     read_tracking,
     read_transforms,
-    require_file,
 )
 from being.dataset.whole import Whole, whole_frames
 from being.errors import FormatError, InputError
@@ -67,30 +66,6 @@ def read_picture(path: Path, mode: str = "RGB") -> NDArray[np.uint8]:
         raise FormatError(f"{path} cannot be read as a picture ({error})", "Copy or capture it again") from error
 
 
-def read_wav(path: Path) -> NDArray[np.float32]:
-    """`aud.wav` as float32 mono in [-1, 1] at 16 kHz (S,)."""
-    from scipy.io import wavfile
-
-    require_file(path, "It is the sound of the whole clip, 16 kHz mono")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", wavfile.WavFileWarning)  # unknown chunks do not matter
-            rate, samples = wavfile.read(path)
-    except Exception as error:
-        raise FormatError(
-            f"{path} is not a WAV file ({error})", "Convert it: ffmpeg -i IN -ac 1 -ar 16000 aud.wav"
-        ) from error
-    if rate != SAMPLE_RATE:
-        raise FormatError(f"{path} has {rate} Hz, expected {SAMPLE_RATE}", "ffmpeg -i IN -ac 1 -ar 16000 aud.wav")
-    if samples.dtype.kind in "iu":
-        info = np.iinfo(samples.dtype)
-        middle = 128.0 if samples.dtype == np.uint8 else 0.0
-        samples = (samples.astype(np.float32) - middle) / (info.max - middle + 1)
-    if samples.ndim == 2:
-        samples = samples.mean(axis=1)
-    return np.ascontiguousarray(finite(samples, (None,), str(path)), np.float32)
-
-
 def numbered(folder: Path, suffixes: tuple[str, ...]) -> dict[int, Path]:
     """Files named by an unpadded frame number: {0: folder/0.png, ...}; of two for a frame the earlier suffix's."""
     if not folder.is_dir():
@@ -117,13 +92,6 @@ def plate_path(folder: Path) -> Path:
     return published if published.is_file() and not (folder / "bc.png").is_file() else folder / "bc.png"
 
 
-def sound_path(folder: Path) -> Path:
-    """The sound of the clip: aud.wav, else the one WAV file that there is; the name ours would have where none is."""
-    ours = folder / "aud.wav"
-    others = sorted(folder.glob("*.wav"))
-    return others[0] if not ours.is_file() and len(others) == 1 else ours
-
-
 class Dataset:
     """One person's footage.
 
@@ -135,7 +103,7 @@ class Dataset:
     ----------
     frames : number of pictures T that have everything: pose, landmarks, mask, blink
     numbers : int (T,), the numbers that these have in the names of their files
-    notes : what was left out, and why; empty for a folder that is whole
+    notes : what was left out or converted, and why; empty for a folder that is whole
     width, height : pixels
     intrinsics : float32 (4,): fx, fy, cx, cy in pixels
     head_poses : float32 (T, 3, 4), see `being.dataset.pose`
@@ -171,7 +139,7 @@ class Dataset:
         units = read_action_units(self.path / "au.csv")
         train, val = (read_transforms(self.path / f"transforms_{name}.json") for name in ("train", "val"))
         whole = self._whole_frames(tracking, units, [part for part in (train, val) if part])
-        self.numbers, self.notes = whole.numbers, whole.notes
+        self.numbers, self.notes = whole.numbers, (*whole.notes, *sound_notes(self.path))
         self.frames = len(self.numbers)
         self.height, self.width = read_picture(self._pictures[int(self.numbers[0])]).shape[:2]
         self.head_poses = tracking.head_poses[whole.poses]
@@ -319,8 +287,3 @@ def _sound_frames(count: int, parts: list[Transforms]) -> NDArray[np.int64]:
         if out[index] < 0:
             out[index] = out[index - 1] + 1 if index else 0
     return out
-
-
-def suffix_of(found: dict[int, Path]) -> str:
-    """The suffix that files of a folder have."""
-    return next(iter(found.values())).suffix

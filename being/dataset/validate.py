@@ -9,6 +9,7 @@ from pathlib import Path
 
 from being.constants import FPS, SAMPLE_RATE
 from being.dataset.folder import Dataset
+from being.dataset.sound import sound_path
 from being.errors import BeingError, FormatError, InputError
 
 SHOWN = 5  # problems spelled out in the error; the rest are counted
@@ -24,7 +25,7 @@ def find_problems(dataset: Dataset, workers: int = 4, progress: Callable[[int, i
     if not problems:
         short = dataset.frames / FPS - len(dataset.audio) / SAMPLE_RATE
         if short > SOUND_TOLERANCE_S:
-            problems.append(f"{dataset.path / 'aud.wav'} ends {short:.1f} s before the pictures do")
+            problems.append(f"{sound_path(dataset.path)} ends {short:.1f} s before the pictures do")
 
     def check(index: int) -> list[str]:
         readers = [dataset.image, dataset.composited, dataset.parsing, dataset.landmarks]

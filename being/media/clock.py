@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from being.media.input_container import moving_pictures, read_packets
+from being.media.input_container import moving_pictures
 from being.media.notes import Note, NoteKind, Span
 
 if TYPE_CHECKING:
@@ -112,18 +112,6 @@ class Follower:
             return False
         outside = not now.begins_s - 1.0 <= stamp_s <= now.ends_s + 1.0
         return outside or stamp_s < self._latest - BACK_S
-
-
-def read_clock(container: av.container.InputContainer) -> FileClock:
-    """The clock of an opened file by the packets of its sound and moving pictures; nothing is decoded.
-
-    Reads the container to its end: open it again for decoding.
-    """
-    log = PacketLog()
-    for packet in read_packets(container, watched(container)):
-        if packet.size:
-            log.add(packet)
-    return find_clock(log, container.format.name)
 
 
 def watched(container: av.container.InputContainer) -> list[Any]:

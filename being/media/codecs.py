@@ -31,17 +31,6 @@ def encoder_threads() -> int:
     return min(2, os.cpu_count() or 1)
 
 
-def codec_exists(name: str) -> bool:
-    """Whether PyAV's FFmpeg holds the encoder `name`."""
-    import av
-
-    try:
-        av.Codec(name, "w")
-    except ValueError:  # UnknownCodecError
-        return False
-    return True
-
-
 def configure_video(context: VideoCodecContext, format: StreamFormat, pixels: str) -> None:
     """Size, clock and colour tags, the same for every video encoder."""
     context.width = format.width

@@ -65,7 +65,8 @@ def whole_notes(levels: Levels, gain: float, widest: tuple[str, ...], heard: int
         text = f"The mixed channels are too loud together: made quieter by {-20 * np.log10(gain):.1f} dB"
         notes.append(Note(NoteKind.LEVEL, text))
     if files > 1:
-        which = "all are heard" if heard == files else f"{heard} of them are heard"
+        few = "only the first is read" if heard == 1 else f"{heard} of them are heard"
+        which = "all are heard" if heard == files else few
         notes.append(Note(NoteKind.PARTS, f"{files} files stand end to end in one, {which}"))
     return notes
 

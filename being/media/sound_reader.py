@@ -68,10 +68,11 @@ def open_film_sound(source: Source, start_s: float, seconds: float, *, track: in
     It may end earlier than asked. Parameters and errors as `open_sound`.
     """
     name = name_of(source)
-    part, choice = _survey(find_places(source)[0], name, track, ENDLESS_S)
+    places = find_places(source)
+    part, choice = _survey(places[0], name, track, ENDLESS_S)  # a decoder of the pictures ends with the first file, too
     part = SoundPart(part.place, part.stream, part.survey, start_s, seconds)
     notes = [*([choice] if choice else []), *survey_notes(part.survey, start_s, seconds, 0.0)]
-    return _put_together(name, [part], notes, 1)
+    return _put_together(name, [part], notes, len(places))
 
 
 def _put_together(name: str, parts: list[SoundPart], notes: list[Note], files: int) -> SoundFile:

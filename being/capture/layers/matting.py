@@ -41,17 +41,14 @@ class CutOut:
         return np.clip(np.round(shown), 0, 255).astype(np.uint8)
 
 
-def cut_out(image: Picture, labels: Picture, behind: Picture | None = None) -> CutOut:
-    """Cut the person out of RGB `image` (H, W, 3), by labels (H, W).
-
-    `behind`: what stands behind the person in this very picture, RGB (H, W, 3), where that is known.
-    """
+def cut_out(image: Picture, labels: Picture) -> CutOut:
+    """Cut the person out of RGB `image` (H, W, 3), by labels (H, W)."""
     person = (labels > 0).astype(np.uint8)
     side = min(labels.shape)
     inner, outer = max(LEAST_INNER, round(INNER * side)), max(LEAST_OUTER, round(OUTER * side))
     sure, maybe = cv2.erode(person, _disc(inner)) > 0, cv2.dilate(person, _disc(outer)) > 0
     # Pixels beside the rim are mixed already: the colours come from a little further away.
-    background = fill_unseen(image, cv2.dilate(person, _disc(outer + 1)) == 0) if behind is None else behind
+    background = fill_unseen(image, cv2.dilate(person, _disc(outer + 1)) == 0)
     foreground = fill_unseen(image, sure)
     alpha = _alpha(image, person, foreground, background, outer)
     alpha[sure], alpha[~maybe] = 1, 0

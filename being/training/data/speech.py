@@ -16,12 +16,10 @@ from being.audio.talking import talking_frames
 from being.audio.windows import WindowSpec, audio_context, frame_windows, silence_steps
 from being.constants import FPS, SAMPLE_RATE
 from being.dataset import Dataset
+from being.dataset.sound import PRECOMPUTED
 from being.dataset.tracking import read_array
 from being.errors import InputError
 from being.training.config import FitConfig
-
-# Features that come as a file of the dataset: deepspeech always, wav2vec2 where there is one (and it is centred).
-PRECOMPUTED = {"deepspeech": ("aud_ds.npy", "aud.npy", "deepspeech.npy"), "wav2vec2": ("aud_eo.npy",)}
 
 
 @dataclass(frozen=True)

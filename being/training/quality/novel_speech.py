@@ -20,8 +20,8 @@ from being.audio.talking import talking_frames
 from being.audio.windows import file_contexts
 from being.avatar.motion import Motion
 from being.constants import FPS, SAMPLE_RATE
-from being.dataset.folder import read_wav
 from being.dataset.parsing import HEAD, NECK, TORSO
+from being.dataset.sound import read_wav
 from being.errors import MissingDependencyError
 from being.inference.motion import MotionPlayer
 from being.model import DeformationNetwork, Gaussians, camera_code

@@ -10,6 +10,7 @@ from support.sound_files import RATE, Track, at, found_at, speech, upsampled, wr
 
 from being.capture.video.sound import film_sound
 from being.errors import InputError
+from being.media.film_reader import open_film
 from being.media.notes import NoteKind
 
 SAID = speech(3.0)
@@ -44,3 +45,16 @@ def test_a_silent_track_is_refused_if_there_is_no_other_or_it_was_asked_for(tmp_
     assert film_sound(film, 0.0, 3.0).samples.any()
     with pytest.raises(InputError, match=r"The sound track 1 of .* is silent"):
         film_sound(film, 0.0, 3.0, track=1)
+
+
+def test_a_film_that_is_several_is_read_to_the_end_of_the_first_and_that_is_told(tmp_path: Path) -> None:
+    one = write_media(tmp_path / "a.mp4", [Track(SAID_48K)], pictures_s=3.0)
+    both = tmp_path / "both.mp4"
+    both.write_bytes(one.read_bytes() * 2)
+    film = open_film(both)
+    heard = film_sound(both, film.start_s, film.duration_s)
+    assert film.frames == open_film(one).frames == len(heard.samples) // 640
+    assert abs(found_at(heard.samples, SAID[at(2.0) : at(2.6)], at(2.0))) <= at(0.02)
+    assert [str(note) for note in heard.notes if note.kind is NoteKind.PARTS] == [
+        "2 files stand end to end in one, only the first is read"
+    ]
