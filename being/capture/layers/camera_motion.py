@@ -53,8 +53,10 @@ def background_motion(frames: Pictures, labels: Pictures, most: int = 24) -> Bac
         return none
     limit = STILL * frames[0].shape[1]
     off = [(shift > limit or gone > LOST) and other for shift, gone, other in zip(shifts, lost, unlike, strict=True)]
-    usual = float(np.quantile(shifts, 0.9))
     still = bool(np.mean(off) <= MOVED_SHARE)
+    # Beyond the limit the corners of a background that looks alike are noise, whose shift is nobody's.
+    told = [shift for shift, other in zip(shifts, unlike, strict=True) if other or shift <= limit]
+    usual = float(np.quantile(told, 0.9)) if told else 0.0
     return BackgroundMotion(usual, still, not still and float(np.median(lost)) > LOST)
 
 
