@@ -97,7 +97,7 @@ def test_answers_may_be_large_without_a_word_in_the_environment(monkeypatch: pyt
 
 
 def test_the_graph_receives_large_answers() -> None:
-    import being.deployments.app  # noqa: F401
+    import being.deployments.ray_graph  # noqa: F401
     from ray.serve._private.request_router import replica_wrapper
 
     assert getattr(replica_wrapper, MESSAGE_VARIABLE) == LARGEST_MESSAGE
