@@ -89,7 +89,7 @@ def main(avatar: str, sessions: tuple[int, ...], seconds: float, size: int, rate
         asyncio.run(_talk(clients, sessions[0], seconds, rate))
         return
     graph = _drawn(avatar, size)
-    service = Service(Library(None, served=True), graph)
+    service = Service(Library(None, serving_policy=True), graph)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -103,14 +103,14 @@ def main(avatar: str, sessions: tuple[int, ...], seconds: float, size: int, rate
         command = [sys.executable, __file__, "--clients", url, "--sessions", str(count), "--rate", str(rate)]
         client = subprocess.Popen([*command, "--seconds", str(seconds + 2 * SETTLING_S)], stdout=subprocess.PIPE)
         before = _frames(service)
-        while len(service.viewers()) < count or _frames(service) == before:
+        while len(service.client_sessions()) < count or _frames(service) == before:
             time.sleep(0.05)
         time.sleep(SETTLING_S)
         frames, started, cpu = _frames(service), time.monotonic(), _cpu()
         time.sleep(seconds)
         spent, elapsed, frames = _cpu() - cpu, time.monotonic() - started, _frames(service) - frames
         said = client.communicate()[0].decode().strip()
-        while service.viewers():
+        while service.client_sessions():
             time.sleep(0.05)
         click.echo(
             f"{count} x {size}x{size}: {1000 * spent / elapsed / count:.1f} ms of CPU a second and session, "
@@ -121,7 +121,7 @@ def main(avatar: str, sessions: tuple[int, ...], seconds: float, size: int, rate
 
 
 def _drawn(avatar: str, size: int) -> DrawnBefore:
-    live = InProcessGraph(Engine(Library(None, served=True), "cpu"))
+    live = InProcessGraph(Engine(Library(None, serving_policy=True), "cpu"))
     pcm = _speech(16_000)
     gathered = Gathered()
 

@@ -69,5 +69,5 @@ class Ingress:
         return create_app(self._service, self._access)
 
     def check_health(self) -> None:
-        if not self._service.clock.alive:
-            raise RuntimeError("the frame clock has stopped")
+        if not self._service.frame_loop.alive:
+            raise RuntimeError("the frame loop has stopped")

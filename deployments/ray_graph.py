@@ -89,7 +89,7 @@ class RayGraph:
         if self._observer is not None:
             frames = Counter[Load]()
             for request in requests:
-                frames[Load(request.avatar, request.stage.width, request.stage.height)] += request.count
+                frames[Load(request.avatar, request.output.width, request.output.height)] += request.count
             self._observer(frames, drawn.seconds)
         return drawn.frames.records()
 

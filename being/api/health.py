@@ -17,8 +17,8 @@ router = APIRouter(tags=["health"])
 @router.get("/healthz", summary="The process lives", responses=documented(503))
 async def healthz(request: Request) -> Health:
     service: Service = request.app.state.service
-    if not service.clock.alive:
-        raise Problem(503, "the frame clock has stopped", retry_after=RETRY_AFTER_S)
+    if not service.frame_loop.alive:
+        raise Problem(503, "the frame loop has stopped", retry_after=RETRY_AFTER_S)
     return Health(status="ok")
 
 
@@ -35,7 +35,7 @@ async def readyz(request: Request) -> Readiness:
     return Readiness(
         status="ready",
         avatars=len(playable),
-        sessions=len(service.viewers()),
+        sessions=len(service.client_sessions()),
         frame_ms=round(1000 * cost, 2) if cost is not None else None,
         room=service.room(first),
     )

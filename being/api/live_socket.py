@@ -166,7 +166,7 @@ def _dispatch(client: ClientSession, message: Configure | Interrupt | End | Rece
         client.feedback(Acknowledged(message.bytes))
     elif isinstance(message, Interrupt):
         client.interrupt()
-        service.clock.interrupted()
+        service.frame_loop.interrupted()
     elif isinstance(message, End):
         client.end()
     else:

@@ -15,10 +15,10 @@ router = APIRouter(tags=["sessions"])
 @router.get("/v1/sessions", summary="All live sessions")
 async def sessions(request: Request) -> SessionList:
     service: Service = request.app.state.service
-    return SessionList(sessions=[viewer.info() for viewer in service.viewers()])
+    return SessionList(sessions=[client.info() for client in service.client_sessions()])
 
 
 @router.get("/v1/sessions/{session_id}", summary="One live session", responses=documented(404, 422))
 async def session(request: Request, session_id: str) -> SessionInfo:
     service: Service = request.app.state.service
-    return service.viewer(session_id).info()
+    return service.client_session(session_id).info()

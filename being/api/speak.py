@@ -108,14 +108,14 @@ async def speak(
     started = time.monotonic()
     service: Service = request.app.state.service
     manifest = service.manifest(avatar_id)
-    stage = _stage(width or manifest.width, height or manifest.height, background, format, service)
+    output = _output_format(width or manifest.width, height or manifest.height, background, format, service)
     service.begin_speaking()
     try:
         upload = await receive_upload(request, service.limits.upload_bytes, service.limits.upload_s)
         sound = await asyncio.to_thread(_decode, upload, service.limits.sound_s, audio_track)
         facts = await service.prepare(avatar_id, service.offline)
-        film = SpeechJob(service, facts, stage, sound.model_pcm, sound.playback_pcm, format)
-        await film.open()
+        job = SpeechJob(service, facts, output, sound.model_pcm, sound.playback_pcm, format)
+        await job.open()
     except BaseException as error:
         service.end_speaking()
         if isinstance(error, BeingError):
@@ -125,7 +125,7 @@ async def speak(
     async def body() -> AsyncIterator[bytes]:
         first = True
         try:
-            async for piece in film.pieces():
+            async for piece in job.pieces():
                 yield piece
                 if first:
                     service.meter.observe("being_speak_seconds", time.monotonic() - started, until="first byte")
@@ -133,13 +133,13 @@ async def speak(
             service.meter.observe("being_speak_seconds", time.monotonic() - started, until="end")
         finally:
             service.end_speaking()
-            await film.close()
+            await job.close()
 
     headers = {"Cache-Control": "no-store", **_notes_header(sound)}
     return StreamingResponse(body(), media_type=MEDIA_TYPES[format], headers=headers)
 
 
-def _stage(width: int, height: int, background: str, format: SpeakFormat, service: Service) -> OutputFormat:
+def _output_format(width: int, height: int, background: str, format: SpeakFormat, service: Service) -> OutputFormat:
     width, height = width - width % 2, height - height % 2
     check_size(width, height, service.limits)
     if background == "none" and format != "webm":
@@ -172,17 +172,17 @@ class SpeechJob:
         self,
         service: Service,
         facts: AvatarFacts,
-        stage: OutputFormat,
-        face: npt.NDArray[np.float32],
-        ears: npt.NDArray[np.float32],
+        output: OutputFormat,
+        model_pcm: npt.NDArray[np.float32],
+        playback_pcm: npt.NDArray[np.float32],
         format: SpeakFormat,
     ) -> None:
         self._graph = service.offline
         self._pool = service.pool
         self._facts = facts
-        self._stage = stage
-        self._face = face
-        self._ears = ears
+        self._output = output
+        self._model_pcm = model_pcm
+        self._playback_pcm = playback_pcm
         self._format = format
         self._ready: deque[bytes] = deque()
         self._held = 0
@@ -196,7 +196,7 @@ class SpeechJob:
         self._drawing.add_done_callback(lambda _: self._changed.set())
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """The film's bytes as they are made. A frame that cannot be drawn ends it: the client sees a cut stream."""
+        """The video's bytes as they are made. A frame that cannot be drawn ends it: the client sees a cut stream."""
         while True:
             self._changed.clear()
             while self._ready:
@@ -216,16 +216,16 @@ class SpeechJob:
 
     async def _draw(self) -> None:
         graph = _Paced(self._graph, self)
-        await perform(graph, self._facts, self._stage, self._face, self._ears, self._sink, batch=BATCH)
+        await perform(graph, self._facts, self._output, self._model_pcm, self._playback_pcm, self._sink, batch=BATCH)
         # What the worker threads emitted was put on this loop before their answer, so all of it is there by now.
         await self._loop.run_in_executor(self._pool, self._sink.close)
 
     def _open_sink(self) -> MediaSink:
-        size = self._stage.width, self._stage.height
+        size = self._output.width, self._output.height
         if self._format == "mjpeg":
             return JpegSink(self._jpeg)
-        format = StreamFormat(*size, sound_channels=self._ears.shape[1])
-        clear = isinstance(self._stage.background, Transparent)
+        format = StreamFormat(*size, sound_channels=self._playback_pcm.shape[1])
+        clear = isinstance(self._output.background, Transparent)
         if self._format == "webm":
             return WriterSink(WebmStreamWriter(self._emit, format, alpha=clear), alpha=clear)
         return WriterSink(Fmp4Writer(self._emit, format, frames_per_fragment=FRAMES_PER_FRAGMENT))
@@ -252,13 +252,13 @@ class SpeechJob:
 class _Paced:
     """The graph, held back while the client does not keep up."""
 
-    def __init__(self, graph: Graph, film: SpeechJob) -> None:
+    def __init__(self, graph: Graph, job: SpeechJob) -> None:
         self._graph = graph
-        self._film = film
+        self._job = job
 
     async def prepare(self, avatar: str) -> AvatarFacts:
         return await self._graph.prepare(avatar)
 
     async def submit(self, tick: Sequence[FrameRequest]) -> list[FrameRecord]:
-        await self._film.room()
+        await self._job.room()
         return await self._graph.submit(tick)

@@ -50,7 +50,7 @@ class RecordedEncoder(SoundEncoder):
                 "Leave --features out: this avatar listens to the sound itself",
             )
 
-    def reach(self, features: FeatureSpec, windows: WindowSpec) -> AudioContextRange:
+    def audio_range(self, features: FeatureSpec, windows: WindowSpec) -> AudioContextRange:
         first, last = context_steps(windows)
         return AudioContextRange(past=-STEP * first, future=STEP * (last + 1))
 

@@ -43,7 +43,7 @@ class SoundEncoder:
                 self._extractors[key] = load_extractor(features)
             return self._extractors[key]
 
-    def reach(self, features: FeatureSpec, windows: WindowSpec) -> AudioContextRange:
+    def audio_range(self, features: FeatureSpec, windows: WindowSpec) -> AudioContextRange:
         """The sound that a frame of such an avatar is drawn from."""
         return audio_context_range(self.extractor(features), windows)
 
@@ -86,7 +86,7 @@ class SoundEncoder:
 
 
 def span_contexts(extractor: FeatureExtractor, windows: WindowSpec, pcm: FloatArray, count: int) -> FloatArray:
-    """Contexts (count, 8, 16, D) of `count` frames from the sound within their reach.
+    """Contexts (count, 8, 16, D) of `count` frames from the sound within their audio range.
 
     They equal those of the whole sound; only at the ends of a clip does a `published` avatar hear silence here, where
     its training had zeros.
@@ -103,8 +103,8 @@ def span_contexts(extractor: FeatureExtractor, windows: WindowSpec, pcm: FloatAr
 
 def check_length(extractor: FeatureExtractor, windows: WindowSpec, pcm: FloatArray, count: int) -> None:
     """Raise InputError unless the sound is as long as `count` frames need."""
-    reach = audio_context_range(extractor, windows)
-    needed = reach.past + FRAME_SAMPLES * (count - 1) + reach.future
+    audio_range = audio_context_range(extractor, windows)
+    needed = audio_range.past + FRAME_SAMPLES * (count - 1) + audio_range.future
     if len(pcm) != needed:
         raise InputError(f"{count} frames are drawn from {needed} samples of sound, the span brings {len(pcm)}")
 

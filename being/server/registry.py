@@ -1,4 +1,4 @@
-"""Everything one ingress holds: the avatars it may show, the graph, the clock, and its sessions."""
+"""Everything one ingress holds: the avatars it may show, the graph, the frame loop, and its sessions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from being.server.schemas import LiveOptions
 
 ENCODING_THREADS = 4
 RETRY_AFTER_S = 5  # what a refused client is told
-WAYS = 4  # ways an avatar moves, so that not all its viewers see the same
+WAYS = 4  # ways an avatar moves, so that not all its clients see the same
 PLAYERS = 64  # kept
 REFERENCE = (512, 512)  # size the readiness answer counts in
 
@@ -76,22 +76,22 @@ class Service:
         self._pacing = pacing
         self._name = name
         self._now = now
-        self._viewers: dict[str, ClientSession] = {}
+        self._sessions: dict[str, ClientSession] = {}
         self._opening: Counter[Load] = Counter()
         self._expiry: dict[str, asyncio.TimerHandle] = {}
         self._speaking = 0
         self._players: OrderedDict[tuple[str, int], tuple[Motion, MotionPlayer]] = OrderedDict()
 
     async def open(self) -> None:
-        """Start the clock; call on the event loop that serves."""
+        """Start the frame loop; call on the event loop that serves."""
         self.pool = ThreadPoolExecutor(ENCODING_THREADS, thread_name_prefix="being-encode")
-        self.clock = FrameLoop(self.graph, self.meter, pacing=self._pacing, now=self._now)
-        self.clock.start()
+        self.frame_loop = FrameLoop(self.graph, self.meter, pacing=self._pacing, now=self._now)
+        self.frame_loop.start()
 
     async def close(self) -> None:
         for timer in self._expiry.values():
             timer.cancel()
-        await self.clock.close()
+        await self.frame_loop.close()
         self.pool.shutdown(wait=False, cancel_futures=True)
 
     # Avatars.
@@ -133,7 +133,7 @@ class Service:
     # Live sessions.
 
     async def admit(self, avatar_id: str, options: LiveOptions) -> ClientSession:
-        """A viewer for a new client, on the clock.
+        """The session of a new client, in the frame loop.
 
         Raises
         ------
@@ -150,11 +150,11 @@ class Service:
         try:
             facts = await self.prepare(avatar_id, self.graph)
             pixel_format = PixelFormat.YUV420 if options.format == "mp4" else PixelFormat.RGB
-            stage = OutputFormat(width, height, background, pixel_format)
-            session = await asyncio.to_thread(self._new_session, facts, stage)
+            output = OutputFormat(width, height, background, pixel_format)
+            session = await asyncio.to_thread(self._new_session, facts, output)
         finally:
             self._opening[load] -= 1
-        viewer = ClientSession(
+        client = ClientSession(
             session,
             options.format,
             options.sample_rate,
@@ -165,31 +165,31 @@ class Service:
             self.pool,
             self._now,
         )
-        self._viewers[session.id] = viewer
-        self.clock.join(viewer)
+        self._sessions[session.id] = client
+        self.frame_loop.join(client)
         self._count_sessions()
-        return viewer
+        return client
 
     def resume(self, session_id: str, token: str | None) -> ClientSession | None:
-        """The viewer of a client that comes back with its token; None where it is not known here."""
-        viewer = self._viewers.get(session_id)
-        if viewer is None or token is None or not secrets.compare_digest(viewer.token.encode(), token.encode()):
+        """The session of a client that comes back with its token; None where it is not known here."""
+        client = self._sessions.get(session_id)
+        if client is None or token is None or not secrets.compare_digest(client.token.encode(), token.encode()):
             return None
         if (timer := self._expiry.pop(session_id, None)) is not None:
             timer.cancel()
-            self.clock.join(viewer)
+            self.frame_loop.join(client)
         self._count_sessions()
-        return viewer
+        return client
 
-    def detach(self, viewer: ClientSession, *, may_return: bool) -> None:
+    def detach(self, client: ClientSession, *, may_return: bool) -> None:
         """The connection is gone; a client that did not say goodbye may come back for a while."""
-        self.clock.leave(viewer)
+        self.frame_loop.leave(client)
         if may_return:
             loop = asyncio.get_running_loop()
-            session_id = viewer.session.id
+            session_id = client.session.id
             self._expiry[session_id] = loop.call_later(self.limits.gone_s, self._forget, session_id)
         else:
-            self._forget(viewer.session.id)
+            self._forget(client.session.id)
         self._count_sessions()
 
     @property
@@ -197,17 +197,17 @@ class Service:
         """Sessions that wait for their lost clients, and give way to new ones."""
         return len(self._expiry)
 
-    def viewers(self) -> list[ClientSession]:
-        return list(self._viewers.values())
+    def client_sessions(self) -> list[ClientSession]:
+        return list(self._sessions.values())
 
-    def viewer(self, session_id: str) -> ClientSession:
-        if session_id not in self._viewers:
+    def client_session(self, session_id: str) -> ClientSession:
+        if session_id not in self._sessions:
             raise Problem(404, f"there is no session {session_id!r}", "See /v1/sessions")
-        return self._viewers[session_id]
+        return self._sessions[session_id]
 
     def room(self, avatar_id: str) -> int:
         """Further sessions of an avatar at the reference size that would be admitted now."""
-        free = self.limits.sessions - len(self._viewers)
+        free = self.limits.sessions - len(self._sessions)
         return self.admission.room(self._running(), Load(avatar_id, *REFERENCE), max(0, free))
 
     # Whole sounds.
@@ -233,7 +233,7 @@ class Service:
             self._forget(next(iter(self._expiry)))
 
     def _no_room(self, load: Load) -> Problem | None:
-        if len(self._viewers) + self._opening.total() >= self.limits.sessions:
+        if len(self._sessions) + self._opening.total() >= self.limits.sessions:
             return self._refused("sessions", f"this server holds {self.limits.sessions} sessions and is full")
         if not self.admission.admits(self._running(), load):
             cost, ours = 1000 * (self.admission.cost(load) or 0), 1000 * self.admission.own_cost
@@ -243,12 +243,12 @@ class Service:
         return None
 
     def _running(self) -> dict[Load, int]:
-        return dict(Counter(viewer.load for viewer in self._viewers.values()) + self._opening)
+        return dict(Counter(client.load for client in self._sessions.values()) + self._opening)
 
-    def _new_session(self, facts: AvatarFacts, stage: OutputFormat) -> Session:
+    def _new_session(self, facts: AvatarFacts, output: OutputFormat) -> Session:
         limits = Limits(buffered_s=self.limits.buffered_s)
         name = f"{self._name}-{secrets.token_hex(6)}"
-        return Session(name, facts, stage, player=self._player(facts), limits=limits)
+        return Session(name, facts, output, player=self._player(facts), limits=limits)
 
     def _player(self, facts: AvatarFacts) -> MotionPlayer:
         """One of the avatar's, made where it is missing or the avatar has changed; called from worker threads."""
@@ -263,13 +263,13 @@ class Service:
         return player
 
     def _forget(self, session_id: str) -> None:
-        self._viewers.pop(session_id, None)
+        self._sessions.pop(session_id, None)
         if (timer := self._expiry.pop(session_id, None)) is not None:
             timer.cancel()
         self._count_sessions()
 
     def _count_sessions(self) -> None:
-        self.meter.set("being_sessions", float(len(self._viewers) - self.waiting), state="live")
+        self.meter.set("being_sessions", float(len(self._sessions) - self.waiting), state="live")
         self.meter.set("being_sessions", float(self.waiting), state="waiting")
 
 

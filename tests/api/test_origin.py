@@ -168,13 +168,13 @@ def test_a_foreign_page_can_make_nothing_happen(server: Server) -> None:
 )
 def test_a_foreign_page_opens_no_session(server: Server, host: str, origin: str | None, status: int) -> None:
     address = server.live().replace("127.0.0.1", host)
-    before = len(server.service.viewers())
+    before = len(server.service.client_sessions())
     socket = create_connection(("127.0.0.1", server.port), PATIENCE_S)
     with pytest.raises(InvalidStatus) as caught, connect(address, sock=socket, origin=origin, open_timeout=PATIENCE_S):
         pass
     assert caught.value.response.status_code == status
     assert b"--allow-" in caught.value.response.body
-    assert len(server.service.viewers()) == before
+    assert len(server.service.client_sessions()) == before
 
 
 def test_own_pages_and_listed_ones_do(serve: Callable[..., Server]) -> None:

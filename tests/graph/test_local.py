@@ -39,7 +39,7 @@ def test_emotions_reach_the_drives_frame_by_frame(graph: InProcessGraph) -> None
     recorded = np.linspace(0, 0.5, len(facts.motion), dtype=np.float32)[:, None]
     session = session_of(replace(facts, motion=replace(facts.motion, emotion=recorded)), speech(1.0))
     plain = session.take(4, 0.0).span
-    session.feelings.ask(np.ones(1, np.float32))
+    session.emotion_targets.ask(np.ones(1, np.float32))
     held = session.take(20, 0.0).span
     for span in (plain, held):
         drives = request_drives(span, np.zeros((span.count, 8, 16, 32), np.float32))

@@ -21,9 +21,9 @@ LOGMEL = FeatureSpec(name="logmel")
 
 
 def reach_sound(pcm: np.ndarray, first: int, count: int, windows: WindowSpec) -> np.ndarray:
-    reach = audio_context_range(load_extractor(LOGMEL), windows)
-    padded = np.pad(pcm, (reach.past, reach.future))
-    return padded[FRAME_SAMPLES * first :][: reach.past + FRAME_SAMPLES * (count - 1) + reach.future]
+    audio_range = audio_context_range(load_extractor(LOGMEL), windows)
+    padded = np.pad(pcm, (audio_range.past, audio_range.future))
+    return padded[FRAME_SAMPLES * first :][: audio_range.past + FRAME_SAMPLES * (count - 1) + audio_range.future]
 
 
 @pytest.mark.parametrize("look_ahead", [0, 1, 4, "published"])

@@ -74,7 +74,7 @@ class Stage:
     def tick(self) -> None:
         """What the frame loop does in 40 ms."""
         taken = self.session.take(1, self.now)
-        index, size = taken.span.first, (self.session.stage.height, self.session.stage.width, 3)
+        index, size = taken.span.first, (self.session.output.height, self.session.output.width, 3)
         self.client.push(Sound("s", index, taken.sound), self.now)
         record = FrameRecord(index, 0, np.full(size, 90, np.uint8), None, None, None, np.eye(3, 4, dtype=np.float32))
         self.client.push(Picture("s", index, record), self.now)

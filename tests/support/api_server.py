@@ -52,7 +52,7 @@ class Server:
 @contextmanager
 def drawing(folder: Path, warm: str | None = None) -> Iterator[InProcessGraph]:
     """A graph over a library; kernels are compiled before frames are due, as `being serve` does."""
-    graph = InProcessGraph(Engine(Library([folder], served=True), "cpu"))
+    graph = InProcessGraph(Engine(Library([folder], serving_policy=True), "cpu"))
     try:
         if warm is not None:
             graph.engine.warm_up(warm)
