@@ -15,7 +15,7 @@ from being.api.server import create_app
 from being.errors import InputError
 from being.ray_compat import take_port_again
 from being.server.admission import Admission, Load, ProcessTime
-from being.server.registry import Service
+from being.server.service import Service
 
 
 @serve.deployment(

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from being.graph.local import Graph
+from being.graph.contract import Graph
 from being.live.scheduler import Delivery, Pacing, Scheduler, Tick
 from being.live.session import Session
 from being.server.metrics import Meter
@@ -105,11 +105,11 @@ class FrameLoop:
 
     async def _pass(self, tick: Tick) -> None:
         started = self._now()
-        late = max(span.count for span in tick.spans) > 1
+        late = max(request.count for request in tick.requests) > 1
         self._meter.add("being_ticks")
         self._meter.add("being_late_ticks", float(late))
         try:
-            records = await asyncio.wait_for(self._graph.submit(tick.spans), self.scheduler.patience_s)
+            records = await asyncio.wait_for(self._graph.submit(tick.requests), self.scheduler.patience_s)
         except TimeoutError:
             self._fail(tick, "late")
         except Exception as error:

@@ -32,9 +32,9 @@ def test_a_hidden_tab_stays_and_keeps_up(serve: Callable[..., Server]) -> None:
         tab.open(f"{server.url}/")
         tab.until("window.being && being.player.video.currentTime > 0.3")
         tab.run(HIDE)
-        (client,) = server.service.client_sessions()
+        (client,) = server.service.sessions.all()
         time.sleep(HIDDEN_S)
-        assert server.service.client_sessions() == [client] and client.connected
+        assert server.service.sessions.all() == [client] and client.connected
         assert tab.run("losses") == 0
         # What is behind the playhead can be let go of only if it follows the stream.
         assert tab.run("being.player.ahead") < 2.0

@@ -25,7 +25,7 @@ from being.avatar.library import Library
 from being.graph.local import InProcessGraph
 from being.inference.engine import Engine
 from being.server.limits import ServingLimits
-from being.server.registry import Service
+from being.server.service import Service
 
 PATIENCE_S = 180.0
 PATIENT = ServingLimits(gone_s=600.0)  # a client of a starved machine may be silent for long and is not gone
