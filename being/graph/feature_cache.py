@@ -1,8 +1,8 @@
 """Per-session feature cache: encodes only the samples added since the last request.
 
-A span carries a second and a half of sound for 40 ms of pictures, so that any replica can encode it. The replica that
-encoded the span before finds most of that sound again, and feeds the extractor's stream what is new. Whether it is the
-same sound is looked at, not believed: the answer is that of the span alone, whatever came before.
+A request carries a second and a half of sound for 40 ms of pictures, so that any replica can encode it. The replica
+that encoded the request before finds most of that sound again, and feeds the extractor's stream what is new. Whether it
+is the same sound is compared, not assumed: the answer is that of the request alone, whatever came before.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from being.live.requests import CONTEXT_STEPS, FRAME_SAMPLES
 FloatArray = npt.NDArray[np.float32]
 
 SESSIONS = 256  # remembered; about 150 kB each
-KEPT_STEPS = CONTEXT_STEPS + 24 * STEPS_PER_FRAME  # for spans of up to 25 frames
+KEPT_STEPS = CONTEXT_STEPS + 24 * STEPS_PER_FRAME  # for requests of up to 25 frames
 
 
 @dataclass(eq=False)
 class _Entry:
-    """One session's sound: pcm from a span's start, the stream that encodes it, and the steps it gave last."""
+    """One session's sound: pcm from a request's start, the stream that encodes it, and the steps it gave last."""
 
     extractor: FeatureExtractor
     first: int
@@ -35,7 +35,7 @@ class _Entry:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def new_sound(self, first: int, pcm: FloatArray) -> FloatArray | None:
-        """What of a span's sound is new; None where it does not go on from here. first: not before this entry's."""
+        """What of a request's sound is new; None where it does not go on from here. first: not before this entry's."""
         known = self.pcm[FRAME_SAMPLES * (first - self.first) :]
         if not len(known) or len(known) > len(pcm) or not np.array_equal(known, pcm[: len(known)]):
             return None
@@ -47,7 +47,7 @@ class _Entry:
 
 
 class FeatureCache:
-    """Steps of spans, by session; the one asked for least recently is forgotten. Safe to call from several threads."""
+    """Feature steps by session; the one asked for least recently is forgotten. Safe to call from several threads."""
 
     def __init__(self, sessions: int = SESSIONS) -> None:
         self._most = sessions
@@ -57,18 +57,18 @@ class FeatureCache:
     def steps(
         self, session: str, extractor: FeatureExtractor, first: int, pcm: FloatArray, count: int
     ) -> FloatArray | None:
-        """The last `count` feature steps that the sound of a span is enough for, (count, D).
+        """The last `count` feature steps that the sound of a request is enough for, (count, D).
 
         Parameters
         ----------
-        first : the span's first frame; spans of one session are compared by it.
-        pcm : (S,) all the span's sound, which must begin at a feature step.
+        first : the request's first frame; requests of one session are compared by it.
+        pcm : (S,) all the request's sound, which must begin at a feature step.
         count : at most KEPT_STEPS.
 
         Returns
         -------
-        None where the span is older than what is remembered, or its stream has not given so many steps: such a span
-        is to be encoded by itself.
+        None where the request is older than what is remembered, or its stream has not given so many steps: such a
+        request is to be encoded by itself.
         """
         with self._lock:
             entry = self._entries.get(session)

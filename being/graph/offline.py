@@ -49,7 +49,7 @@ async def warm_up(graph: Graph, avatar: AvatarFacts, output: OutputFormat) -> No
         The avatar cannot be drawn at all.
     """
     session = Session("warm-up", avatar, output, limits=NO_WAITING)
-    for record in await graph.submit([session.take(2, now=0.0).span]):
+    for record in await graph.submit([session.take(2, now=0.0).request]):
         if record.error is not None:
             raise BeingError(record.error)
 
@@ -100,7 +100,7 @@ async def perform(
             sink.picture(record.index, record)
         sink_s += time.perf_counter() - started
         if progress is not None:
-            progress(take.span.first + take.span.count, frames)
+            progress(take.request.first + take.request.count, frames)
 
     started = time.perf_counter()
     loop = asyncio.get_running_loop()
@@ -108,7 +108,7 @@ async def perform(
         writing: asyncio.Future[None] | None = None
         for first in range(0, frames, batch):
             take = session.take(min(batch, frames - first), now=0.0)
-            records = await graph.submit([take.span])
+            records = await graph.submit([take.request])
             if writing is not None:
                 await writing
             writing = loop.run_in_executor(writer, write, take, records)

@@ -39,7 +39,7 @@ class AudioContextRange:
 def audio_context_range(extractor: FeatureExtractor, windows: WindowSpec) -> AudioContextRange:
     """The sound that the drawing of a frame reads: its windows' steps, and what the extractor reads around them.
 
-    The past is whole steps, so that a span's features fall on the same steps wherever it starts.
+    The past is whole steps, so that a request's features fall on the same steps wherever it starts.
     """
     first, last = context_steps(windows)
     left_steps = -(-extractor.left_context // STEP)
@@ -77,7 +77,7 @@ class OutputFormat:
 class Fade:
     """The sound before an interruption, and how much of it each frame still takes.
 
-    pcm: (S,) as the span's. weights: (n,) in [0, 1], 0 where only the new sound counts.
+    pcm: (S,) as the request's. weights: (n,) in [0, 1], 0 where only the new sound counts.
     """
 
     pcm: FloatArray
@@ -92,7 +92,7 @@ class FrameRequest:
     ----------
     session : the session's id, for logs and routing.
     avatar : id in the library.
-    generation : of the session when the span was cut; an answer to an older one is dropped.
+    generation : of the session when the request was cut; an answer to an older one is dropped.
     pcm : (past + 640 (n - 1) + future,) float32 16 kHz, from 640 first - past on.
     head_poses, torso_poses : (n, 3, 4). eyes : (n,). emotion : (n, E) or None.
     output : size and background.

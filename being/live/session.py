@@ -51,7 +51,7 @@ class Limits:
 class Take:
     """The next frames of a session: what to draw, and what is heard meanwhile, (1920 n, channels) at 48 kHz."""
 
-    span: FrameRequest
+    request: FrameRequest
     sound: FloatArray
 
 
@@ -252,7 +252,7 @@ class Session:
         first, audio_range = self.next_frame, self.avatar.audio_range
         start, stop = FRAME_SAMPLES * first - audio_range.past, FRAME_SAMPLES * (first + count - 1) + audio_range.future
         self._committed = stop
-        span = FrameRequest(
+        request = FrameRequest(
             session=self.id,
             avatar=self.avatar.id,
             generation=self.generation,
@@ -265,7 +265,7 @@ class Session:
             emotion=self.emotion_targets.shown(moves.emotion),
             fade=self._fade(first, count, start, stop),
         )
-        return Take(span, self._advance(count))
+        return Take(request, self._advance(count))
 
     def _skip(self, count: int, moves: Moves) -> FloatArray:
         self.emotion_targets.shown(moves.emotion)

@@ -19,7 +19,7 @@ def requests() -> list[FrameRequest]:
     sessions[1].output = OutputFormat(32, 32, pixel_format=PixelFormat.YUV420)
     sessions[2].take(3, 0.0)
     sessions[2].interrupt()
-    return [session.take(count, 0.0).span for session, count in zip(sessions, (1, 4, 2), strict=True)]
+    return [session.take(count, 0.0).request for session, count in zip(sessions, (1, 4, 2), strict=True)]
 
 
 def same(one: FrameRequest, other: FrameRequest) -> None:

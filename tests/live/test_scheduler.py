@@ -23,12 +23,12 @@ def answer(tick: Tick, bad: int | None = None) -> list[FrameRecord]:
     """What a graph would draw: black pictures; frame `bad` carries an error."""
     image = np.zeros((48, 64, 3), np.uint8)
     records = []
-    for span in tick.spans:
-        for index in range(span.first, span.first + span.count):
+    for request in tick.requests:
+        for index in range(request.first, request.first + request.count):
             broken = index == bad
             picture, error = (None, "no such avatar") if broken else (image, None)
-            pose = span.head_poses[0]
-            records.append(FrameRecord(index, span.generation, picture, None, None, None, pose, error))
+            pose = request.head_poses[0]
+            records.append(FrameRecord(index, request.generation, picture, None, None, None, pose, error))
     return records
 
 
@@ -45,7 +45,10 @@ def test_on_time_a_tick_is_one_frame_of_every_session(tiny_avatar: Avatar) -> No
         assert scheduler.next_due(now) == pytest.approx(now)
         tick, at_once = scheduler.start(now)
         assert tick is not None
-        assert [(span.session, span.first, span.count) for span in tick.spans] == [("a", n, 1), ("b", n, 1)]
+        assert [(request.session, request.first, request.count) for request in tick.requests] == [
+            ("a", n, 1),
+            ("b", n, 1),
+        ]
         assert [type(d) for d in at_once] == [Sound, Sound]
         assert scheduler.start(now + 0.001)[0] is None  # once a frame
         deliveries = scheduler.finish(tick.number, answer(tick), now + 0.03)
@@ -85,7 +88,7 @@ def test_late_passes_make_longer_ticks_then_repeats_and_the_sound_stays_whole(ti
         tick, at_once = scheduler.start(now)
         assert tick is not None
         note(at_once)
-        counts.append(tick.spans[0].count)
+        counts.append(tick.requests[0].count)
         now += pass_s
         note(scheduler.finish(tick.number, answer(tick), now))
         now = max(now, scheduler.next_due(now))
@@ -105,7 +108,9 @@ def test_a_lost_pass_is_given_up_and_its_answer_ignored(tiny_avatar: Avatar) -> 
     assert scheduler.next_due(0.08) == pytest.approx(0.2)
     tick, deliveries = scheduler.start(0.2)
     assert shown(deliveries) == [("Repeat", 0), ("Picture", 1), ("Repeat", 2), ("Repeat", 3)]
-    assert tick is not None and (tick.spans[0].first, tick.spans[0].count) == (4, 2), "the newest, and fewer at once"
+    assert tick is not None and (tick.requests[0].first, tick.requests[0].count) == (4, 2), (
+        "the newest, and fewer at once"
+    )
     assert scheduler.finish(lost.number, answer(lost), 0.25) == []
 
 
@@ -128,7 +133,7 @@ def run(
         queue = [one for one in queue if one[0] > now]
         if drawing is None and queue and now < until_s:
             _, begun = queue.pop(0)
-            drawing = now + frame_s * begun.spans[0].count, begun
+            drawing = now + frame_s * begun.requests[0].count, begun
         now = max(now + 1e-4, min([scheduler.next_due(now), *([drawing[0]] if drawing else [])]))
         if drawing is not None and drawing[0] <= now:
             if now < until_s:
@@ -137,12 +142,13 @@ def run(
     return seen, waits
 
 
-@pytest.mark.parametrize(("frame_s", "pictures_per_s"), [(0.03, 25), (0.06, 14), (0.15, 5), (0.6, 1.2)])
-def test_a_slow_renderer_draws_as_many_as_it_can(tiny_avatar: Avatar, frame_s: float, pictures_per_s: float) -> None:
+@pytest.mark.parametrize("frame_s", [0.03, 0.06, 0.15, 0.6])
+def test_a_slow_renderer_draws_as_many_as_it_can(tiny_avatar: Avatar, frame_s: float) -> None:
     scheduler = Scheduler(now=0.0)
     scheduler.join(make_session(tiny_avatar))
     seen, waits = run(scheduler, 20.0, frame_s)
-    assert sum(isinstance(d, Picture) for d in seen) >= 20 * pictures_per_s - 8
+    most = 20.0 * min(25, 1 / frame_s)  # it is never idle, and all that it draws is shown, but for the last ticks
+    assert most - 2 <= sum(isinstance(d, Picture) for d in seen) <= most
     assert max(waits) <= scheduler_sound_bound(), "sound does not wait for pictures"
     numbers = [index for _, index in shown(seen)]
     assert numbers == list(range(len(numbers))), "each frame is shown once, in order"

@@ -44,17 +44,17 @@ def test_a_line_reads_silence_where_nothing_was_said() -> None:
         line.append(np.ones((5, 2), np.float32))
 
 
-def test_spans_carry_the_sound_within_range_and_the_sound_heard(facts: AvatarFacts) -> None:
+def test_requests_carry_the_sound_within_range_and_the_sound_heard(facts: AvatarFacts) -> None:
     session = make_session(facts)
     model_pcm, playback_pcm = tone(10)
     session.push_audio(model_pcm, playback_pcm, 0.0)
     one, two = session.take(1, 0.0), session.take(3, 0.04)
-    assert (one.span.first, one.span.count, two.span.first, two.span.count) == (0, 1, 1, 3)
-    assert len(two.span.pcm) == AUDIO_RANGE.past + 2 * FRAME_SAMPLES + AUDIO_RANGE.future
-    assert not one.span.pcm[: AUDIO_RANGE.past].any()  # before the start is silence
-    np.testing.assert_array_equal(one.span.pcm[AUDIO_RANGE.past :], model_pcm[: AUDIO_RANGE.future])
+    assert (one.request.first, one.request.count, two.request.first, two.request.count) == (0, 1, 1, 3)
+    assert len(two.request.pcm) == AUDIO_RANGE.past + 2 * FRAME_SAMPLES + AUDIO_RANGE.future
+    assert not one.request.pcm[: AUDIO_RANGE.past].any()  # before the start is silence
+    np.testing.assert_array_equal(one.request.pcm[AUDIO_RANGE.past :], model_pcm[: AUDIO_RANGE.future])
     np.testing.assert_array_equal(
-        two.span.pcm[-AUDIO_RANGE.future :], model_pcm[3 * FRAME_SAMPLES :][: AUDIO_RANGE.future]
+        two.request.pcm[-AUDIO_RANGE.future :], model_pcm[3 * FRAME_SAMPLES :][: AUDIO_RANGE.future]
     )
     np.testing.assert_array_equal(np.concatenate([one.sound, two.sound]), playback_pcm[: 4 * OUTPUT_FRAME])
     assert session.waiting_s == pytest.approx(6 / 25)
@@ -78,14 +78,14 @@ def test_an_utterance_waits_for_its_second_chunk(facts: AvatarFacts) -> None:
     model_pcm, playback_pcm = tone(1)  # 40 ms
     session.push_audio(model_pcm, playback_pcm, 1.0)
     assert not session.take(1, 1.01).sound.any()
-    assert not session.take(1, 1.05).span.pcm.any()
+    assert not session.take(1, 1.05).request.pcm.any()
     late = session.take(1, 1.07)  # nobody came: it may not wait for ever
-    assert late.span.pcm.any()
+    assert late.request.pcm.any()
 
     session = make_session(facts, Limits(onset_s=0.06))
     session.push_audio(model_pcm, playback_pcm, 1.0)
     session.end_utterance()
-    assert session.take(1, 1.0).span.pcm.any()
+    assert session.take(1, 1.0).request.pcm.any()
 
 
 def test_chunked_sound_flows_without_a_hole(facts: AvatarFacts) -> None:
@@ -120,19 +120,19 @@ def test_interruption_silences_sound_and_fades_the_face(facts: AvatarFacts) -> N
     assert session.talking
     assert session.interrupt() == 5
     after = [session.take(1, 0.2 + 0.04 * i) for i in range(6)]
-    assert all(take.span.generation == 1 for take in after)
+    assert all(take.request.generation == 1 for take in after)
     first = after[0].sound[:, 0]
     assert first[0] > 0.2 and not first[480:].any()  # 10 ms of fading, then nothing
     assert np.all(np.diff(first[:480]) < 0)
     assert not any(take.sound.any() for take in after[1:])
     for take, weight in zip(after, [*FADE_WEIGHTS, 0, 0, 0, 0], strict=True):
-        assert not take.span.pcm.any()  # the new generation knows nothing of the old sound
+        assert not take.request.pcm.any()  # the new generation knows nothing of the old sound
         if weight:
-            assert take.span.fade is not None
-            np.testing.assert_allclose(take.span.fade.weights, [weight], rtol=1e-6)
-            assert take.span.fade.pcm[: AUDIO_RANGE.past].any() == (take.span.first < 5 + len(FADE_WEIGHTS))
+            assert take.request.fade is not None
+            np.testing.assert_allclose(take.request.fade.weights, [weight], rtol=1e-6)
+            assert take.request.fade.pcm[: AUDIO_RANGE.past].any() == (take.request.first < 5 + len(FADE_WEIGHTS))
         else:
-            assert take.span.fade is None
+            assert take.request.fade is None
     assert not session.talking and session.waiting_s == 0
 
 
@@ -150,12 +150,12 @@ def test_new_words_right_after_an_interruption_are_heard_at_once(facts: AvatarFa
 def test_motion_talks_while_the_sound_does(facts: AvatarFacts) -> None:
     session, silent = make_session(facts), make_session(facts)
     session.push_audio(*tone(40), 0.0)
-    talking, idle = session.take(40, 0.0).span, silent.take(40, 0.0).span
+    talking, idle = session.take(40, 0.0).request, silent.take(40, 0.0).request
     assert not np.allclose(talking.head_poses[30:], idle.head_poses[30:])
     np.testing.assert_array_equal(talking.head_poses[0], idle.head_poses[0])
     again = make_session(facts)
     again.push_audio(*tone(40), 0.0)
-    pieces = [again.take(count, 0.0).span.head_poses for count in (1, 3, 4, 32)]
+    pieces = [again.take(count, 0.0).request.head_poses for count in (1, 3, 4, 32)]
     np.testing.assert_allclose(np.concatenate(pieces), talking.head_poses, atol=1e-6)
 
 
