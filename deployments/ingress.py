@@ -15,7 +15,7 @@ from being.api.server import create_app
 from being.errors import InputError
 from being.ray_compat import send_media_as_it_is, take_port_again
 from being.server.admission import Admission, Load, ProcessTime
-from being.server.registry import Service
+from being.server.service import Service
 
 
 @serve.deployment(
@@ -70,5 +70,5 @@ class Ingress:
         return create_app(self._service, self._access)
 
     def check_health(self) -> None:
-        if not self._service.clock.alive:
-            raise RuntimeError("the frame clock has stopped")
+        if not self._service.frame_loop.alive:
+            raise RuntimeError("the frame loop has stopped")
