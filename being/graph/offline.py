@@ -40,7 +40,7 @@ def frames_covering(samples: int) -> int:
     return -(-samples // FRAME_SAMPLES)
 
 
-async def warm_up(graph: Graph, avatar: AvatarFacts, stage: OutputFormat) -> None:
+async def warm_up(graph: Graph, avatar: AvatarFacts, output: OutputFormat) -> None:
     """Draw a batch of silence: kernels are compiled (once a machine, then cached) and pages touched before time counts.
 
     Raises
@@ -48,8 +48,8 @@ async def warm_up(graph: Graph, avatar: AvatarFacts, stage: OutputFormat) -> Non
     BeingError
         The avatar cannot be drawn at all.
     """
-    session = Session("warm-up", avatar, stage, limits=NO_WAITING)
-    for record in await graph.submit([session.take(2, now=0.0).span]):
+    session = Session("warm-up", avatar, output, limits=NO_WAITING)
+    for record in await graph.submit([session.take(2, now=0.0).request]):
         if record.error is not None:
             raise BeingError(record.error)
 
@@ -57,9 +57,9 @@ async def warm_up(graph: Graph, avatar: AvatarFacts, stage: OutputFormat) -> Non
 async def perform(
     graph: Graph,
     avatar: AvatarFacts,
-    stage: OutputFormat,
-    face: FloatArray,
-    ears: FloatArray,
+    output: OutputFormat,
+    model_pcm: FloatArray,
+    playback_pcm: FloatArray,
     sink: MediaSink,
     *,
     seed: int = 0,
@@ -71,12 +71,12 @@ async def perform(
 
     Parameters
     ----------
-    face : (S,) float32, 16 kHz
+    model_pcm : (S,) float32, 16 kHz
         What the avatar says.
-    ears : (S', channels) float32, 48 kHz
+    playback_pcm : (S', channels) float32, 48 kHz
         The same sound as it will be heard; cut or padded to three times S.
     emotion : (E,), optional
-        See `being.live.emotion.wish`; as recorded without.
+        See `being.live.emotion.target_values`; as recorded without.
     sink : MediaSink
         Not closed here: the caller publishes or aborts.
 
@@ -85,11 +85,11 @@ async def perform(
     BeingError
         A frame could not be drawn, or the sink could not be written.
     """
-    session = Session("render", avatar, stage, channels=ears.shape[1], seed=seed, limits=NO_WAITING)
+    session = Session("render", avatar, output, channels=playback_pcm.shape[1], seed=seed, limits=NO_WAITING)
     if emotion is not None:
-        session.feelings.ask(emotion)
-    session.hear(face, _fitted(ears, OUTPUT_RATIO * len(face)), now=0.0)
-    frames = frames_covering(len(face))
+        session.emotion_targets.ask(emotion)
+    session.push_audio(model_pcm, _fitted(playback_pcm, OUTPUT_RATIO * len(model_pcm)), now=0.0)
+    frames = frames_covering(len(model_pcm))
     sink_s = 0.0
 
     def write(take: Take, records: list[FrameRecord]) -> None:
@@ -100,7 +100,7 @@ async def perform(
             sink.picture(record.index, record)
         sink_s += time.perf_counter() - started
         if progress is not None:
-            progress(take.span.first + take.span.count, frames)
+            progress(take.request.first + take.request.count, frames)
 
     started = time.perf_counter()
     loop = asyncio.get_running_loop()
@@ -108,7 +108,7 @@ async def perform(
         writing: asyncio.Future[None] | None = None
         for first in range(0, frames, batch):
             take = session.take(min(batch, frames - first), now=0.0)
-            records = await graph.submit([take.span])
+            records = await graph.submit([take.request])
             if writing is not None:
                 await writing
             writing = loop.run_in_executor(writer, write, take, records)
