@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from being.errors import InputError
+from being.startup import load_numba_beside_torch, loading
 
 if TYPE_CHECKING:
     from being.avatar.library import Library
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from being.graph.local import InProcessGraph
     from being.graph.offline import Totals
     from being.graph.sound_encoder import SoundEncoder
+    from being.inference.engine import Engine
     from being.live.emotion import FloatArray
     from being.live.requests import AvatarFacts, OutputFormat
     from being.media.contract import VideoWriter
@@ -103,6 +106,9 @@ def command(
     if sample == (audio is not None):
         raise click.UsageError("give a sound file, or --sample, and not both", click.get_current_context())
 
+    starting = click.get_current_context().with_resource(ExitStack())
+    starting.enter_context(loading())
+    load_numba_beside_torch()
     from being.inference.compositing import Transparent, parse_background
     from being.inference.frames import PixelFormat
     from being.live.emotion import wish
@@ -131,7 +137,7 @@ def command(
     with open_writer(out, format, alpha=alpha, overwrite=force) as writer, show_progress() as progress:
         graph = make_graph(library, device, encoder)
         try:
-            playing = perform(graph, manifest.id, stage, sound, writer, alpha, seed, emotion, progress)
+            playing = perform(graph, manifest.id, stage, sound, writer, alpha, seed, emotion, progress, starting)
             facts, totals = asyncio.run(playing)
         finally:
             graph.close()
@@ -152,12 +158,14 @@ async def perform(
     seed: int,
     emotion: FloatArray,
     progress: Progress,
+    starting: ExitStack,
 ) -> tuple[AvatarFacts, Totals]:
-    """Load, warm up, and play the whole sound into the writer."""
+    """Load, warm up, end what `starting` holds, and play the whole sound into the writer."""
     from being.graph import offline
     from being.media.writer_sink import WriterSink
 
     progress.part("load")
+    kernels = asyncio.ensure_future(asyncio.to_thread(load_kernels, graph.engine))
     facts = await graph.prepare(avatar)
     progress.update(1.0)
     progress.part("warm up")
@@ -166,6 +174,8 @@ async def perform(
     if not done:
         progress.note("compiling the drawing kernels, once on this machine")
     await warming
+    await kernels
+    starting.close()
     progress.update(1.0)
     progress.part("render")
     started = time.perf_counter()
@@ -207,6 +217,15 @@ def make_graph(library: Library, device: str, encoder: SoundEncoder | None = Non
             reason = str(error).splitlines()[0]
             raise InputError(f"device {device!r} cannot be used ({reason})", "Use --device cpu") from error
     return InProcessGraph(Engine(library, device), encoder)
+
+
+def load_kernels(engine: Engine) -> None:
+    """Those that the engine draws with, where they are a CPU's: while the avatar is read, and not after."""
+    from being.inference.backends.cpu import CpuBackend
+    from being.inference.backends.cpu_kernels import load_kernels
+
+    if isinstance(engine.backend, CpuBackend):
+        load_kernels()
 
 
 def recorded(features: Path, manifest: AvatarManifest, samples: int) -> SoundEncoder:
