@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from being.graph.local import InProcessGraph
     from being.graph.offline import Totals
     from being.graph.sound_encoder import SoundEncoder
-    from being.inference.engine import Engine
     from being.live.emotion import FloatArray
     from being.live.requests import AvatarFacts, OutputFormat
     from being.media.contract import VideoWriter
@@ -162,19 +161,19 @@ async def perform(
 ) -> tuple[AvatarFacts, Totals]:
     """Load, warm up, end what `starting` holds, and play the whole sound into the writer."""
     from being.graph import offline
+    from being.inference.motion import MotionPlayer
     from being.media.writer_sink import WriterSink
 
     progress.part("load")
-    kernels = asyncio.ensure_future(asyncio.to_thread(load_kernels, graph.engine))
     facts = await graph.prepare(avatar)
+    player = MotionPlayer(facts.motion, seed)
     progress.update(1.0)
     progress.part("warm up")
-    warming = asyncio.ensure_future(offline.warm_up(graph, facts, stage))
+    warming = asyncio.ensure_future(offline.warm_up(graph, facts, stage, player))
     done, _ = await asyncio.wait({warming}, timeout=COMPILING_S)
     if not done:
         progress.note("compiling the drawing kernels, once on this machine")
     await warming
-    await kernels
     starting.close()
     progress.update(1.0)
     progress.part("render")
@@ -190,7 +189,7 @@ async def perform(
         sound.model_pcm,
         sound.playback_pcm,
         WriterSink(writer, alpha=alpha),
-        seed=seed,
+        player=player,
         emotion=emotion,
         progress=tell,
     )
@@ -217,15 +216,6 @@ def make_graph(library: Library, device: str, encoder: SoundEncoder | None = Non
             reason = str(error).splitlines()[0]
             raise InputError(f"device {device!r} cannot be used ({reason})", "Use --device cpu") from error
     return InProcessGraph(Engine(library, device), encoder)
-
-
-def load_kernels(engine: Engine) -> None:
-    """Those that the engine draws with, where they are a CPU's: while the avatar is read, and not after."""
-    from being.inference.backends.cpu import CpuBackend
-    from being.inference.backends.cpu_kernels import load_kernels
-
-    if isinstance(engine.backend, CpuBackend):
-        load_kernels()
 
 
 def recorded(features: Path, manifest: AvatarManifest, samples: int) -> SoundEncoder:

@@ -143,12 +143,6 @@ class _FoldedLayer:
         return np.concatenate([pack(scores[0].T, score_bias[0]), pack(outputs[0].T, self._output_bias)])
 
 
-def load_kernel() -> None:
-    """Read `_deform` from numba's cache, or compile it, by deforming no Gaussian."""
-    none, no_sizes, no_gates = np.zeros(0, np.float32), np.zeros((0, 2), np.int64), np.zeros(0, np.bool_)
-    _deform(np.zeros(1, np.int64), 0, *[none] * 7, no_sizes, none, no_gates, (0, 0, 0, 0, 0, 0))
-
-
 def _linear_pair(head: nn.Module) -> Head:
     first, second = (module for module in head.children() if isinstance(module, nn.Linear))
     return first, second

@@ -145,12 +145,6 @@ class PcaDeformer:
         return out
 
 
-def load_kernel() -> None:
-    """Read `_add_modes` from numba's cache, or compile it, by moving no Gaussian."""
-    none = np.zeros(0, np.float32)
-    _add_modes(np.zeros(1, np.int64), 0, np.zeros(0, np.uint16), none, none)
-
-
 def _importance(gaussians: Gaussians, stats: MotionStats) -> Floats:
     """(N, 14) `influence`, times the side of the splat: an error is seen as often as it covers pixels."""
     scales = np.sort(np.exp(np.clip(gaussians.log_scales.detach().cpu().numpy(), -20, 20)), axis=1)
