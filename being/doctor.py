@@ -197,7 +197,9 @@ def _demo() -> str:
     async def draw() -> str:
         facts = await graph.prepare("demo")
         await warm_up(graph, facts, OutputFormat(facts.width, facts.height))
-        return f"loads and draws, {facts.width}x{facts.height}, look-ahead {1000 * facts.reach.look_ahead_s:.0f} ms"
+        return (
+            f"loads and draws, {facts.width}x{facts.height}, look-ahead {1000 * facts.audio_range.look_ahead_s:.0f} ms"
+        )
 
     try:
         return asyncio.run(draw())

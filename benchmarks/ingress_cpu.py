@@ -36,7 +36,7 @@ from being.inference.engine import Engine
 from being.inference.frames import FrameRecord, PixelFormat
 from being.live.requests import AvatarFacts, FrameRequest, OutputFormat
 from being.media.sound_reader import read_sound
-from being.server.registry import Service
+from being.server.service import Service
 
 SAMPLE = Path(__file__).parent.parent / "being" / "samples" / "hello.wav"
 CHUNK_S = 0.02
@@ -54,9 +54,9 @@ class DrawnBefore:
 
     async def submit(self, tick: Sequence[FrameRequest]) -> list[FrameRecord]:
         return [
-            replace(self._records[index % len(self._records)], index=index, generation=span.generation)
-            for span in tick
-            for index in range(span.first, span.first + span.count)
+            replace(self._records[index % len(self._records)], index=index, generation=request.generation)
+            for request in tick
+            for index in range(request.first, request.first + request.count)
         ]
 
 
@@ -89,11 +89,14 @@ def main(avatar: str, sessions: tuple[int, ...], seconds: float, size: int, rate
         asyncio.run(_talk(clients, sessions[0], seconds, rate))
         return
     graph = _drawn(avatar, size)
-    service = Service(Library(None, served=True), graph)
+    service = Service(Library(None, serving_policy=True), graph)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(create_app(service), port=port, log_level="warning", ws_ping_interval=None))
+    config = uvicorn.Config(
+        create_app(service), port=port, log_level="warning", ws_ping_interval=None, ws_per_message_deflate=False
+    )
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
@@ -103,14 +106,14 @@ def main(avatar: str, sessions: tuple[int, ...], seconds: float, size: int, rate
         command = [sys.executable, __file__, "--clients", url, "--sessions", str(count), "--rate", str(rate)]
         client = subprocess.Popen([*command, "--seconds", str(seconds + 2 * SETTLING_S)], stdout=subprocess.PIPE)
         before = _frames(service)
-        while len(service.viewers()) < count or _frames(service) == before:
+        while len(service.sessions.all()) < count or _frames(service) == before:
             time.sleep(0.05)
         time.sleep(SETTLING_S)
         frames, started, cpu = _frames(service), time.monotonic(), _cpu()
         time.sleep(seconds)
         spent, elapsed, frames = _cpu() - cpu, time.monotonic() - started, _frames(service) - frames
         said = client.communicate()[0].decode().strip()
-        while service.viewers():
+        while service.sessions.all():
             time.sleep(0.05)
         click.echo(
             f"{count} x {size}x{size}: {1000 * spent / elapsed / count:.1f} ms of CPU a second and session, "
@@ -121,7 +124,7 @@ def main(avatar: str, sessions: tuple[int, ...], seconds: float, size: int, rate
 
 
 def _drawn(avatar: str, size: int) -> DrawnBefore:
-    live = InProcessGraph(Engine(Library(None, served=True), "cpu"))
+    live = InProcessGraph(Engine(Library(None, serving_policy=True), "cpu"))
     pcm = _speech(16_000)
     gathered = Gathered()
 

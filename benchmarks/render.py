@@ -81,17 +81,17 @@ def main(
     facts = asyncio.run(graph.prepare(manifest.id))
     loaded_s = time.perf_counter() - started
     read_s = time.perf_counter()
-    face = fitted(read_audio(sound or HELLO).samples, round(seconds * 16_000))
-    ears = fitted(read_audio_48k(sound or HELLO).samples, round(seconds * 48_000))
+    model_pcm = fitted(read_audio(sound or HELLO).samples, round(seconds * 16_000))
+    playback_pcm = fitted(read_audio_48k(sound or HELLO).samples, round(seconds * 48_000))
     read_s = time.perf_counter() - read_s
     runs: list[Run] = []
     warm_up_s = None
     for width, height in [parse_size(size) for size in sizes] or [(manifest.width, manifest.height)]:
-        stage = OutputFormat(width, height, pixel_format=PixelFormat.YUV420)
+        output = OutputFormat(width, height, pixel_format=PixelFormat.YUV420)
         started = time.perf_counter()
-        asyncio.run(warm_up(graph, facts, stage))
+        asyncio.run(warm_up(graph, facts, output))
         warm_up_s = warm_up_s or time.perf_counter() - started
-        runs += [measure(graph, facts, stage, face, ears) for _ in range(repeat)]
+        runs += [measure(graph, facts, output, model_pcm, playback_pcm) for _ in range(repeat)]
     graph.close()
 
     machine = {
@@ -105,7 +105,7 @@ def main(
         "gaussians": manifest.gaussians,
         "form": manifest.approximation if form == "auto" else form,
         "device": str(graph.engine.device),
-        "look_ahead_ms": round(1000 * facts.reach.look_ahead_s),
+        "look_ahead_ms": round(1000 * facts.audio_range.look_ahead_s),
         "start_s": {"load": loaded_s, "read": read_s, "warm_up": warm_up_s},
         "machine": machine,
         "runs": [asdict(run) for run in runs],
@@ -115,25 +115,25 @@ def main(
     report(result, runs)
 
 
-def measure(graph, facts, stage, face, ears) -> Run:  # type: ignore[no-untyped-def]
+def measure(graph, facts, output, model_pcm, playback_pcm) -> Run:  # type: ignore[no-untyped-def]
     """Render once into a file that is thrown away."""
     from being.graph.offline import perform
     from being.media import StreamFormat, open_writer
     from being.media.writer_sink import WriterSink
 
-    live_ms, live_cpu_ms = live_frames(graph.engine, facts, stage)
+    live_ms, live_cpu_ms = live_frames(graph.engine, facts, output)
     before, cpu_s = dict(graph.seconds), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        format = StreamFormat(stage.width, stage.height, sound_channels=ears.shape[1])
+        format = StreamFormat(output.width, output.height, sound_channels=playback_pcm.shape[1])
         with open_writer(Path(folder) / "out.mp4", format) as writer:
-            totals = asyncio.run(perform(graph, facts, stage, face, ears, WriterSink(writer)))
+            totals = asyncio.run(perform(graph, facts, output, model_pcm, playback_pcm, WriterSink(writer)))
     frame_ms = 1000 / totals.frames
     return Run(
-        size=f"{stage.width}x{stage.height}",
+        size=f"{output.width}x{output.height}",
         frames=totals.frames,
         elapsed_s=totals.elapsed_s,
         frames_per_second=totals.frames / totals.elapsed_s,
-        real_time=len(face) / 16_000 / totals.elapsed_s,
+        real_time=len(model_pcm) / 16_000 / totals.elapsed_s,
         features_ms=(graph.seconds["features"] - before["features"]) * frame_ms,
         draw_ms=(graph.seconds["draw"] - before["draw"]) * frame_ms,
         encode_ms=totals.sink_s * frame_ms,
@@ -143,7 +143,7 @@ def measure(graph, facts, stage, face, ears) -> Run:  # type: ignore[no-untyped-
     )
 
 
-def live_frames(engine, facts, stage) -> tuple[float, float]:  # type: ignore[no-untyped-def]
+def live_frames(engine, facts, output) -> tuple[float, float]:  # type: ignore[no-untyped-def]
     """Median wall and mean CPU milliseconds of LIVE_FRAMES frames in silence, drawn one by one to planes."""
     from being.inference.frames import Drive, Extras, PixelFormat
 
@@ -154,7 +154,7 @@ def live_frames(engine, facts, stage) -> tuple[float, float]:  # type: ignore[no
     for frame in range(LIVE_FRAMES):
         at = frame % len(motion.eye)
         poses = (motion.head_pose[at], motion.torso_pose[at])
-        size = {"width": stage.width, "height": stage.height}
+        size = {"width": output.width, "height": output.height}
         drive = Drive(
             facts.id, silence, float(motion.eye[at]), *poses, **size, pixel_format=PixelFormat.YUV420,
             extras=Extras.NONE,

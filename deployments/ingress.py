@@ -13,9 +13,9 @@ from ray.serve.handle import DeploymentHandle
 
 from being.api.server import create_app
 from being.errors import InputError
-from being.ray_compat import take_port_again
+from being.ray_compat import send_media_as_it_is, take_port_again
 from being.server.admission import Admission, Load, ProcessTime
-from being.server.registry import Service
+from being.server.service import Service
 
 
 @serve.deployment(
@@ -35,6 +35,7 @@ class Ingress:
         refiner: DeploymentHandle | None,
     ) -> None:
         take_port_again()
+        send_media_as_it_is()
         replica = serve.get_replica_context()
         if replica.world_size > 1:
             # A client that comes back, and /v1/sessions, would reach whichever the proxy picks.
@@ -69,5 +70,5 @@ class Ingress:
         return create_app(self._service, self._access)
 
     def check_health(self) -> None:
-        if not self._service.clock.alive:
-            raise RuntimeError("the frame clock has stopped")
+        if not self._service.frame_loop.alive:
+            raise RuntimeError("the frame loop has stopped")

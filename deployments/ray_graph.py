@@ -69,15 +69,15 @@ class RayGraph:
     async def submit(self, tick: Sequence[FrameRequest]) -> list[FrameRecord]:
         """As the protocol has it. A pass lost with its replica is tried once more: another one can draw it as well."""
         shards: dict[int, list[int]] = {}
-        for place, span in enumerate(tick):
-            shards.setdefault(shard_of(span.avatar, self._shards), []).append(place)
+        for place, request in enumerate(tick):
+            shards.setdefault(shard_of(request.avatar, self._shards), []).append(place)
         passes = [self._pass(shard, [tick[place] for place in places]) for shard, places in shards.items()]
-        by_span: list[list[FrameRecord]] = [[] for _ in tick]
+        by_request: list[list[FrameRecord]] = [[] for _ in tick]
         for places, records in zip(shards.values(), await asyncio.gather(*passes), strict=True):
             answers = iter(records)
             for place in places:
-                by_span[place] = [next(answers) for _ in range(tick[place].count)]
-        return [record for records in by_span for record in records]
+                by_request[place] = [next(answers) for _ in range(tick[place].count)]
+        return [record for records in by_request for record in records]
 
     async def _pass(self, shard: int, requests: list[FrameRequest]) -> list[FrameRecord]:
         batch = FrameRequestBatch.of(requests)
@@ -89,7 +89,7 @@ class RayGraph:
         if self._observer is not None:
             frames = Counter[Load]()
             for request in requests:
-                frames[Load(request.avatar, request.stage.width, request.stage.height)] += request.count
+                frames[Load(request.avatar, request.output.width, request.output.height)] += request.count
             self._observer(frames, drawn.seconds)
         return drawn.frames.records()
 

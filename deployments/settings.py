@@ -79,4 +79,4 @@ class GraphSettings(BaseModel):
     pacing: PacingSettings = PacingSettings()
 
     def open_library(self) -> Library:
-        return Library([Path(path) for path in self.library] or None, served=True)
+        return Library([Path(path) for path in self.library] or None, serving_policy=True)

@@ -7,9 +7,9 @@ from fastapi.responses import PlainTextResponse
 
 from being.api.problems import documented
 from being.api.schemas import Health, Readiness
-from being.server.admission import Load
 from being.server.problems import Problem
-from being.server.registry import REFERENCE, RETRY_AFTER_S, Service
+from being.server.refusals import RETRY_AFTER_S
+from being.server.service import Service
 
 router = APIRouter(tags=["health"])
 
@@ -17,8 +17,8 @@ router = APIRouter(tags=["health"])
 @router.get("/healthz", summary="The process lives", responses=documented(503))
 async def healthz(request: Request) -> Health:
     service: Service = request.app.state.service
-    if not service.clock.alive:
-        raise Problem(503, "the frame clock has stopped", retry_after=RETRY_AFTER_S)
+    if not service.frame_loop.alive:
+        raise Problem(503, "the frame loop has stopped", retry_after=RETRY_AFTER_S)
     return Health(status="ok")
 
 
@@ -26,18 +26,18 @@ async def healthz(request: Request) -> Health:
 async def readyz(request: Request) -> Readiness:
     """Ready when at least one avatar loads in the graph; also says how many more sessions would fit."""
     service: Service = request.app.state.service
-    playable = [entry.manifest for entry in service.library.entries() if service.may_serve(entry.manifest)]
+    playable = service.avatars.manifests()
     if not playable:
         raise Problem(503, "there is no avatar to play", "Train one: being fit", retry_after=RETRY_AFTER_S)
     first = playable[0].id
-    await service.prepare(first, service.graph)
-    cost = service.admission.cost(Load(first, *REFERENCE))
+    await service.avatars.prepare(first, service.graph)
+    cost = service.slots.frame_s(first)
     return Readiness(
         status="ready",
         avatars=len(playable),
-        sessions=len(service.viewers()),
+        sessions=len(service.sessions),
         frame_ms=round(1000 * cost, 2) if cost is not None else None,
-        room=service.room(first),
+        room=service.slots.room(first),
     )
 
 

@@ -21,8 +21,8 @@ from being.server.client_session import ClientSession
 from being.server.client_stream import ClientStream
 from being.server.liveness import Gone, Superseded
 from being.server.problems import Problem
-from being.server.registry import Service
 from being.server.schemas import Configure, End, Interrupt, LiveFormat, LiveOptions, Received, client_message
+from being.server.service import Service
 from being.server.transport import Acknowledged
 
 GOODBYES = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010)  # close codes after which nobody comes back
@@ -80,7 +80,7 @@ async def _enter(socket: WebSocket, avatar_id: str, service: Service) -> ClientS
     except ValidationError as error:
         raise Problem.invalid(error) from None
     if options.session is not None:
-        client = service.resume(options.session, options.token)
+        client = service.sessions.resume(options.session, options.token)
         if client is not None and client.session.avatar.id == avatar_id:
             return client
     try:
@@ -115,7 +115,7 @@ async def _serve(socket: WebSocket, client: ClientSession, service: Service) -> 
         sending.cancel()
         receiving.cancel()
         if not superseded:
-            service.detach(client, may_return=may_return)
+            service.sessions.detach(client, may_return=may_return)
 
 
 async def _receive(socket: WebSocket, client: ClientSession, service: Service) -> None:
@@ -166,7 +166,7 @@ def _dispatch(client: ClientSession, message: Configure | Interrupt | End | Rece
         client.feedback(Acknowledged(message.bytes))
     elif isinstance(message, Interrupt):
         client.interrupt()
-        service.clock.interrupted()
+        service.frame_loop.interrupted()
     elif isinstance(message, End):
         client.end()
     else:

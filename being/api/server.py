@@ -13,7 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from being import __version__
 from being.api import avatars, backgrounds, health, live_socket, problems, relative, sessions, speak
 from being.api.origin import Access, OriginGuard
-from being.server.registry import Service
+from being.server.service import Service
 
 PAGE = Path(__file__).parent / "page"
 SAMPLE = Path(__file__).parent.parent / "samples" / "hello.wav"

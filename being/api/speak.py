@@ -6,12 +6,10 @@ import asyncio
 import json
 import logging
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Any, BinaryIO
 
-import numpy as np
-import numpy.typing as npt
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 
@@ -19,11 +17,9 @@ from being.api.problems import documented
 from being.api.schemas import SpeakFormat
 from being.api.uploads import MULTIPART_FIELD, receive_upload
 from being.errors import BeingError
-from being.graph.local import Graph
-from being.graph.offline import perform
 from being.inference.compositing import Transparent
-from being.inference.frames import FrameRecord, PixelFormat
-from being.live.requests import AvatarFacts, FrameRequest, OutputFormat
+from being.inference.frames import PixelFormat
+from being.live.requests import OutputFormat
 from being.media.contract import StreamFormat
 from being.media.fmp4 import Fmp4Writer
 from being.media.jpeg_sink import JpegSink
@@ -34,12 +30,11 @@ from being.media.webm_stream import WebmStreamWriter
 from being.media.writer_sink import WriterSink
 from being.server.limits import check_size
 from being.server.problems import Problem
-from being.server.registry import Service
 from being.server.schemas import Background, Side
+from being.server.service import Service
+from being.server.speech_job import Emit, SpeechJob
 
-BATCH = 8  # frames of a call: few, so that the first picture comes soon and live sessions are not held up
 FRAMES_PER_FRAGMENT = 5
-READY_BYTES = 8 << 20  # made and not yet taken by the client: then drawing waits
 BOUNDARY = "being-frame"
 NOTES_HEADER = "Being-Notes"
 NOTES_BYTES = 4000  # of that header: proxies allow 8 KiB for all of them
@@ -107,17 +102,18 @@ async def speak(
     sound is told in the header `Being-Notes`."""
     started = time.monotonic()
     service: Service = request.app.state.service
-    manifest = service.manifest(avatar_id)
-    stage = _stage(width or manifest.width, height or manifest.height, background, format, service)
-    service.begin_speaking()
+    manifest = service.avatars.manifest(avatar_id)
+    output = _output_format(width or manifest.width, height or manifest.height, background, format, service)
+    service.speech_slots.take()
     try:
         upload = await receive_upload(request, service.limits.upload_bytes, service.limits.upload_s)
         sound = await asyncio.to_thread(_decode, upload, service.limits.sound_s, audio_track)
-        facts = await service.prepare(avatar_id, service.offline)
-        film = SpeechJob(service, facts, stage, sound.model_pcm, sound.playback_pcm, format)
-        await film.open()
+        facts = await service.avatars.prepare(avatar_id, service.offline)
+        open_sink = partial(_open_sink, format, output, sound.playback_pcm.shape[1])
+        job = SpeechJob(service.offline, service.pool, facts, output, sound.model_pcm, sound.playback_pcm, open_sink)
+        await job.open()
     except BaseException as error:
-        service.end_speaking()
+        service.speech_slots.release()
         if isinstance(error, BeingError):
             raise Problem.of(error, 422) from None
         raise
@@ -125,21 +121,21 @@ async def speak(
     async def body() -> AsyncIterator[bytes]:
         first = True
         try:
-            async for piece in film.pieces():
+            async for piece in job.pieces():
                 yield piece
                 if first:
                     service.meter.observe("being_speak_seconds", time.monotonic() - started, until="first byte")
                     first = False
             service.meter.observe("being_speak_seconds", time.monotonic() - started, until="end")
         finally:
-            service.end_speaking()
-            await film.close()
+            service.speech_slots.release()
+            await job.close()
 
     headers = {"Cache-Control": "no-store", **_notes_header(sound)}
     return StreamingResponse(body(), media_type=MEDIA_TYPES[format], headers=headers)
 
 
-def _stage(width: int, height: int, background: str, format: SpeakFormat, service: Service) -> OutputFormat:
+def _output_format(width: int, height: int, background: str, format: SpeakFormat, service: Service) -> OutputFormat:
     width, height = width - width % 2, height - height % 2
     check_size(width, height, service.limits)
     if background == "none" and format != "webm":
@@ -165,100 +161,17 @@ def _notes_header(sound: Sound) -> dict[str, str]:
     return {NOTES_HEADER: json.dumps(said)} if said else {}
 
 
-class SpeechJob:
-    """One sound being played into bytes: drawing and encoding run ahead of the client by a bounded amount."""
-
-    def __init__(
-        self,
-        service: Service,
-        facts: AvatarFacts,
-        stage: OutputFormat,
-        face: npt.NDArray[np.float32],
-        ears: npt.NDArray[np.float32],
-        format: SpeakFormat,
-    ) -> None:
-        self._graph = service.offline
-        self._pool = service.pool
-        self._facts = facts
-        self._stage = stage
-        self._face = face
-        self._ears = ears
-        self._format = format
-        self._ready: deque[bytes] = deque()
-        self._held = 0
-        self._changed = asyncio.Event()
-
-    async def open(self) -> None:
-        """Open the encoders and start drawing."""
-        self._loop = asyncio.get_running_loop()
-        self._sink = await self._loop.run_in_executor(self._pool, self._open_sink)
-        self._drawing = asyncio.create_task(self._draw())
-        self._drawing.add_done_callback(lambda _: self._changed.set())
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The film's bytes as they are made. A frame that cannot be drawn ends it: the client sees a cut stream."""
-        while True:
-            self._changed.clear()
-            while self._ready:
-                piece = self._ready.popleft()
-                self._held -= len(piece)
-                yield piece
-            if self._drawing.done():
-                self._drawing.result()
-                return
-            if not self._ready:
-                await self._changed.wait()
-
-    async def close(self) -> None:
-        """Stop, whether finished or not."""
-        self._drawing.cancel()
-        await asyncio.gather(self._drawing, return_exceptions=True)
-
-    async def _draw(self) -> None:
-        graph = _Paced(self._graph, self)
-        await perform(graph, self._facts, self._stage, self._face, self._ears, self._sink, batch=BATCH)
-        # What the worker threads emitted was put on this loop before their answer, so all of it is there by now.
-        await self._loop.run_in_executor(self._pool, self._sink.close)
-
-    def _open_sink(self) -> MediaSink:
-        size = self._stage.width, self._stage.height
-        if self._format == "mjpeg":
-            return JpegSink(self._jpeg)
-        format = StreamFormat(*size, sound_channels=self._ears.shape[1])
-        clear = isinstance(self._stage.background, Transparent)
-        if self._format == "webm":
-            return WriterSink(WebmStreamWriter(self._emit, format, alpha=clear), alpha=clear)
-        return WriterSink(Fmp4Writer(self._emit, format, frames_per_fragment=FRAMES_PER_FRAGMENT))
-
-    def _jpeg(self, index: int, picture: bytes) -> None:
-        head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
-        self._emit(head.encode() + picture + b"\r\n")
-
-    def _emit(self, piece: bytes) -> None:
-        """From a worker thread."""
-        self._loop.call_soon_threadsafe(self._put, piece)
-
-    def _put(self, piece: bytes) -> None:
-        self._ready.append(piece)
-        self._held += len(piece)
-        self._changed.set()
-
-    async def room(self) -> None:
-        """Wait until the client has taken enough of what is made."""
-        while self._held > READY_BYTES:
-            await asyncio.sleep(0.05)
+def _open_sink(format: SpeakFormat, output: OutputFormat, channels: int, emit: Emit) -> MediaSink:
+    if format == "mjpeg":
+        return JpegSink(partial(_emit_part, emit))
+    stream = StreamFormat(output.width, output.height, sound_channels=channels)
+    clear = isinstance(output.background, Transparent)
+    if format == "webm":
+        return WriterSink(WebmStreamWriter(emit, stream, alpha=clear), alpha=clear)
+    return WriterSink(Fmp4Writer(emit, stream, frames_per_fragment=FRAMES_PER_FRAGMENT))
 
 
-class _Paced:
-    """The graph, held back while the client does not keep up."""
-
-    def __init__(self, graph: Graph, film: SpeechJob) -> None:
-        self._graph = graph
-        self._film = film
-
-    async def prepare(self, avatar: str) -> AvatarFacts:
-        return await self._graph.prepare(avatar)
-
-    async def submit(self, tick: Sequence[FrameRequest]) -> list[FrameRecord]:
-        await self._film.room()
-        return await self._graph.submit(tick)
+def _emit_part(emit: Emit, index: int, jpeg: bytes) -> None:
+    """One picture as a part of multipart/x-mixed-replace."""
+    head = f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+    emit(head.encode() + jpeg + b"\r\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from being.avatar.folder import MANIFEST, Avatar, load_avatar, read_manifest
 from being.avatar.schema import AvatarManifest
-from being.avatar.serving_policy import check_served
+from being.avatar.serving_policy import check_serving_policy
 from being.errors import BeingError, InputError
 
 RESCAN_S = 2.0  # an avatar just written must be listed within 5 s
@@ -48,8 +48,8 @@ class Library:
     """Avatars by id over several folders; where two hold the same id the first folder wins.
 
     Only manifests are read here, again only when their file changed; hashes and arrays are checked by `load`.
-    clock: seconds, monotonic; passed in so that rescanning is testable without waiting. served: strangers are played
-    to, so that an avatar which names files outside its folder counts as broken (`being.avatar.serving_policy`).
+    clock: seconds, monotonic; passed in so that rescanning is testable without waiting. serving_policy: apply
+    `being.avatar.serving_policy`, as a server must: an avatar which names files outside its folder counts as broken.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class Library:
         paths: Sequence[Path | str] | None = None,
         clock: Callable[[], float] = time.monotonic,
         *,
-        served: bool = False,
+        serving_policy: bool = False,
     ) -> None:
-        self._served = served
+        self._serving_policy = serving_policy
         self.paths = [Path(path) for path in paths] if paths is not None else default_paths()
         self._clock = clock
         self._scanned_at: float | None = None
@@ -113,7 +113,7 @@ class Library:
                 continue
             stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
             known = self._seen.get(folder)
-            item = known[1] if known is not None and known[0] == stamp else _inspect(folder, self._served)
+            item = known[1] if known is not None and known[0] == stamp else _inspect(folder, self._serving_policy)
             seen[folder] = (stamp, item)
             if isinstance(item, BrokenAvatar):
                 broken.append(item)
@@ -138,13 +138,13 @@ class Library:
         return found
 
 
-def _inspect(folder: Path, served: bool) -> LibraryEntry | BrokenAvatar:
+def _inspect(folder: Path, serving_policy: bool) -> LibraryEntry | BrokenAvatar:
     try:
         manifest = read_manifest(folder)
         if manifest.id != folder.name:
             raise InputError(f"{folder}: avatar.json says id {manifest.id!r}", "The folder must be called like the id")
-        if served:
-            check_served(manifest.features, str(folder / MANIFEST))
+        if serving_policy:
+            check_serving_policy(manifest.features, str(folder / MANIFEST))
         return LibraryEntry(manifest, folder)
     except BeingError as error:
         return BrokenAvatar(folder, error)

@@ -12,14 +12,14 @@ from being.audio.features import FeatureSpec
 from being.errors import FormatError
 
 # Features that need nothing but the package, and the numbers a stranger may set: name -> parameter -> (least, most).
-SERVED: dict[str, dict[str, tuple[float, float]]] = {
+SERVED_FEATURES: dict[str, dict[str, tuple[float, float]]] = {
     "logmel": {"width": (1, 512)},
     "phones": {},
     "wav2vec2": {"left_s": (0.0, 10.0), "block_s": (0.02, 10.0), "right_s": (0.0, 10.0)},
 }
 
 
-def check_served(features: FeatureSpec, where: str) -> None:
+def check_serving_policy(features: FeatureSpec, where: str) -> None:
     """Refuse features that read files, fetch models, or have parameters out of bounds.
 
     Raises
@@ -27,11 +27,11 @@ def check_served(features: FeatureSpec, where: str) -> None:
     FormatError
         Naming the feature or the parameter. `where` is the avatar's manifest.
     """
-    allowed = SERVED.get(features.name)
+    allowed = SERVED_FEATURES.get(features.name)
     if allowed is None:
         raise FormatError(
             f"{where}: features {features.name!r} come from a file and are not played by a server",
-            f"Render it offline with being render, or train it on one of: {', '.join(SERVED)}",
+            f"Render it offline with being render, or train it on one of: {', '.join(SERVED_FEATURES)}",
         )
     for name, value in features.params.items():
         if name not in allowed:

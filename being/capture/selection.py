@@ -84,7 +84,7 @@ def _looked_through(footage: Footage, place: Workspace, follow_face: Callable[[W
     kept = place.load("track")
     if kept is not None:
         width, height = kept["scale"].tolist()
-        footage.film.recall(Decoding(kept["stale_s"], *(kept[name].item() for name in _DECODED[1:])))
+        footage.film.restore(Decoding(kept["stale_s"], *(kept[name].item() for name in _DECODED[1:])))
         return Track(kept["points"], kept["found"], kept["faces"]), Looks(kept["cells"], (width, height))
     watched = Watched(footage)
     track, looks = follow_face(watched), watched.looks

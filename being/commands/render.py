@@ -110,7 +110,7 @@ def command(
     load_numba_beside_torch()
     from being.inference.compositing import Transparent, parse_background
     from being.inference.frames import PixelFormat
-    from being.live.emotion import wish
+    from being.live.emotion import target_values
     from being.live.requests import OutputFormat
     from being.media.contract import StreamFormat
     from being.media.files import check_target, open_writer
@@ -120,7 +120,7 @@ def command(
 
     source = HELLO if audio is None else audio
     library, manifest = find_avatar(avatar)
-    emotion = wish(manifest.network.emotion_states, dict(map(parse_emotion, emotions)))
+    emotion = target_values(manifest.network.emotion_states, dict(map(parse_emotion, emotions)))
     width, height = parse_size(size) if size else (manifest.width, manifest.height)
     stand_in = parse_background(background)
     alpha = isinstance(stand_in, Transparent)
@@ -130,27 +130,27 @@ def command(
         click.echo(f"note: {note}", err=True)
     encoder = recorded(features, manifest, len(sound.model_pcm)) if features else None
     planes = out.suffix.lower() in (".mp4", ".webm") and not alpha
-    stage = OutputFormat(width, height, stand_in, PixelFormat.YUV420 if planes else PixelFormat.RGB)
+    output = OutputFormat(width, height, stand_in, PixelFormat.YUV420 if planes else PixelFormat.RGB)
 
     format = StreamFormat(width, height, sound_channels=sound.playback_pcm.shape[1])
     with open_writer(out, format, alpha=alpha, overwrite=force) as writer, show_progress() as progress:
         graph = make_graph(library, device, encoder)
         try:
-            playing = perform(graph, manifest.id, stage, sound, writer, alpha, seed, emotion, progress, starting)
+            playing = perform(graph, manifest.id, output, sound, writer, alpha, seed, emotion, progress, starting)
             facts, totals = asyncio.run(playing)
         finally:
             graph.close()
     speed = sound.seconds / totals.elapsed_s
     click.echo(
         f"{out}: {totals.frames} frames of {width}x{height}, {sound.seconds:.1f} s of sound in "
-        f"{totals.elapsed_s:.1f} s ({speed:.2g}x real time), look-ahead {1000 * facts.reach.look_ahead_s:.0f} ms"
+        f"{totals.elapsed_s:.1f} s ({speed:.2g}x real time), look-ahead {1000 * facts.audio_range.look_ahead_s:.0f} ms"
     )
 
 
 async def perform(
     graph: InProcessGraph,
     avatar: str,
-    stage: OutputFormat,
+    output: OutputFormat,
     sound: Sound,
     writer: VideoWriter,
     alpha: bool,
@@ -169,7 +169,7 @@ async def perform(
     player = MotionPlayer(facts.motion, seed)
     progress.update(1.0)
     progress.part("warm up")
-    warming = asyncio.ensure_future(offline.warm_up(graph, facts, stage, player))
+    warming = asyncio.ensure_future(offline.warm_up(graph, facts, output, player))
     done, _ = await asyncio.wait({warming}, timeout=COMPILING_S)
     if not done:
         progress.note("compiling the drawing kernels, once on this machine")
@@ -179,19 +179,19 @@ async def perform(
     progress.part("render")
     started = time.perf_counter()
 
-    def tell(frames: int, total: int) -> None:
+    def report(frames: int, total: int) -> None:
         progress.update(frames / total, fps=frames / (time.perf_counter() - started))
 
     totals = await offline.perform(
         graph,
         facts,
-        stage,
+        output,
         sound.model_pcm,
         sound.playback_pcm,
         WriterSink(writer, alpha=alpha),
         player=player,
         emotion=emotion,
-        progress=tell,
+        progress=report,
     )
     return facts, totals
 

@@ -41,7 +41,7 @@ def frames_covering(samples: int) -> int:
     return -(-samples // FRAME_SAMPLES)
 
 
-async def warm_up(graph: Graph, avatar: AvatarFacts, stage: OutputFormat, player: MotionPlayer | None = None) -> None:
+async def warm_up(graph: Graph, avatar: AvatarFacts, output: OutputFormat, player: MotionPlayer | None = None) -> None:
     """Draw a batch of silence: kernels are compiled (once a machine, then cached) and pages touched before time counts.
 
     player : the avatar's motion, if there is one already.
@@ -51,8 +51,8 @@ async def warm_up(graph: Graph, avatar: AvatarFacts, stage: OutputFormat, player
     BeingError
         The avatar cannot be drawn at all.
     """
-    session = Session("warm-up", avatar, stage, player=player, limits=NO_WAITING)
-    for record in await graph.submit([session.take(2, now=0.0).span]):
+    session = Session("warm-up", avatar, output, player=player, limits=NO_WAITING)
+    for record in await graph.submit([session.take(2, now=0.0).request]):
         if record.error is not None:
             raise BeingError(record.error)
 
@@ -60,9 +60,9 @@ async def warm_up(graph: Graph, avatar: AvatarFacts, stage: OutputFormat, player
 async def perform(
     graph: Graph,
     avatar: AvatarFacts,
-    stage: OutputFormat,
-    face: FloatArray,
-    ears: FloatArray,
+    output: OutputFormat,
+    model_pcm: FloatArray,
+    playback_pcm: FloatArray,
     sink: MediaSink,
     *,
     seed: int = 0,
@@ -75,14 +75,14 @@ async def perform(
 
     Parameters
     ----------
-    face : (S,) float32, 16 kHz
+    model_pcm : (S,) float32, 16 kHz
         What the avatar says.
-    ears : (S', channels) float32, 48 kHz
+    playback_pcm : (S', channels) float32, 48 kHz
         The same sound as it will be heard; cut or padded to three times S.
     player : MotionPlayer, optional
         The motion, made of `seed` without.
     emotion : (E,), optional
-        See `being.live.emotion.wish`; as recorded without.
+        See `being.live.emotion.target_values`; as recorded without.
     sink : MediaSink
         Not closed here: the caller publishes or aborts.
 
@@ -91,11 +91,13 @@ async def perform(
     BeingError
         A frame could not be drawn, or the sink could not be written.
     """
-    session = Session("render", avatar, stage, channels=ears.shape[1], seed=seed, player=player, limits=NO_WAITING)
+    session = Session(
+        "render", avatar, output, channels=playback_pcm.shape[1], seed=seed, player=player, limits=NO_WAITING
+    )
     if emotion is not None:
-        session.feelings.ask(emotion)
-    session.hear(face, _fitted(ears, OUTPUT_RATIO * len(face)), now=0.0)
-    frames = frames_covering(len(face))
+        session.emotion_targets.ask(emotion)
+    session.push_audio(model_pcm, _fitted(playback_pcm, OUTPUT_RATIO * len(model_pcm)), now=0.0)
+    frames = frames_covering(len(model_pcm))
     sink_s = 0.0
 
     def write(take: Take, records: list[FrameRecord]) -> None:
@@ -106,7 +108,7 @@ async def perform(
             sink.picture(record.index, record)
         sink_s += time.perf_counter() - started
         if progress is not None:
-            progress(take.span.first + take.span.count, frames)
+            progress(take.request.first + take.request.count, frames)
 
     started = time.perf_counter()
     loop = asyncio.get_running_loop()
@@ -114,7 +116,7 @@ async def perform(
         writing: asyncio.Future[None] | None = None
         for first in range(0, frames, batch):
             take = session.take(min(batch, frames - first), now=0.0)
-            records = await graph.submit([take.span])
+            records = await graph.submit([take.request])
             if writing is not None:
                 await writing
             writing = loop.run_in_executor(writer, write, take, records)

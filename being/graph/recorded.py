@@ -19,7 +19,7 @@ FloatArray = npt.NDArray[np.float32]
 
 
 class RecordedEncoder(SoundEncoder):
-    """Encodes the spans of one recording from its file; the sound itself is not listened to.
+    """Encodes the requests of one recording from its file; the sound itself is not listened to.
 
     Parameters
     ----------
@@ -50,13 +50,13 @@ class RecordedEncoder(SoundEncoder):
                 "Leave --features out: this avatar listens to the sound itself",
             )
 
-    def reach(self, features: FeatureSpec, windows: WindowSpec) -> AudioContextRange:
+    def audio_range(self, features: FeatureSpec, windows: WindowSpec) -> AudioContextRange:
         first, last = context_steps(windows)
         return AudioContextRange(past=-STEP * first, future=STEP * (last + 1))
 
-    def encode(self, span: FrameRequest, features: FeatureSpec, windows: WindowSpec) -> FloatArray:
+    def encode(self, request: FrameRequest, features: FeatureSpec, windows: WindowSpec) -> FloatArray:
         """Windows t-4 .. t+3 of every frame t, zero outside the recording, as the published network was trained."""
-        at = span.first + np.arange(span.count)[:, None] + np.arange(CONTEXT_FRAMES) - PUBLISHED_BEFORE
+        at = request.first + np.arange(request.count)[:, None] + np.arange(CONTEXT_FRAMES) - PUBLISHED_BEFORE
         inside = (at >= 0) & (at < self._frames)
         stored = self._windows[np.clip(at, 0, len(self._windows) - 1)]
         return np.where(inside[..., None, None], stored, np.float32(0))

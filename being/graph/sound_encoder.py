@@ -24,9 +24,10 @@ FloatArray = npt.NDArray[np.float32]
 
 
 class SoundEncoder:
-    """Encodes spans; extractors are loaded once for each feature specification. Safe to call from several threads.
+    """Encodes requests; extractors are loaded once for each feature specification. Safe to call from several threads.
 
-    A session's next span is encoded from where its last one ended; `span_contexts` is the plain form, each by itself.
+    A session's next request is encoded from where its last one ended; `request_contexts` is the plain form, each by
+    itself.
     """
 
     def __init__(self) -> None:
@@ -43,50 +44,50 @@ class SoundEncoder:
                 self._extractors[key] = load_extractor(features)
             return self._extractors[key]
 
-    def reach(self, features: FeatureSpec, windows: WindowSpec) -> AudioContextRange:
+    def audio_range(self, features: FeatureSpec, windows: WindowSpec) -> AudioContextRange:
         """The sound that a frame of such an avatar is drawn from."""
         return audio_context_range(self.extractor(features), windows)
 
-    def encode(self, span: FrameRequest, features: FeatureSpec, windows: WindowSpec) -> FloatArray:
-        """The audio contexts of a span's frames, (n, 8, 16, D). Not to be written to: those of silence are shared."""
-        if span.fade is None and not span.pcm.any():
-            return self._silence(span, features, windows)
-        return self._encode(span, features, windows)
+    def encode(self, request: FrameRequest, features: FeatureSpec, windows: WindowSpec) -> FloatArray:
+        """The audio contexts of a request's frames, (n, 8, 16, D). Read only: those of silence are shared."""
+        if request.fade is None and not request.pcm.any():
+            return self._silence(request, features, windows)
+        return self._encode(request, features, windows)
 
-    def _silence(self, span: FrameRequest, features: FeatureSpec, windows: WindowSpec) -> FloatArray:
+    def _silence(self, request: FrameRequest, features: FeatureSpec, windows: WindowSpec) -> FloatArray:
         """Contexts of somebody who listens, which most sessions do most of the time: computed once."""
-        key = f"{features.model_dump_json()} {windows.look_ahead} {span.count}"
+        key = f"{features.model_dump_json()} {windows.look_ahead} {request.count}"
         if key not in self._silences:
-            self._silences[key] = self._encode(span, features, windows)
+            self._silences[key] = self._encode(request, features, windows)
         else:
-            check_length(self.extractor(features), windows, span.pcm, span.count)
+            check_length(self.extractor(features), windows, request.pcm, request.count)
         return self._silences[key]
 
-    def _encode(self, span: FrameRequest, features: FeatureSpec, windows: WindowSpec) -> FloatArray:
+    def _encode(self, request: FrameRequest, features: FeatureSpec, windows: WindowSpec) -> FloatArray:
         extractor = self.extractor(features)
-        contexts = self._continued(span, extractor, windows)
+        contexts = self._continued(request, extractor, windows)
         if contexts is None:
-            contexts = span_contexts(extractor, windows, span.pcm, span.count)
-        if span.fade is not None:
-            weights = span.fade.weights[:, None, None, None]
-            before = span_contexts(extractor, windows, span.fade.pcm, span.count)
+            contexts = request_contexts(extractor, windows, request.pcm, request.count)
+        if request.fade is not None:
+            weights = request.fade.weights[:, None, None, None]
+            before = request_contexts(extractor, windows, request.fade.pcm, request.count)
             contexts = (1 - weights) * contexts + weights * before
         return contexts
 
-    def _continued(self, span: FrameRequest, extractor: FeatureExtractor, windows: WindowSpec) -> FloatArray | None:
+    def _continued(self, request: FrameRequest, extractor: FeatureExtractor, windows: WindowSpec) -> FloatArray | None:
         """The contexts from what is remembered of the session; None where that is not enough."""
-        needed = step_total(span.count)
+        needed = step_total(request.count)
         if needed > KEPT_STEPS:
             return None
-        check_length(extractor, windows, span.pcm, span.count)
+        check_length(extractor, windows, request.pcm, request.count)
         # With its look-ahead, for other windows read other steps of the same sound.
-        session = f"{span.session} {windows.look_ahead}"
-        steps = self._feature_cache.steps(session, extractor, span.first, span.pcm, needed)
-        return None if steps is None else contexts_of(steps, span.count)
+        session = f"{request.session} {windows.look_ahead}"
+        steps = self._feature_cache.steps(session, extractor, request.first, request.pcm, needed)
+        return None if steps is None else contexts_of(steps, request.count)
 
 
-def span_contexts(extractor: FeatureExtractor, windows: WindowSpec, pcm: FloatArray, count: int) -> FloatArray:
-    """Contexts (count, 8, 16, D) of `count` frames from the sound within their reach.
+def request_contexts(extractor: FeatureExtractor, windows: WindowSpec, pcm: FloatArray, count: int) -> FloatArray:
+    """Contexts (count, 8, 16, D) of `count` frames from the sound within their audio range.
 
     They equal those of the whole sound; only at the ends of a clip does a `published` avatar hear silence here, where
     its training had zeros.
@@ -103,10 +104,10 @@ def span_contexts(extractor: FeatureExtractor, windows: WindowSpec, pcm: FloatAr
 
 def check_length(extractor: FeatureExtractor, windows: WindowSpec, pcm: FloatArray, count: int) -> None:
     """Raise InputError unless the sound is as long as `count` frames need."""
-    reach = audio_context_range(extractor, windows)
-    needed = reach.past + FRAME_SAMPLES * (count - 1) + reach.future
+    audio_range = audio_context_range(extractor, windows)
+    needed = audio_range.past + FRAME_SAMPLES * (count - 1) + audio_range.future
     if len(pcm) != needed:
-        raise InputError(f"{count} frames are drawn from {needed} samples of sound, the span brings {len(pcm)}")
+        raise InputError(f"{count} frames are drawn from {needed} samples of sound, the request brings {len(pcm)}")
 
 
 def step_total(count: int) -> int:

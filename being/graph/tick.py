@@ -80,7 +80,7 @@ def request_drives(
     request: FrameRequest, contexts: npt.NDArray[np.float32], refiner_apart: bool = False
 ) -> list[Drive]:
     """One drive for each frame of a request."""
-    wanted = request.stage
+    wanted = request.output
     extras = Extras.ALPHA if isinstance(wanted.background, Transparent) else Extras.NONE
     if refiner_apart:
         extras = Extras.ALPHA | Extras.FACE_BOX
@@ -109,8 +109,8 @@ def avatar_facts(engine: Engine, encoder: SoundEncoder, avatar: str) -> AvatarFa
     """What a session must know of an avatar, which is loaded on the way."""
     loaded = engine.prepare(avatar).avatar
     manifest = loaded.manifest
-    reach = encoder.reach(manifest.features, manifest.windows)
-    return AvatarFacts(manifest.id, manifest.width, manifest.height, reach, loaded.motion)
+    audio_range = encoder.audio_range(manifest.features, manifest.windows)
+    return AvatarFacts(manifest.id, manifest.width, manifest.height, audio_range, loaded.motion)
 
 
 def _info(requests: Sequence[FrameRequest]) -> FrameInfo:

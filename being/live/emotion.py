@@ -17,7 +17,7 @@ FloatArray = npt.NDArray[np.float32]
 FRAMES = 12  # from one face to another
 
 
-class Feelings:
+class EmotionTargets:
     """The emotions of one session.
 
     Parameters
@@ -28,8 +28,8 @@ class Feelings:
 
     def __init__(self, states: int) -> None:
         self._wanted = np.full(states, np.nan, np.float32)  # NaN where the recording is played
-        self._held = np.zeros(states, np.float32)  # the value that the wish has reached
-        self._share = np.zeros(states, np.float32)  # of the wish against the recording, 0 to 1
+        self._held = np.zeros(states, np.float32)  # the value that has been reached on the way to the target
+        self._share = np.zeros(states, np.float32)  # of the target against the recording, 0 to 1
 
     def ask(self, wanted: FloatArray) -> None:
         """Show these values (E,) in [0, 1] from now on; NaN for what was recorded."""
@@ -55,7 +55,7 @@ class Feelings:
         return frames
 
 
-def wish(states: Sequence[str], wanted: Mapping[str, float]) -> FloatArray:
+def target_values(states: Sequence[str], wanted: Mapping[str, float]) -> FloatArray:
     """What was asked for by name, (E,) in the order of the avatar's states; NaN for those that were not named.
 
     Raises

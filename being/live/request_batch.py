@@ -50,9 +50,9 @@ class FrameRequestBatch:
         formats: list[OutputFormat] = []
         format_of = []
         for request in requests:
-            if request.stage not in formats:
-                formats.append(request.stage)
-            format_of.append(formats.index(request.stage))
+            if request.output not in formats:
+                formats.append(request.output)
+            format_of.append(formats.index(request.output))
         return cls(
             tuple(request.session for request in requests),
             tuple(request.avatar for request in requests),
@@ -85,7 +85,7 @@ class FrameRequestBatch:
                 head_poses=heads,
                 torso_poses=torsos,
                 eyes=eyes,
-                stage=self.formats[self.format_of[row]],
+                output=self.formats[self.format_of[row]],
                 emotion=self.emotions.get(row),
                 fade=self.fades.get(row),
             )

@@ -37,9 +37,9 @@ class AudioContextRange:
 
 
 def audio_context_range(extractor: FeatureExtractor, windows: WindowSpec) -> AudioContextRange:
-    """How far the drawing of a frame listens: its windows' steps, and what the extractor reads around them.
+    """The sound that the drawing of a frame reads: its windows' steps, and what the extractor reads around them.
 
-    The past is whole steps, so that a span's features fall on the same steps wherever it starts.
+    The past is whole steps, so that a request's features fall on the same steps wherever it starts.
     """
     first, last = context_steps(windows)
     left_steps = -(-extractor.left_context // STEP)
@@ -59,7 +59,7 @@ class AvatarFacts:
     id: str
     width: int
     height: int
-    reach: AudioContextRange
+    audio_range: AudioContextRange
     motion: Motion
 
 
@@ -75,9 +75,9 @@ class OutputFormat:
 
 @dataclass(frozen=True, eq=False)
 class Fade:
-    """The sound before an interruption, and how much each frame still listens to it.
+    """The sound before an interruption, and how much of it each frame still takes.
 
-    pcm: (S,) as the span's. weights: (n,) in [0, 1], 0 where only the new sound counts.
+    pcm: (S,) as the request's. weights: (n,) in [0, 1], 0 where only the new sound counts.
     """
 
     pcm: FloatArray
@@ -92,10 +92,10 @@ class FrameRequest:
     ----------
     session : the session's id, for logs and routing.
     avatar : id in the library.
-    generation : of the session when the span was cut; an answer to an older one is dropped.
+    generation : of the session when the request was cut; an answer to an older one is dropped.
     pcm : (past + 640 (n - 1) + future,) float32 16 kHz, from 640 first - past on.
     head_poses, torso_poses : (n, 3, 4). eyes : (n,). emotion : (n, E) or None.
-    stage : size and background.
+    output : size and background.
     fade : the sound of the generation before, where it was interrupted a moment ago.
     """
 
@@ -107,7 +107,7 @@ class FrameRequest:
     head_poses: FloatArray
     torso_poses: FloatArray
     eyes: FloatArray
-    stage: OutputFormat
+    output: OutputFormat
     emotion: FloatArray | None = None
     fade: Fade | None = None
 

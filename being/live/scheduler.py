@@ -75,11 +75,11 @@ Delivery = Sound | Picture | Repeat
 
 @dataclass(frozen=True, eq=False)
 class Tick:
-    """One call to the graph: the spans of all sessions, due at a time."""
+    """One call to the graph: the requests of all sessions, due at a time."""
 
     number: int
     due: float
-    spans: Sequence[FrameRequest]
+    requests: Sequence[FrameRequest]
 
 
 @dataclass
@@ -182,18 +182,18 @@ class Scheduler:
             deliveries += self._skip(behind - count, now)
         due = self._epoch + self._frame / self._fps
         self._frame += count
-        spans = []
+        requests = []
         for take in take_all(list(self._sessions.values()), count, now):
-            deliveries.append(Sound(take.span.session, take.span.first, take.sound))
-            spans.append(take.span)
-        if not spans:
+            deliveries.append(Sound(take.request.session, take.request.first, take.sound))
+            requests.append(take.request)
+        if not requests:
             return None, deliveries
         self._numbers += 1
         self.tally.ticks += 1
         self.tally.late_ticks += count > 1
-        slots = [_Slot(span.session, span.generation, span.first, span.count) for span in spans]
+        slots = [_Slot(request.session, request.generation, request.first, request.count) for request in requests]
         self._flight.append(_InFlight(self._numbers, due, now, slots))
-        return Tick(self._numbers, due, spans), deliveries
+        return Tick(self._numbers, due, requests), deliveries
 
     def finish(self, number: int, answer: Sequence[FrameRecord] | str, now: float) -> list[Delivery]:
         """The graph answered tick `number` with its records, or failed for the reason given.

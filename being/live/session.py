@@ -1,4 +1,4 @@
-"""A session: one viewer of one avatar. Its sound, playhead, generation and motion; it draws nothing itself.
+"""A session: one client of one avatar. Its sound, playhead, generation and motion; it draws nothing itself.
 
 The clock is the session's own: frame t shows while the samples [640 t, 640 t + 640) of its sound are heard. Sound that
 arrives is laid down as early as it can still be heard and seen: after what frames already asked for have read. Where
@@ -17,7 +17,7 @@ from being.constants import FPS, SOUND_RATE
 from being.errors import InputError
 from being.inference.motion import MotionPlayer, MotionState, Moves, play
 from being.live.audio_timeline import AudioTimeline
-from being.live.emotion import Feelings
+from being.live.emotion import EmotionTargets
 from being.live.requests import FRAME_SAMPLES, AvatarFacts, Fade, FrameRequest, OutputFormat
 
 FloatArray = npt.NDArray[np.float32]
@@ -51,12 +51,12 @@ class Limits:
 class Take:
     """The next frames of a session: what to draw, and what is heard meanwhile, (1920 n, channels) at 48 kHz."""
 
-    span: FrameRequest
+    request: FrameRequest
     sound: FloatArray
 
 
 class Session:
-    """State of one viewer; every method is told the time, in seconds of any steady clock.
+    """State of one client; every method is told the time, in seconds of any steady clock.
 
     Its attributes are all of the state there is of a session, in one object that one worker holds.
 
@@ -64,7 +64,7 @@ class Session:
     ----------
     id : str
     avatar : AvatarFacts
-    stage : OutputFormat
+    output : OutputFormat
         Size and background; may be replaced between frames.
     channels : int
         Of the sound that is heard.
@@ -79,7 +79,7 @@ class Session:
         self,
         id: str,
         avatar: AvatarFacts,
-        stage: OutputFormat,
+        output: OutputFormat,
         *,
         channels: int = 1,
         seed: int = 0,
@@ -88,7 +88,7 @@ class Session:
     ) -> None:
         self.id = id
         self.avatar = avatar
-        self.stage = stage
+        self.output = output
         self.generation = 0
         self.next_frame = 0
         """The playhead: the first frame nobody has asked for yet."""
@@ -96,55 +96,55 @@ class Session:
         self._limits = limits or Limits()
         self._player = player or MotionPlayer(avatar.motion, seed)
         self._motion = MotionState()
-        self.feelings = Feelings(avatar.motion.emotion.shape[1])
-        self._line = AudioTimeline()  # 16 kHz mono: what the face listens to
-        self._heard = AudioTimeline(channels)  # 48 kHz: what the viewer hears
+        self.emotion_targets = EmotionTargets(avatar.motion.emotion.shape[1])
+        self._model_timeline = AudioTimeline()  # 16 kHz mono: what the audio contexts are made of
+        self._playback_timeline = AudioTimeline(channels)  # 48 kHz: what the client plays
         self._committed = 0  # 16 kHz position up to which frames have read the line
         self._inbox: list[tuple[FloatArray, FloatArray]] = []
         self._inbox_since = 0.0
         self._utterance_over = False
-        self._line_complete = True  # what was laid down last was the end of an utterance
+        self._utterance_complete = True  # what was laid down last was the end of an utterance
         self._slip = 0  # samples that sound waits longer than it must: repaid from the speaker's own pauses
         self._margin = MARGIN  # samples that sound should wait, because the next may be late
         self._steady_since = 0  # frame
-        self._old_line: AudioTimeline | None = None
+        self._old_timeline: AudioTimeline | None = None
         self._cut_frame = 0
         self._last_speech = -HANGOVER - 1  # frame
 
     @property
     def waiting_s(self) -> float:
         """Seconds of sound that have arrived and were not heard yet."""
-        on_line = max(0, self._line.end - FRAME_SAMPLES * self.next_frame)
+        on_line = max(0, self._model_timeline.end - FRAME_SAMPLES * self.next_frame)
         return (on_line + self._inbox_samples) / (FRAME_SAMPLES * FPS)
 
     @property
     def spare_s(self) -> float:
         """Seconds that the newest sound has waited for the frame just taken, if sound flows; negative if it is late."""
-        return (self._line.end - self._committed) / (FRAME_SAMPLES * FPS)
+        return (self._model_timeline.end - self._committed) / (FRAME_SAMPLES * FPS)
 
     @property
     def talking(self) -> bool:
         """Whether somebody talked within the last moment before the playhead."""
         return self.next_frame - self._last_speech <= HANGOVER
 
-    def hear(self, face: FloatArray, ears: FloatArray, now: float) -> None:
-        """Sound has arrived: (S,) at 16 kHz for the face, and the same (3 S, channels) at 48 kHz for the viewer.
+    def push_audio(self, model_pcm: FloatArray, playback_pcm: FloatArray, now: float) -> None:
+        """Sound has arrived: (S,) at 16 kHz for the model, and the same (3 S, channels) at 48 kHz for playback.
 
         Raises
         ------
         InputError
             More sound waits than the session may hold; none of this block was taken.
         """
-        if ears.shape != (OUTPUT_RATIO * len(face), self._channels):
-            raise ValueError(f"sound {ears.shape} at 48 kHz does not belong to {face.shape} at 16 kHz")
-        if self.waiting_s + len(face) / (FRAME_SAMPLES * FPS) > self._limits.buffered_s:
+        if playback_pcm.shape != (OUTPUT_RATIO * len(model_pcm), self._channels):
+            raise ValueError(f"sound {playback_pcm.shape} at 48 kHz does not belong to {model_pcm.shape} at 16 kHz")
+        if self.waiting_s + len(model_pcm) / (FRAME_SAMPLES * FPS) > self._limits.buffered_s:
             raise InputError(
                 f"more than {self._limits.buffered_s:g} s of sound would wait to be heard", "Send it as it is spoken"
             )
         if not self._inbox:
             self._inbox_since = now
-            self._line_complete = self._line_complete or self._utterance_over
-        self._inbox.append((face, ears))
+            self._utterance_complete = self._utterance_complete or self._utterance_over
+        self._inbox.append((model_pcm, playback_pcm))
         self._utterance_over = False
 
     def end_utterance(self) -> None:
@@ -165,39 +165,39 @@ class Session:
         cut = FRAME_SAMPLES * self.next_frame
         self._inbox.clear()
         fading = round(CUT_FADE_S * SOUND_RATE)
-        rest = self._heard.read(OUTPUT_RATIO * cut, OUTPUT_RATIO * cut + fading)
+        rest = self._playback_timeline.read(OUTPUT_RATIO * cut, OUTPUT_RATIO * cut + fading)
         rest *= np.linspace(1, 0, fading, dtype=np.float32)[:, None]
-        self._old_line = AudioTimeline(start=cut - self.avatar.reach.past)
-        self._old_line.append(self._line.read(cut - self.avatar.reach.past, cut))
+        self._old_timeline = AudioTimeline(start=cut - self.avatar.audio_range.past)
+        self._old_timeline.append(self._model_timeline.read(cut - self.avatar.audio_range.past, cut))
         self._cut_frame = self.next_frame
-        self._line = AudioTimeline(start=cut)
-        self._heard = AudioTimeline(self._channels, start=OUTPUT_RATIO * cut)
-        self._heard.append(rest)
-        self._line.pad_to(cut + fading // OUTPUT_RATIO)
+        self._model_timeline = AudioTimeline(start=cut)
+        self._playback_timeline = AudioTimeline(self._channels, start=OUTPUT_RATIO * cut)
+        self._playback_timeline.append(rest)
+        self._model_timeline.pad_to(cut + fading // OUTPUT_RATIO)
         self._committed = cut
-        self._line_complete, self._slip = True, 0
+        self._utterance_complete, self._slip = True, 0
         self._last_speech = self.next_frame - HANGOVER - 1
         return self.next_frame
 
     @property
     def _inbox_samples(self) -> int:
-        return sum(len(face) for face, _ in self._inbox)
+        return sum(len(model_pcm) for model_pcm, _ in self._inbox)
 
     def _admit_inbox(self, now: float) -> None:
         """Lay arrived sound down, unless an utterance is just beginning and the next chunk could still be late."""
         if not self._inbox:
             return
-        flowing = self._line.end >= self._committed > 0
+        flowing = self._model_timeline.end >= self._committed > 0
         enough = self._inbox_samples >= self._limits.onset_s * FRAME_SAMPLES * FPS
         if flowing or enough or self._utterance_over or now - self._inbox_since >= self._limits.onset_s:
-            self._note_lateness(self._committed - self._line.end)
-            self._line_complete = self._utterance_over
-            self._line.pad_to(self._committed)
-            self._heard.pad_to(OUTPUT_RATIO * self._committed)
-            for face, ears in self._inbox:
-                kept = self._repay(face)
-                self._line.append(face[kept])
-                self._heard.append(ears[np.repeat(kept, OUTPUT_RATIO)])
+            self._note_lateness(self._committed - self._model_timeline.end)
+            self._utterance_complete = self._utterance_over
+            self._model_timeline.pad_to(self._committed)
+            self._playback_timeline.pad_to(OUTPUT_RATIO * self._committed)
+            for model_pcm, playback_pcm in self._inbox:
+                kept = self._repay(model_pcm)
+                self._model_timeline.append(model_pcm[kept])
+                self._playback_timeline.append(playback_pcm[np.repeat(kept, OUTPUT_RATIO)])
             self._inbox.clear()
 
     def _note_lateness(self, gap: int) -> None:
@@ -206,7 +206,7 @@ class Session:
         Sound waits from its arrival to the clock's next frame, and that wait stays for as long as it flows. What of it
         exceeds the margin is to be caught up; a gap shows that the margin was too small.
         """
-        if self._line_complete:  # an utterance begins
+        if self._utterance_complete:  # an utterance begins
             excess = self._inbox_samples - FRAME_SAMPLES - self._margin
             if 0 < excess <= LONGEST_MARGIN:  # more is speech that was made beforehand: its pauses are meant
                 self._slip = excess
@@ -219,16 +219,16 @@ class Session:
             self._slip += QUIET_STEP
             self._steady_since = self.next_frame
 
-    def _repay(self, face: FloatArray) -> npt.NDArray[np.bool_]:
+    def _repay(self, model_pcm: FloatArray) -> npt.NDArray[np.bool_]:
         """Which samples of arriving sound to keep, (S,): silence is left out until late sound has caught up.
 
         Without this a microphone that is always open would lag by every hiccup of its network, for ever.
         """
-        kept = np.ones(len(face), np.bool_)
-        for start in range(0, len(face) - QUIET_STEP + 1, QUIET_STEP):
+        kept = np.ones(len(model_pcm), np.bool_)
+        for start in range(0, len(model_pcm) - QUIET_STEP + 1, QUIET_STEP):
             if self._slip < QUIET_STEP:
                 break
-            piece = face[start : start + QUIET_STEP]
+            piece = model_pcm[start : start + QUIET_STEP]
             if np.dot(piece, piece) < QUIET_STEP * SPEECH_RMS**2:
                 kept[start : start + QUIET_STEP] = False
                 self._slip -= QUIET_STEP
@@ -236,7 +236,9 @@ class Session:
 
     def _talking(self, first: int, count: int) -> npt.NDArray[np.bool_]:
         """Whether each of the frames belongs to speech, (n,)."""
-        sound = self._line.read(FRAME_SAMPLES * first, FRAME_SAMPLES * (first + count)).reshape(count, FRAME_SAMPLES)
+        sound = self._model_timeline.read(FRAME_SAMPLES * first, FRAME_SAMPLES * (first + count)).reshape(
+            count, FRAME_SAMPLES
+        )
         loud = np.sqrt(np.mean(np.square(sound), axis=1)) > SPEECH_RMS
         flags = np.empty(count, np.bool_)
         for index, is_loud in enumerate(loud):
@@ -247,48 +249,48 @@ class Session:
 
     def _take(self, count: int, moves: Moves) -> Take:
         """Frames whose motion is known: their sound is read, and the playhead moves past them."""
-        first, reach = self.next_frame, self.avatar.reach
-        start, stop = FRAME_SAMPLES * first - reach.past, FRAME_SAMPLES * (first + count - 1) + reach.future
+        first, audio_range = self.next_frame, self.avatar.audio_range
+        start, stop = FRAME_SAMPLES * first - audio_range.past, FRAME_SAMPLES * (first + count - 1) + audio_range.future
         self._committed = stop
-        span = FrameRequest(
+        request = FrameRequest(
             session=self.id,
             avatar=self.avatar.id,
             generation=self.generation,
             first=first,
-            pcm=self._line.read(start, stop),
+            pcm=self._model_timeline.read(start, stop),
             head_poses=moves.head_pose,
             torso_poses=moves.torso_pose,
             eyes=moves.eye,
-            stage=self.stage,
-            emotion=self.feelings.shown(moves.emotion),
+            output=self.output,
+            emotion=self.emotion_targets.shown(moves.emotion),
             fade=self._fade(first, count, start, stop),
         )
-        return Take(span, self._advance(count))
+        return Take(request, self._advance(count))
 
     def _skip(self, count: int, moves: Moves) -> FloatArray:
-        self.feelings.shown(moves.emotion)
+        self.emotion_targets.shown(moves.emotion)
         self._committed = max(self._committed, FRAME_SAMPLES * (self.next_frame + count))
         return self._advance(count)
 
     def _fade(self, first: int, count: int, start: int, stop: int) -> Fade | None:
-        if self._old_line is None:
+        if self._old_timeline is None:
             return None
         weights = np.zeros(count, np.float32)
         for index in range(count):
             since = first + index - self._cut_frame
             weights[index] = FADE_WEIGHTS[since] if since < len(FADE_WEIGHTS) else 0.0
         if not weights.any():
-            self._old_line = None
+            self._old_timeline = None
             return None
-        return Fade(self._old_line.read(start, stop), weights)
+        return Fade(self._old_timeline.read(start, stop), weights)
 
     def _advance(self, count: int) -> FloatArray:
         """Move the playhead; returns the sound heard meanwhile."""
         first = self.next_frame
         self.next_frame += count
-        sound = self._heard.read(OUTPUT_FRAME * first, OUTPUT_FRAME * self.next_frame)
-        self._line.forget(FRAME_SAMPLES * self.next_frame - self.avatar.reach.past)
-        self._heard.forget(OUTPUT_FRAME * self.next_frame)
+        sound = self._playback_timeline.read(OUTPUT_FRAME * first, OUTPUT_FRAME * self.next_frame)
+        self._model_timeline.forget(FRAME_SAMPLES * self.next_frame - self.avatar.audio_range.past)
+        self._playback_timeline.forget(OUTPUT_FRAME * self.next_frame)
         return sound
 
 

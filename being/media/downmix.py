@@ -1,7 +1,7 @@
 """Any loudspeaker layout -> what two ears hear, as players mix it (ITU-R BS.775, the coefficients of FFmpeg).
 
 Centre and surround channels go to both sides, or to their own, 3 dB down; the low-frequency channel is left out. One
-and two channels stay as they are. The face hears the mean of both sides, but where they cancel each other (a balanced
+and two channels stay as they are. The model takes the mean of both sides, but where they cancel each other (a balanced
 cable into a stereo jack) the louder side alone.
 """
 
@@ -112,7 +112,7 @@ class Levels:
         return self.mean < CANCELLED * 0.5 * (self.left + self.right)
 
     def model_weights(self) -> tuple[float, float]:
-        """What of the left and of the right side the face hears."""
+        """What of the left and of the right side the model takes."""
         if not self.cancel:
             return 0.5, 0.5
         return (1.0, 0.0) if self.left >= self.right else (0.0, 1.0)

@@ -116,9 +116,9 @@ class Film:
         decodes = float(np.mean(state.stale_s <= max(HOLE_S, 2 / self.rate)))
         if last is None or decodes < LEAST_DECODED:
             raise InputError(f"{self.path} is damaged: {decodes:.0%} of its pictures can be decoded", AGAIN)
-        self.recall(with_holes_alone(state))
+        self.restore(with_holes_alone(state))
 
-    def recall(self, state: Decoding) -> None:
+    def restore(self, state: Decoding) -> None:
         """Take what an earlier pass over the same film came to."""
         self._passes[:] = [state]
 

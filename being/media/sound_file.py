@@ -13,7 +13,7 @@ from being.media.file_resampler import FileResampler
 from being.media.notes import Note
 from being.media.several_files import FilePlace
 from being.media.sound_decoding import SoundDecoder, planes_of
-from being.media.sound_survey import Survey
+from being.media.sound_scan import TrackScan
 
 MODEL_RATE = 16_000  # Hz of what the model hears
 PLAYBACK_RATE = 48_000  # Hz of the sound in a finished video
@@ -32,7 +32,7 @@ class Sound:
     Attributes
     ----------
     model_pcm : (S,) float32 in [-1, 1], 16 kHz mono: what the face is moved by.
-    playback_pcm : (S', 1 or 2) float32 in [-1, 1], 48 kHz: what the viewer hears.
+    playback_pcm : (S', 1 or 2) float32 in [-1, 1], 48 kHz: for playback.
     notes : what was repaired and chosen.
     """
 
@@ -47,7 +47,7 @@ class Sound:
 
 @dataclass(frozen=True)
 class SoundPart:
-    """A surveyed track of one of the files in a source.
+    """A scanned track of one of the files in a source.
 
     Attributes
     ----------
@@ -57,19 +57,19 @@ class SoundPart:
 
     place: FilePlace
     stream: int
-    survey: Survey
+    scan: TrackScan
     zero_s: float
     most_s: float = float("inf")
 
     @property
     def seconds(self) -> float:
-        return min(max(self.survey.ends_s - self.zero_s, 0.0), self.most_s)
+        return min(max(self.scan.ends_s - self.zero_s, 0.0), self.most_s)
 
     def blocks(self, name: str, sides: int) -> Iterator[tuple[int, Array]]:
         """Blocks (n, sides) at the rate of the file, without a seam, and that rate."""
-        survey, left_s = self.survey, self.most_s
-        shifts = {shift.frame: shift.seconds for shift in survey.shifts}
-        ahead_s = self.zero_s - survey.begins_s  # to be dropped; below 0 silence is to be made
+        scan, left_s = self.scan, self.most_s
+        shifts = {shift.frame: shift.seconds for shift in scan.shifts}
+        ahead_s = self.zero_s - scan.begins_s  # to be dropped; below 0 silence is to be made
         with self.place.opened(REMEDY) as container:
             decoder = SoundDecoder(name, container, container.streams[self.stream])
             for index, (_, frame) in enumerate(decoder.frames()):

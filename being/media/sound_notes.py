@@ -1,4 +1,4 @@
-"""What there is to say about a surveyed sound: holes, damage, joints, channels."""
+"""What there is to say about a scanned sound: holes, damage, joints, channels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from being.media.downmix import Levels
 from being.media.notes import Note, NoteKind, Span
-from being.media.sound_survey import Survey
+from being.media.sound_scan import TrackScan
 
 LATE_S = 0.02  # a later beginning than this is told
 CUT_OFF_S = 0.5  # and an end that is earlier than stated by this, or by 2%
@@ -14,7 +14,7 @@ QUIETER = 0.9  # a gain below this is told
 _STATING = ("wav", "w64", "aiff", "caf", "flac", "mov", "wv", "tta", "ogg")
 
 
-def survey_notes(survey: Survey, zero_s: float, seconds: float, shown_at_s: float) -> list[Note]:
+def track_notes(scan: TrackScan, zero_s: float, seconds: float, shown_at_s: float) -> list[Note]:
     """The notes on one track.
 
     Parameters
@@ -23,17 +23,17 @@ def survey_notes(survey: Survey, zero_s: float, seconds: float, shown_at_s: floa
     shown_at_s : what is added to times, for a file that follows others.
     """
     notes: list[Note] = []
-    if (late := survey.begins_s - zero_s) > LATE_S and late < seconds:
-        what = "its pictures" if not np.isnan(survey.pictures_begin_s) else "its clock"
+    if (late := scan.begins_s - zero_s) > LATE_S and late < seconds:
+        what = "its pictures" if not np.isnan(scan.pictures_begin_s) else "its clock"
         notes.append(Note(NoteKind.LATE, f"The sound begins {late:.2f} s after {what}, silence stands before it"))
-    damaged = {failure.before_frame for failure in survey.failures}
+    damaged = {failure.before_frame for failure in scan.failures}
     holes: list[Span] = []
     replaced: list[Span] = []
     left_out: list[Span] = []
-    ends = survey.begins_s + np.cumsum(survey.seconds)
+    ends = scan.begins_s + np.cumsum(scan.seconds)
     moved = 0.0
-    for shift in survey.shifts:
-        at = float(ends[shift.frame] - survey.seconds[shift.frame]) + moved - zero_s
+    for shift in scan.shifts:
+        at = float(ends[shift.frame] - scan.seconds[shift.frame]) + moved - zero_s
         moved += shift.seconds
         if not -max(shift.seconds, 0.0) < at < seconds:
             continue
@@ -44,11 +44,11 @@ def survey_notes(survey: Survey, zero_s: float, seconds: float, shown_at_s: floa
         notes.append(Note(NoteKind.HOLE, "The sound has holes, silence stands there", tuple(holes)))
     if left_out:
         notes.append(Note(NoteKind.OVERLAP, "Sound that overlaps was left out", tuple(left_out)))
-    if survey.failures:
-        notes.append(_damage(len(survey.failures), replaced))
-    notes += survey.clock.notes(zero_s - shown_at_s)
-    if survey.ends_s - zero_s <= seconds + CUT_OFF_S:
-        notes += _cut_off(survey, float(survey.seconds.sum()) + moved)
+    if scan.failures:
+        notes.append(_damage(len(scan.failures), replaced))
+    notes += scan.clock.notes(zero_s - shown_at_s)
+    if scan.ends_s - zero_s <= seconds + CUT_OFF_S:
+        notes += _cut_off(scan, float(scan.seconds.sum()) + moved)
     return notes
 
 
@@ -70,12 +70,12 @@ def whole_notes(levels: Levels, gain: float, widest: tuple[str, ...], heard: int
     return notes
 
 
-def _cut_off(survey: Survey, held: float) -> list[Note]:
+def _cut_off(scan: TrackScan, held: float) -> list[Note]:
     """Whether the file says that it is longer than what it holds."""
-    stated = survey.stated_s if any(kind in _STATING for kind in survey.format.split(",")) else 0.0
-    if survey.stated_end_s:
-        stated = survey.stated_end_s
-        held = max([stretches[-1].ends_s for stretches in survey.clock.stretches.values()], default=survey.ends_s)
+    stated = scan.stated_s if any(kind in _STATING for kind in scan.format.split(",")) else 0.0
+    if scan.stated_end_s:
+        stated = scan.stated_end_s
+        held = max([stretches[-1].ends_s for stretches in scan.clock.stretches.values()], default=scan.ends_s)
     if stated - held <= max(CUT_OFF_S, 0.02 * stated):
         return []
     text = f"The file is cut off or damaged: it says {stated:.1f} s and holds {held:.1f} s"

@@ -1,8 +1,8 @@
 """The sound of any file, as people hear it and on the clock of its pictures: for render, speak and capture alike.
 
-Two passes, packet by packet with PyAV. The first decodes to know (`sound_survey`): which track is heard, where time
+Two passes, packet by packet with PyAV. The first decodes to know (`sound_scan`): which track is heard, where time
 stamps have holes, what is damaged, whether channels cancel. The second decodes to give (`sound_file`): silence in the
-holes, channels mixed as players mix them, 16 kHz mono for the model and 48 kHz for the viewer.
+holes, channels mixed as players mix them, 16 kHz mono for the model and 48 kHz for playback.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from being.media.input_container import Source, moving_pictures, name_of
 from being.media.notes import Note
 from being.media.several_files import FilePlace, find_places
 from being.media.sound_file import REMEDY, Sound, SoundFile, SoundPart
-from being.media.sound_notes import survey_notes, whole_notes
-from being.media.sound_survey import Survey, check_limit, survey_track
+from being.media.sound_notes import track_notes, whole_notes
+from being.media.sound_scan import TrackScan, check_limit, scan_track
 from being.media.tracks import Track, list_tracks, order_tracks, track_note
 
 LIMIT_S = 3600.0  # seconds of sound accepted unless the caller says otherwise
@@ -49,13 +49,13 @@ def open_sound(source: Source, *, track: int | None = None, limit_s: float = LIM
     begun_s = 0.0
     for place in places:
         try:
-            part, choice = _survey(place, name, track, limit_s)
+            part, choice = _scan_place(place, name, track, limit_s)
         except InputError:
             if not parts:
                 raise
             continue  # what stands behind a whole file is none
         notes += [choice] if choice and not parts else []
-        notes += survey_notes(part.survey, part.zero_s, part.seconds, begun_s)
+        notes += track_notes(part.scan, part.zero_s, part.seconds, begun_s)
         parts.append(part)
         begun_s += part.seconds
         check_limit(name, begun_s, limit_s)
@@ -68,49 +68,49 @@ def open_film_sound(source: Source, start_s: float, seconds: float, *, track: in
     It may end earlier than asked. Parameters and errors as `open_sound`.
     """
     name = name_of(source)
-    part, choice = _survey(find_places(source)[0], name, track, ENDLESS_S)
-    part = SoundPart(part.place, part.stream, part.survey, start_s, seconds)
-    notes = [*([choice] if choice else []), *survey_notes(part.survey, start_s, seconds, 0.0)]
+    part, choice = _scan_place(find_places(source)[0], name, track, ENDLESS_S)
+    part = SoundPart(part.place, part.stream, part.scan, start_s, seconds)
+    notes = [*([choice] if choice else []), *track_notes(part.scan, start_s, seconds, 0.0)]
     return _put_together(name, [part], notes, 1)
 
 
 def _put_together(name: str, parts: list[SoundPart], notes: list[Note], files: int) -> SoundFile:
-    levels = sum((part.survey.levels for part in parts), Levels())
-    widest = max((part.survey.widest for part in parts), key=len)
+    levels = sum((part.scan.levels for part in parts), Levels())
+    widest = max((part.scan.widest for part in parts), key=len)
     gain = 1.0 / levels.peak if len(widest) > 2 and levels.peak > 1.0 else 1.0
     notes = [*notes, *whole_notes(levels, gain, widest, len(parts), files)]
     return SoundFile(name, tuple(parts), min(len(widest), 2), levels, gain, tuple(notes))
 
 
-def _survey(place: FilePlace, name: str, wanted: int | None, limit_s: float) -> tuple[SoundPart, Note | None]:
+def _scan_place(place: FilePlace, name: str, wanted: int | None, limit_s: float) -> tuple[SoundPart, Note | None]:
     """The track of one file that is heard, and what there is to say about the choice."""
     with place.opened(REMEDY) as container:
         tracks = list_tracks(container)
-    silent: list[tuple[Track, Survey]] = []
+    silent: list[tuple[Track, TrackScan]] = []
     refused: InputError | None = None
     for track in order_tracks(name, tracks, wanted):
         try:
-            survey = _survey_track(place, name, track, limit_s)
+            scan = _scan_track(place, name, track, limit_s)
         except InputError as error:
             refused = refused or error
             continue
-        if not survey.silent:
+        if not scan.silent:
             note = track_note(tracks, track, [other for other, _ in silent], wanted)
-            return _part(place, track, survey), note
-        silent.append((track, survey))
+            return _part(place, track, scan), note
+        silent.append((track, scan))
     if not silent:
         assert refused is not None
         raise refused
-    track, survey = silent[0]
-    return _part(place, track, survey), track_note(tracks, track, [], wanted)
+    track, scan = silent[0]
+    return _part(place, track, scan), track_note(tracks, track, [], wanted)
 
 
-def _survey_track(place: FilePlace, name: str, track: Track, limit_s: float) -> Survey:
+def _scan_track(place: FilePlace, name: str, track: Track, limit_s: float) -> TrackScan:
     with place.opened(REMEDY) as container:
         films = moving_pictures(container)
-        return survey_track(name, container, container.streams[track.index], films[0].index if films else None, limit_s)
+        return scan_track(name, container, container.streams[track.index], films[0].index if films else None, limit_s)
 
 
-def _part(place: FilePlace, track: Track, survey: Survey) -> SoundPart:
-    zero = float(np.nanmin([survey.begins_s, survey.pictures_begin_s]))
-    return SoundPart(place, track.index, survey, zero)
+def _part(place: FilePlace, track: Track, scan: TrackScan) -> SoundPart:
+    zero = float(np.nanmin([scan.begins_s, scan.pictures_begin_s]))
+    return SoundPart(place, track.index, scan, zero)

@@ -76,7 +76,7 @@ class ClientSession:
     @property
     def load(self) -> Load:
         """What it costs: an avatar at a size."""
-        output = self.session.stage
+        output = self.session.output
         return Load(self.session.avatar.id, output.width, output.height)
 
     # What the frame loop brings.
@@ -95,17 +95,17 @@ class ClientSession:
 
     async def push_audio(self, data: bytes) -> None:
         """PCM has arrived; what the session has no room for is refused with an event, once until it has again."""
-        self._liveness.heard(self._now())
+        self._liveness.touch(self._now())
         self._refused(self._input.push(*await self._input.convert(data), self._now()))
 
     def end(self) -> None:
         """The utterance is complete."""
-        self._liveness.heard(self._now())
+        self._liveness.touch(self._now())
         self._refused(self._input.end(self._now()))
 
     def interrupt(self) -> None:
         """Stop talking now."""
-        self._liveness.heard(self._now())
+        self._liveness.touch(self._now())
         self._input.drop()
         frame = self.session.interrupt()
         self._meter.add("being_interrupts")
@@ -126,7 +126,7 @@ class ClientSession:
             A value does not fit the avatar or the server; nothing was changed.
         """
         now = self._now()
-        self._liveness.heard(now)
+        self._liveness.touch(now)
         if self._control.configure(wanted):
             self._pump.reopen = True
         if wanted.sample_rate is not None:
@@ -135,7 +135,7 @@ class ClientSession:
 
     def refuse(self, problem: Problem) -> None:
         """Tell the client of something it did wrong, and go on."""
-        self._liveness.heard(self._now())
+        self._liveness.touch(self._now())
         self._control.refuse(problem)
 
     def _refused(self, problem: Problem | None) -> None:
@@ -183,7 +183,7 @@ class ClientSession:
         await self._send_events(transport)
         await self._pump.send(transport, self._liveness)
         now = self._now()
-        self._tell_stats(now)
+        self._send_stats(now)
         self._liveness.check(now)
 
     async def _wait(self) -> None:
@@ -200,7 +200,7 @@ class ClientSession:
 
     async def _open_stream(self, transport: Transport) -> None:
         self._close_stream()
-        output, format = self.session.stage, self._control.format
+        output, format = self.session.output, self._control.format
         stream = await self._pump.open(transport, format, output.width, output.height)
         self._liveness.restart()
         await transport.send_event(
@@ -237,8 +237,8 @@ class ClientSession:
         self._stats.stream_closed(self._pump.dropped)
         self._pump.stream = None
 
-    def _tell_stats(self, now: float) -> None:
-        if not self._stats.telling_is_due(now, self._stats.dropped(self._pump.dropped)):
+    def _send_stats(self, now: float) -> None:
+        if not self._stats.report_is_due(now, self._stats.dropped(self._pump.dropped)):
             return
         latency = self._stats.latency()
         self._control.emit(
@@ -254,11 +254,11 @@ class ClientSession:
 
     @property
     def _look_ahead_ms(self) -> float:
-        return round(1000 * self.session.avatar.reach.look_ahead_s, 1)
+        return round(1000 * self.session.avatar.audio_range.look_ahead_s, 1)
 
     def info(self) -> SessionInfo:
         """As `/v1/sessions` tells it."""
-        output = self.session.stage
+        output = self.session.output
         return SessionInfo(
             id=self.session.id,
             avatar=self.session.avatar.id,

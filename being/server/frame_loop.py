@@ -1,4 +1,4 @@
-"""The conductor on a real clock: ticks start when they are due, go through the graph, and reach the viewers."""
+"""The scheduler on a real clock: ticks start when due, go through the graph, and are handed to the client sessions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from being.graph.local import Graph
+from being.graph.contract import Graph
 from being.live.scheduler import Delivery, Pacing, Scheduler, Tick
 from being.live.session import Session
 from being.server.metrics import Meter
@@ -21,8 +21,8 @@ LONGEST_REASON = 300  # characters of why a tick was not drawn
 LIVE_S = 0.4  # sound that waits longer was made beforehand
 
 
-class Audience(Protocol):
-    """Takes what the conductor has for one session."""
+class DeliverySink(Protocol):
+    """Takes what the scheduler has for one session."""
 
     session: Session
 
@@ -36,15 +36,15 @@ class FrameLoop:
         self._graph = graph
         self._meter = meter
         self._now = now
-        self.conductor = Scheduler(now(), pacing=pacing)
-        self._audience: dict[str, Audience] = {}
+        self.scheduler = Scheduler(now(), pacing=pacing)
+        self._sinks: dict[str, DeliverySink] = {}
         self._awake = asyncio.Event()
         self._flying: dict[int, asyncio.Task[None]] = {}  # by the tick's number
         self._running: asyncio.Task[None] | None = None
         self._failing = False
 
     def start(self) -> None:
-        self._running = asyncio.create_task(self._run(), name="being-clock")
+        self._running = asyncio.create_task(self._run(), name="being-frame-loop")
 
     async def close(self) -> None:
         tasks = [*self._flying.values(), *([self._running] if self._running else [])]
@@ -56,19 +56,19 @@ class FrameLoop:
     def alive(self) -> bool:
         return self._running is not None and not self._running.done()
 
-    def join(self, viewer: Audience) -> None:
-        self._audience[viewer.session.id] = viewer
-        self.conductor.join(viewer.session)
+    def join(self, sink: DeliverySink) -> None:
+        self._sinks[sink.session.id] = sink
+        self.scheduler.join(sink.session)
 
-    def leave(self, viewer: Audience) -> None:
-        if self._audience.get(viewer.session.id) is viewer:
-            del self._audience[viewer.session.id]
-            self.conductor.leave(viewer.session.id)
+    def leave(self, sink: DeliverySink) -> None:
+        if self._sinks.get(sink.session.id) is sink:
+            del self._sinks[sink.session.id]
+            self.scheduler.leave(sink.session.id)
 
     def interrupted(self) -> None:
         """A session was interrupted: what it had under way is dropped, and its next frame waits for nothing old."""
         now = self._now()
-        dropped, deliveries = self.conductor.interrupted(now)
+        dropped, deliveries = self.scheduler.interrupted(now)
         for number in dropped:
             if (task := self._flying.get(number)) is not None:
                 task.cancel()
@@ -80,23 +80,23 @@ class FrameLoop:
         while True:
             self._awake.clear()
             now = self._now()
-            tick, deliveries = self.conductor.start(now)
+            tick, deliveries = self.scheduler.start(now)
             self._hand_out(deliveries, now)
             if tick is not None:
                 self._note_waiting()
                 self._flying[tick.number] = loop.create_task(self._draw(tick))
-            alarm = loop.call_later(max(0.0, self.conductor.next_due(now) - self._now()), self._awake.set)
+            alarm = loop.call_later(max(0.0, self.scheduler.next_due(now) - self._now()), self._awake.set)
             await self._awake.wait()
             alarm.cancel()
 
     def _note_waiting(self) -> None:
         """How long sound that is spoken now has waited; what was sent long before says nothing about the clock."""
-        for viewer in self._audience.values():
-            if viewer.session.talking and 0 <= viewer.session.spare_s < LIVE_S:
-                self._meter.observe("being_stage_seconds", viewer.session.spare_s, stage="sound")
+        for sink in self._sinks.values():
+            if sink.session.talking and 0 <= sink.session.spare_s < LIVE_S:
+                self._meter.observe("being_stage_seconds", sink.session.spare_s, stage="sound")
 
     async def _draw(self, tick: Tick) -> None:
-        """One pass. An answer later than the conductor's patience finds nobody: the pass is cancelled."""
+        """One pass. An answer later than the scheduler's patience finds nobody: the pass is cancelled."""
         try:
             await self._pass(tick)
         finally:
@@ -105,11 +105,11 @@ class FrameLoop:
 
     async def _pass(self, tick: Tick) -> None:
         started = self._now()
-        late = max(span.count for span in tick.spans) > 1
+        late = max(request.count for request in tick.requests) > 1
         self._meter.add("being_ticks")
         self._meter.add("being_late_ticks", float(late))
         try:
-            records = await asyncio.wait_for(self._graph.submit(tick.spans), self.conductor.patience_s)
+            records = await asyncio.wait_for(self._graph.submit(tick.requests), self.scheduler.patience_s)
         except TimeoutError:
             self._fail(tick, "late")
         except Exception as error:
@@ -121,7 +121,7 @@ class FrameLoop:
             now = self._now()
             self._meter.observe("being_stage_seconds", started - tick.due, stage="wait")
             self._meter.observe("being_stage_seconds", now - started, stage="graph")
-            self._hand_out(self.conductor.finish(tick.number, records, now), now)
+            self._hand_out(self.scheduler.finish(tick.number, records, now), now)
 
     def _fail(self, tick: Tick, reason: str) -> None:
         self._meter.add("being_failed_ticks")
@@ -129,10 +129,10 @@ class FrameLoop:
             log.warning("tick %d was not drawn (%s); the last pictures are shown again", tick.number, reason)
             self._failing = True
         now = self._now()
-        self._hand_out(self.conductor.finish(tick.number, reason, now), now)
+        self._hand_out(self.scheduler.finish(tick.number, reason, now), now)
 
     def _hand_out(self, deliveries: list[Delivery], now: float) -> None:
         for delivery in deliveries:
-            viewer = self._audience.get(delivery.session)
-            if viewer is not None:
-                viewer.push(delivery, now)
+            sink = self._sinks.get(delivery.session)
+            if sink is not None:
+                sink.push(delivery, now)

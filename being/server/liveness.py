@@ -25,7 +25,7 @@ class Liveness:
     def __init__(self, gone_s: float, window_bytes: int) -> None:
         self._gone_s = gone_s
         self._window = window_bytes
-        self._heard_at = 0.0
+        self._touched_at = 0.0
         self._acknowledged_at = 0.0
         self._sent = 0
         self._acknowledged = 0
@@ -33,7 +33,7 @@ class Liveness:
 
     def connect(self, now: float) -> int:
         """A connection begins; its number, for `superseded`."""
-        self._heard_at = self._acknowledged_at = now
+        self._touched_at = self._acknowledged_at = now
         self._connection += 1
         return self._connection
 
@@ -41,9 +41,9 @@ class Liveness:
         """Whether a later connection of the same client has begun."""
         return connection != self._connection
 
-    def heard(self, now: float) -> None:
+    def touch(self, now: float) -> None:
         """Anything came from the client."""
-        self._heard_at = now
+        self._touched_at = now
 
     def restart(self) -> None:
         """A new stream begins: bytes count from zero."""
@@ -55,7 +55,7 @@ class Liveness:
 
     def acknowledged(self, count: int, now: float) -> None:
         """The client has `count` bytes of the stream; more than were sent is not believed."""
-        self._heard_at = self._acknowledged_at = now
+        self._touched_at = self._acknowledged_at = now
         self._acknowledged = max(self._acknowledged, min(count, self._sent))
 
     @property
@@ -65,7 +65,7 @@ class Liveness:
 
     def check(self, now: float) -> None:
         """Raises Gone where the client has been silent, or acknowledged nothing, for too long."""
-        if now - self._heard_at > self._gone_s:
+        if now - self._touched_at > self._gone_s:
             raise Gone(f"nothing was heard of the client for {self._gone_s:g} s; it should send 'received'")
         if not self.may_send and now - self._acknowledged_at > self._gone_s:
             raise Gone(f"the client acknowledged nothing for {self._gone_s:g} s; it should send 'received'")

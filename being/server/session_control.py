@@ -9,7 +9,7 @@ from typing import Any
 
 from being.errors import InputError
 from being.inference.frames import PixelFormat
-from being.live.emotion import wish
+from being.live.emotion import target_values
 from being.live.session import Session
 from being.server.backgrounds import Backgrounds
 from being.server.limits import ServingLimits, check_size
@@ -58,7 +58,7 @@ class SessionControl:
         Problem
             A value does not fit the avatar or the server; nothing was changed.
         """
-        output = self._session.stage
+        output = self._session.output
         width, height = wanted.width or output.width, wanted.height or output.height
         format = wanted.format or self.format
         check_size(width, height, self._limits)
@@ -67,14 +67,14 @@ class SessionControl:
             background = self._backgrounds.live(wanted.background)
         if wanted.emotion is not None:
             try:
-                target = wish(self.emotions, wanted.emotion)
+                target = target_values(self.emotions, wanted.emotion)
             except InputError as error:
                 raise Problem.of(error, 422) from error
-            self._session.feelings.ask(target)
+            self._session.emotion_targets.ask(target)
         another = (width, height, format) != (output.width, output.height, self.format)
         self.format = format
         pixel_format = PixelFormat.YUV420 if format == "mp4" else PixelFormat.RGB
-        self._session.stage = replace(
+        self._session.output = replace(
             output, width=width, height=height, background=background, pixel_format=pixel_format
         )
         return another

@@ -27,12 +27,12 @@ class SessionStats:
         self._shown: deque[float] = deque(maxlen=4 * FPS)  # when distinct frames were sent
         self._dropped = 0  # by streams that were closed
         self._counted = 0  # of what was dropped, told to the meter
-        self._told_at = 0.0
+        self._reported_at = 0.0
 
     def restart(self, now: float) -> None:
         """A connection begins."""
         self._due.clear()
-        self._told_at = now
+        self._reported_at = now
 
     def due(self, frames: range, now: float) -> None:
         """The tick of these frames began."""
@@ -78,11 +78,11 @@ class SessionStats:
         p50, p95, p99 = (round(1000 * float(value), 1) for value in np.percentile(self._latencies, (50, 95, 99)))
         return Latency(p50=p50, p95=p95, p99=p99)
 
-    def telling_is_due(self, now: float, dropped: int) -> bool:
+    def report_is_due(self, now: float, dropped: int) -> bool:
         """Whether a second has passed since the client was told; the meter is told of new drops then."""
-        if now - self._told_at < STATS_S:
+        if now - self._reported_at < STATS_S:
             return False
-        self._told_at = now
+        self._reported_at = now
         if dropped > self._counted:
             self._meter.add("being_dropped_pieces", float(dropped - self._counted))
             self._counted = dropped

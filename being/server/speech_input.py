@@ -36,7 +36,7 @@ class SpeechInput:
         if not len(model_pcm):
             return None
         try:
-            self._session.hear(model_pcm, playback_pcm, now)
+            self._session.push_audio(model_pcm, playback_pcm, now)
         except InputError as error:
             if self._overflowing:
                 return None

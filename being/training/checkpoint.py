@@ -28,37 +28,37 @@ FREE_SETTINGS = {"checkpoint_every_s", "evaluation_frames", "device", "quality_s
 State = tuple[dict[str, Tensor], dict[str, Any]]  # tensors by name, JSON values
 
 
-class Keeper(Protocol):
+class CheckpointStore(Protocol):
     """Where the checkpoints of a run are kept, and who is told how it goes. All workers of a run call alike."""
 
-    def load(self, mark: str) -> State | None:
-        """The newest state, or None; `mark` is the run's fingerprint. Raises as `load_checkpoint`."""
+    def load(self, run_hash: str) -> State | None:
+        """The newest state, or None; `run_hash` is the run's fingerprint. Raises as `load_checkpoint`."""
         ...
 
-    def save(self, mark: str, state: Callable[[], State]) -> None:
+    def save(self, run_hash: str, state: Callable[[], State]) -> None:
         """Keep the state, which only the worker that writes asks for."""
         ...
 
-    def tell(self, point: dict[str, Any]) -> None:
+    def report(self, point: dict[str, Any]) -> None:
         """The newest point of the curves: stage, step, loss, psnr..."""
         ...
 
 
-class FolderKeeper:
+class FolderCheckpointStore:
     """One file in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def load(self, mark: str) -> State | None:
+    def load(self, run_hash: str) -> State | None:
         """What the file holds."""
-        return load_checkpoint(self.folder, mark)
+        return load_checkpoint(self.folder, run_hash)
 
-    def save(self, mark: str, state: Callable[[], State]) -> None:
+    def save(self, run_hash: str, state: Callable[[], State]) -> None:
         """Replace the file."""
-        save_checkpoint(self.folder, mark, *state())
+        save_checkpoint(self.folder, run_hash, *state())
 
-    def tell(self, point: dict[str, Any]) -> None:
+    def report(self, point: dict[str, Any]) -> None:
         """The points are in the state already."""
 
 
@@ -72,11 +72,11 @@ def fingerprint(dataset: Dataset, config: FitConfig) -> str:
     return digest.hexdigest()
 
 
-def save_checkpoint(folder: Path, mark: str, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+def save_checkpoint(folder: Path, run_hash: str, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
     """Write the state of a run; an interruption leaves the older file."""
     path = folder / NAME
     flat = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    header = {"version": str(VERSION), "fingerprint": mark, "values": json.dumps(values)}
+    header = {"version": str(VERSION), "fingerprint": run_hash, "values": json.dumps(values)}
     try:
         with whole_file(path) as partial:
             save_file(flat, partial, metadata=header)
@@ -86,7 +86,7 @@ def save_checkpoint(folder: Path, mark: str, tensors: dict[str, Tensor], values:
         ) from error
 
 
-def load_checkpoint(folder: Path, mark: str) -> State | None:
+def load_checkpoint(folder: Path, run_hash: str) -> State | None:
     """The state of a run (tensors, values), or None where none was saved.
 
     Raises
@@ -107,7 +107,7 @@ def load_checkpoint(folder: Path, mark: str) -> State | None:
         raise FormatError(
             f"{path} is a checkpoint of version {version}, expected {VERSION}", "Start over with --restart"
         )
-    if found != mark:
+    if found != run_hash:
         raise InputError(
             f"{path} belongs to a run with other settings or other footage",
             "Use the settings it was started with, or --restart",

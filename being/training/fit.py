@@ -24,7 +24,7 @@ from being.errors import InputError
 from being.model import DeformationNetwork, NetworkConfig
 from being.progress import Progress, Silent
 from being.training.approximation import with_fastest_form
-from being.training.checkpoint import NAME, FolderKeeper, Keeper, fingerprint
+from being.training.checkpoint import NAME, CheckpointStore, FolderCheckpointStore, fingerprint
 from being.training.config import FitConfig
 from being.training.data.face import landmarks_of
 from being.training.data.footage import Footage
@@ -77,7 +77,7 @@ def fit(
     consent: str | ConsentRecord = "unconsented",
     stop: Stop | None = None,
     process_group: ProcessGroup | None = None,
-    keeper: Keeper | None = None,
+    store: CheckpointStore | None = None,
     before: Mapping[str, float] | None = None,
 ) -> FitResult:
     """Train the avatar `out` from the talking-portrait folder `dataset`.
@@ -92,7 +92,7 @@ def fit(
     consent : a record, "synthetic", "unconsented", or a JSON file with a consent record.
     stop : lets a caller end the run early as a signal would.
     process_group : the workers of this run, each calling `fit` with a `work` of its own; rank 0 evaluates and writes.
-    keeper : where checkpoints go, default a file in `work`.
+    store : where checkpoints go, default a file in `work`.
     before : seconds by name of what was done before, for the report.
 
     Raises
@@ -107,7 +107,7 @@ def fit(
     )
     out = Path(out)
     work = Path(work) if work is not None else out.with_name(out.name + ".run")
-    keeper = keeper or FolderKeeper(work)
+    store = store or FolderCheckpointStore(work)
     seconds: dict[str, float] = dict(before or {})
 
     # Everything that can be wrong is looked at first; training may take an hour.
@@ -119,10 +119,10 @@ def fit(
     for note in data.notes:
         progress.note(note)
     check_place(out, work, replace)
-    mark = fingerprint(data, config)
+    run_hash = fingerprint(data, config)
     if restart:
         (work / NAME).unlink(missing_ok=True)
-    saved = keeper.load(mark)
+    saved = store.load(run_hash)
     perceptual = Perceptual(config.vgg).to(device) if config.vgg is not None else None
     if perceptual is None and config.loss.perceptual:
         progress.note("perceptual loss left out: no VGG weights were given (--vgg)")
@@ -142,9 +142,9 @@ def fit(
     settings = RenderSettings(footage.background, footage.intrinsics, config.backend, precision)
 
     def save() -> None:
-        keeper.save(mark, run.state)
+        store.save(run_hash, run.state)
 
-    trainer = Trainer(run, footage, settings, config, perceptual, progress, save, stop, process_group, keeper.tell)
+    trainer = Trainer(run, footage, settings, config, perceptual, progress, save, stop, process_group, store.report)
     with stop.on_signals():
         over = train(trainer)
         if over:

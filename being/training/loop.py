@@ -78,7 +78,7 @@ class Learned:
 class Trainer:
     """What a stage needs beside the run itself.
 
-    `save` writes a checkpoint, `tell` gets the newest point of the curves; all workers of `process_group` call both.
+    `save` writes a checkpoint, `report` gets the newest point of the curves; all workers of `process_group` call both.
     """
 
     run: TrainingRun
@@ -90,7 +90,7 @@ class Trainer:
     save: Callable[[], None]
     stop: Stop
     process_group: ProcessGroup = field(default_factory=SingleProcess)
-    tell: Callable[[dict[str, Any]], None] = lambda point: None
+    report: Callable[[dict[str, Any]], None] = lambda point: None
 
     def __post_init__(self) -> None:
         self.mine = share(self.process_group, self.config.batch)  # of every batch
@@ -299,7 +299,7 @@ class Trainer:
         run.history.append(point)
         shown = {"psnr": seen, "held_out": point["held_out"]} if "held_out" in point else {"psnr": seen}
         self.progress.update(fraction, loss=total, **shown, gaussians=run.gaussians.count, step=step)
-        self.tell(point)
+        self.report(point)
 
 
 def densify_policy(config: FitConfig, stage: Stage) -> Densify:

@@ -32,13 +32,13 @@ def test_a_hidden_tab_stays_and_keeps_up(serve: Callable[..., Server]) -> None:
         tab.open(f"{server.url}/")
         tab.until("window.being && being.player.video.currentTime > 0.3")
         tab.run(HIDE)
-        (viewer,) = server.service.viewers()
+        (client,) = server.service.sessions.all()
         time.sleep(HIDDEN_S)
-        assert server.service.viewers() == [viewer] and viewer.connected
+        assert server.service.sessions.all() == [client] and client.connected
         assert tab.run("losses") == 0
         # What is behind the playhead can be let go of only if it follows the stream.
         assert tab.run("being.player.ahead") < 2.0
         tab.run("document.getElementById('sample').click()")
-        eventually(lambda: viewer.session.talking)
-        eventually(lambda: not viewer.session.talking and viewer.session.waiting_s == 0)  # the whole sentence came
+        eventually(lambda: client.session.talking)
+        eventually(lambda: not client.session.talking and client.session.waiting_s == 0)  # the whole sentence came
         assert tab.errors == []

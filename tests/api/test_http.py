@@ -180,10 +180,10 @@ def test_long_sound_is_refused(serve: Callable[..., Server]) -> None:
 def test_only_so_many_speak_at_once(serve: Callable[..., Server]) -> None:
     server = serve(ServingLimits(speaking=1))
     with server.client() as client:
-        server.service.begin_speaking()
+        server.service.speech_slots.take()
         refused = client.post("/v1/avatars/tiny/speak", content=wav(0.2))
         assert problem(refused, 503)["retry_after"] == int(refused.headers["retry-after"])
-        server.service.end_speaking()
+        server.service.speech_slots.release()
         assert client.post("/v1/avatars/tiny/speak", content=wav(0.2)).status_code == 200
 
 

@@ -95,7 +95,7 @@ def live(server: Server, avatar: str = "tiny", **query: object) -> Iterator[List
 
 def settled(server: Server) -> bool:
     """Whether the server has no sessions left."""
-    return not server.service.viewers()
+    return not server.service.sessions.all()
 
 
 def test_idle_avatar_is_alive_at_once(server: Server) -> None:
@@ -283,10 +283,10 @@ def test_lost_clients_give_way_to_new_ones(serve: Callable[..., Server]) -> None
     with live(server) as client:
         client.event("ready")
         client.vanish()
-    eventually(lambda: server.service.waiting == 1)
+    eventually(lambda: server.service.sessions.waiting == 1)
     with live(server) as client:
         client.event("ready")
-        assert len(server.service.viewers()) == 1
+        assert len(server.service.sessions.all()) == 1
 
 
 def test_lost_client_comes_back_with_its_token(server: Server) -> None:
@@ -295,7 +295,7 @@ def test_lost_client_comes_back_with_its_token(server: Server) -> None:
         client.socket.send(tone(8.0))
         client.event("speaking")
         client.vanish()  # the network is gone; no goodbye
-    eventually(lambda: server.service.viewer(ready["session"]).info().state == "waiting")
+    eventually(lambda: server.service.sessions.get(ready["session"]).info().state == "waiting")
     with live(server, session=ready["session"], token="wrong") as stranger:
         assert stranger.event("ready")["session"] != ready["session"]
     with live(server, session=ready["session"], token=ready["token"]) as client:
@@ -311,7 +311,7 @@ def test_second_connection_takes_over(server: Server) -> None:
         with live(server, session=ready["session"], token=ready["token"]) as new:
             assert new.event("ready")["session"] == ready["session"]
             new.until(lambda: len(new.pieces) > 10)
-            assert len(server.service.viewers()) == 1
+            assert len(server.service.sessions.all()) == 1
     eventually(lambda: settled(server))
 
 
@@ -360,4 +360,4 @@ def test_many_connects_and_drops_leave_nothing(serve: Callable[..., Server]) -> 
                 client.vanish()
     eventually(lambda: settled(server))
     assert threading.active_count() <= threads + 4  # the encoding pool
-    assert server.service.clock.conductor.sessions == []
+    assert server.service.frame_loop.scheduler.sessions == []

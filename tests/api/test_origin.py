@@ -158,8 +158,8 @@ def test_a_foreign_page_can_make_nothing_happen(server: Server) -> None:
         headers = {"Origin": "https://evil.example"}
         assert client.post("/v1/avatars/tiny/speak", content=wav(0.2), headers=headers).status_code == 403
         assert client.post("/v1/backgrounds", content=b"", headers=headers).status_code == 403
-        wish = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Private-Network": "true"}
-        asked = client.options("/v1/avatars/tiny/speak", headers=headers | wish)
+        preflight = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Private-Network": "true"}
+        asked = client.options("/v1/avatars/tiny/speak", headers=headers | preflight)
         assert asked.status_code == 403 and not any(name.startswith("access-control") for name in asked.headers)
 
 
@@ -168,13 +168,13 @@ def test_a_foreign_page_can_make_nothing_happen(server: Server) -> None:
 )
 def test_a_foreign_page_opens_no_session(server: Server, host: str, origin: str | None, status: int) -> None:
     address = server.live().replace("127.0.0.1", host)
-    before = len(server.service.viewers())
+    before = len(server.service.sessions.all())
     socket = create_connection(("127.0.0.1", server.port), PATIENCE_S)
     with pytest.raises(InvalidStatus) as caught, connect(address, sock=socket, origin=origin, open_timeout=PATIENCE_S):
         pass
     assert caught.value.response.status_code == status
     assert b"--allow-" in caught.value.response.body
-    assert len(server.service.viewers()) == before
+    assert len(server.service.sessions.all()) == before
 
 
 def test_own_pages_and_listed_ones_do(serve: Callable[..., Server]) -> None:

@@ -71,7 +71,7 @@ def test_the_page_works_there(under: Server) -> None:
         tab.open(f"{under.url}/?a=b")
         tab.until(PLAYING)
         tab.run("document.getElementById('sample').click()")
-        eventually(lambda: any(viewer.session.talking for viewer in under.service.viewers()))
+        eventually(lambda: any(client.session.talking for client in under.service.sessions.all()))
         assert tab.errors == []
         tab.open(under.url)  # without the slash; a browser may look for the page's parts in the wrong place at first
         tab.until(PLAYING)

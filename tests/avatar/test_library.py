@@ -105,11 +105,11 @@ def test_a_served_avatar_names_nothing_outside_its_folder(
 ) -> None:
     folder = tmp_path / "tiny"
     save_avatar(make_tiny_avatar(), folder)
-    assert [entry.id for entry in Library([tmp_path], served=True).entries()] == ["tiny"]
+    assert [entry.id for entry in Library([tmp_path], serving_policy=True).entries()] == ["tiny"]
     manifest = json.loads((folder / "avatar.json").read_text())
     manifest["features"] = {"name": name, "params": params}
     (folder / "avatar.json").write_text(json.dumps(manifest))
-    library = Library([tmp_path], served=True)
+    library = Library([tmp_path], serving_policy=True)
     assert library.entries() == []
     assert words in library.broken()[0].error.problem
     with pytest.raises(InputError, match="cannot be used"):

@@ -90,19 +90,19 @@ def test_a_picture_reaches_the_renderer(url: str) -> None:
 def test_a_renderer_that_dies_costs_pictures_but_no_sound(url: str) -> None:
     live = f"{url.replace('http', 'ws')}/v1/avatars/tiny/live?sample_rate=16000"
     with connect(live, max_size=None, open_timeout=PATIENCE_S) as socket:
-        viewer = ClientSession(socket)
-        viewer.until(lambda: "ready" in viewer.events)
+        client = ClientSession(socket)
+        client.until(lambda: "ready" in client.events)
         pcm = tone(SPOKEN_S)
         for at in range(0, len(pcm), 1 << 19):
             socket.send(pcm[at : at + (1 << 19)])
-        viewer.until(lambda: "speaking" in viewer.events and viewer.fresh >= FRESH)
+        client.until(lambda: "speaking" in client.events and client.fresh >= FRESH)
         (doomed,) = renderers()
         os.kill(process_of(doomed), signal.SIGKILL)
-        repeats = viewer.repeats
-        viewer.until(lambda: viewer.repeats > repeats and renderers() - {doomed})
-        fresh = viewer.fresh
-        viewer.until(lambda: viewer.fresh >= fresh + FRESH)
-    stream = b"".join(viewer.pieces)
+        repeats = client.repeats
+        client.until(lambda: client.repeats > repeats and renderers() - {doomed})
+        fresh = client.fresh
+        client.until(lambda: client.fresh >= fresh + FRESH)
+    stream = b"".join(client.pieces)
     with av.open(io.BytesIO(stream)) as film:
         shown = [round(float(frame.pts * frame.time_base) * 25) for frame in film.decode(video=0)]
     assert shown == list(range(shown[0], shown[0] + len(shown))), "each frame has its picture, new or repeated"

@@ -50,7 +50,7 @@ def test_sound_goes_through_every_stage(tiny_folder: Path, place: str) -> None:
         facts = await graph.prepare("tiny")
         formats = {"planes": PixelFormat.YUV420, "pixels": PixelFormat.RGB}
         sessions = [Session(name, facts, OutputFormat(64, 48, pixel_format=pixels)) for name, pixels in formats.items()]
-        return await graph.submit([session.take(2, 0.0).span for session in sessions])
+        return await graph.submit([session.take(2, 0.0).request for session in sessions])
 
     records = asyncio.run(tick())
     assert [record.index for record in records] == [0, 1, 0, 1] and not any(record.error for record in records)

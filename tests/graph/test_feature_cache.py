@@ -1,4 +1,4 @@
-"""What is remembered of a session changes the cost of its next span, never the answer."""
+"""What is remembered of a session changes the cost of its next request, never the answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from being.audio.extractors import load_extractor
 from being.audio.features import FeatureExtractor, FeatureSpec, FeatureStream
 from being.audio.windows import WindowSpec
 from being.graph.feature_cache import KEPT_STEPS, FeatureCache
-from being.graph.sound_encoder import span_contexts, step_total
+from being.graph.sound_encoder import request_contexts, step_total
 from being.live.requests import FRAME_SAMPLES, AudioContextRange, audio_context_range
 
 WINDOWS = WindowSpec(look_ahead=1)
@@ -43,26 +43,26 @@ class Counting:
         return stream
 
 
-def span(pcm: np.ndarray, reach: AudioContextRange, first: int, count: int) -> np.ndarray:
-    padded = np.pad(pcm, (reach.past, reach.future + 70 * FRAME_SAMPLES))
-    return padded[FRAME_SAMPLES * first :][: reach.past + FRAME_SAMPLES * (count - 1) + reach.future].copy()
+def request_sound(pcm: np.ndarray, audio_range: AudioContextRange, first: int, count: int) -> np.ndarray:
+    padded = np.pad(pcm, (audio_range.past, audio_range.future + 70 * FRAME_SAMPLES))
+    return padded[FRAME_SAMPLES * first :][: audio_range.past + FRAME_SAMPLES * (count - 1) + audio_range.future].copy()
 
 
 def alone(extractor: FeatureExtractor, pcm: np.ndarray, count: int) -> np.ndarray:
-    """The steps that a span's frames read, computed from the span by itself."""
-    contexts = span_contexts(extractor, WINDOWS, pcm, count)
+    """The steps that a request's frames read, computed from the request by itself."""
+    contexts = request_contexts(extractor, WINDOWS, pcm, count)
     windows = np.concatenate([contexts[0], contexts[1:, -1]])  # one a frame
     return np.concatenate([windows[0], *(window[-2:] for window in windows[1:])])
 
 
 @pytest.mark.parametrize("name", ["phones", "logmel"])
-def test_spans_of_any_cutting_are_answered_as_if_alone(name: str) -> None:
-    extractor, recall, pcm = load_extractor(FeatureSpec(name=name)), FeatureCache(), speech(2.5)
-    reach = audio_context_range(extractor, WINDOWS)
+def test_requests_of_any_cutting_are_answered_as_if_alone(name: str) -> None:
+    extractor, cache, pcm = load_extractor(FeatureSpec(name=name)), FeatureCache(), speech(2.5)
+    audio_range = audio_context_range(extractor, WINDOWS)
     answered = 0
     for first, count in CUTS:
-        sound = span(pcm, reach, first, count)
-        steps = recall.steps("s", extractor, first, sound, step_total(count))
+        sound = request_sound(pcm, audio_range, first, count)
+        steps = cache.steps("s", extractor, first, sound, step_total(count))
         if steps is not None:
             answered += 1
             np.testing.assert_allclose(steps, alone(extractor, sound, count), atol=2e-5)
@@ -71,71 +71,71 @@ def test_spans_of_any_cutting_are_answered_as_if_alone(name: str) -> None:
 
 def test_only_new_sound_is_listened_to() -> None:
     extractor = Counting(load_extractor(FeatureSpec(name="phones")))
-    recall, pcm, reach = FeatureCache(), speech(2.0), audio_context_range(extractor, WINDOWS)
+    cache, pcm, audio_range = FeatureCache(), speech(2.0), audio_context_range(extractor, WINDOWS)
     for first in (0, 1, 2, 2, 5):
-        recall.steps("s", extractor, first, span(pcm, reach, first, 1), step_total(1))
-    assert extractor.pushed == [reach.past + reach.future, FRAME_SAMPLES, FRAME_SAMPLES, 3 * FRAME_SAMPLES]
+        cache.steps("s", extractor, first, request_sound(pcm, audio_range, first, 1), step_total(1))
+    assert extractor.pushed == [audio_range.past + audio_range.future, FRAME_SAMPLES, FRAME_SAMPLES, 3 * FRAME_SAMPLES]
 
 
 def test_another_sound_is_not_taken_for_the_one_before() -> None:
     """An interruption replaces sound that was heard already."""
     extractor = Counting(load_extractor(FeatureSpec(name="phones")))
-    recall, reach = FeatureCache(), audio_context_range(extractor, WINDOWS)
+    cache, audio_range = FeatureCache(), audio_context_range(extractor, WINDOWS)
     said, other = speech(2.0, 1), speech(2.0, 2)
     for first, pcm in ((20, said), (21, said), (22, other), (23, other), (3, other), (65, other)):
-        sound = span(pcm, reach, first, 1)
-        steps = recall.steps("s", extractor, first, sound, step_total(1))
+        sound = request_sound(pcm, audio_range, first, 1)
+        steps = cache.steps("s", extractor, first, sound, step_total(1))
         assert (steps is None) == (first == 3), "only an older frame is left to others"
         if steps is not None:
             np.testing.assert_allclose(steps, alone(extractor, sound, 1), atol=2e-5)
-    whole = reach.past + reach.future
+    whole = audio_range.past + audio_range.future
     assert extractor.pushed == [whole, FRAME_SAMPLES, whole, FRAME_SAMPLES, whole]
 
 
 def test_other_extractors_and_sessions_do_not_meet() -> None:
     phones, logmel = (load_extractor(FeatureSpec(name=name)) for name in ("phones", "logmel"))
-    recall, pcm = FeatureCache(), speech(1.0)
+    cache, pcm = FeatureCache(), speech(1.0)
     for session, extractor in (("a", phones), ("a", logmel), ("b", phones), ("a", phones)):
-        sound = span(pcm, audio_context_range(extractor, WINDOWS), 3, 1)
-        steps = recall.steps(session, extractor, 3, sound, step_total(1))
+        sound = request_sound(pcm, audio_context_range(extractor, WINDOWS), 3, 1)
+        steps = cache.steps(session, extractor, 3, sound, step_total(1))
         assert steps is not None
         np.testing.assert_allclose(steps, alone(extractor, sound, 1), atol=2e-5)
 
 
 def test_memory_is_bounded() -> None:
     extractor = Counting(load_extractor(FeatureSpec(name="logmel")))
-    recall, pcm, reach = FeatureCache(sessions=2), speech(1.0), audio_context_range(extractor, WINDOWS)
-    whole = reach.past + reach.future
+    cache, pcm, audio_range = FeatureCache(sessions=2), speech(1.0), audio_context_range(extractor, WINDOWS)
+    whole = audio_range.past + audio_range.future
     for session, first in (("a", 0), ("b", 0), ("a", 1), ("c", 0), ("a", 2), ("b", 1)):
-        recall.steps(session, extractor, first, span(pcm, reach, first, 1), step_total(1))
+        cache.steps(session, extractor, first, request_sound(pcm, audio_range, first, 1), step_total(1))
     assert extractor.pushed == [whole, whole, FRAME_SAMPLES, whole, FRAME_SAMPLES, whole], "b is the one"
-    line = recall._lines["a"]
-    assert len(line.steps) <= KEPT_STEPS and len(line.pcm) == whole
+    entry = cache._entries["a"]
+    assert len(entry.steps) <= KEPT_STEPS and len(entry.pcm) == whole
 
 
 def test_a_stream_that_failed_is_not_asked_again() -> None:
     extractor = Counting(load_extractor(FeatureSpec(name="phones")))
-    recall, pcm, reach = FeatureCache(), speech(1.0), audio_context_range(extractor, WINDOWS)
+    cache, pcm, audio_range = FeatureCache(), speech(1.0), audio_context_range(extractor, WINDOWS)
     for first in (0, 1, 2):
-        sound = span(pcm, reach, first, 1)
+        sound = request_sound(pcm, audio_range, first, 1)
         if first == 1:
-            recall._lines["s"].stream.push = lambda pcm: 1 / 0  # type: ignore[assignment, method-assign, misc]
+            cache._entries["s"].stream.push = lambda pcm: 1 / 0  # type: ignore[assignment, method-assign, misc]
             with pytest.raises(ZeroDivisionError):
-                recall.steps("s", extractor, first, sound, step_total(1))
+                cache.steps("s", extractor, first, sound, step_total(1))
             continue
-        steps = recall.steps("s", extractor, first, sound, step_total(1))
+        steps = cache.steps("s", extractor, first, sound, step_total(1))
         assert steps is not None
         np.testing.assert_allclose(steps, alone(extractor, sound, 1), atol=2e-5)
-    assert extractor.pushed == [reach.past + reach.future] * 2
+    assert extractor.pushed == [audio_range.past + audio_range.future] * 2
 
 
 def test_ticks_that_overlap_are_answered_right() -> None:
-    extractor, recall, pcm = load_extractor(FeatureSpec(name="phones")), FeatureCache(), speech(2.5)
-    reach = audio_context_range(extractor, WINDOWS)
+    extractor, cache, pcm = load_extractor(FeatureSpec(name="phones")), FeatureCache(), speech(2.5)
+    audio_range = audio_context_range(extractor, WINDOWS)
 
     def ask(first: int) -> None:
-        sound = span(pcm, reach, first, 1)
-        steps = recall.steps("s", extractor, first, sound, step_total(1))
+        sound = request_sound(pcm, audio_range, first, 1)
+        steps = cache.steps("s", extractor, first, sound, step_total(1))
         if steps is not None:
             np.testing.assert_allclose(steps, alone(extractor, sound, 1), atol=2e-5)
 

@@ -41,19 +41,28 @@ class Notebook:
 def test_a_file_is_performed_whole_and_streams_out(graph: InProcessGraph) -> None:
     facts = asyncio.run(graph.prepare("tiny"))
     pcm = speech(1.01)
-    ears = np.repeat(pcm, 3)[:-1, None]  # a sample short, as resampling may leave it
+    playback_pcm = np.repeat(pcm, 3)[:-1, None]  # a sample short, as resampling may leave it
     notebook = Notebook()
     seen = []
     totals = asyncio.run(
-        perform(graph, facts, OutputFormat(64, 48), pcm, ears, notebook, batch=10, progress=lambda *at: seen.append(at))
+        perform(
+            graph,
+            facts,
+            OutputFormat(64, 48),
+            pcm,
+            playback_pcm,
+            notebook,
+            batch=10,
+            progress=lambda *at: seen.append(at),
+        )
     )
     assert totals.frames == 26
     assert notebook.pictures == list(range(26))
     assert seen == [(10, 26), (20, 26), (26, 26)]
     heard = np.concatenate(notebook.heard)
     assert heard.shape == (26 * 1920, 1)
-    np.testing.assert_array_equal(heard[: len(ears)], ears)
-    assert not heard[len(ears) :].any()
+    np.testing.assert_array_equal(heard[: len(playback_pcm)], playback_pcm)
+    assert not heard[len(playback_pcm) :].any()
 
 
 def test_an_undrawable_frame_stops_the_performance(graph: InProcessGraph, tiny_avatar: Avatar) -> None:

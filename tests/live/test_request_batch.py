@@ -16,14 +16,14 @@ from being.live.session import Session
 def requests() -> list[FrameRequest]:
     facts = AvatarFacts("tiny", 64, 48, AudioContextRange(past=4000, future=900), make_motion(80))
     sessions = [Session(name, facts, OutputFormat(64, 48)) for name in "abc"]
-    sessions[1].stage = OutputFormat(32, 32, pixel_format=PixelFormat.YUV420)
+    sessions[1].output = OutputFormat(32, 32, pixel_format=PixelFormat.YUV420)
     sessions[2].take(3, 0.0)
     sessions[2].interrupt()
-    return [session.take(count, 0.0).span for session, count in zip(sessions, (1, 4, 2), strict=True)]
+    return [session.take(count, 0.0).request for session, count in zip(sessions, (1, 4, 2), strict=True)]
 
 
 def same(one: FrameRequest, other: FrameRequest) -> None:
-    for name in ("session", "avatar", "generation", "first", "count", "stage"):
+    for name in ("session", "avatar", "generation", "first", "count", "output"):
         assert getattr(one, name) == getattr(other, name)
     for name in ("pcm", "head_poses", "torso_poses", "eyes"):
         assert np.array_equal(getattr(one, name), getattr(other, name))

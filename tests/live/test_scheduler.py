@@ -23,12 +23,12 @@ def answer(tick: Tick, bad: int | None = None) -> list[FrameRecord]:
     """What a graph would draw: black pictures; frame `bad` carries an error."""
     image = np.zeros((48, 64, 3), np.uint8)
     records = []
-    for span in tick.spans:
-        for index in range(span.first, span.first + span.count):
+    for request in tick.requests:
+        for index in range(request.first, request.first + request.count):
             broken = index == bad
             picture, error = (None, "no such avatar") if broken else (image, None)
-            pose = span.head_poses[0]
-            records.append(FrameRecord(index, span.generation, picture, None, None, None, pose, error))
+            pose = request.head_poses[0]
+            records.append(FrameRecord(index, request.generation, picture, None, None, None, pose, error))
     return records
 
 
@@ -37,42 +37,45 @@ def shown(deliveries: list[Delivery], session: str = "a") -> list[tuple[str, int
 
 
 def test_on_time_a_tick_is_one_frame_of_every_session(tiny_avatar: Avatar) -> None:
-    conductor = Scheduler(now=10.0)
-    conductor.join(make_session(tiny_avatar, "a"))
-    conductor.join(make_session(tiny_avatar, "b"))
+    scheduler = Scheduler(now=10.0)
+    scheduler.join(make_session(tiny_avatar, "a"))
+    scheduler.join(make_session(tiny_avatar, "b"))
     for n in range(50):
         now = 10.0 + n * FRAME_S
-        assert conductor.next_due(now) == pytest.approx(now)
-        tick, at_once = conductor.start(now)
+        assert scheduler.next_due(now) == pytest.approx(now)
+        tick, at_once = scheduler.start(now)
         assert tick is not None
-        assert [(span.session, span.first, span.count) for span in tick.spans] == [("a", n, 1), ("b", n, 1)]
+        assert [(request.session, request.first, request.count) for request in tick.requests] == [
+            ("a", n, 1),
+            ("b", n, 1),
+        ]
         assert [type(d) for d in at_once] == [Sound, Sound]
-        assert conductor.start(now + 0.001)[0] is None  # once a frame
-        deliveries = conductor.finish(tick.number, answer(tick), now + 0.03)
+        assert scheduler.start(now + 0.001)[0] is None  # once a frame
+        deliveries = scheduler.finish(tick.number, answer(tick), now + 0.03)
         assert shown(deliveries, "a") == shown(deliveries, "b") == [("Picture", n)]
-    assert conductor.tally.late_ticks == 0 and conductor.tally.repeats == 0
-    np.testing.assert_allclose(conductor.tally.latency_s, 0.03)
+    assert scheduler.tally.late_ticks == 0 and scheduler.tally.repeats == 0
+    np.testing.assert_allclose(scheduler.tally.latency_s, 0.03)
 
 
 def test_ticks_overlap_and_are_delivered_in_order(tiny_avatar: Avatar) -> None:
-    conductor = Scheduler(now=0.0, pacing=Pacing(in_flight=3))
-    conductor.join(make_session(tiny_avatar))
-    ticks = [conductor.start(n * FRAME_S)[0] for n in range(3)]
+    scheduler = Scheduler(now=0.0, pacing=Pacing(in_flight=3))
+    scheduler.join(make_session(tiny_avatar))
+    ticks = [scheduler.start(n * FRAME_S)[0] for n in range(3)]
     assert all(tick is not None for tick in ticks)
-    assert conductor.start(3 * FRAME_S)[0] is None  # three are under way
-    assert conductor.finish(ticks[1].number, answer(ticks[1]), 0.13) == []
-    assert shown(conductor.finish(ticks[0].number, answer(ticks[0]), 0.14)) == [("Picture", 0), ("Picture", 1)]
-    assert shown(conductor.finish(ticks[2].number, answer(ticks[2]), 0.15)) == [("Picture", 2)]
+    assert scheduler.start(3 * FRAME_S)[0] is None  # three are under way
+    assert scheduler.finish(ticks[1].number, answer(ticks[1]), 0.13) == []
+    assert shown(scheduler.finish(ticks[0].number, answer(ticks[0]), 0.14)) == [("Picture", 0), ("Picture", 1)]
+    assert shown(scheduler.finish(ticks[2].number, answer(ticks[2]), 0.15)) == [("Picture", 2)]
 
 
 def test_late_passes_make_longer_ticks_then_repeats_and_the_sound_stays_whole(tiny_avatar: Avatar) -> None:
-    conductor = Scheduler(now=0.0, pacing=Pacing(in_flight=1, longest_tick=4, patience_s=10.0))
+    scheduler = Scheduler(now=0.0, pacing=Pacing(in_flight=1, longest_tick=4, patience_s=10.0))
     session = make_session(tiny_avatar)
     rng = np.random.default_rng(0)
-    face = rng.uniform(-1, 1, 640 * 20).astype(np.float32)
-    ears = np.repeat(face, 3)[:, None]
-    session.hear(face, ears, 0.0)
-    conductor.join(session)
+    model_pcm = rng.uniform(-1, 1, 640 * 20).astype(np.float32)
+    playback_pcm = np.repeat(model_pcm, 3)[:, None]
+    session.push_audio(model_pcm, playback_pcm, 0.0)
+    scheduler.join(session)
     heard, pictures = [], []
 
     def note(deliveries: list[Delivery]) -> None:
@@ -82,35 +85,37 @@ def test_late_passes_make_longer_ticks_then_repeats_and_the_sound_stays_whole(ti
     counts = []
     now = 0.0
     for pass_s in (0.03, 0.1, 0.24, 0.03, 0.03):
-        tick, at_once = conductor.start(now)
+        tick, at_once = scheduler.start(now)
         assert tick is not None
         note(at_once)
-        counts.append(tick.spans[0].count)
+        counts.append(tick.requests[0].count)
         now += pass_s
-        note(conductor.finish(tick.number, answer(tick), now))
-        now = max(now, conductor.next_due(now))
+        note(scheduler.finish(tick.number, answer(tick), now))
+        now = max(now, scheduler.next_due(now))
     assert counts == [1, 1, 2, 4, 1]
     assert pictures == [("Picture", i) for i in range(4)] + [("Repeat", i) for i in (4, 5)] + [
         ("Picture", i) for i in range(6, 11)
     ]
-    np.testing.assert_array_equal(np.concatenate(heard), ears[: 11 * 1920])
+    np.testing.assert_array_equal(np.concatenate(heard), playback_pcm[: 11 * 1920])
 
 
 def test_a_lost_pass_is_given_up_and_its_answer_ignored(tiny_avatar: Avatar) -> None:
-    conductor = Scheduler(now=0.0, pacing=Pacing(in_flight=2, patience_s=0.2))
-    conductor.join(make_session(tiny_avatar))
-    lost, _ = conductor.start(0.0)
-    good, _ = conductor.start(0.04)
-    assert conductor.finish(good.number, answer(good), 0.06) == []
-    assert conductor.next_due(0.08) == pytest.approx(0.2)
-    tick, deliveries = conductor.start(0.2)
+    scheduler = Scheduler(now=0.0, pacing=Pacing(in_flight=2, patience_s=0.2))
+    scheduler.join(make_session(tiny_avatar))
+    lost, _ = scheduler.start(0.0)
+    good, _ = scheduler.start(0.04)
+    assert scheduler.finish(good.number, answer(good), 0.06) == []
+    assert scheduler.next_due(0.08) == pytest.approx(0.2)
+    tick, deliveries = scheduler.start(0.2)
     assert shown(deliveries) == [("Repeat", 0), ("Picture", 1), ("Repeat", 2), ("Repeat", 3)]
-    assert tick is not None and (tick.spans[0].first, tick.spans[0].count) == (4, 2), "the newest, and fewer at once"
-    assert conductor.finish(lost.number, answer(lost), 0.25) == []
+    assert tick is not None and (tick.requests[0].first, tick.requests[0].count) == (4, 2), (
+        "the newest, and fewer at once"
+    )
+    assert scheduler.finish(lost.number, answer(lost), 0.25) == []
 
 
 def run(
-    conductor: Scheduler, seconds: float, frame_s: float, until_s: float = np.inf
+    scheduler: Scheduler, seconds: float, frame_s: float, until_s: float = np.inf
 ) -> tuple[list[Delivery], list[float]]:
     """A graph that takes `frame_s` for each frame, one tick after the other, drops what is not wanted any more, and
     dies at `until_s`. Returns what there was to show and hear, and how late each frame's sound was."""
@@ -120,115 +125,116 @@ def run(
     drawing: tuple[float, Tick] | None = None  # ready at, tick
     now = 0.0
     while now < seconds:
-        tick, at_once = conductor.start(now)
+        tick, at_once = scheduler.start(now)
         seen += at_once
         waits += [now - d.index * FRAME_S for d in at_once if isinstance(d, Sound)]
         if tick is not None:
-            queue.append((now + conductor.patience_s, tick))
+            queue.append((now + scheduler.patience_s, tick))
         queue = [one for one in queue if one[0] > now]
         if drawing is None and queue and now < until_s:
             _, begun = queue.pop(0)
-            drawing = now + frame_s * begun.spans[0].count, begun
-        now = max(now + 1e-4, min([conductor.next_due(now), *([drawing[0]] if drawing else [])]))
+            drawing = now + frame_s * begun.requests[0].count, begun
+        now = max(now + 1e-4, min([scheduler.next_due(now), *([drawing[0]] if drawing else [])]))
         if drawing is not None and drawing[0] <= now:
             if now < until_s:
-                seen += conductor.finish(drawing[1].number, answer(drawing[1]), now)
+                seen += scheduler.finish(drawing[1].number, answer(drawing[1]), now)
             drawing = None
     return seen, waits
 
 
-@pytest.mark.parametrize(("frame_s", "pictures_per_s"), [(0.03, 25), (0.06, 14), (0.15, 5), (0.6, 1.2)])
-def test_a_slow_renderer_draws_as_many_as_it_can(tiny_avatar: Avatar, frame_s: float, pictures_per_s: float) -> None:
-    conductor = Scheduler(now=0.0)
-    conductor.join(make_session(tiny_avatar))
-    seen, waits = run(conductor, 20.0, frame_s)
-    assert sum(isinstance(d, Picture) for d in seen) >= 20 * pictures_per_s - 8
-    assert max(waits) <= conductor_sound_bound(), "sound does not wait for pictures"
+@pytest.mark.parametrize("frame_s", [0.03, 0.06, 0.15, 0.6])
+def test_a_slow_renderer_draws_as_many_as_it_can(tiny_avatar: Avatar, frame_s: float) -> None:
+    scheduler = Scheduler(now=0.0)
+    scheduler.join(make_session(tiny_avatar))
+    seen, waits = run(scheduler, 20.0, frame_s)
+    most = 20.0 * min(25, 1 / frame_s)  # it is never idle, and all that it draws is shown, but for the last ticks
+    assert most - 2 <= sum(isinstance(d, Picture) for d in seen) <= most
+    assert max(waits) <= scheduler_sound_bound(), "sound does not wait for pictures"
     numbers = [index for _, index in shown(seen)]
     assert numbers == list(range(len(numbers))), "each frame is shown once, in order"
 
 
-def conductor_sound_bound() -> float:
+def scheduler_sound_bound() -> float:
     return Pacing().longest_tick * FRAME_S + 0.001
 
 
 def test_sound_goes_on_when_the_renderer_is_gone(tiny_avatar: Avatar) -> None:
-    conductor = Scheduler(now=0.0)
-    conductor.join(make_session(tiny_avatar))
-    seen, waits = run(conductor, 10.0, 0.02, until_s=2.0)
-    assert max(waits) <= conductor_sound_bound()
+    scheduler = Scheduler(now=0.0)
+    scheduler.join(make_session(tiny_avatar))
+    seen, waits = run(scheduler, 10.0, 0.02, until_s=2.0)
+    assert max(waits) <= scheduler_sound_bound()
     sound = [d.index for d in seen if isinstance(d, Sound)]
     assert sound[0] == 0 and sum(len(d.pcm) for d in seen if isinstance(d, Sound)) >= 9.8 * 48000
 
 
 def test_latency_is_the_drawing_itself_where_the_renderer_keeps_up(tiny_avatar: Avatar) -> None:
-    conductor = Scheduler(now=0.0)
-    conductor.join(make_session(tiny_avatar))
-    run(conductor, 10.0, 0.035)
-    assert max(conductor.tally.latency_s) < 0.036
+    scheduler = Scheduler(now=0.0)
+    scheduler.join(make_session(tiny_avatar))
+    run(scheduler, 10.0, 0.035)
+    assert max(scheduler.tally.latency_s) < 0.036
 
 
 def test_a_failed_row_repeats_alone(tiny_avatar: Avatar) -> None:
-    conductor = Scheduler(now=0.0)
-    conductor.join(make_session(tiny_avatar, "a"))
-    tick, _ = conductor.start(0.0)
-    deliveries = conductor.finish(tick.number, answer(tick, bad=0), 0.01)
+    scheduler = Scheduler(now=0.0)
+    scheduler.join(make_session(tiny_avatar, "a"))
+    tick, _ = scheduler.start(0.0)
+    deliveries = scheduler.finish(tick.number, answer(tick, bad=0), 0.01)
     assert isinstance(deliveries[0], Repeat) and deliveries[0].reason == "no such avatar"
-    tick, _ = conductor.start(0.04)
-    assert isinstance(conductor.finish(tick.number, "replica died", 0.05)[0], Repeat)
-    tick, _ = conductor.start(0.08)
-    assert isinstance(conductor.finish(tick.number, [], 0.09)[0], Repeat)
-    tick, _ = conductor.start(0.12)
-    assert isinstance(conductor.finish(tick.number, answer(tick), 0.13)[0], Picture)
+    tick, _ = scheduler.start(0.04)
+    assert isinstance(scheduler.finish(tick.number, "replica died", 0.05)[0], Repeat)
+    tick, _ = scheduler.start(0.08)
+    assert isinstance(scheduler.finish(tick.number, [], 0.09)[0], Repeat)
+    tick, _ = scheduler.start(0.12)
+    assert isinstance(scheduler.finish(tick.number, answer(tick), 0.13)[0], Picture)
 
 
 def test_interruption_drops_what_is_under_way(tiny_avatar: Avatar) -> None:
-    conductor = Scheduler(now=0.0)
+    scheduler = Scheduler(now=0.0)
     session = make_session(tiny_avatar)
-    conductor.join(session)
-    old, _ = conductor.start(0.0)
+    scheduler.join(session)
+    old, _ = scheduler.start(0.0)
     assert session.interrupt() == 1
-    new, _ = conductor.start(0.04)
-    deliveries = conductor.finish(new.number, answer(new), 0.05)
-    deliveries += conductor.finish(old.number, answer(old), 0.06)
+    new, _ = scheduler.start(0.04)
+    deliveries = scheduler.finish(new.number, answer(new), 0.05)
+    deliveries += scheduler.finish(old.number, answer(old), 0.06)
     assert shown(deliveries) == [("Repeat", 0), ("Picture", 1)]
 
 
 def test_an_interrupted_session_waits_for_nothing_old(tiny_avatar: Avatar) -> None:
-    conductor = Scheduler(now=0.0)
+    scheduler = Scheduler(now=0.0)
     session = make_session(tiny_avatar)
-    conductor.join(session)
-    old, _ = conductor.start(0.0)
+    scheduler.join(session)
+    old, _ = scheduler.start(0.0)
     session.interrupt()
-    dropped, deliveries = conductor.interrupted(0.01)
+    dropped, deliveries = scheduler.interrupted(0.01)
     assert dropped == [old.number] and shown(deliveries) == [("Repeat", 0)]
-    new, _ = conductor.start(0.04)
-    assert shown(conductor.finish(new.number, answer(new), 0.06)) == [("Picture", 1)]
-    assert conductor.finish(old.number, answer(old), 0.07) == []
+    new, _ = scheduler.start(0.04)
+    assert shown(scheduler.finish(new.number, answer(new), 0.06)) == [("Picture", 1)]
+    assert scheduler.finish(old.number, answer(old), 0.07) == []
 
 
 def test_an_interruption_leaves_the_others_alone(tiny_avatar: Avatar) -> None:
-    conductor = Scheduler(now=0.0)
+    scheduler = Scheduler(now=0.0)
     loud, calm = make_session(tiny_avatar, "loud"), make_session(tiny_avatar, "calm")
-    conductor.join(loud)
-    conductor.join(calm)
-    tick, _ = conductor.start(0.0)
+    scheduler.join(loud)
+    scheduler.join(calm)
+    tick, _ = scheduler.start(0.0)
     loud.interrupt()
-    assert conductor.interrupted(0.01) == ([], [])
-    deliveries = conductor.finish(tick.number, answer(tick), 0.03)
+    assert scheduler.interrupted(0.01) == ([], [])
+    deliveries = scheduler.finish(tick.number, answer(tick), 0.03)
     assert shown(deliveries, "loud") == [("Repeat", 0)] and shown(deliveries, "calm") == [("Picture", 0)]
 
 
 def test_sessions_come_and_go(tiny_avatar: Avatar) -> None:
-    conductor = Scheduler(now=0.0)
-    tick, deliveries = conductor.start(0.0)
+    scheduler = Scheduler(now=0.0)
+    tick, deliveries = scheduler.start(0.0)
     assert tick is None and deliveries == []  # nobody there: no call
     first = make_session(tiny_avatar)
-    conductor.join(first)
+    scheduler.join(first)
     with pytest.raises(ValueError, match="on the clock"):
-        conductor.join(first)
-    tick, _ = conductor.start(1.0)  # the clock ran on alone
+        scheduler.join(first)
+    tick, _ = scheduler.start(1.0)  # the clock ran on alone
     assert tick is not None
-    conductor.leave("a")
-    assert conductor.finish(tick.number, answer(tick), 1.02) == []
-    assert conductor.sessions == []
+    scheduler.leave("a")
+    assert scheduler.finish(tick.number, answer(tick), 1.02) == []
+    assert scheduler.sessions == []

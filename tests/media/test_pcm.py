@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from being.errors import InputError
-from being.media import sound_survey
+from being.media import sound_scan
 from being.media.pcm import read_audio, read_audio_48k
 
 
@@ -177,14 +177,14 @@ def test_hours_of_silence_in_a_few_bytes_are_not_decoded(tmp_path: Path, monkeyp
     data[21] &= 0xF0  # the total of samples, 36 bits of the stream's head: unknown
     data[22:26] = bytes(4)
     decoded = 0
-    planes = sound_survey.planes_of
+    planes = sound_scan.planes_of
 
     def counted(frame: av.AudioFrame) -> np.ndarray:
         nonlocal decoded
         decoded += frame.samples
         return planes(frame)
 
-    monkeypatch.setattr(sound_survey, "planes_of", counted)
+    monkeypatch.setattr(sound_scan, "planes_of", counted)
     with pytest.raises(InputError, match="longer than the limit of 0:00:05"):
         read_audio(io.BytesIO(bytes(data)), limit_s=5.0)
     assert decoded < 8000 * 7

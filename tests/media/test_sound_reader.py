@@ -250,7 +250,7 @@ def test_opposite_channels_are_heard_by_the_louder_one(tmp_path: Path, said: np.
     sound = read_sound(write_wav(tmp_path / "a.wav", np.stack([0.5 * said, -said], axis=1)))
     np.testing.assert_allclose(sound.model_pcm, -said, atol=1e-4)
     assert "hears the right one alone" in str(sound.notes[-1])
-    assert level(sound.playback_pcm[:, 1]) == pytest.approx(level(said), abs=0.1)  # the viewer hears both, as they are
+    assert level(sound.playback_pcm[:, 1]) == pytest.approx(level(said), abs=0.1)  # people hear both, as they are
     one_sided = read_sound(write_wav(tmp_path / "b.wav", np.stack([said, 0 * said], axis=1)))
     np.testing.assert_allclose(one_sided.model_pcm, 0.5 * said, atol=1e-4)
     assert not one_sided.notes

@@ -51,7 +51,7 @@ class Memory:
         return [event for event in self.events if event["type"] == type]
 
 
-class Stage:
+class Scene:
     """One client session on a clock that stands still until it is moved."""
 
     def __init__(self, avatar: Avatar, pool: ThreadPoolExecutor, **limits: float) -> None:
@@ -74,7 +74,7 @@ class Stage:
     def tick(self) -> None:
         """What the frame loop does in 40 ms."""
         taken = self.session.take(1, self.now)
-        index, size = taken.span.first, (self.session.stage.height, self.session.stage.width, 3)
+        index, size = taken.request.first, (self.session.output.height, self.session.output.width, 3)
         self.client.push(Sound("s", index, taken.sound), self.now)
         record = FrameRecord(index, 0, np.full(size, 90, np.uint8), None, None, None, np.eye(3, 4, dtype=np.float32))
         self.client.push(Picture("s", index, record), self.now)
@@ -90,20 +90,20 @@ async def settle(check: Callable[[], object]) -> None:
 
 @pytest.fixture
 def play(tiny_avatar: Avatar) -> Any:
-    """play(scenario, **limits): runs `scenario(stage, transport, task)` with the session being served."""
+    """play(scenario, **limits): runs `scenario(scene, transport, task)` with the session being served."""
 
     def run(scenario: Any, **limits: float) -> Memory:
         transport = Memory()
 
         async def whole() -> None:
             with ThreadPoolExecutor(1) as pool:
-                stage = Stage(tiny_avatar, pool, **limits)
-                task = asyncio.create_task(stage.client.serve(transport))
+                scene = Scene(tiny_avatar, pool, **limits)
+                task = asyncio.create_task(scene.client.serve(transport))
                 await settle(lambda: transport.of("ready"))
-                await scenario(stage, transport, task)
+                await scenario(scene, transport, task)
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-                assert stage.client.connected is False
+                assert scene.client.connected is False
 
         asyncio.run(whole())
         return transport
@@ -111,18 +111,18 @@ def play(tiny_avatar: Avatar) -> Any:
     return run
 
 
-async def ticks(stage: Stage, transport: Memory, count: int) -> None:
+async def ticks(scene: Scene, transport: Memory, count: int) -> None:
     for _ in range(count):
         before = len(transport.pieces)
-        stage.tick()
+        scene.tick()
         await settle(lambda before=before: len(transport.pieces) > before)
-        stage.client.feedback(Acknowledged(sum(map(len, transport.pieces))))
+        scene.client.feedback(Acknowledged(sum(map(len, transport.pieces))))
 
 
 def test_frames_become_a_stream(play: Any) -> None:
-    async def scenario(stage: Stage, transport: Memory, task: asyncio.Task[None]) -> None:
-        await ticks(stage, transport, 30)
-        assert stage.client.info().state == "live" and stage.client.info().fps == 25
+    async def scenario(scene: Scene, transport: Memory, task: asyncio.Task[None]) -> None:
+        await ticks(scene, transport, 30)
+        assert scene.client.info().state == "live" and scene.client.info().fps == 25
 
     transport = play(scenario)
     assert transport.of("started") == [{"type": "started", "frame": 0}]
@@ -132,40 +132,40 @@ def test_frames_become_a_stream(play: Any) -> None:
 
 
 def test_speech_is_told_and_can_be_interrupted(play: Any) -> None:
-    async def scenario(stage: Stage, transport: Memory, task: asyncio.Task[None]) -> None:
-        await stage.client.push_audio(tone(1.0))
-        await ticks(stage, transport, 5)
+    async def scenario(scene: Scene, transport: Memory, task: asyncio.Task[None]) -> None:
+        await scene.client.push_audio(tone(1.0))
+        await ticks(scene, transport, 5)
         assert [event["frame"] for event in transport.of("speaking")] == [0]
-        stage.client.interrupt()
-        stage.tick()
+        scene.client.interrupt()
+        scene.tick()
         await settle(lambda: transport.of("interrupted"))
         (cut,) = transport.of("interrupted")
-        assert cut["generation"] == 1 and stage.client.info().buffered_s < 0.04
+        assert cut["generation"] == 1 and scene.client.info().buffered_s < 0.04
 
     play(scenario)
 
 
 def test_sound_without_room_is_refused_once(play: Any) -> None:
-    async def scenario(stage: Stage, transport: Memory, task: asyncio.Task[None]) -> None:
+    async def scenario(scene: Scene, transport: Memory, task: asyncio.Task[None]) -> None:
         for _ in range(3):
-            await stage.client.push_audio(tone(2.0))
+            await scene.client.push_audio(tone(2.0))
         await settle(lambda: transport.of("error"))
-        await ticks(stage, transport, 1)
+        await ticks(scene, transport, 1)
 
     (error,) = play(scenario).of("error")
     assert error["fatal"] is False and error["problem"]["status"] == 413
 
 
 def test_another_size_is_another_stream(play: Any) -> None:
-    async def scenario(stage: Stage, transport: Memory, task: asyncio.Task[None]) -> None:
-        await ticks(stage, transport, 2)
+    async def scenario(scene: Scene, transport: Memory, task: asyncio.Task[None]) -> None:
+        await ticks(scene, transport, 2)
         with pytest.raises(Problem, match="larger"):
-            stage.client.configure(Configure(type="configure", width=2048))
+            scene.client.configure(Configure(type="configure", width=2048))
         with pytest.raises(Problem, match="not known"):
-            stage.client.configure(Configure(type="configure", width=96, emotion={"happy": 1.0}))
-        stage.client.configure(Configure(type="configure", width=96, height=80))
+            scene.client.configure(Configure(type="configure", width=96, emotion={"happy": 1.0}))
+        scene.client.configure(Configure(type="configure", width=96, height=80))
         await settle(lambda: len(transport.of("ready")) == 2)
-        await ticks(stage, transport, 2)
+        await ticks(scene, transport, 2)
         assert transport.of("ready")[1]["width"] == 96
 
     transport = play(scenario)
@@ -174,9 +174,9 @@ def test_another_size_is_another_stream(play: Any) -> None:
 
 
 def test_a_silent_client_is_let_go(play: Any) -> None:
-    async def scenario(stage: Stage, transport: Memory, task: asyncio.Task[None]) -> None:
-        stage.now = 5.1
-        stage.tick()
+    async def scenario(scene: Scene, transport: Memory, task: asyncio.Task[None]) -> None:
+        scene.now = 5.1
+        scene.tick()
         with pytest.raises(Gone, match="5 s"):
             await task
 
@@ -184,28 +184,28 @@ def test_a_silent_client_is_let_go(play: Any) -> None:
 
 
 def test_no_more_than_a_window_is_sent(play: Any) -> None:
-    async def scenario(stage: Stage, transport: Memory, task: asyncio.Task[None]) -> None:
+    async def scenario(scene: Scene, transport: Memory, task: asyncio.Task[None]) -> None:
         for _ in range(40):
-            stage.tick()
-            stage.client.refuse(Problem(400, "still here"))
+            scene.tick()
+            scene.client.refuse(Problem(400, "still here"))
             errors = len(transport.of("error"))
             await settle(lambda errors=errors: len(transport.of("error")) > errors)
         sent = sum(map(len, transport.pieces))
         assert 2000 <= sent < 5000, "the window, and the piece that overstepped it"
-        stage.client.feedback(Acknowledged(sent))
+        scene.client.feedback(Acknowledged(sent))
         await settle(lambda: sum(map(len, transport.pieces)) > sent)
 
     play(scenario, window_bytes=2000)
 
 
 def test_a_later_connection_takes_over(play: Any) -> None:
-    async def scenario(stage: Stage, transport: Memory, task: asyncio.Task[None]) -> None:
+    async def scenario(scene: Scene, transport: Memory, task: asyncio.Task[None]) -> None:
         second = Memory()
-        later = asyncio.create_task(stage.client.serve(second))
+        later = asyncio.create_task(scene.client.serve(second))
         with pytest.raises(Superseded):
             await task
         await settle(lambda: second.of("ready"))
-        assert stage.client.connected and second.of("ready")[0]["token"] == transport.of("ready")[0]["token"]
+        assert scene.client.connected and second.of("ready")[0]["token"] == transport.of("ready")[0]["token"]
         later.cancel()
         await asyncio.gather(later, return_exceptions=True)
 

@@ -13,7 +13,7 @@ def test_a_silent_client_is_gone() -> None:
     liveness.check(15.0)
     with pytest.raises(Gone, match="10 s"):
         liveness.check(15.1)
-    liveness.heard(15.1)
+    liveness.touch(15.1)
     liveness.check(25.0)
 
 
@@ -24,7 +24,7 @@ def test_the_window_opens_with_what_is_acknowledged() -> None:
     assert liveness.may_send
     liveness.sent(60)
     assert not liveness.may_send
-    liveness.heard(9.0)
+    liveness.touch(9.0)
     with pytest.raises(Gone, match="acknowledged nothing"):
         liveness.check(10.5)
     liveness.acknowledged(1000, 10.5)  # more than was sent is not believed

@@ -39,9 +39,9 @@ def test_drops_are_counted_over_streams_and_told_once() -> None:
     meter = PrometheusMeter()
     stats = SessionStats(meter)
     stats.restart(0.0)
-    assert not stats.telling_is_due(0.9, stats.dropped(3))
-    assert stats.telling_is_due(1.0, stats.dropped(3))
+    assert not stats.report_is_due(0.9, stats.dropped(3))
+    assert stats.report_is_due(1.0, stats.dropped(3))
     stats.stream_closed(3)
     assert stats.dropped(2) == 5
-    assert stats.telling_is_due(2.0, stats.dropped(2))
+    assert stats.report_is_due(2.0, stats.dropped(2))
     assert "being_dropped_pieces_total 5.0" in meter.exposition().decode()

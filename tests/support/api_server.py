@@ -25,7 +25,7 @@ from being.avatar.library import Library
 from being.graph.local import InProcessGraph
 from being.inference.engine import Engine
 from being.server.limits import ServingLimits
-from being.server.registry import Service
+from being.server.service import Service
 
 PATIENCE_S = 180.0
 PATIENT = ServingLimits(gone_s=600.0)  # a client of a starved machine may be silent for long and is not gone
@@ -52,7 +52,7 @@ class Server:
 @contextmanager
 def drawing(folder: Path, warm: str | None = None) -> Iterator[InProcessGraph]:
     """A graph over a library; kernels are compiled before frames are due, as `being serve` does."""
-    graph = InProcessGraph(Engine(Library([folder], served=True), "cpu"))
+    graph = InProcessGraph(Engine(Library([folder], serving_policy=True), "cpu"))
     try:
         if warm is not None:
             graph.engine.warm_up(warm)

@@ -18,5 +18,5 @@ def speech(seconds: float, seed: int = 0) -> np.ndarray:
 def session_of(facts: AvatarFacts, pcm: np.ndarray) -> Session:
     """A session that has heard a sound whole."""
     session = Session("s", facts, OutputFormat(64, 48), limits=Limits(onset_s=0))
-    session.hear(pcm, np.repeat(pcm, 3)[:, None], 0.0)
+    session.push_audio(pcm, np.repeat(pcm, 3)[:, None], 0.0)
     return session

@@ -69,15 +69,15 @@ class Shelf:
     def __init__(self, process_group: Any, folder: Path) -> None:
         self.process_group, self.folder, self.saved, self.points = process_group, folder, [], []
 
-    def load(self, mark: str) -> State | None:
-        return load_checkpoint(self.folder, mark)
+    def load(self, run_hash: str) -> State | None:
+        return load_checkpoint(self.folder, run_hash)
 
-    def save(self, mark: str, state: Callable[[], State]) -> None:
+    def save(self, run_hash: str, state: Callable[[], State]) -> None:
         self.saved.append(state())
         if self.process_group.rank == 0:
-            save_checkpoint(self.folder, mark, *self.saved[-1])
+            save_checkpoint(self.folder, run_hash, *self.saved[-1])
 
-    def tell(self, point: dict[str, Any]) -> None:
+    def report(self, point: dict[str, Any]) -> None:
         self.points.append(point)
 
 
@@ -120,7 +120,7 @@ def together(clip: Path, root: Path, workers: int, stop_at: float | None = None)
             work=root / f"work{rank}",
             stop=stop,
             process_group=groups[rank],
-            keeper=shelves[rank],
+            store=shelves[rank],
         )
 
     with ThreadPoolExecutor(workers) as pool:

@@ -82,7 +82,7 @@ function settle() {
   cut = null;
 }
 
-function hear(on) {
+function setSound(on) {
   player.sound = on;
   at("sound").setAttribute("aria-pressed", String(on));
 }
@@ -113,7 +113,7 @@ async function toggleMicrophone() {
   const mine = (microphone = new Microphone());
   try {
     await mine.start((samples) => microphone === mine && speak(samples));
-    hear(false); // one's own voice a moment later, through the speakers into the microphone again
+    setSound(false); // one's own voice a moment later, through the speakers into the microphone again
     at("microphone").setAttribute("aria-pressed", "true");
   } catch (error) {
     quiet();
@@ -122,7 +122,7 @@ async function toggleMicrophone() {
 }
 
 async function play(bytes) {
-  hear(true);
+  setSound(true);
   quiet();
   try {
     const samples = await decode(bytes);
@@ -242,7 +242,7 @@ async function begin() {
     if (file) offerPicture(file);
   });
   at("interrupt").addEventListener("click", interrupt);
-  at("sound").addEventListener("click", () => hear(!player.sound));
+  at("sound").addEventListener("click", () => setSound(!player.sound));
   setInterval(() => { at("buffer").textContent = `${Math.max(0, Math.round(player.ahead * 1000))} ms`; }, 500);
   connect(avatars[0]);
 }

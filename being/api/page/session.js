@@ -41,7 +41,7 @@ export class LiveSession extends EventTarget {
   note(data) {
     if (typeof data !== "string") {
       this.received += data.byteLength;
-      this.tell("bytes", new Uint8Array(data));
+      this.emit("bytes", new Uint8Array(data));
       return;
     }
     const event = JSON.parse(data);
@@ -55,14 +55,14 @@ export class LiveSession extends EventTarget {
     } else if (event.type === "error" && event.fatal) {
       this.problem = event.problem;
     }
-    this.tell(event.type, event);
+    this.emit(event.type, event);
   }
 
   lost(socket) {
     if (socket !== this.socket || this.closed) return;
     const status = this.problem?.status;
     const wait = status === 503 ? 1000 * (this.problem.retry_after || 5) : RETRY_MS[Math.min(this.attempts, 3)];
-    this.tell("lost", { problem: this.problem, wait });
+    this.emit("lost", { problem: this.problem, wait });
     this.problem = null;
     this.attempts += 1;
     if (status && status !== 503 && status !== 408) return; // trying again would not help
@@ -79,7 +79,7 @@ export class LiveSession extends EventTarget {
     if (this.retry !== undefined && !document.hidden) this.again();
   }
 
-  tell(type, detail) {
+  emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 

@@ -12,7 +12,7 @@ from being.errors import InputError
 from being.media.notes import Note, Span
 from being.media.sound_file import MODEL_RATE
 from being.media.sound_reader import open_film_sound
-from being.media.sound_survey import Survey
+from being.media.sound_scan import TrackScan
 from being.media.tracks import SILENT_PEAK
 
 NEAR_S = 0.04  # a shorter hole is nothing that lips would show
@@ -49,17 +49,17 @@ def film_sound(path: Path, start_s: float, seconds: float, track: int | None = N
     if np.abs(sound).max(initial=0.0) < SILENT_PEAK:
         which = "sound" if track is None else f"sound track {track}"
         raise InputError(f"The {which} of {path} is silent", "Film again with the microphone on")
-    return FilmSound(sound, opened.notes, _missing(opened.parts[0].survey, start_s, seconds))
+    return FilmSound(sound, opened.notes, _missing(opened.parts[0].scan, start_s, seconds))
 
 
-def _missing(survey: Survey, start_s: float, seconds: float) -> tuple[Span, ...]:
+def _missing(scan: TrackScan, start_s: float, seconds: float) -> tuple[Span, ...]:
     """Holes between decoded frames, and what is missing at the beginning and at the end."""
-    first, last = survey.begins_s - start_s, survey.ends_s - start_s
+    first, last = scan.begins_s - start_s, scan.ends_s - start_s
     out = [Span(0.0, min(first, seconds))] if first > NEAR_S else []
     moved = 0.0
-    ends = survey.begins_s + np.cumsum(survey.seconds)
-    for shift in survey.shifts:
-        at = float(ends[shift.frame] - survey.seconds[shift.frame]) + moved - start_s
+    ends = scan.begins_s + np.cumsum(scan.seconds)
+    for shift in scan.shifts:
+        at = float(ends[shift.frame] - scan.seconds[shift.frame]) + moved - start_s
         moved += shift.seconds
         if shift.seconds > NEAR_S and -shift.seconds < at < seconds:
             out.append(Span(max(at, 0.0), min(shift.seconds, seconds - at)))

@@ -1,7 +1,7 @@
 """`fit` on a Ray cluster: workers that share a person's batch, people side by side, checkpoints in Ray Train's storage.
 
 A person is one `TorchTrainer`; its workers call the same `fit` as `being fit` does, with a process group
-(`being.training.distributed`) and a keeper of checkpoints that reports them to Ray Train.
+(`being.training.distributed`) and a checkpoint store that reports them to Ray Train.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ except ImportError as error:
 
 ray_train: Any = ray.train  # its annotations are those of the older interface
 
-TELL_EVERY_S = 1.0  # a worker's lines to the driver
+POST_EVERY_S = 1.0  # a worker's lines to the driver
 REPORT_EVERY_S = 5.0  # metrics to Ray Train; its controller takes one every 2 s and a worker waits for it
 TAKE_EVERY_S = 0.5  # the driver looks for news
 KEPT_CHECKPOINTS = 2
@@ -53,34 +53,34 @@ CHECKPOINTS = "checkpoints"  # folder in OUT.run where `fit_as_job` keeps them
 
 
 class Board:
-    """An actor: what workers tell until the driver takes it, and whether the driver wants them to stop."""
+    """An actor: what workers post until the driver takes it, and whether the driver wants them to stop."""
 
     def __init__(self) -> None:
-        self._told: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = []
+        self._posted: list[tuple[str, str, tuple[Any, ...], dict[str, Any]]] = []
         self._stop = False
 
-    def tell(self, person: str, kind: str, words: tuple[Any, ...], numbers: dict[str, Any]) -> bool:
+    def post(self, person: str, kind: str, words: tuple[Any, ...], numbers: dict[str, Any]) -> bool:
         """Take a line in; answers whether to stop."""
-        self._told.append((person, kind, words, numbers))
+        self._posted.append((person, kind, words, numbers))
         return self._stop
 
     def take(self) -> list[tuple[str, str, tuple[Any, ...], dict[str, Any]]]:
-        """Everything told since the last call."""
-        told, self._told = self._told, []
-        return told
+        """Everything posted since the last call."""
+        posted, self._posted = self._posted, []
+        return posted
 
     def halt(self) -> None:
         """From now on every answer is: stop."""
         self._stop = True
 
 
-class Telling:
-    """A worker's progress, told to the board; the answers set `stop`."""
+class BoardProgress:
+    """A worker's progress, posted to the board; the answers set `stop`."""
 
     def __init__(self, board: Any, person: str, stop: Stop) -> None:
         self._board, self._person, self._stop = board, person, stop
         self._answers: list[Any] = []
-        self._last = -TELL_EVERY_S
+        self._last = -POST_EVERY_S
 
     def part(self, name: str) -> None:
         """A new part begins."""
@@ -88,7 +88,7 @@ class Telling:
 
     def update(self, fraction: float, **numbers: float) -> None:
         """`fraction` of the part is over."""
-        if fraction >= 1 or time.monotonic() - self._last >= TELL_EVERY_S:
+        if fraction >= 1 or time.monotonic() - self._last >= POST_EVERY_S:
             self._last = time.monotonic()
             self._send("update", fraction, **numbers)
 
@@ -97,13 +97,13 @@ class Telling:
         self._send("note", text, **numbers)
 
     def _send(self, kind: str, *words: Any, **numbers: Any) -> None:
-        self._answers.append(self._board.tell.remote(self._person, kind, words, numbers))
+        self._answers.append(self._board.post.remote(self._person, kind, words, numbers))
         done, self._answers = ray.wait(self._answers, num_returns=len(self._answers), timeout=0)
         if any(ray.get(done)):
             self._stop.wanted = True
 
 
-class TrainKeeper:
+class RayCheckpointStore:
     """Checkpoints and metrics go to Ray Train; every worker reports, the first one with the file."""
 
     def __init__(self, process_group: ProcessGroup) -> None:
@@ -111,24 +111,24 @@ class TrainKeeper:
         self._point: dict[str, Any] = {}
         self._reported = time.monotonic()
 
-    def load(self, mark: str) -> State | None:
+    def load(self, run_hash: str) -> State | None:
         """What Ray Train holds for this run: from before a worker fell, or from an earlier job of the same name."""
         checkpoint = ray_train.get_checkpoint()
         if checkpoint is None:
             return None
         with checkpoint.as_directory() as folder:
-            return load_checkpoint(Path(folder), mark)
+            return load_checkpoint(Path(folder), run_hash)
 
-    def save(self, mark: str, state: Callable[[], State]) -> None:
+    def save(self, run_hash: str, state: Callable[[], State]) -> None:
         """Return when the file is in the storage."""
         if self._group.rank == 0:
             with tempfile.TemporaryDirectory() as folder:
-                save_checkpoint(Path(folder), mark, *state())
+                save_checkpoint(Path(folder), run_hash, *state())
                 ray_train.report(self._point, checkpoint=ray_train.Checkpoint.from_directory(folder))
         else:
             ray_train.report(self._point)
 
-    def tell(self, point: dict[str, Any]) -> None:
+    def report(self, point: dict[str, Any]) -> None:
         """Report the newest point where the last report is some seconds old, by worker 0's clock."""
         self._point = point
         now = time.monotonic()
@@ -148,7 +148,7 @@ class Fallen(ray_train.UserCallback):  # type: ignore[misc]
         """Who fell, and why."""
         for rank, error in sorted(worker_exceptions.items()):
             text = f"worker {rank} fell ({reason(error)}); all begin again at the last checkpoint"
-            self._board.tell.remote(self._person, "note", (text,), {})
+            self._board.post.remote(self._person, "note", (text,), {})
 
 
 @dataclass(frozen=True)
@@ -173,8 +173,8 @@ def work(task: Task, board: Any) -> dict[str, Any]:
     context = ray_train.get_context()
     process_group: ProcessGroup = TorchProcessGroup() if context.get_world_size() > 1 else SingleProcess()
     stop = Stop()
-    telling = Telling(board, task.person.id, stop)
-    telling.note(
+    board_progress = BoardProgress(board, task.person.id, stop)
+    board_progress.note(
         f"worker {process_group.rank + 1} of {process_group.size} on {socket.gethostname()}, "
         f"{'GPU' if task.on_gpu else 'CPU'}",
         pid=os.getpid(),
@@ -186,11 +186,12 @@ def work(task: Task, board: Any) -> dict[str, Any]:
         folder = elsewhere = Path(tempfile.mkdtemp(prefix="being-worker-"))
     try:
         _all_see(task.person.footage, process_group)
-        progress: Progress = Silent() if process_group.rank else telling
+        progress: Progress = Silent() if process_group.rank else board_progress
         # The driver has asked whether the avatar may be replaced; a worker that fell after writing it writes it again.
         result = fit(
             task.person.footage, task.out, config, progress, work=folder, replace=True, name=task.person.name,
-            consent=task.person.consent, stop=stop, process_group=process_group, keeper=TrainKeeper(process_group),
+            consent=task.person.consent, stop=stop, process_group=process_group,
+            store=RayCheckpointStore(process_group),
         )  # fmt: skip
         return {"stopped": result.stopped, "metrics": dict(result.metrics)}
     except BeingError as error:

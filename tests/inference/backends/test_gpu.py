@@ -45,21 +45,21 @@ def plainly(
 
 
 @pytest.fixture(scope="module")
-def performers() -> list[RenderableAvatar]:
+def renderables() -> list[RenderableAvatar]:
     """Twice the demo, with an eighth and a tenth of its Gaussians: rows of two lengths."""
     found = []
     for step in (8, 10):
-        performer = RenderableAvatar(Library().load("demo"), DEVICE)
-        tensors = performer.gaussians.tensors()
-        performer.gaussians = type(performer.gaussians)(
+        renderable = RenderableAvatar(Library().load("demo"), DEVICE)
+        tensors = renderable.gaussians.tensors()
+        renderable.gaussians = type(renderable.gaussians)(
             **{name: value[::step].contiguous() for name, value in tensors.items()}
         )
-        found.append(performer)
+        found.append(renderable)
     return found
 
 
-def drive(performer: RenderableAvatar, frame: int, side: int) -> Drive:
-    motion, config = performer.avatar.motion, performer.network.config
+def drive(renderable: RenderableAvatar, frame: int, side: int) -> Drive:
+    motion, config = renderable.avatar.motion, renderable.network.config
     sound = np.random.default_rng(frame).random(
         (config.audio_frames, config.audio_window, config.audio_width), np.float32
     )
@@ -73,8 +73,10 @@ def test_the_kernels_can_be_tried_out() -> None:
 
 @pytest.mark.parametrize("pixel_format", [PixelFormat.RGB, PixelFormat.YUV420])
 @pytest.mark.parametrize("depth", [False, True])
-def test_mixed_items_are_the_twin_s(performers: list[RenderableAvatar], pixel_format: PixelFormat, depth: bool) -> None:
-    one, other = performers
+def test_mixed_items_are_the_twin_s(
+    renderables: list[RenderableAvatar], pixel_format: PixelFormat, depth: bool
+) -> None:
+    one, other = renderables
     extras = Extras.ALPHA | Extras.DEPTH if depth else Extras.ALPHA
     items = [
         (one, drive(one, 0, 48)),

@@ -25,7 +25,7 @@ _GUESSING = ("mp3", "aac")  # their length is guessed from the bit rate of their
 
 
 @dataclass(frozen=True)
-class Survey:
+class TrackScan:
     """What a track holds.
 
     Attributes
@@ -61,9 +61,9 @@ class Survey:
         return self.levels.peak < SILENT_PEAK
 
 
-def survey_track(
+def scan_track(
     name: str, container: av.container.InputContainer, stream: Any, pictures: int | None, limit_s: float
-) -> Survey:
+) -> TrackScan:
     """Decode a track once, to know it.
 
     Parameters
@@ -108,7 +108,7 @@ def survey_track(
     begins = placement.begins_s
     ends = begins + decoded_s + sum(shift.seconds for shift in shifts)
     check_limit(name, ends - begins, limit_s)
-    return Survey(
+    return TrackScan(
         format=container.format.name,
         clock=clock,
         shifts=shifts,
