@@ -8,6 +8,7 @@ elsewhere. tests/test_ray_compat.py tests each one, so that a new Ray fails ther
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
@@ -53,6 +54,19 @@ def take_port_again() -> None:
     from ray.serve._private import http_util
 
     _replace(http_util, "socket", SimpleNamespace(**{**vars(socket), "socket": _Reusing}))
+
+
+def send_media_as_it_is() -> None:
+    """Let Ray Serve's HTTP server in this process send WebSocket messages uncompressed; call it before it starts.
+
+    Clients offer permessage-deflate (RFC 7692) and uvicorn takes it: coded pictures and sound do not get smaller, each
+    costs processor time, and each connection holds zlib's buffers. No flag: Ray makes the `uvicorn.Config` itself.
+    """
+    import uvicorn
+    from ray.serve._private import http_util
+
+    config = functools.partial(uvicorn.Config, ws_per_message_deflate=False)
+    _replace(http_util, "uvicorn", SimpleNamespace(**{**vars(uvicorn), "Config": config}))
 
 
 @contextlib.contextmanager

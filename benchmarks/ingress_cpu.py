@@ -93,7 +93,10 @@ def main(avatar: str, sessions: tuple[int, ...], seconds: float, size: int, rate
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(create_app(service), port=port, log_level="warning", ws_ping_interval=None))
+    config = uvicorn.Config(
+        create_app(service), port=port, log_level="warning", ws_ping_interval=None, ws_per_message_deflate=False
+    )
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

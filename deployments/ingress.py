@@ -13,7 +13,7 @@ from ray.serve.handle import DeploymentHandle
 
 from being.api.server import create_app
 from being.errors import InputError
-from being.ray_compat import take_port_again
+from being.ray_compat import send_media_as_it_is, take_port_again
 from being.server.admission import Admission, Load, ProcessTime
 from being.server.service import Service
 
@@ -35,6 +35,7 @@ class Ingress:
         refiner: DeploymentHandle | None,
     ) -> None:
         take_port_again()
+        send_media_as_it_is()
         replica = serve.get_replica_context()
         if replica.world_size > 1:
             # A client that comes back, and /v1/sessions, would reach whichever the proxy picks.

@@ -21,7 +21,16 @@ from packaging.requirements import Requirement
 from ray.serve.handle import DeploymentHandle
 
 from being import ray_compat
-from being.ray_compat import BY_VALUE, HELPER_PORTS, LARGEST_MESSAGE, MESSAGE_VARIABLE, helper_ports, take_port_again
+from being.ray_compat import (
+    BY_VALUE,
+    HELPER_PORTS,
+    LARGEST_MESSAGE,
+    MESSAGE_VARIABLE,
+    helper_ports,
+    send_media_as_it_is,
+    take_port_again,
+)
+from being.ray_local import free_ports
 
 ROOT = Path(__file__).parents[1]
 PRIVATE = re.compile(r"ray(\.\w+)*\._(?!_)\w+")
@@ -88,7 +97,7 @@ def test_answers_may_be_large_without_a_word_in_the_environment(monkeypatch: pyt
 
 
 def test_the_graph_receives_large_answers() -> None:
-    import being.deployments.app  # noqa: F401
+    import being.deployments.ray_graph  # noqa: F401
     from ray.serve._private.request_router import replica_wrapper
 
     assert getattr(replica_wrapper, MESSAGE_VARIABLE) == LARGEST_MESSAGE
@@ -145,6 +154,28 @@ def test_a_waiting_port_is_taken_and_a_used_one_refused() -> None:
         await task
 
     asyncio.run(serve())
+
+
+def test_websockets_of_a_replica_are_not_compressed() -> None:
+    import asyncio
+
+    from ray.serve._private import http_util
+    from ray.serve.config import HTTPOptions
+
+    send_media_as_it_is()
+
+    async def serve() -> bool:
+        loop = asyncio.get_running_loop()
+        (port,) = free_ports(1)
+        options = HTTPOptions(host="127.0.0.1", port=port)
+        task, server = await http_util.start_asgi_http_server(lambda *_: None, options, event_loop=loop)
+        while not server.started:
+            await asyncio.sleep(0.01)
+        server.should_exit = True
+        await task
+        return server.config.ws_per_message_deflate
+
+    assert asyncio.run(serve()) is False
 
 
 def test_ray_is_told_the_ports_of_its_helpers() -> None:
