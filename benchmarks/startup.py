@@ -1,6 +1,6 @@
 """How long a command takes from start to end: wall clock and CPU seconds of the process, old tree and new in turn.
 
-    python benchmarks/startup.py --against OLD_CHECKOUT --runs 3 --json startup.json
+    python benchmarks/startup.py --against OLD_CHECKOUT --runs 5 --json startup.json
 
 The first run of each tree compiles and is not counted.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,12 +29,12 @@ def timed(tree: Path, arguments: list[str]) -> dict[str, float]:
     subprocess.run(command, env=environment, cwd=tree, check=True, capture_output=True)
     wall, after = time.perf_counter() - started, os.times()
     cpu = after.children_user - before.children_user + after.children_system - before.children_system
-    return {"wall_s": round(wall, 3), "cpu_s": round(cpu, 3)}
+    return {"wall_s": round(wall, 3), "cpu_s": round(cpu, 3), "load": round(os.getloadavg()[0], 1)}
 
 
 @click.command()
 @click.option("--against", type=click.Path(path_type=Path, exists=True), help="A checkout of the code before.")
-@click.option("--runs", default=3, show_default=True)
+@click.option("--runs", default=5, show_default=True)
 @click.option("--json", "out", type=click.Path(path_type=Path))
 def main(against: Path | None, runs: int, out: Path | None) -> None:
     """Time the trees in turn."""
@@ -49,12 +50,12 @@ def main(against: Path | None, runs: int, out: Path | None) -> None:
                     result = timed(path, arguments)
                     if run:
                         results[tree].append(result)
-            least = {
-                tree: {key: min(one[key] for one in many) for key in ("wall_s", "cpu_s")}
+            median = {
+                tree: {key: statistics.median(one[key] for one in many) for key in ("wall_s", "cpu_s")}
                 for tree, many in results.items()
             }
-            found[name] = {"arguments": " ".join(given), "least": least, "runs": results}
-            click.echo(f"{name}: {least}")
+            found[name] = {"arguments": " ".join(given), "median": median, "runs": results}
+            click.echo(f"{name}: {median}")
     found["load_after"] = round(os.getloadavg()[0], 1)
     if out is not None:
         out.write_text(json.dumps(found, indent=2) + "\n")

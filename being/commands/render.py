@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from being.errors import InputError
+from being.startup import load_numba_beside_torch, loading
 
 if TYPE_CHECKING:
     from being.avatar.library import Library
@@ -103,6 +105,9 @@ def command(
     if sample == (audio is not None):
         raise click.UsageError("give a sound file, or --sample, and not both", click.get_current_context())
 
+    starting = click.get_current_context().with_resource(ExitStack())
+    starting.enter_context(loading())
+    load_numba_beside_torch()
     from being.inference.compositing import Transparent, parse_background
     from being.inference.frames import PixelFormat
     from being.live.emotion import target_values
@@ -131,7 +136,7 @@ def command(
     with open_writer(out, format, alpha=alpha, overwrite=force) as writer, show_progress() as progress:
         graph = make_graph(library, device, encoder)
         try:
-            playing = perform(graph, manifest.id, output, sound, writer, alpha, seed, emotion, progress)
+            playing = perform(graph, manifest.id, output, sound, writer, alpha, seed, emotion, progress, starting)
             facts, totals = asyncio.run(playing)
         finally:
             graph.close()
@@ -152,20 +157,24 @@ async def perform(
     seed: int,
     emotion: FloatArray,
     progress: Progress,
+    starting: ExitStack,
 ) -> tuple[AvatarFacts, Totals]:
-    """Load, warm up, and play the whole sound into the writer."""
+    """Load, warm up, end what `starting` holds, and play the whole sound into the writer."""
     from being.graph import offline
+    from being.inference.motion import MotionPlayer
     from being.media.writer_sink import WriterSink
 
     progress.part("load")
     facts = await graph.prepare(avatar)
+    player = MotionPlayer(facts.motion, seed)
     progress.update(1.0)
     progress.part("warm up")
-    warming = asyncio.ensure_future(offline.warm_up(graph, facts, output))
+    warming = asyncio.ensure_future(offline.warm_up(graph, facts, output, player))
     done, _ = await asyncio.wait({warming}, timeout=COMPILING_S)
     if not done:
         progress.note("compiling the drawing kernels, once on this machine")
     await warming
+    starting.close()
     progress.update(1.0)
     progress.part("render")
     started = time.perf_counter()
@@ -180,7 +189,7 @@ async def perform(
         sound.model_pcm,
         sound.playback_pcm,
         WriterSink(writer, alpha=alpha),
-        seed=seed,
+        player=player,
         emotion=emotion,
         progress=report,
     )

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from being.errors import BeingError
 from being.graph.contract import Graph
 from being.inference.frames import FrameRecord
+from being.inference.motion import MotionPlayer
 from being.live.requests import FRAME_SAMPLES, AvatarFacts, OutputFormat
 from being.live.session import OUTPUT_RATIO, Limits, Session, Take
 from being.media.media_sink import MediaSink
@@ -40,15 +41,17 @@ def frames_covering(samples: int) -> int:
     return -(-samples // FRAME_SAMPLES)
 
 
-async def warm_up(graph: Graph, avatar: AvatarFacts, output: OutputFormat) -> None:
+async def warm_up(graph: Graph, avatar: AvatarFacts, output: OutputFormat, player: MotionPlayer | None = None) -> None:
     """Draw a batch of silence: kernels are compiled (once a machine, then cached) and pages touched before time counts.
+
+    player : the avatar's motion, if there is one already.
 
     Raises
     ------
     BeingError
         The avatar cannot be drawn at all.
     """
-    session = Session("warm-up", avatar, output, limits=NO_WAITING)
+    session = Session("warm-up", avatar, output, player=player, limits=NO_WAITING)
     for record in await graph.submit([session.take(2, now=0.0).request]):
         if record.error is not None:
             raise BeingError(record.error)
@@ -63,6 +66,7 @@ async def perform(
     sink: MediaSink,
     *,
     seed: int = 0,
+    player: MotionPlayer | None = None,
     emotion: FloatArray | None = None,
     batch: int = BATCH,
     progress: Progress | None = None,
@@ -75,6 +79,8 @@ async def perform(
         What the avatar says.
     playback_pcm : (S', channels) float32, 48 kHz
         The same sound as it will be heard; cut or padded to three times S.
+    player : MotionPlayer, optional
+        The motion, made of `seed` without.
     emotion : (E,), optional
         See `being.live.emotion.target_values`; as recorded without.
     sink : MediaSink
@@ -85,7 +91,9 @@ async def perform(
     BeingError
         A frame could not be drawn, or the sink could not be written.
     """
-    session = Session("render", avatar, output, channels=playback_pcm.shape[1], seed=seed, limits=NO_WAITING)
+    session = Session(
+        "render", avatar, output, channels=playback_pcm.shape[1], seed=seed, player=player, limits=NO_WAITING
+    )
     if emotion is not None:
         session.emotion_targets.ask(emotion)
     session.push_audio(model_pcm, _fitted(playback_pcm, OUTPUT_RATIO * len(model_pcm)), now=0.0)

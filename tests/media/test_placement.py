@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from being.media.placement import TOLERANCE_S, place_frames
+from being.media.placement import TOLERANCE_S, lowest_ahead, place_frames
 
 COUNT, FRAME_S = 500, 1024 / 48_000
 SECONDS = np.full(COUNT, FRAME_S)
@@ -66,3 +66,11 @@ def test_of_frames_without_stamps_half_go_with_each_side_of_a_hole() -> None:
     stamps[204:] += 0.5
     (shift,) = place_frames(stamps, SECONDS).shifts
     assert shift.frame == 202 and shift.seconds == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("count", [1, 7, 12, 13, 500])
+@pytest.mark.parametrize("window", [2, 12, 64])
+def test_the_least_ahead_is_that_of_every_window(count: int, window: int) -> None:
+    values = np.random.default_rng(count).normal(size=count)
+    expected = [values[at : at + window].min() for at in range(count)]
+    np.testing.assert_array_equal(lowest_ahead(values, window), expected)

@@ -163,7 +163,7 @@ def test_a_published_audio_file_drives_it(root: Path, tmp_path: Path) -> None:
     graph = InProcessGraph(Engine(Library([folder.parent]), "cpu", "full"), encoder)
     try:
         facts = asyncio.run(graph.prepare("obama"))
-        assert facts.reach.look_ahead_s == pytest.approx(0.24)  # after the end of a frame's own 40 ms
+        assert facts.audio_range.look_ahead_s == pytest.approx(0.24)  # after the end of a frame's own 40 ms
         face = np.zeros(640 * frames, np.float32)
         sink = Kept()
         asyncio.run(perform(graph, facts, OutputFormat(64, 48), face, np.zeros((3 * len(face), 1), np.float32), sink))  # type: ignore[arg-type]
@@ -175,8 +175,8 @@ def test_a_published_audio_file_drives_it(root: Path, tmp_path: Path) -> None:
 
         session = Session("x", facts, OutputFormat(64, 48))
         for first in (0, 16):
-            span = session.take(min(16, frames - first), now=0.0).span
-            fed = encoder.encode(span, load_avatar(folder).manifest.features, WindowSpec(look_ahead="published"))
+            request = session.take(min(16, frames - first), now=0.0).request
+            fed = encoder.encode(request, load_avatar(folder).manifest.features, WindowSpec(look_ahead="published"))
             np.testing.assert_array_equal(fed, expected[first : first + len(fed)])
     finally:
         graph.close()
