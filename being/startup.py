@@ -1,7 +1,8 @@
 """Starting sooner: a command that renders loads for longer than it draws a sentence.
 
 Two things cost a quarter of the loading and can be had for nothing. Python's garbage collector goes through all that
-was loaded again and again, and none of it is garbage. And PyTorch's library takes long to map, which needs no interpreter.
+was loaded again and again, and none of it is garbage. And PyTorch's library takes long to map, which needs no
+interpreter.
 """
 
 from __future__ import annotations
