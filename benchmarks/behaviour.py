@@ -41,7 +41,7 @@ import scenarios
 from machine import Meanwhile, facts
 from raw_client import http_of
 
-from being.media.pcm import read_audio
+from being.media.reading.pcm import read_audio
 
 SAMPLE = Path(__file__).parent.parent / "being" / "samples" / "hello.wav"
 

@@ -11,7 +11,7 @@ import numpy as np
 from film_patterns import SECONDS, ff, film
 from inputs import Variant
 
-from being.media.notes import NoteKind
+from being.media.reading.notes import NoteKind
 
 QUICK = "-c:v libx264 -preset ultrafast -crf 16 -g 25 -pix_fmt yuv420p"
 

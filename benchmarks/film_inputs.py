@@ -17,9 +17,9 @@ from inputs import Variant, peak_mb
 
 from being.capture.video.sound import film_sound
 from being.errors import BeingError
-from being.media.film_reader import open_film
-from being.media.notes import NoteKind
-from being.media.tone_map import GAMMA, PEAK, WHITE, light_to_pq
+from being.media.reading.film_reader import open_film
+from being.media.reading.notes import NoteKind
+from being.media.reading.tone_map import GAMMA, PEAK, WHITE, light_to_pq
 
 LENGTH_S = 0.08  # two pictures at 25 a second
 COLOUR = 6.0  # grey levels by which a patch may be off, where ffmpeg is not farther off itself

@@ -35,7 +35,7 @@ from being.graph.offline import frames_covering, perform
 from being.inference.engine import Engine
 from being.inference.frames import FrameRecord, PixelFormat
 from being.live.requests import AvatarFacts, FrameRequest, OutputFormat
-from being.media.sound_reader import read_sound
+from being.media.reading.sound_reader import read_sound
 from being.server.service import Service
 
 SAMPLE = Path(__file__).parent.parent / "being" / "samples" / "hello.wav"

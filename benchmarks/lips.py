@@ -34,7 +34,7 @@ from being.avatar.schema import AvatarManifest
 from being.inference.engine import Engine
 from being.inference.frames import Drive
 from being.inference.motion import MotionPlayer
-from being.media.pcm import read_audio
+from being.media.reading.pcm import read_audio
 from being.synthetic import Performance, perform, render
 from being.synthetic.mouth import closure_of
 

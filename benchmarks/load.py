@@ -28,7 +28,7 @@ import numpy as np
 from live_client import FPS, RATE, Recording, alignment, converse, decoded, frame_arrivals, latencies
 from machine import Meanwhile, facts
 
-from being.media.pcm import read_audio
+from being.media.reading.pcm import read_audio
 
 SAMPLE = Path(__file__).parent.parent / "being" / "samples" / "hello.wav"
 LATE_MS = 120.0

@@ -73,7 +73,7 @@ def main(
     from being.inference.engine import Engine
     from being.inference.frames import PixelFormat
     from being.live.requests import OutputFormat
-    from being.media.pcm import read_audio, read_audio_48k
+    from being.media.reading.pcm import read_audio, read_audio_48k
     from being.samples import HELLO
 
     library, manifest = find_avatar(avatar)

@@ -26,7 +26,7 @@ from raw_client import copy_avatar, wav
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from being.media.pcm import read_audio
+from being.media.reading.pcm import read_audio
 
 AUDIBLE = 0.01
 PATIENCE_S = 300.0  # how long a full server is asked again

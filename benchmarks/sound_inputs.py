@@ -15,8 +15,8 @@ import numpy.typing as npt
 from inputs import Variant, peak_mb
 
 from being.errors import BeingError
-from being.media.notes import NoteKind
-from being.media.sound_reader import read_sound
+from being.media.reading.notes import NoteKind
+from being.media.reading.sound_reader import read_sound
 from being.samples import HELLO
 
 Floats = npt.NDArray[np.float32]

@@ -24,8 +24,8 @@ from being.media.contract import StreamFormat
 from being.media.fmp4 import Fmp4Writer
 from being.media.jpeg_sink import JpegSink
 from being.media.media_sink import MediaSink
-from being.media.sound_file import Sound
-from being.media.sound_reader import read_sound
+from being.media.reading.sound_file import Sound
+from being.media.reading.sound_reader import read_sound
 from being.media.webm_stream import WebmStreamWriter
 from being.media.writer_sink import WriterSink
 from being.server.limits import check_size

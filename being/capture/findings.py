@@ -15,7 +15,7 @@ from being.capture.landmarks.tracking import Track
 from being.capture.parsing.teeth import lips_apart
 from being.constants import FPS, SAMPLE_RATE
 from being.dataset.pose import euler_of_rotation
-from being.media.notes import Note
+from being.media.reading.notes import Note
 
 SMALL_FACE = 0.22  # of the picture's side, hairline to chin
 COARSE_FACE = 160  # pixels of the video, hairline to chin: below it skin has no texture

@@ -20,8 +20,8 @@ from being.capture.video.reader import SHORTEST_S, Footage
 from being.capture.video.sound import FilmSound
 from being.capture.workspace import Workspace
 from being.constants import FPS
-from being.media.film_decoding import Decoding
-from being.media.notes import Note, Span, notes_as_json, notes_from_json
+from being.media.reading.film_decoding import Decoding
+from being.media.reading.notes import Note, Span, notes_as_json, notes_from_json
 
 Step = Callable[[str], AbstractContextManager[None]]
 

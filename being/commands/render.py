@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from being.live.emotion import FloatArray
     from being.live.requests import AvatarFacts, OutputFormat
     from being.media.contract import VideoWriter
-    from being.media.sound_file import Sound
+    from being.media.reading.sound_file import Sound
     from being.progress import Progress
 
 COMPILING_S = 3.0  # a warm-up that takes longer is compiling, not reading the cache
@@ -114,7 +114,7 @@ def command(
     from being.live.requests import OutputFormat
     from being.media.contract import StreamFormat
     from being.media.files import check_target, open_writer
-    from being.media.sound_reader import read_sound
+    from being.media.reading.sound_reader import read_sound
     from being.progress import show_progress
     from being.samples import HELLO
 

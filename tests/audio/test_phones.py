@@ -136,7 +136,7 @@ def test_real_speech_is_heard(phones: Phones) -> None:
     clip = Path(__file__).parents[3] / "shared" / "clips" / "speech_en.wav"
     if not clip.is_file():
         pytest.skip("the shared clip of radio English is not here")
-    from being.media.pcm import read_audio
+    from being.media.reading.pcm import read_audio
 
     pcm = read_audio(clip).samples
     steps = phones(pcm)

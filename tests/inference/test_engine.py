@@ -21,7 +21,7 @@ from being.inference.compositing import Colour, Plate, Transparent
 from being.inference.engine import Engine
 from being.inference.frames import Drive, Extras, FrameRecord, PixelFormat
 from being.inference.motion import MotionPlayer
-from being.media.sound_reader import read_sound
+from being.media.reading.sound_reader import read_sound
 from being.samples import HELLO
 
 

@@ -16,8 +16,8 @@ from PIL import Image
 from being.capture.video.crop import Crop
 from being.capture.video.sound import FilmSound, film_sound
 from being.errors import InputError
-from being.media.film_reader import Film, Frame, open_film
-from being.media.notes import Note
+from being.media.reading.film_reader import Film, Frame, open_film
+from being.media.reading.notes import Note
 
 SHORTEST_S = 3.0  # footage shorter than this teaches nothing
 LONGEST_S = 1800.0

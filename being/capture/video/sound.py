@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from being.errors import InputError
-from being.media.notes import Note, Span
-from being.media.sound_file import MODEL_RATE
-from being.media.sound_reader import open_film_sound
-from being.media.sound_scan import TrackScan
-from being.media.tracks import SILENT_PEAK
+from being.media.reading.notes import Note, Span
+from being.media.reading.sound_file import MODEL_RATE
+from being.media.reading.sound_reader import open_film_sound
+from being.media.reading.sound_scan import TrackScan
+from being.media.reading.tracks import SILENT_PEAK
 
 NEAR_S = 0.04  # a shorter hole is nothing that lips would show
 ENDS_EARLY_S = 0.5  # recorders end sound and pictures by so much apart, and mouths are shut by then

@@ -14,7 +14,7 @@ from being.capture.video.crop import Crop
 from being.capture.video.reader import open_footage
 from being.constants import FPS
 from being.errors import InputError
-from being.media.notes import NoteKind
+from being.media.reading.notes import NoteKind
 
 W, H = 64, 48
 RATE = 16_000

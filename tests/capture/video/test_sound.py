@@ -10,8 +10,8 @@ from support.sound_files import RATE, Track, at, found_at, speech, upsampled, wr
 
 from being.capture.video.sound import film_sound
 from being.errors import InputError
-from being.media.film_reader import open_film
-from being.media.notes import NoteKind
+from being.media.reading.film_reader import open_film
+from being.media.reading.notes import NoteKind
 
 SAID = speech(3.0)
 SAID_48K = upsampled(SAID, 48_000)[:, None]

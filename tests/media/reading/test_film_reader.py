@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from being.errors import InputError
-from being.media.film_reader import open_film
-from being.media.notes import NoteKind
+from being.media.reading.film_reader import open_film
+from being.media.reading.notes import NoteKind
 
 W, H, RATE = 96, 64, 25
 FASTEST = {"preset": "ultrafast", "crf": "8", "g": "10"}

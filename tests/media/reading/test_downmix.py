@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from being.media.downmix import Levels, gains, mix
+from being.media.reading.downmix import Levels, gains, mix
 
 NOISE = np.random.default_rng(0).normal(size=(8, 4000)).astype(np.float32) * 0.1
 

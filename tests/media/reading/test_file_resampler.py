@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from being.audio.resample import resample
-from being.media.file_resampler import FileResampler
+from being.media.reading.file_resampler import FileResampler
 
 RATES = [(44_100, 16_000), (48_000, 16_000), (8000, 16_000), (22_050, 48_000), (96_000, 48_000), (31_337, 16_000)]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from being.errors import InputError, MissingDependencyError
-from being.media.signatures import other_kind
+from being.media.reading.signatures import other_kind
 
 if TYPE_CHECKING:
     import av

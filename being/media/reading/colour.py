@@ -1,7 +1,7 @@
 """A decoded frame as RGB that looks as a player shows it on a standard display.
 
 Matrix and range come from the frame's tags (ITU-T H.273); without a tag HD is BT.709 and smaller is BT.601, as players
-have it. HDR and wide-gamut film goes through a table made from `being.media.tone_map`.
+have it. HDR and wide-gamut film goes through a table made from `being.media.reading.tone_map`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from being.media.tone_map import Coding, to_bt709
+from being.media.reading.tone_map import Coding, to_bt709
 
 if TYPE_CHECKING:
     import av

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from being.errors import InputError
-from being.media.clock import FileClock, PacketLog, find_clock
-from being.media.downmix import Levels, mix
-from being.media.placement import Shift, place_frames
-from being.media.sound_decoding import Failure, SoundDecoder, planes_of
-from being.media.tracks import SILENT_PEAK
+from being.media.reading.clock import FileClock, PacketLog, find_clock
+from being.media.reading.downmix import Levels, mix
+from being.media.reading.placement import Shift, place_frames
+from being.media.reading.sound_decoding import Failure, SoundDecoder, planes_of
+from being.media.reading.tracks import SILENT_PEAK
 
 if TYPE_CHECKING:
     import av

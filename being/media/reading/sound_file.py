@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from being.media.downmix import Levels, mix
-from being.media.file_resampler import FileResampler
-from being.media.notes import Note
-from being.media.several_files import FilePlace
-from being.media.sound_decoding import SoundDecoder, planes_of
-from being.media.sound_scan import TrackScan
+from being.media.reading.downmix import Levels, mix
+from being.media.reading.file_resampler import FileResampler
+from being.media.reading.notes import Note
+from being.media.reading.several_files import FilePlace
+from being.media.reading.sound_decoding import SoundDecoder, planes_of
+from being.media.reading.sound_scan import TrackScan
 
 MODEL_RATE = 16_000  # Hz of what the model hears
 PLAYBACK_RATE = 48_000  # Hz of the sound in a finished video

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from being.errors import InputError
-from being.media import sound_scan
-from being.media.pcm import read_audio, read_audio_48k
+from being.media.reading import sound_scan
+from being.media.reading.pcm import read_audio, read_audio_48k
 
 
 def _wav(path: Path, sound: np.ndarray, rate: int, width: int = 2) -> Path:

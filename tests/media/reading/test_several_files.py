@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support.sound_files import Track, write_media, write_wav
 
-from being.media.several_files import FilePart, find_parts
+from being.media.reading.several_files import FilePart, find_parts
 
 SOUND = 0.1 * np.sin(np.arange(8000) / 5)[:, None]
 

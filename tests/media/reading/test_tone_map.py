@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from being.media.tone_map import WHITE, Coding, compress, hlg_to_light, light_to_pq, pq_to_light, to_bt709
+from being.media.reading.tone_map import WHITE, Coding, compress, hlg_to_light, light_to_pq, pq_to_light, to_bt709
 
 
 def test_the_curves_are_those_of_the_standards() -> None:

@@ -1,7 +1,7 @@
 """A file that is several, end to end: WAV, AIFF or MP4 files put one behind the other.
 
 Their heads say where each ends, so that a decoder stops there. MP3, ADTS, FLAC, Ogg and transport streams need no help:
-they are streams of packets, whose clocks `being.media.clock` carries on.
+they are streams of packets, whose clocks `being.media.reading.clock` carries on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from being.errors import InputError
-from being.media.input_container import Source, name_of, open_container
+from being.media.reading.input_container import Source, name_of, open_container
 
 if TYPE_CHECKING:
     import av

@@ -12,9 +12,9 @@ import pytest
 from support.sound_files import RATE, Track, at, found_at, speech, spoil, upsampled, write_media, write_wav
 
 from being.errors import InputError
-from being.media.notes import NoteKind
-from being.media.sound_file import Sound
-from being.media.sound_reader import open_film_sound, read_sound
+from being.media.reading.notes import NoteKind
+from being.media.reading.sound_file import Sound
+from being.media.reading.sound_reader import open_film_sound, read_sound
 
 
 def kinds(sound: Sound) -> list[NoteKind]:
@@ -317,7 +317,7 @@ def test_rate_and_channels_may_change_midway(tmp_path: Path) -> None:
 
 
 def test_blocks_and_whole_are_the_same(tmp_path: Path, said_48k: np.ndarray) -> None:
-    from being.media.sound_reader import open_sound
+    from being.media.reading.sound_reader import open_sound
 
     path = write_media(tmp_path / "a.flac", [Track(np.repeat(said_48k, 2, axis=1), "flac", layout="stereo")])
     opened = open_sound(path)

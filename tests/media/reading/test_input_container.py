@@ -12,8 +12,8 @@ import pytest
 from support.sound_files import write_wav
 
 from being.errors import InputError
-from being.media.input_container import name_of, open_container, read_packets
-from being.media.signatures import other_kind
+from being.media.reading.input_container import name_of, open_container, read_packets
+from being.media.reading.signatures import other_kind
 
 REMEDY = "Give a sound"
 TAG = b"LIST\x10\0\0\0INFOINAM\4\0\0\0\xff\xfe\xe9\0"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from being.media.downmix import Levels
-from being.media.notes import Note, NoteKind, Span
-from being.media.sound_scan import TrackScan
+from being.media.reading.downmix import Levels
+from being.media.reading.notes import Note, NoteKind, Span
+from being.media.reading.sound_scan import TrackScan
 
 LATE_S = 0.02  # a later beginning than this is told
 CUT_OFF_S = 0.5  # and an end that is earlier than stated by this, or by 2%

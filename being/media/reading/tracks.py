@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from being.errors import InputError
-from being.media.notes import Note, NoteKind
+from being.media.reading.notes import Note, NoteKind
 
 if TYPE_CHECKING:
     import av

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from being.media.notes import Note, NoteKind, Span, notes_as_json, notes_from_json
+from being.media.reading.notes import Note, NoteKind, Span, notes_as_json, notes_from_json
 
 
 def test_a_note_reads_as_a_sentence() -> None:

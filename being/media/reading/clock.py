@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from being.media.input_container import moving_pictures
-from being.media.notes import Note, NoteKind, Span
+from being.media.reading.input_container import moving_pictures
+from being.media.reading.notes import Note, NoteKind, Span
 
 if TYPE_CHECKING:
     import av

@@ -1,13 +1,13 @@
-"""Any audio file -> samples in one form: what `being.media.sound_reader` reads, for callers that want only one."""
+"""Any audio file -> samples in one form: what `sound_reader` reads, for callers that want only one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from being.audio.features import Array
-from being.media.input_container import Source
-from being.media.sound_file import MODEL_RATE, PLAYBACK_RATE
-from being.media.sound_reader import LIMIT_S, open_sound
+from being.media.reading.input_container import Source
+from being.media.reading.sound_file import MODEL_RATE, PLAYBACK_RATE
+from being.media.reading.sound_reader import LIMIT_S, open_sound
 
 
 @dataclass(frozen=True)

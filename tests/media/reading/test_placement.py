@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from being.media.placement import TOLERANCE_S, lowest_ahead, place_frames
+from being.media.reading.placement import TOLERANCE_S, lowest_ahead, place_frames
 
 COUNT, FRAME_S = 500, 1024 / 48_000
 SECONDS = np.full(COUNT, FRAME_S)

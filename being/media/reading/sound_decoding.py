@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from being.errors import InputError
-from being.media.clock import PacketLog, watched
-from being.media.input_container import read_packets
+from being.media.reading.clock import PacketLog, watched
+from being.media.reading.input_container import read_packets
 
 if TYPE_CHECKING:
     import av

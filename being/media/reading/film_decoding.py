@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from being.constants import FPS
-from being.media.film_index import REMEDY, STRAY_S, FilmIndex
-from being.media.input_container import open_container, read_packets
-from being.media.interlace import Deinterlacer
-from being.media.notes import Span
+from being.media.reading.film_index import REMEDY, STRAY_S, FilmIndex
+from being.media.reading.input_container import open_container, read_packets
+from being.media.reading.interlace import Deinterlacer
+from being.media.reading.notes import Span
 
 if TYPE_CHECKING:
     import av

@@ -10,14 +10,14 @@ from __future__ import annotations
 import numpy as np
 
 from being.errors import InputError
-from being.media.downmix import Levels
-from being.media.input_container import Source, moving_pictures, name_of
-from being.media.notes import Note
-from being.media.several_files import FilePlace, find_places
-from being.media.sound_file import REMEDY, Sound, SoundFile, SoundPart
-from being.media.sound_notes import track_notes, whole_notes
-from being.media.sound_scan import TrackScan, check_limit, scan_track
-from being.media.tracks import Track, list_tracks, order_tracks, track_note
+from being.media.reading.downmix import Levels
+from being.media.reading.input_container import Source, moving_pictures, name_of
+from being.media.reading.notes import Note
+from being.media.reading.several_files import FilePlace, find_places
+from being.media.reading.sound_file import REMEDY, Sound, SoundFile, SoundPart
+from being.media.reading.sound_notes import track_notes, whole_notes
+from being.media.reading.sound_scan import TrackScan, check_limit, scan_track
+from being.media.reading.tracks import Track, list_tracks, order_tracks, track_note
 
 LIMIT_S = 3600.0  # seconds of sound accepted unless the caller says otherwise
 ENDLESS_S = 1e9

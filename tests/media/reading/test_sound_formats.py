@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from support.sound_files import RATE, Track, at, below, found_at, speech, upsampled, write_media
 
-from being.media.sound_reader import read_sound
+from being.media.reading.sound_reader import read_sound
 
 
 def level(sound: np.ndarray) -> float:

@@ -6,8 +6,8 @@ import av
 import numpy as np
 import pytest
 
-from being.media.colour import coding_of, to_rgb
-from being.media.tone_map import Coding, to_bt709
+from being.media.reading.colour import coding_of, to_rgb
+from being.media.reading.tone_map import Coding, to_bt709
 
 COLOUR = np.array([180, 60, 60])
 WEIGHTS = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 9: (0.2627, 0.0593)}  # red's and blue's part of luma, H.273

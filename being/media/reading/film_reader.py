@@ -1,7 +1,7 @@
 """Any film as upright RGB pictures at exactly 25 a second, one at a time, placed by their time stamps.
 
-Opening reads the packets, not the pictures (`being.media.film_index`). Iterating decodes; each output instant k/25 s
-shows the picture whose time stamp is nearest, so variable frame rates, holes and 24 to 60 pictures a second all become
+Opening reads the packets, not the pictures (`being.media.reading.film_index`). Iterating decodes; each output instant
+k/25 s shows the picture whose time stamp is nearest, so variable frame rates, holes and 24 to 60 pictures a second all become
 25, on a clock that is carried on where films were joined. What cannot be decoded is stepped over and the picture before
 it stands. Memory holds a few pictures, whatever the film's length.
 """
@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from being.constants import FPS
 from being.errors import InputError
-from being.media.clock import FileClock
-from being.media.colour import coding_of, to_rgb
-from being.media.film_decoding import HOLE_S, Decoding, decoded, spans_of, with_holes_alone
-from being.media.film_index import FilmIndex, read_index, require_pictures
-from being.media.input_container import AGAIN
-from being.media.notes import Note, NoteKind
+from being.media.reading.clock import FileClock
+from being.media.reading.colour import coding_of, to_rgb
+from being.media.reading.film_decoding import HOLE_S, Decoding, decoded, spans_of, with_holes_alone
+from being.media.reading.film_index import FilmIndex, read_index, require_pictures
+from being.media.reading.input_container import AGAIN
+from being.media.reading.notes import Note, NoteKind
 
 if TYPE_CHECKING:
     import av
