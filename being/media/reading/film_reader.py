@@ -1,8 +1,8 @@
 """Any film as upright RGB pictures at exactly 25 a second, one at a time, placed by their time stamps.
 
 Opening reads the packets, not the pictures (`being.media.reading.film_index`). Iterating decodes; each output instant
-k/25 s shows the picture whose time stamp is nearest, so variable frame rates, holes and 24 to 60 pictures a second all become
-25, on a clock that is carried on where films were joined. What cannot be decoded is stepped over and the picture before
+k/25 s shows the picture whose time stamp is nearest, so variable frame rates, holes and 24 to 60 pictures a second all
+become 25, on a clock that is carried on where films were joined. What cannot be decoded is stepped over and the picture before
 it stands. Memory holds a few pictures, whatever the film's length.
 """
 
