@@ -2,8 +2,8 @@
 
 Opening reads the packets, not the pictures (`being.media.reading.film_index`). Iterating decodes; each output instant
 k/25 s shows the picture whose time stamp is nearest, so variable frame rates, holes and 24 to 60 pictures a second all
-become 25, on a clock that is carried on where films were joined. What cannot be decoded is stepped over and the picture before
-it stands. Memory holds a few pictures, whatever the film's length.
+become 25, on a clock that is carried on where films were joined. What cannot be decoded is stepped over and the
+picture before it stands. Memory holds a few pictures, whatever the film's length.
 """
 
 from __future__ import annotations
