@@ -22,6 +22,7 @@ import click
 
 PATIENCE_S = 1.5  # for processes that are ending by themselves
 LONGEST_S = 4.0  # from the signal to the end, whatever Ray is in the middle of
+HEARD_S = 0.2  # until the watching thread knows of a signal
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STATE, PARENT, STARTED = 0, 1, 19  # fields of /proc/PID/stat behind the name
 
@@ -47,8 +48,9 @@ def stopped_by_signals(*, ours: bool) -> Iterator[Callable[[], None]]:
         _handle(handler)
         yield lambda: _handle(handler)
     except SystemExit:
-        if alarm is not None and alarm.rung is not None:  # Ray's own handler, while it starts, exits with 1 or 15
-            raise SystemExit(128 + alarm.rung) from None
+        number = alarm.number() if alarm is not None else None
+        if number is not None:  # Ray's own handler, while it starts, exits with 1 or 15
+            raise SystemExit(128 + number) from None
         raise
     finally:
         if alarm is not None:
@@ -86,11 +88,17 @@ class _Alarm:
 
     def __init__(self, others: set[Process]) -> None:
         self.rung: int | None = None
+        self._has_rung = threading.Event()
         self._others = others
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
         self._previous = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         threading.Thread(target=self._watch, name="being-stop", daemon=True).start()
+
+    def number(self) -> int | None:
+        """The signal that came, if one came. A handler may end the block before the watching thread hears of it."""
+        self._has_rung.wait(HEARD_S)
+        return self.rung
 
     def _watch(self) -> None:
         while self.rung is None:
@@ -98,6 +106,7 @@ class _Alarm:
             if not numbers:
                 return
             self.rung = numbers[0] if numbers[0] in SIGNALS else None
+        self._has_rung.set()
         time.sleep(LONGEST_S)
         _kill(set(descendants(os.getpid())) - self._others)
         os._exit(128 + self.rung)

@@ -183,7 +183,7 @@ def test_what_is_wrong_is_said_before_anything_is_computed(undisturbed: FitResul
 
 def test_command_line_says_one_line(clip: Path, tmp_path: Path) -> None:
     broken = Path(shutil.copytree(clip, tmp_path / "broken"))
-    (broken / "parsing" / "7.png").unlink()
+    (broken / "track_params.pt").unlink()
     result = CliRunner().invoke(main, [str(broken), "-o", str(tmp_path / "x"), "--features", "logmel"])
     assert result.exit_code == 1
-    assert sum("7.png is missing" in line for line in result.output.splitlines() if line.startswith("Error")) == 1
+    assert sum("track_params.pt" in line for line in result.output.splitlines() if line.startswith("Error")) == 1
