@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from being.synthetic import rig
 from being.synthetic.kernels import jit
 from being.synthetic.shading import BACKDROP, shade
-from being.synthetic.tracing import EDGE_SAMPLES, FAR, TILE, coarse, develop, march
+from being.synthetic.tracing import EDGE_SAMPLES, FAR, TILE, coarse, develop, march, on_edge
 
 Intrinsics = tuple[float, float, float, float]
 
@@ -66,14 +66,7 @@ def _trace(fx, fy, cx, cy, p, starts, colour, alpha, part, depth):
             colour[j, i, 0], colour[j, i, 1], colour[j, i, 2] = r, g, b
     for j in range(height):
         for i in range(width):
-            k, t = part[j, i], depth[j, i]
-            edge = False
-            for n in range(4):
-                jj = j + (n == 0) - (n == 1)
-                ii = i + (n == 2) - (n == 3)
-                if 0 <= jj < height and 0 <= ii < width and (part[jj, ii] != k or abs(depth[jj, ii] - t) > 0.06):
-                    edge = True
-            if not edge:
+            if not on_edge(part, depth, j, i):
                 continue
             r = g = b = covered = 0.0
             for n in range(4):

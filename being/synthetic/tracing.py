@@ -87,6 +87,19 @@ def coarse(width, height, fx, fy, cx, cy, p, starts):
 
 
 @jit
+def on_edge(part, depth, j, i):
+    """Whether a neighbour of pixel (j, i) shows another part or lies at another depth: it is sampled again there."""
+    height, width = part.shape
+    k, t = part[j, i], depth[j, i]
+    for n in range(4):
+        jj = j + (n == 0) - (n == 1)
+        ii = i + (n == 2) - (n == 3)
+        if 0 <= jj < height and 0 <= ii < width and (part[jj, ii] != k or abs(depth[jj, ii] - t) > 0.06):
+            return True
+    return False
+
+
+@jit
 def trace(width, height, fx, fy, cx, cy, p, starts, image, part, depth):
     """Fill image (H, W, 3) linear, part (H, W) uint8 and depth (H, W); then resample the edges."""
     for j in range(height):
@@ -98,14 +111,7 @@ def trace(width, height, fx, fy, cx, cy, p, starts, image, part, depth):
             image[j, i, 0], image[j, i, 1], image[j, i, 2] = r, g, b
     for j in range(height):
         for i in range(width):
-            k, t = part[j, i], depth[j, i]
-            edge = False
-            for n in range(4):
-                jj = j + (n == 0) - (n == 1)
-                ii = i + (n == 2) - (n == 3)
-                if 0 <= jj < height and 0 <= ii < width and (part[jj, ii] != k or abs(depth[jj, ii] - t) > 0.06):
-                    edge = True
-            if not edge:
+            if not on_edge(part, depth, j, i):
                 continue
             start = starts[j // TILE, i // TILE]
             r = g = b = 0.0
