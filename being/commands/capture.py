@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from being.commands.seconds import part_options
+from being.commands.film_options import film_options
 from being.errors import STOPPED
 
 
@@ -18,18 +18,7 @@ from being.errors import STOPPED
     "--focal", type=float, help="Focal length in pixels of these pictures [default: solved, about 1.6 x size]."
 )
 @click.option("--parser", default="builtin", show_default=True, help="builtin, segformer, or segformer:FOLDER.")
-@click.option(
-    "--background",
-    metavar="PICTURE",
-    help="What stands behind the avatar: a picture, #rrggbb, or blur [default: as filmed; blur if the camera moves].",
-)
-@click.option(
-    "--audio-track",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Which sound track, from 1 [default: the default one, else the first that is not silent].",
-)
-@part_options
+@film_options
 @click.option("--workers", type=int, help="Threads [default: one a processor].")
 @click.option("--restart", is_flag=True, help="Forget what an earlier, stopped run did.")
 def command(

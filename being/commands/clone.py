@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from being.avatar.consent import ConsentRecord
-from being.commands.seconds import part_options
+from being.commands.film_options import film_options
 from being.errors import STOPPED
 
 FOOTAGE, NOTE = "footage", "clone.json"  # in the work folder: the captured dataset, and what it was captured from
@@ -46,18 +46,7 @@ FOOTAGE, NOTE = "footage", "clone.json"  # in the work folder: the captured data
 @click.option(
     "--parser", default="builtin", show_default=True, help="Who draws the masks: builtin, segformer, segformer:FOLDER."
 )
-@click.option(
-    "--background",
-    metavar="PICTURE",
-    help="What stands behind the avatar: a picture, #rrggbb, or blur [default: as filmed; blur if the camera moves].",
-)
-@click.option(
-    "--audio-track",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Which sound track of VIDEO, from 1 [default: the default one, else the first that is not silent].",
-)
-@part_options
+@film_options
 @click.option("--device", default="auto", show_default=True, help="Trains here: auto, cpu, cuda, cuda:1.")
 @click.option(
     "--work", type=click.Path(path_type=Path), help="Folder of footage, checkpoint and report [default: OUT.run]."

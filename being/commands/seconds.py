@@ -25,14 +25,3 @@ class Seconds(click.ParamType[float]):
         if len(parts) > 3 or not small or not math.isfinite(numbers[0]) or numbers[0] < 0:
             self.fail(f"{value!r} is no time: give seconds (12.5) or minutes and seconds (1:05)", param, ctx)
         return sum(number * 60**power for power, number in enumerate(reversed(numbers)))
-
-
-def part_options(function):  # type: ignore[no-untyped-def]
-    """--start and --end of a command on a video."""
-    end = click.option(
-        "--end", "end_s", type=Seconds(), metavar="TIME", help="Use the video up to here only [default: its end]."
-    )
-    start = click.option(
-        "--start", "start_s", type=Seconds(), metavar="TIME", help="Use the video from here on, seconds or m:ss."
-    )
-    return start(end(function))
