@@ -21,9 +21,9 @@ def build(args: dict[str, Any]) -> Application:
     settings = GraphSettings.model_validate(args)
     renderer = _bound(Renderer, settings)
     encoder = _bound(AudioEncoder, settings) if settings.encoder == "own" else None
-    refiner = settings.refiner
-    apart = _bound(Refiner, refiner) if refiner is not None and refiner.place == "own" else None
-    return _bound(Ingress, settings, renderer, encoder, apart)
+    apart = settings.refiner is not None and settings.refiner.place == "own"
+    refiner = _bound(Refiner, settings) if apart else None
+    return _bound(Ingress, settings, renderer, encoder, refiner)
 
 
 def _bound(deployment: Any, *args: Any) -> Application:

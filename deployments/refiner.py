@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import torch
 from being.deployments.drawing import RenderedBatch
-from being.deployments.settings import RefinerSettings
+from being.deployments.settings import GraphSettings
 from ray import serve
 
-from being.errors import InputError
 from being.inference.backends.kernels import planes_kernel
 from being.inference.compositing import Transparent
 from being.inference.frame_batch import FrameBatch, FrameStage
@@ -21,18 +18,7 @@ from being.inference.frames import PixelFormat
 from being.inference.output import to_host, to_output
 from being.inference.rendered import FrameInfo, Pictures, RenderedFrames
 from being.live.request_batch import FrameRequestBatch
-
-
-def load_stage(settings: RefinerSettings) -> FrameStage:
-    """What the function that a configuration names makes; InputError where there is none."""
-    module, _, name = settings.load.partition(":")
-    try:
-        load: Callable[..., FrameStage] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise InputError(
-            f"refiner {settings.load!r} cannot be imported: {error}", "Name it as module:function"
-        ) from None
-    return load(device=settings.device)
+from being.refine.load import device_of, load_stage
 
 
 @torch.inference_mode()
@@ -77,12 +63,10 @@ def _on_device(part: Pictures, info: FrameInfo, clear: np.ndarray, device: torch
     ray_actor_options={"num_cpus": 0.2},
 )
 class Refiner:
-    def __init__(self, settings: RefinerSettings) -> None:
-        self._stage = load_stage(settings)
-        name = settings.device
-        if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "cpu"
-        self._device = torch.device(name)
+    def __init__(self, settings: GraphSettings) -> None:
+        assert settings.refiner is not None
+        self._stage = load_stage(settings.refiner, settings.open_library())
+        self._device = device_of(settings.refiner.device)
         self._one_at_a_time = asyncio.Lock()
 
     async def refine(self, drawn: RenderedBatch, requests: FrameRequestBatch) -> RenderedBatch:

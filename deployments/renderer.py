@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from being.deployments.audio_encoder import warm_encoder
 from being.deployments.drawing import DrawingThread, RenderedBatch
-from being.deployments.refiner import load_stage
 from being.deployments.settings import GraphSettings
 from ray import serve
 
@@ -19,6 +18,7 @@ from being.graph.tick import AudioContexts, avatar_facts, encode, prepare_tick
 from being.inference.engine import Engine
 from being.live.request_batch import FrameRequestBatch
 from being.live.requests import AvatarFacts, FrameRequest
+from being.refine.load import load_stage
 
 SHARDS_HELD = 64  # shards whose requests may come to one replica
 
@@ -58,7 +58,7 @@ class Renderer:
             settings.device,
             settings.fast,
             capacity=settings.resident,
-            stages=[load_stage(refiner)] if refiner is not None and inside else [],
+            stages=[load_stage(refiner, self._library)] if refiner is not None and inside else [],
         )
         self._refiner_apart = refiner is not None and not inside
         encodes = settings.encoder == "renderer"

@@ -12,6 +12,7 @@ from being.avatar.former_names import present_form
 from being.avatar.library import Library
 from being.inference.engine import Fast
 from being.live.scheduler import Pacing
+from being.refine.settings import OptionalRefiner
 from being.server.limits import ServingLimits
 
 Transport = Literal["values", "objects"]
@@ -32,21 +33,6 @@ class PacingSettings(BaseModel):
         return Pacing(**self.model_dump())
 
 
-class RefinerSettings(BaseModel):
-    """The refiner: absent unless configured."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    load: str = Field(
-        pattern=r"^[\w.]+:\w+$",
-        description="module:function; called with `device`, it returns a being.inference.frame_batch.FrameStage",
-    )
-    device: str = "auto"
-    place: Literal["own", "renderer"] = Field(
-        default="own", description="a deployment of its own, or inside the Renderer's process (one GPU, no hand-over)"
-    )
-
-
 class GraphSettings(BaseModel):
     """Everything that shapes the graph; how many replicas and what share of a machine each gets is Serve's own part.
 
@@ -60,6 +46,7 @@ class GraphSettings(BaseModel):
     transport : how stages hand on what they made. "values": by gRPC from replica to replica, least delay for frames of
         one machine; "objects": through Ray's shared memory, for large batches and stages on one node.
     budget : share of a renderer's time that live sessions may plan with.
+    refiner : makes frames photographic: "native", "streamdiffusion", or their settings; absent or "none": as rendered.
     access : names of the server, and pages elsewhere that may use it.
     """
 
@@ -73,7 +60,7 @@ class GraphSettings(BaseModel):
     encoder: EncoderPlace = "renderer"
     transport: Transport = "values"
     budget: float = Field(default=0.85, gt=0, le=1)
-    refiner: RefinerSettings | None = None
+    refiner: OptionalRefiner = None
     limits: ServingLimits = ServingLimits()
     access: Access = Access()
     pacing: PacingSettings = PacingSettings()

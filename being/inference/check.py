@@ -44,3 +44,5 @@ def check_drive(drive: Drive, config: NetworkConfig, width: int, height: int) ->
             raise InputError(f"drive {name} holds NaN or infinity")
     if not 0 <= drive.eye <= 1:  # also refuses NaN
         raise InputError(f"drive eye is {drive.eye}, expected 0 (open) to 1 (shut)")
+    if not 0 <= drive.refine <= 1:
+        raise InputError(f"drive refine is {drive.refine}, expected 0 (as rendered) to 1")

@@ -90,6 +90,8 @@ class Engine:
                 return loaded[1]
         renderable = RenderableAvatar(self.library.load(avatar_id), self.device)
         self.backend.prepare(renderable)
+        for stage in self.stages:
+            stage.prepare(avatar_id)
         with self._lock:
             self._loaded[avatar_id] = (entry, renderable)
             self._loaded.move_to_end(avatar_id)
@@ -126,6 +128,7 @@ class Engine:
         errors: dict[int, str] = {}
         items: list[RenderItem] = []
         rows: list[int] = []
+        staged: list[bool] = []
         for row, drive in enumerate(drives):
             try:
                 renderable = self.prepare(drive.avatar)
@@ -133,42 +136,53 @@ class Engine:
             except BeingError as error:
                 errors[row] = str(error)
             else:
-                items.append((renderable, replace(drive, extras=drive.extras | needs) if self.stages else drive))
+                changed = any(stage.concerns(drive) for stage in self.stages)
+                items.append((renderable, replace(drive, extras=drive.extras | needs) if changed else drive))
+                staged.append(changed)
                 rows.append(row)
         info = FrameInfo.of(drives)
         if any(Extras.FACE_BOX in drive.extras for _, drive in items):
             info = replace(info, face_boxes=_face_boxes(len(drives), rows, items))
         pictures: list[Pictures] = []
-        for group in alike(items, formats_apart=not self.stages):
+        for group in alike(items, staged):
             for start in range(0, len(group), self.backend.max_items):
                 part = group[start : start + self.backend.max_items]
-                pictures += self._draw([items[place] for place in part], [rows[place] for place in part], info, errors)
+                stages = self.stages if staged[part[0]] else ()
+                drawn = [items[place] for place in part], [rows[place] for place in part]
+                pictures += self._draw(*drawn, stages, info, errors)
         return RenderedFrames(info, tuple(pictures), errors)
 
     def _draw(
-        self, items: Sequence[RenderItem], rows: Sequence[int], info: FrameInfo, errors: dict[int, str]
+        self,
+        items: Sequence[RenderItem],
+        rows: Sequence[int],
+        stages: Sequence[FrameStage],
+        info: FrameInfo,
+        errors: dict[int, str],
     ) -> list[Pictures]:
         """Draw items together; where that fails, one by one, so that only the guilty ones get an error."""
         try:
-            return self._draw_together(items, rows, info)
+            return self._draw_together(items, rows, stages, info)
         except Exception as error:
             if len(items) > 1:
                 pairs = zip(items, rows, strict=True)
-                return [part for item, row in pairs for part in self._draw([item], [row], info, errors)]
+                return [part for item, row in pairs for part in self._draw([item], [row], stages, info, errors)]
             drive = items[0][1]
             log.exception("avatar %s, frame %d could not be drawn", drive.avatar, drive.index)
             errors[rows[0]] = f"the frame could not be drawn ({type(error).__name__}: {error})"
             return []
 
     @torch.inference_mode()
-    def _draw_together(self, items: Sequence[RenderItem], rows: Sequence[int], info: FrameInfo) -> list[Pictures]:
+    def _draw_together(
+        self, items: Sequence[RenderItem], rows: Sequence[int], stages: Sequence[FrameStage], info: FrameInfo
+    ) -> list[Pictures]:
         drives = [drive for _, drive in items]
         alpha = any(Extras.ALPHA in drive.extras for drive in drives)
-        if not self.stages:
+        if not stages:
             return [to_host(self.backend.render(items, drives[0].pixel_format), rows, alpha=alpha)]
         batch = replace(self.backend.render(items), info=info.take(rows))
         with self._staging:
-            for stage in self.stages:
+            for stage in stages:
                 batch = stage(batch)
         pictures = []
         for pixel_format in dict.fromkeys(drive.pixel_format for drive in drives):

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from being.inference.frames import Extras, PixelFormat
+from being.inference.frames import Drive, Extras, PixelFormat
 from being.inference.rendered import FrameInfo
 
 
@@ -107,3 +107,10 @@ class FrameStage(Protocol):
     needs: Extras
 
     def __call__(self, batch: FrameBatch) -> FrameBatch: ...
+
+    def concerns(self, drive: Drive) -> bool:
+        """Whether a frame may be changed; one that no stage is concerned with is drawn as without stages."""
+        return True
+
+    def prepare(self, avatar: str) -> None:
+        """Load what an avatar's frames need, when the avatar itself is loaded."""

@@ -57,6 +57,7 @@ class Drive:
     session, generation, index : handed through to the record.
     pixel_format : RGB, or YUV420 (even sizes only).
     extras : what the record holds beside the picture.
+    refine : strength of the refiner in [0, 1]; 0 leaves the frame as it was rendered.
     """
 
     avatar: str
@@ -73,6 +74,7 @@ class Drive:
     index: int = 0
     pixel_format: PixelFormat = PixelFormat.RGB
     extras: Extras = Extras.ALPHA
+    refine: float = 0.0
 
 
 @dataclass

@@ -15,14 +15,15 @@ from being.inference.renderable import RenderableAvatar
 RenderItem = tuple[RenderableAvatar, Drive]
 
 
-def alike(items: Sequence[RenderItem], *, formats_apart: bool) -> list[list[int]]:
+def alike(items: Sequence[RenderItem], staged: Sequence[bool]) -> list[list[int]]:
     """Numbers of the items that can be drawn together, those of one avatar next to each other.
 
-    formats_apart : whether pixel formats are drawn apart too, because the backend is to make the final bytes.
+    staged : which of them pass frame stages. The backend makes the final bytes of the others, so that these are drawn
+        apart by pixel format too.
     """
     groups: dict[tuple[Any, ...], list[int]] = {}
     for index, (renderable, drive) in enumerate(items):
-        pixel_format = drive.pixel_format if formats_apart else None
+        pixel_format = None if staged[index] else drive.pixel_format
         key = (*renderable.frame_size(drive), Extras.DEPTH in drive.extras, pixel_format)
         groups.setdefault(key, []).append(index)
     return [sorted(group, key=lambda index: id(items[index][0])) for group in groups.values()]

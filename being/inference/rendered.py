@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 
 import numpy as np
@@ -22,6 +22,7 @@ class FrameInfo:
     generations, indices : (B,) int64.
     head_poses : (B, 3, 4) float32.
     face_boxes : (B, 4) float32, NaN where the face is out of sight; None where no box was asked for.
+    strengths : (B,) float32 in [0, 1], how much the refiner is to change each.
     """
 
     avatars: tuple[str, ...]
@@ -30,6 +31,11 @@ class FrameInfo:
     indices: npt.NDArray[np.int64]
     head_poses: npt.NDArray[np.float32]
     face_boxes: npt.NDArray[np.float32] | None = None
+    strengths: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    def __post_init__(self) -> None:
+        if len(self.strengths) != len(self.avatars):
+            object.__setattr__(self, "strengths", np.zeros(len(self.avatars), np.float32))
 
     def __len__(self) -> int:
         return len(self.avatars)
@@ -45,6 +51,7 @@ class FrameInfo:
             np.array([drive.generation for drive in drives], np.int64),
             np.array([drive.index for drive in drives], np.int64),
             poses,
+            strengths=np.array([drive.refine for drive in drives], np.float32),
         )
 
     def take(self, rows: Sequence[int]) -> FrameInfo:
@@ -56,6 +63,7 @@ class FrameInfo:
             self.indices[list(rows)],
             self.head_poses[list(rows)],
             None if self.face_boxes is None else self.face_boxes[list(rows)],
+            self.strengths[list(rows)],
         )
 
     def joined(self, other: FrameInfo) -> FrameInfo:
@@ -70,6 +78,7 @@ class FrameInfo:
             np.concatenate([self.indices, other.indices]),
             np.concatenate([self.head_poses, other.head_poses]),
             boxes,
+            np.concatenate([self.strengths, other.strengths]),
         )
 
     def face_box(self, row: int) -> FaceBox | None:

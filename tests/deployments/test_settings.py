@@ -69,3 +69,12 @@ def test_several_ingresses_are_refused(tmp_path: Path, several: dict[str, object
 def test_wrong_arguments_are_refused(args: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         GraphSettings.model_validate(args)
+
+
+@pytest.mark.parametrize(
+    ("given", "backend"), [("native", "native"), ({"backend": "streamdiffusion", "strength": 0.3}, "streamdiffusion")]
+)
+def test_a_refiner_may_be_named_alone(given: object, backend: str) -> None:
+    refiner = GraphSettings.model_validate({"refiner": given}).refiner
+    assert refiner is not None and refiner.backend == backend and refiner.place == "renderer"
+    assert GraphSettings.model_validate({"refiner": "none"}).refiner is None

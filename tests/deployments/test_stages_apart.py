@@ -36,7 +36,7 @@ def test_sound_goes_through_every_stage(tiny_folder: Path, place: str) -> None:
             "refiner": {"load": "support.red_square:red_square", "place": place},
         }
     )
-    refiner = local(Refiner, settings.refiner) if place == "own" else None
+    refiner = local(Refiner, settings) if place == "own" else None
     costs = []
     graph = RayGraph(
         settings,

@@ -12,7 +12,7 @@ from support.tiny import make_tiny_avatar
 
 from being.avatar.library import Library
 from being.inference.engine import Engine
-from being.inference.frame_batch import FrameBatch
+from being.inference.frame_batch import FrameBatch, FrameStage
 from being.inference.frames import Drive, Extras, PixelFormat
 
 MOTION = make_tiny_avatar().motion
@@ -24,7 +24,7 @@ def drive(avatar: str, frame: int, **fields: object) -> Drive:
     return replace(made, **fields)  # type: ignore[arg-type]
 
 
-class Untouched:
+class Untouched(FrameStage):
     """Hands frames on as they came."""
 
     needs = Extras.NONE
@@ -33,7 +33,7 @@ class Untouched:
         return batch
 
 
-class Refuses:
+class Refuses(FrameStage):
     """Fails on the frames of one avatar."""
 
     needs = Extras.NONE
@@ -78,3 +78,32 @@ def test_a_stage_that_fails_on_one_frame_fails_that_frame_alone(tiny_folder: Pat
     good, bad = engine.render([drive("tiny", 0), drive("other", 3)])
     assert good.error is None and good.image is not None
     assert bad.image is None and bad.error is not None and "not this one" in bad.error
+
+
+class Selective(RedSquare):
+    """Concerned with the frames that ask for it."""
+
+    def concerns(self, drive: Drive) -> bool:
+        return drive.refine > 0
+
+
+@pytest.mark.parametrize("pixel_format", [PixelFormat.RGB, PixelFormat.YUV420])
+def test_frames_no_stage_is_concerned_with_are_drawn_as_without_any(
+    tiny_folder: Path, pixel_format: PixelFormat
+) -> None:
+    library = Library([tiny_folder])
+    stage = Selective()
+    staged, bare = Engine(library, "cpu", "full", stages=[stage]), Engine(library, "cpu", "full")
+    drives = [drive("tiny", frame, pixel_format=pixel_format) for frame in range(3)]
+    drives[1] = replace(drives[1], refine=0.5)
+    ours, theirs = staged.render(drives), bare.render(drives)
+    (batch,) = stage.batches
+    assert batch.info.indices.tolist() == [1] and batch.info.strengths.tolist() == [0.5]
+    for row in (0, 2):
+        assert np.array_equal(ours[row].image, theirs[row].image)  # type: ignore[arg-type]
+    assert not np.array_equal(ours[1].image, theirs[1].image)  # type: ignore[arg-type]
+
+
+def test_a_strength_that_is_none_fails_its_frame_alone(tiny_folder: Path) -> None:
+    good, bad = Engine(Library([tiny_folder]), "cpu", "full").render([drive("tiny", 0), drive("tiny", 1, refine=1.5)])
+    assert good.error is None and bad.error is not None and "refine is 1.5" in bad.error

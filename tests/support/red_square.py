@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from being.inference.frame_batch import FrameBatch
+from being.inference.frame_batch import FrameBatch, FrameStage
 from being.inference.frames import Extras
 
 
-class RedSquare:
+class RedSquare(FrameStage):
     """Paints the upper left corner, and remembers what came."""
 
     needs = Extras.FACE_BOX

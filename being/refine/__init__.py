@@ -1,0 +1,1 @@
+"""Frame stages that make a rendered frame photographic."""

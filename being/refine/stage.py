@@ -1,0 +1,146 @@
+"""The frame stage around a refiner: cut the faces out, refine those of one size together, blend them back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from zlib import crc32
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from being.inference.frame_batch import FrameBatch
+from being.inference.frames import Drive, Extras, FaceBox, PixelFormat
+from being.refine.contract import Conditions, CropRows, Refiner
+from being.refine.windows import Window, face_masks, window_of
+
+
+class RefineStage:
+    """Refines the faces of the frames that ask for it; all others, and all other pixels, stay bit for bit.
+
+    The frames keep the pixel format they came in, so that what comes after (planes, backgrounds, transparency) costs
+    and does the same as without.
+
+    Parameters
+    ----------
+    refiner : see `being.refine.contract`.
+    """
+
+    def __init__(self, refiner: Refiner) -> None:
+        self.refiner = refiner
+        self.needs = Extras.FACE_BOX | refiner.needs
+
+    def concerns(self, drive: Drive) -> bool:
+        """Whether a frame is to be changed at all: strength above 0, of an avatar the refiner knows."""
+        return drive.refine > 0 and self.refiner.knows(drive.avatar)
+
+    def prepare(self, avatar: str) -> None:
+        """Load what the avatar needs."""
+        self.refiner.prepare(avatar)
+
+    def __call__(self, batch: FrameBatch) -> FrameBatch:
+        """Frames whose face is out of sight pass as they are."""
+        height, width = batch.alpha.shape[1:]
+        by_size: dict[int, list[tuple[int, FaceBox, Window]]] = {}
+        for row, strength in enumerate(batch.info.strengths):
+            box = batch.info.face_box(row)
+            if strength > 0 and box is not None and self.refiner.knows(batch.info.avatars[row]):
+                window = window_of(box, width, height, self.refiner.sizes)
+                by_size.setdefault(window.size, []).append((row, box, window))
+        if not by_size:
+            return batch
+        pixels = batch.pixels.clone()
+        for faces in by_size.values():
+            self._refine(batch, pixels, *zip(*faces, strict=True))
+        return replace(batch, pixels=pixels)
+
+    def _refine(
+        self,
+        batch: FrameBatch,
+        pixels: Tensor,
+        rows: Sequence[int],
+        boxes: Sequence[FaceBox],
+        windows: Sequence[Window],
+    ) -> None:
+        """Refine faces of one crop size, and write them into `pixels`."""
+        crops, alpha = _pictures(batch, rows, windows)
+        depth = None
+        if batch.depth is not None and Extras.DEPTH in self.refiner.needs:
+            depth = _cut(batch.depth[..., None], rows, windows)
+        refined = self.refiner.refine(crops, Conditions(alpha, depth), crop_rows(batch, rows, windows))
+        weights = torch.from_numpy(face_masks(boxes, windows)).to(crops.device)
+        weights *= torch.from_numpy(self._shares(batch, rows)).to(crops.device)[:, None, None]
+        change = (refined.float() - crops) * (weights[:, None, 1, :, None] * weights[:, None, 0, None, :])
+        if batch.pixel_format is PixelFormat.PREMULTIPLIED:
+            change = change * alpha
+        _add(pixels, change, rows, windows)
+
+    def _shares(self, batch: FrameBatch, rows: Sequence[int]) -> np.ndarray:
+        """(N,) square roots of how much of the refined picture counts: a mask is the product of two lines."""
+        strengths = batch.info.strengths[list(rows)]
+        return np.sqrt(np.clip(strengths / self.refiner.fade, 0, 1)).astype(np.float32)
+
+
+def crop_rows(batch: FrameBatch, rows: Sequence[int], windows: Sequence[Window]) -> CropRows:
+    """Whose crops these are."""
+    info = batch.info.take(rows)
+    return CropRows(
+        info.avatars,
+        info.sessions,
+        info.generations,
+        info.indices,
+        info.head_poses,
+        np.array([(w.x, w.y, w.x + w.side, w.y + w.side) for w in windows], np.float32),
+        (batch.alpha.shape[2], batch.alpha.shape[1]),
+        info.strengths,
+        np.array([crc32(avatar.encode()) for avatar in info.avatars], np.int64),
+    )
+
+
+def _pictures(batch: FrameBatch, rows: Sequence[int], windows: Sequence[Window]) -> tuple[Tensor, Tensor]:
+    """Crops (N, 3, S, S) over their backgrounds and coverage (N, 1, S, S), float32 in [0, 1]."""
+    alpha = _cut(batch.alpha[..., None], rows, windows)
+    crops = _cut(batch.pixels, rows, windows)
+    if batch.pixel_format is not PixelFormat.PREMULTIPLIED:
+        return crops, alpha
+    behind = batch.backdrop_of.long()[torch.tensor(rows, device=crops.device)].tolist()
+    over = crops + (1 - alpha) * _cut(batch.backdrops, behind, windows)
+    clear = batch.clear[list(rows)]
+    if clear.any():
+        nothing = torch.from_numpy(clear).to(over.device)[:, None, None, None]
+        over = torch.where(nothing, crops / alpha.clamp_min(1 / 255), over)
+    return over, alpha
+
+
+def _cut(frames: Tensor, rows: Sequence[int], windows: Sequence[Window]) -> Tensor:
+    """Windows of frames (B, H, W, C), bytes or float32 -> (N, C, S, S) float32; bytes become [0, 1]."""
+    cut = [frames[row, w.y : w.y + w.side, w.x : w.x + w.side] for row, w in zip(rows, windows, strict=True)]
+    size = windows[0].size
+    if any(window.resampled for window in windows):
+        parts = [part.permute(2, 0, 1)[None].float() for part in cut]
+        stack = torch.cat([_resampled(part, size) for part in parts])
+    else:
+        stack = torch.stack(cut).permute(0, 3, 1, 2).float()
+    return stack / 255 if frames.dtype == torch.uint8 else stack
+
+
+def _add(pixels: Tensor, change: Tensor, rows: Sequence[int], windows: Sequence[Window]) -> None:
+    """Add changes (N, 3, S, S) to the windows of pixels (B, H, W, 3) in place, in the pixels' own numbers."""
+    for number, (row, window) in enumerate(zip(rows, windows, strict=True)):
+        part = change[number : number + 1]
+        if window.resampled:
+            part = _resampled(part, window.side)
+        here = pixels[row, window.y : window.y + window.side, window.x : window.x + window.side]
+        if pixels.dtype == torch.uint8:
+            here.copy_((here + 255 * part[0].permute(1, 2, 0)).clamp(0, 255).round())
+        else:
+            here += part[0].permute(1, 2, 0)
+
+
+def _resampled(picture: Tensor, size: int) -> Tensor:
+    """(1, C, A, A) -> (1, C, size, size)."""
+    if picture.shape[-1] == size:
+        return picture
+    return F.interpolate(picture, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
