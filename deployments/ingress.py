@@ -1,4 +1,4 @@
-"""The ingress: the app of `being.api` in a replica, over the graph's handles. All sessions' state is here."""
+"""A session worker: the app of `being.api` in a replica, over the graph's handles. Its sessions' state is here."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 from being.deployments.meter import RayMeter
 from being.deployments.ray_graph import RayGraph
+from being.deployments.sessions import SessionsHandle
 from being.deployments.settings import GraphSettings
 from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from being.api.server import create_app
-from being.errors import InputError
 from being.ray_compat import send_media_as_it_is, take_port_again
 from being.server.admission import Admission, Load, ProcessTime
 from being.server.service import Service
@@ -30,19 +30,13 @@ class Ingress:
     def __init__(
         self,
         settings: GraphSettings,
+        sessions: DeploymentHandle,
         renderer: DeploymentHandle,
         encoder: DeploymentHandle | None,
         refiner: DeploymentHandle | None,
     ) -> None:
         take_port_again()
         send_media_as_it_is()
-        replica = serve.get_replica_context()
-        if replica.world_size > 1:
-            # A client that comes back, and /v1/sessions, would reach whichever the proxy picks.
-            raise InputError(
-                "several replicas of Ingress would not know each other's sessions",
-                "Leave it at one; give the Renderer more replicas and shards",
-            )
         admission = Admission(settings.budget, settings.shards, ProcessTime())
 
         def observe(frames: Mapping[Load, int], seconds: float) -> None:
@@ -63,7 +57,8 @@ class Ingress:
             admission=admission,
             meter=RayMeter(),
             pacing=settings.pacing.pacing(),
-            name=replica.replica_id.unique_id,
+            name=serve.get_replica_context().replica_id.unique_id,
+            directory=SessionsHandle(sessions),
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:

@@ -119,7 +119,12 @@ class LiveOptions(BaseModel):
     format: LiveFormat = "mp4"
     background: Background = "plate"
     sample_rate: SoundRate = 16_000
-    session: str | None = Field(default=None, max_length=64)
+    session: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_-]{8,64}$",
+        description="With `token`: the session to come back to. Without: the id that a new one is to have, for a proxy "
+        "that keeps the requests of a session together",
+    )
     token: str | None = Field(default=None, max_length=64)
 
 
