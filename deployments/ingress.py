@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from being.deployments.meter import RayMeter
@@ -13,9 +14,11 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from being.api.server import create_app
-from being.ray_compat import send_media_as_it_is, take_port_again
+from being.ray_compat import before_replica_stops, send_media_as_it_is, take_port_again
 from being.server.admission import Admission, Load, ProcessTime
 from being.server.service import Service
+
+DEREGISTERED_S = 0.5  # proxies hear within so long of a replica that is going
 
 
 @serve.deployment(
@@ -48,6 +51,7 @@ class Ingress:
                     size = f"{load.width}x{load.height}"
                     meter.set("being_frame_cost_seconds", cost, avatar=load.avatar, size=size)
 
+        before_replica_stops(self._farewell)
         self._access = settings.access
         self._service = Service(
             settings.open_library(),
@@ -63,6 +67,13 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return create_app(self._service, self._access)
+
+    async def _farewell(self) -> None:
+        """Sessions go on in other workers, once whoever hands out connections knows that this one is going."""
+        await asyncio.sleep(DEREGISTERED_S)
+        loop = self._service.loop  # of the app: Ray may have a thread of its own for it
+        if loop is not None:
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._service.stop(), loop))
 
     def check_health(self) -> None:
         if not self._service.frame_loop.alive:

@@ -28,10 +28,13 @@ LiveFormat = Literal["mp4", "jpeg"]
 
 
 class SessionInfo(BaseModel):
-    """One live session."""
+    """One live session; its fields are what a listing shows."""
 
     id: str
     avatar: str
+    worker: str | None = Field(
+        default=None, description="Who holds it; none while any worker may go on with it"
+    )
     state: Literal["live", "waiting"] = Field(description="`waiting`: its client is gone and may still come back")
     started: datetime
     width: int

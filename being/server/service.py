@@ -85,6 +85,7 @@ class Service:
                 directory, name, self.sessions, self.backgrounds, admission, self.meter, exposition
             )
         self.stopping = False
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._players = MotionPlayers()
         self._resuming: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._name = name
@@ -92,6 +93,7 @@ class Service:
 
     async def open(self) -> None:
         """Start the frame loop; call on the event loop that serves."""
+        self.loop = asyncio.get_running_loop()
         self.pool = ThreadPoolExecutor(ENCODING_THREADS, thread_name_prefix="being-encode")
         self.frame_loop.start()
         if self.shared is not None:

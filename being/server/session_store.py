@@ -170,7 +170,7 @@ class SessionStore:
         """All sessions as their workers told of them, the oldest first."""
         self._expire(now)
         return [
-            {**record.deposit.info, "state": "waiting" if record.worker is None else "live"}
+            {**record.deposit.info, "worker": record.worker, "state": "waiting" if record.worker is None else "live"}
             for record in self._records.values()
             if record.deposit is not None
         ]

@@ -169,7 +169,7 @@ class SharedSessions:
 
     async def listing(self) -> list[dict[str, object]]:
         """All sessions; those of this worker as they are now."""
-        own = {client.session.id: client.info().model_dump(mode="json") for client in self._sessions.all()}
+        own = {client.session.id: self._info(client) for client in self._sessions.all()}
         listed = await self._ask(self._directory.listing(), [])
         return [own.pop(str(info["id"]), info) for info in listed] + list(own.values())
 
@@ -200,8 +200,7 @@ class SharedSessions:
                 if (state := client.state()) is None:
                     self.hurry()  # in a moment there is one
                     continue
-                info = client.info().model_dump(mode="json")
-                deposits.append(Deposit.of(state, info, self._marks.get(session_id)))
+                deposits.append(Deposit.of(state, self._info(client), self._marks.get(session_id)))
                 marks[session_id] = Mark.of(state)
             left = tuple(name for name in marks if self._sessions.is_waiting(name))
             over = tuple(self._over)
@@ -219,6 +218,9 @@ class SharedSessions:
                 self._store = answer.store
                 for picture in self._backgrounds.all():
                     await self._ask(self._directory.keep_picture(picture), None)
+
+    def _info(self, client: ClientSession) -> dict[str, object]:
+        return {**client.info().model_dump(mode="json"), "worker": self._worker}
 
     def _take_answer(
         self, answer: ReportAnswer, clients: dict[str, ClientSession], marks: dict[str, Mark], left: tuple[str, ...]

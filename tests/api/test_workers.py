@@ -18,6 +18,7 @@ from support.workers import LocalDirectory
 from being.graph.local import InProcessGraph
 
 SPOKEN_S = 6.0
+LOW, HIGH = 400.0, 2400.0  # Hz of its pitch
 SPEED = 3.0  # of speaking, so that some of it waits at the workers
 
 
@@ -35,7 +36,7 @@ def workers(graph: InProcessGraph, directory: LocalDirectory) -> Iterator[list[S
 def chirp(seconds: float) -> bytes:
     """Sound of which every moment is unlike any other: its pitch rises."""
     time_s = np.arange(round(seconds * 16_000)) / 16_000
-    wave = 0.3 * np.sin(2 * np.pi * (200 * time_s + 1800 * time_s**2 / (2 * seconds)))
+    wave = 0.3 * np.sin(2 * np.pi * (LOW * time_s + (HIGH - LOW) * time_s**2 / (2 * seconds)))
     return (wave * 32767).astype("<i2").tobytes()
 
 
@@ -43,8 +44,8 @@ def pitch(sound: np.ndarray) -> np.ndarray:
     """Of each 40 ms of sound at 48 kHz, in seconds of the chirp; NaN where it is silent."""
     frames = sound[: len(sound) // 1920 * 1920].reshape(-1, 1920)
     spectrum = np.abs(np.fft.rfft(frames * np.hanning(1920), 19_200))
-    hertz = spectrum.argmax(1) * 2.5
-    return np.where(np.abs(frames).max(1) > 0.05, (hertz - 200) / 1800 * SPOKEN_S, np.nan)
+    hertz = (spectrum[:, int(LOW / 5) :].argmax(1) + int(LOW / 5)) * 2.5  # from half of the lowest on
+    return np.where(np.abs(frames).max(1) > 0.05, (hertz - LOW) / (HIGH - LOW) * SPOKEN_S, np.nan)
 
 
 def speak(client: Listener, pcm: bytes, first: int, last: int) -> int:
