@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from being.live.emotion import FloatArray
     from being.live.requests import AvatarFacts, OutputFormat
     from being.media.contract import VideoWriter
-    from being.media.reading.sound_file import Sound
+    from being.media.reading.sound_file import SoundFile
     from being.progress import Progress
 
 COMPILING_S = 3.0  # a warm-up that takes longer is compiling, not reading the cache
@@ -114,7 +114,7 @@ def command(
     from being.live.requests import OutputFormat
     from being.media.contract import StreamFormat
     from being.media.files import check_target, open_writer
-    from being.media.reading.sound_reader import read_sound
+    from being.media.reading.sound_reader import open_sound
     from being.progress import show_progress
     from being.samples import HELLO
 
@@ -125,14 +125,14 @@ def command(
     stand_in = parse_background(background)
     alpha = isinstance(stand_in, Transparent)
     check_target(out, StreamFormat(width, height), alpha=alpha, overwrite=force)
-    sound = read_sound(source, track=audio_track, limit_s=limit)
+    sound = open_sound(source, track=audio_track, limit_s=limit)
     for note in sound.notes:
         click.echo(f"note: {note}", err=True)
-    encoder = recorded(features, manifest, len(sound.model_pcm)) if features else None
+    encoder = recorded(features, manifest, sound) if features else None
     planes = out.suffix.lower() in (".mp4", ".webm") and not alpha
     output = OutputFormat(width, height, stand_in, PixelFormat.YUV420 if planes else PixelFormat.RGB)
 
-    format = StreamFormat(width, height, sound_channels=sound.playback_pcm.shape[1])
+    format = StreamFormat(width, height, sound_channels=sound.sides)
     with open_writer(out, format, alpha=alpha, overwrite=force) as writer, show_progress() as progress:
         graph = make_graph(library, device, encoder)
         try:
@@ -151,7 +151,7 @@ async def perform(
     graph: InProcessGraph,
     avatar: str,
     output: OutputFormat,
-    sound: Sound,
+    sound: SoundFile,
     writer: VideoWriter,
     alpha: bool,
     seed: int,
@@ -160,6 +160,7 @@ async def perform(
     starting: ExitStack,
 ) -> tuple[AvatarFacts, Totals]:
     """Load, warm up, end what `starting` holds, and play the whole sound into the writer."""
+    from being.constants import SAMPLE_RATE
     from being.graph import offline
     from being.inference.motion import MotionPlayer
     from being.media.writer_sink import WriterSink
@@ -186,9 +187,10 @@ async def perform(
         graph,
         facts,
         output,
-        sound.model_pcm,
-        sound.playback_pcm,
+        sound.paired_blocks(),
         WriterSink(writer, alpha=alpha),
+        channels=sound.sides,
+        expected_frames=offline.frames_covering(round(sound.seconds * SAMPLE_RATE)),
         player=player,
         emotion=emotion,
         progress=report,
@@ -218,11 +220,12 @@ def make_graph(library: Library, device: str, encoder: SoundEncoder | None = Non
     return InProcessGraph(Engine(library, device), encoder)
 
 
-def recorded(features: Path, manifest: AvatarManifest, samples: int) -> SoundEncoder:
+def recorded(features: Path, manifest: AvatarManifest, sound: SoundFile) -> SoundEncoder:
     """The encoder that reads a file of windows instead of listening to the sound."""
     from being.graph.offline import frames_covering
     from being.graph.recorded import RecordedEncoder
 
+    samples = sum(len(block) for block in sound.model_blocks())
     return RecordedEncoder(features, manifest, frames_covering(samples))
 
 
