@@ -77,6 +77,11 @@ OBJECT_STORE_BYTES = 512 << 20  # frames travel by value; Ray would take a third
     help="Where pages that use this server may come from: https://app.example.org, https://*.example.org, *. May be "
     "repeated. Its own page always may, and on this machine the pages of other local servers.",
 )
+@click.option(
+    "--refiner",
+    type=click.Choice(["none", "native", "streamdiffusion"]),
+    help="What makes frames photographic; native plays what being fit-refiner trained [default: of the config].",
+)
 @click.option("--address", help="A running Ray cluster [default: start one on this machine].")
 @click.option(
     "--proxy/--no-proxy",
@@ -93,6 +98,7 @@ def command(
     library: tuple[Path, ...],
     hosts: tuple[str, ...],
     origins: tuple[str, ...],
+    refiner: str | None,
     address: str | None,
     proxy: bool,
     dashboard: bool,
@@ -107,7 +113,7 @@ def command(
     """
     import yaml
 
-    settings = merged(_read(config), host, port, library, hosts, origins)
+    settings = merged(_read(config), host, port, library, hosts, origins, refiner)
     _check_access(settings)
     if address is None:
         check_port(*listening(settings))
@@ -169,6 +175,7 @@ def merged(
     library: Sequence[Path],
     hosts: Sequence[str] = (),
     origins: Sequence[str] = (),
+    refiner: str | None = None,
 ) -> dict[str, Any]:
     """The configuration with what the command line says instead, or besides: `hosts` and `origins` are added."""
     http = {**settings.get("http_options", {})}
@@ -181,6 +188,8 @@ def merged(
         args = {**application.get("args", {})}
         if library:
             args["library"] = [str(path.resolve()) for path in library]
+        if refiner is not None:
+            args["refiner"] = refiner
         access = {**args.get("access", {})}
         for name, listed in (("hosts", hosts), ("origins", origins)):
             if listed:

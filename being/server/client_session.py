@@ -219,6 +219,7 @@ class ClientSession:
                 "window_bytes": self._limits.window_bytes,
                 "generation": self.session.generation,
                 "emotions": list(self._control.emotions),
+                "refine": output.refine if self.session.avatar.refine is not None else None,
             }
         )
         self._pump.stream = stream

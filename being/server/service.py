@@ -22,6 +22,7 @@ from being.server.limits import ServingLimits, check_size
 from being.server.metrics import Meter, Meters, PrometheusMeter
 from being.server.motion_players import MotionPlayers
 from being.server.playable_avatars import PlayableAvatars
+from being.server.refine_strength import strength_for
 from being.server.schemas import LiveOptions
 from being.server.session_registry import SessionRegistry
 from being.server.session_slots import SessionSlots
@@ -96,7 +97,8 @@ class Service:
         with self.slots.opening(Load(avatar_id, width, height)):
             facts = await self.avatars.prepare(avatar_id, self.graph)
             pixel_format = PixelFormat.YUV420 if options.format == "mp4" else PixelFormat.RGB
-            output = OutputFormat(width, height, background, pixel_format)
+            refine = strength_for(facts, options.refine)
+            output = OutputFormat(width, height, background, pixel_format, refine)
             session = await asyncio.to_thread(self._new_session, facts, output)
         client = ClientSession(
             session,
