@@ -261,6 +261,7 @@ class ClientSession:
                 "generation": self.session.generation,
                 "taken_bytes": self._input.taken_bytes,
                 "emotions": list(self._control.emotions),
+                "refine": output.refine if self.session.avatar.refine is not None else None,
             }
         )
         self._pump.stream = stream

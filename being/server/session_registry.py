@@ -58,6 +58,11 @@ class SessionRegistry:
         """What they cost: sessions by avatar and size."""
         return Counter(client.load for client in self._sessions.values())
 
+    @property
+    def faded(self) -> bool:
+        """Whether strengths of the refiner are being lowered, because drawing does not keep up with those there are."""
+        return self._frame_loop.scheduler.refine_fade.share < 1
+
     def add(self, client: ClientSession) -> None:
         """A new client is connected."""
         self._sessions[client.session.id] = client
