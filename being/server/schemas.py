@@ -28,10 +28,13 @@ LiveFormat = Literal["mp4", "jpeg"]
 
 
 class SessionInfo(BaseModel):
-    """One live session."""
+    """One live session; its fields are what a listing shows."""
 
     id: str
     avatar: str
+    worker: str | None = Field(
+        default=None, description="Who holds it; none while any worker may go on with it"
+    )
     state: Literal["live", "waiting"] = Field(description="`waiting`: its client is gone and may still come back")
     started: datetime
     width: int
@@ -119,7 +122,12 @@ class LiveOptions(BaseModel):
     format: LiveFormat = "mp4"
     background: Background = "plate"
     sample_rate: SoundRate = 16_000
-    session: str | None = Field(default=None, max_length=64)
+    session: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_-]{8,64}$",
+        description="With `token`: the session to come back to. Without: the id that a new one is to have, for a proxy "
+        "that keeps the requests of a session together",
+    )
     token: str | None = Field(default=None, max_length=64)
 
 
