@@ -283,8 +283,17 @@ class _Job:
         with self._step("head"):
             kept = self.place.load("head")
             if kept is None:
-                how = {"camera_moves": camera_moves, "focal": self.focal, "workers": self.workers}
-                pose = head_pose(self._pictures, self._parsing, track, pose, self.breaks, progress=self.progress, **how)
+                pose = head_pose(
+                    self._pictures,
+                    self._parsing,
+                    track,
+                    pose,
+                    self.breaks,
+                    camera_moves=camera_moves,
+                    focal=self.focal,
+                    workers=self.workers,
+                    progress=self.progress,
+                )
                 self.place.save("head", **vars(pose))
                 return pose
             return _solution(kept)
