@@ -283,9 +283,8 @@ class _Job:
         with self._step("head"):
             kept = self.place.load("head")
             if kept is None:
-                shown = (self._pictures, self._parsing, track)
                 how = (self.breaks, camera_moves, self.focal, self.workers, self.progress)
-                pose = head_pose(*shown, pose, *how)
+                pose = head_pose(self._pictures, self._parsing, track, pose, *how)
                 self.place.save("head", **vars(pose))
                 return pose
             return _solution(kept)
