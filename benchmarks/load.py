@@ -28,7 +28,7 @@ import numpy as np
 from live_client import FPS, RATE, Recording, alignment, converse, decoded, frame_arrivals, latencies
 from machine import Meanwhile, facts
 
-from being.media.reading.pcm import read_audio
+from being.media.reading.sound_reader import open_sound
 
 SAMPLE = Path(__file__).parent.parent / "being" / "samples" / "hello.wav"
 LATE_MS = 120.0
@@ -80,7 +80,7 @@ def main(
     plot: Path | None,
 ) -> None:
     """Measure live sessions."""
-    sound = read_audio(speech).samples
+    sound = open_sound(speech).model_pcm()
     report: dict[str, Any] = {"command": " ".join(["python", *sys.argv]), "machine": facts(), "runs": []}
     curves: dict[str, list[float]] = {}
     for count in sessions:
