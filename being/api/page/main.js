@@ -54,7 +54,7 @@ function connect(avatar) {
     at("stage").style.setProperty("--ratio", ready.width / ready.height);
     offerFaces(ready.emotions);
     at("lookahead").textContent = `${Math.round(ready.look_ahead_ms)} ms`;
-    show("listening");
+    show(ready.talking ? "speaking" : "listening");
   });
   on("started", (event) => { first = event.frame; settle(); });
   on("bytes", (bytes) => {
