@@ -30,8 +30,9 @@ import numpy as np
 from load_clients import Plan, Result, run
 from machine import GpuWatch, Meanwhile, facts
 
-from being.media.reading.pcm import read_audio
+from being.media.reading.sound_reader import open_sound
 
+STAGES = ("sound", "wait", "graph", "draw", "encode")
 SAMPLE = Path(__file__).parent.parent / "being" / "samples" / "hello.wav"
 
 
@@ -95,7 +96,7 @@ def main(
     curve: Path | None,
 ) -> None:
     """Measure live sessions."""
-    sound = read_audio(speech).samples
+    sound = open_sound(speech).model_pcm()
     bounds = Bounds(distinct, repeated, p95)
     report: dict[str, Any] = {"command": " ".join(["python", *sys.argv]), "machine": facts(), "runs": []}
     curves: dict[str, Sequence[float]] = {}
@@ -207,17 +208,21 @@ def _stages(url: str) -> dict[str, tuple[float, float]]:
             text = answer.read().decode()
     except OSError:
         return {}
-    found = re.findall(r'^being_stage_seconds_(sum|count){stage="(\w+)"} (\S+)$', text, re.MULTILINE)
-    values = {(kind, stage): float(value) for kind, stage, value in found}
-    return {stage: (values["sum", stage], values["count", stage]) for kind, stage in values if kind == "sum"}
+    stages: dict[str, tuple[float, float]] = {}
+    # Of one worker, or of all with a label for each.
+    for kind, labels, value in re.findall(r"^being_stage_seconds_(sum|count){(.*?)} (\S+)$", text, re.MULTILINE):
+        stage = re.findall(r'\bstage="(\w+)"', labels)[0]
+        seconds, count = stages.get(stage, (0.0, 0.0))
+        stages[stage] = (seconds + float(value), count) if kind == "sum" else (seconds, count + float(value))
+    return stages
 
 
 def _mean_ms(before: dict[str, tuple[float, float]], after: dict[str, tuple[float, float]]) -> dict[str, float]:
     """sound: arrived sound waits; wait: the tick waits; graph: the pass, of which `draw` is the renderer's; encode."""
     means = {}
-    for stage in sorted(after, key=["sound", "wait", "graph", "draw", "encode"].index):
+    for stage in sorted(after, key=lambda stage: STAGES.index(stage) if stage in STAGES else len(STAGES)):
         seconds, count = (new - old for new, old in zip(after[stage], before.get(stage, (0.0, 0.0)), strict=True))
-        if count:
+        if count > 0:  # fewer than before: another worker's
             means[stage] = round(1000 * seconds / count, 1)
     return means
 

@@ -17,6 +17,7 @@ ROWS = (
     (r"ray::.*Proxy", "proxy"),
     (r"ray::.*Controller", "controller"),
     (r"ray::.*Ingress", "ingress"),
+    (r"ray::.*\bSessions\b", "sessions"),
     (r"ray::.*AudioEncoder", "encoder"),
     (r"ray::.*Renderer", "renderer"),
     (r"ray::.*Refiner", "refiner"),

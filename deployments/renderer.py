@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 class Renderer:
     def __init__(self, settings: GraphSettings) -> None:
         self._library = settings.open_library()
-        refiner = settings.refiner
+        self._refiner = refiner = settings.refiner
         inside = refiner is not None and refiner.place == "renderer"
         self._engine = Engine(
             self._library,
@@ -65,7 +65,10 @@ class Renderer:
     async def prepare(self, avatar: str) -> AvatarFacts | Refusal:
         """Load an avatar before it is needed."""
         try:
-            return await asyncio.to_thread(avatar_facts, self._engine, self._encoder, avatar)
+            facts = await asyncio.to_thread(avatar_facts, self._engine, self._encoder, avatar)
+            if self._refiner is None or not (self._refiner_apart or facts.refine):
+                return facts
+            return replace(facts, refine=self._refiner.strength)
         except BeingError as error:
             return Refusal.of(error)
 

@@ -87,6 +87,11 @@ OBJECT_STORE_BYTES = 512 << 20  # frames travel by value; Ray would take a third
     help="Session workers: processes that hold the sessions and encode for them, six to eight of 512x512 each "
     "[default: of the config, or what this machine needs: one without a GPU on fewer than 16 cores].",
 )
+@click.option(
+    "--refiner",
+    type=click.Choice(["none", "native", "streamdiffusion"]),
+    help="What makes frames photographic; native plays what being fit-refiner trained [default: of the config].",
+)
 @click.option("--address", help="A running Ray cluster [default: start one on this machine].")
 @click.option(
     "--proxy/--no-proxy",
@@ -104,6 +109,7 @@ def command(
     hosts: tuple[str, ...],
     origins: tuple[str, ...],
     workers: int | None,
+    refiner: str | None,
     address: str | None,
     proxy: bool,
     dashboard: bool,
@@ -119,7 +125,7 @@ def command(
     """
     import yaml
 
-    settings = merged(_read(config), host, port, library, hosts, origins)
+    settings = merged(_read(config), host, port, library, hosts, origins, refiner)
     _check_access(settings)
     if address is None:
         check_port(*listening(settings))
@@ -192,6 +198,7 @@ def merged(
     library: Sequence[Path],
     hosts: Sequence[str] = (),
     origins: Sequence[str] = (),
+    refiner: str | None = None,
 ) -> dict[str, Any]:
     """The configuration with what the command line says instead, or besides: `hosts` and `origins` are added."""
     http = {**settings.get("http_options", {})}
@@ -204,6 +211,8 @@ def merged(
         args = {**application.get("args", {})}
         if library:
             args["library"] = [str(path.resolve()) for path in library]
+        if refiner is not None:
+            args["refiner"] = refiner
         access = {**args.get("access", {})}
         for name, listed in (("hosts", hosts), ("origins", origins)):
             if listed:

@@ -25,6 +25,10 @@ SoundRate = Annotated[
     Field(ge=8000, le=48_000, multiple_of=25, description="Hz of the PCM sent; every usual rate is a multiple of 25"),
 ]
 LiveFormat = Literal["mp4", "jpeg"]
+Strength = Annotated[
+    float,
+    Field(ge=0, le=1, description="How much the refiner changes frames; 0 leaves them as they were rendered"),
+]
 
 
 class SessionInfo(BaseModel):
@@ -32,9 +36,7 @@ class SessionInfo(BaseModel):
 
     id: str
     avatar: str
-    worker: str | None = Field(
-        default=None, description="Who holds it; none while any worker may go on with it"
-    )
+    worker: str | None = Field(default=None, description="Who holds it; none while any worker may go on with it")
     state: Literal["live", "waiting"] = Field(description="`waiting`: its client is gone and may still come back")
     started: datetime
     width: int
@@ -86,6 +88,7 @@ class Configure(Message):
     height: Side | None = None
     format: LiveFormat | None = None
     emotion: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
+    refine: Strength | None = None
 
 
 class Interrupt(Message):
@@ -122,6 +125,7 @@ class LiveOptions(BaseModel):
     format: LiveFormat = "mp4"
     background: Background = "plate"
     sample_rate: SoundRate = 16_000
+    refine: Strength | None = Field(default=None, description="Strength of the refiner; of the server where left out")
     session: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9_-]{8,64}$",

@@ -29,6 +29,7 @@ from being.server.metrics import Meter, Meters, PrometheusMeter
 from being.server.motion_players import MotionPlayers
 from being.server.playable_avatars import PlayableAvatars
 from being.server.problems import Problem
+from being.server.refine_strength import strength_for
 from being.server.schemas import LiveFormat, LiveOptions, SessionInfo
 from being.server.session_registry import SessionRegistry
 from being.server.session_slots import REFERENCE, SessionSlots
@@ -148,7 +149,8 @@ class Service:
         async with self._place(wished, Load(avatar_id, width, height)) as name:
             facts = await self.avatars.prepare(avatar_id, self.graph)
             pixel_format = PixelFormat.YUV420 if options.format == "mp4" else PixelFormat.RGB
-            output = OutputFormat(width, height, background, pixel_format)
+            refine = strength_for(facts, options.refine)
+            output = OutputFormat(width, height, background, pixel_format, refine)
             session = await asyncio.to_thread(self._new_session, name, facts, output)
             client = self._client(session, options.format, options.sample_rate)
             self.sessions.add(client)
@@ -216,7 +218,8 @@ class Service:
         except Problem:  # forgotten everywhere: too many others were sent since
             background = self.backgrounds.live("plate")
         width, height = state.session.width, state.session.height
-        output = OutputFormat(width, height, background, PixelFormat(state.session.pixel_format))
+        refine = 0.0 if facts.refine is None else state.session.refine
+        output = OutputFormat(width, height, background, PixelFormat(state.session.pixel_format), refine)
         session = await asyncio.to_thread(self._session_of, state.session, facts, output)
         client = self._client(session, state.format, state.pcm.rate)
         client.restore(state)

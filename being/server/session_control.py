@@ -14,6 +14,7 @@ from being.live.session import Session
 from being.server.backgrounds import Backgrounds
 from being.server.limits import ServingLimits, check_size
 from being.server.problems import Problem
+from being.server.refine_strength import strength_for
 from being.server.schemas import Configure, LiveFormat
 
 
@@ -72,11 +73,14 @@ class SessionControl:
             except InputError as error:
                 raise Problem.of(error, 422) from error
             self._session.emotion_targets.ask(target)
+        refine = output.refine
+        if wanted.refine is not None:
+            refine = strength_for(self._session.avatar, wanted.refine)
         another = (width, height, format) != (output.width, output.height, self.format)
         self.format = format
         pixel_format = PixelFormat.YUV420 if format == "mp4" else PixelFormat.RGB
         self._session.output = replace(
-            output, width=width, height=height, background=background, pixel_format=pixel_format
+            output, width=width, height=height, background=background, pixel_format=pixel_format, refine=refine
         )
         return another
 

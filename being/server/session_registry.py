@@ -58,9 +58,15 @@ class SessionRegistry:
         """What they cost: sessions by avatar and size."""
         return Counter(client.load for client in self._sessions.values())
 
+    @property
+    def faded(self) -> bool:
+        """Whether strengths of the refiner are being lowered, because drawing does not keep up with those there are."""
+        return self._frame_loop.scheduler.refine_fade.share < 1
+
     def add(self, client: ClientSession) -> None:
         """A new client is connected."""
         self._sessions[client.session.id] = client
+        client.connect()
         self._frame_loop.join(client)
         self._count()
 
@@ -71,6 +77,7 @@ class SessionRegistry:
             return None
         if not secrets.compare_digest(client.token.encode(), token.encode()):
             return None
+        client.connect()
         if (timer := self._expiry.pop(session_id, None)) is not None:
             timer.cancel()
             self._frame_loop.join(client)

@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from being.refine.streamdiffusion.layers import (
-    Operations,
     ResidualBlock,
     Sum,
     TransformerBlock,
@@ -20,6 +19,7 @@ from being.refine.streamdiffusion.layers import (
     norm_of,
     weight_of,
 )
+from being.refine.streamdiffusion.operations import Operations
 
 
 @dataclass(frozen=True, eq=False)

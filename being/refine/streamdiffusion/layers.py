@@ -15,37 +15,16 @@ What never changes between frames is multiplied out when the weights are loaded:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from being.refine.streamdiffusion.operations import Operations
 from being.refine.streamdiffusion.twins import Norm
 
 ALIGNED = 16  # columns; tensor cores take multiples of 8
-
-
-class Operations(Protocol):
-    """`twins` or `kernels`."""
-
-    def add(self, value: Tensor, residual: Tensor | None, bias: Tensor | None) -> Tensor: ...
-    def group_norm(
-        self,
-        value: Tensor,
-        residual: Tensor | None,
-        bias: Tensor | None,
-        skip: Tensor | None,
-        norm: Norm,
-        silu: bool,
-        keep: bool,
-    ) -> tuple[Tensor | None, Tensor]: ...
-    def layer_norm(
-        self, value: Tensor, residual: Tensor | None, bias: Tensor | None, norm: Norm, total: Tensor | None
-    ) -> Tensor: ...
-    def geglu(self, gated: Tensor, out: Tensor) -> None: ...
-    def softmax(self, scores: Tensor, heads: int, tokens: int) -> Tensor: ...
-    def interleave(self, phases: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True, eq=False)

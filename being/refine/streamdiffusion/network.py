@@ -8,28 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from being.refine.streamdiffusion import twins
 from being.refine.streamdiffusion.autoencoder import Autoencoder, convolve, convolve_fused
 from being.refine.streamdiffusion.control import DepthControl, depth_picture
 from being.refine.streamdiffusion.denoiser import Denoiser
-from being.refine.streamdiffusion.layers import Operations
 from being.refine.streamdiffusion.loading import Weights
-from being.refine.streamdiffusion.noise import anchored_noise
 from being.refine.streamdiffusion.one_step import OneStep
+from being.refine.streamdiffusion.operations import operations
 from being.refine.streamdiffusion.package_step import PackageStep
 from being.refine.streamdiffusion.schedule import signal_shares
 
 MAP, SLOT, PLACE, DISTANCE = slice(0, 10), 10, 11, 12  # columns of `told`
 COLUMNS = 13
-
-
-def operations(device: torch.device) -> Operations:
-    """Triton kernels on a GPU, their twins elsewhere."""
-    if device.type != "cuda":
-        return twins
-    from being.refine.streamdiffusion import kernels
-
-    return kernels
 
 
 class Network:
@@ -53,8 +42,11 @@ class Network:
         self.device = weights.prompt.device
         self.dtype = weights.prompt.dtype
         self.bank = bank
-        self.autoencoder = Autoencoder(weights.autoencoder, convolve_fused if self.device.type == "cuda" else convolve)
-        self.denoiser = Denoiser(unet, weights.prompt, timesteps, operations(self.device))
+        self.ops = operations(self.device)
+        self.autoencoder = Autoencoder(
+            weights.autoencoder, self.ops, convolve_fused if self.device.type == "cuda" else convolve
+        )
+        self.denoiser = Denoiser(unet, weights.prompt, timesteps, self.ops)
         self.control: DepthControl | None = None
         if weights.controlnet is not None:
             table = torch.tensor(list(timesteps), device=self.device)
@@ -83,11 +75,11 @@ class Network:
             timestep in the table, distance of the face in decimetres.
         depth : (N, 1, S, S) decimetres where there is a ControlNet.
         """
-        noise = anchored_noise(self.bank, told[:, SLOT].long(), told[:, MAP], crops.shape[-1])
+        noise = self.ops.anchored_noise(self.bank, told[:, SLOT].long(), told[:, MAP], crops.shape[-1])
         picture = None
         if self.control is not None and depth is not None:
             picture = depth_picture(depth, told[:, DISTANCE]).to(self.dtype)
-        return step(crops.to(self.dtype), noise, told[:, PLACE].long(), picture).float()
+        return step(crops, noise, told[:, PLACE].long(), picture).float()
 
     def _predict(self, latents: Tensor, places: Tensor, depth: Tensor | None) -> Tensor:
         controls = [] if self.control is None or depth is None else self.control(latents, places, depth)

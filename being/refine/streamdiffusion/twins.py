@@ -12,6 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from being.refine.streamdiffusion.noise import anchored_noise
+
+__all__ = ["add", "anchored_noise", "channels_last", "geglu", "group_norm", "interleave", "layer_norm", "softmax"]
+
 
 @dataclass(frozen=True, eq=False)
 class Norm:
@@ -87,3 +91,9 @@ def interleave(phases: Tensor) -> Tensor:
         for b in (0, 1):
             out[:, :, a, :, b] = split[:, a : a + height, b : b + width, a, b]
     return out.view(count, 2 * height, 2 * width, channels // 4)
+
+
+def channels_last(planes: Tensor, channels: int, dtype: torch.dtype) -> Tensor:
+    """(N, C, H, W) to channels-last with at least `channels` of them, zeros behind; a power of two."""
+    padded = F.pad(planes.to(dtype), (0, 0, 0, 0, 0, max(0, channels - planes.shape[1])))
+    return padded.contiguous(memory_format=torch.channels_last)

@@ -19,11 +19,12 @@ class RefineWeights(BaseModel):
 
     l1: Weight = 1.0
     ssim: Weight = 0.1
-    bands: Weight = 0.5
-    adversarial: Weight = 0.005
-    features: Weight = 0.05
-    perceptual: Weight = 0.02
+    bands: Weight = 1.0
+    adversarial: Weight = 0.002
+    features: Weight = 1.0
+    perceptual: Weight = 0.05
     steady: Weight = 0.5
+    lock: Weight = 0.25
 
 
 class RefinerConfig(BaseModel):
@@ -41,10 +42,10 @@ class RefinerConfig(BaseModel):
     steps: int | None = Field(default=None, ge=1)
     folds: int = Field(default=2, ge=2, le=8)
     fold_minutes: float = Field(default=2.0, gt=0)
-    seen: float = Field(default=0.25, ge=0, le=1)
+    seen: float = Field(default=0.4, ge=0, le=1)
     batch: int = Field(default=16, ge=2, multiple_of=2)
     size: int = Field(default=160, ge=32, multiple_of=8)
-    rate: float = Field(default=4e-4, gt=0, lt=1)
+    rate: float = Field(default=2e-4, gt=0, lt=1)
     loss: RefineWeights = RefineWeights()
     vgg: Path | None = None
     device: str = "auto"

@@ -1,12 +1,14 @@
 """What a refined picture costs.
 
     loss = l1 |r - t| + ssim (1 - SSIM(r, t)) + bands sum_k |E_k(r) - E_k(t)| + adversarial -D(r)
-           + features |F_D(r) - F_D(t)| + perceptual |VGG(r) - VGG(t)| + steady |(r' - r) - (t' - t)|
+           + features |F_D(r) - F_D(t)| + perceptual LPIPS(r, t) + steady |(r' - r) - (t' - t)|
+           + lock |coarse(r) - coarse(p)|
 
-`r` is the refined crop, `t` the film's, r', t' the frame after. E_k is the local strength of a band of the Laplacian
-pyramid (Burt and Adelson 1983), sqrt(blur(band^2)): how much detail there is around a pixel, wherever exactly it lies.
-D is a discriminator of patches (Isola et al. 2017) told the render, trained by the hinge loss, F_D its features (Wang
-et al. 2018). The perceptual part needs VGG-16 weights, which are the user's.
+`r` is the refined crop, `t` the film's, `p` the render, r', t' the frame after. E_k is the local strength of a band of
+the Laplacian pyramid (Burt and Adelson 1983), sqrt(blur(band^2)): how much detail there is around a pixel, wherever
+exactly it lies. D is a discriminator of patches (Isola et al. 2017) told the render, trained by the hinge loss, F_D its
+features (Wang et al. 2018). The perceptual part needs VGG-16 weights, which are the user's. The lock
+keeps coarse shapes, and with them the lips, where the render has them: means over 4 pixels.
 """
 
 from __future__ import annotations
@@ -25,22 +27,28 @@ from being.training.refiner.pairs import Crops
 
 BANDS = 3
 BLUR = 7  # pixels around which a band's strength is taken
+LOCK = 4  # pixels
 SMALLEST = 1e-4  # keeps the gradient of the square root finite; strengths are about 0.02
 
 
 class Discriminator(nn.Module):
-    """Patches of 34 pixels of a picture beside its render: film or not."""
+    """Patches of 24 pixels of a picture beside its render: film or not.
 
-    def __init__(self, width: int = 48) -> None:
+    The first stage keeps the resolution: a stride of 2 there would not see, and so leave, patterns of 2 pixels.
+    """
+
+    def __init__(self, width: int = 32) -> None:
         super().__init__()
-        widths = (6, width, 2 * width, 4 * width)
-        self.stages = nn.ModuleList(
+        widths = (width, 2 * width, 4 * width)
+        first = spectral_norm(nn.Conv2d(6, width, 3, padding=1))
+        further = [
             spectral_norm(nn.Conv2d(inside, outside, 4, stride=2, padding=1)) for inside, outside in pairwise(widths)
-        )
+        ]
+        self.stages = nn.ModuleList([first, *further])
         self.answer = spectral_norm(nn.Conv2d(widths[-1], 1, 3, padding=1))
 
     def forward(self, render: Tensor, picture: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """(N, 3, K, K) twice in [0, 1] -> answers (N, 1, K/8, K/8) and the features behind them."""
+        """(N, 3, K, K) twice in [0, 1] -> answers (N, 1, K/4, K/4) and the features behind them."""
         x = 2 * torch.cat([picture, picture - render], 1) - 1
         features = []
         for stage in self.stages:
@@ -89,7 +97,10 @@ def refiner_loss(
                 weights.features * torch.stack([(a - b).abs().mean() for a, b in zip(own, real, strict=True)]).mean()
             )
     if weights.perceptual and perceptual is not None:
-        parts["perceptual"] = weights.perceptual * perceptual(refined.permute(0, 2, 3, 1), truth.permute(0, 2, 3, 1))
+        both = refined.permute(0, 2, 3, 1), truth.permute(0, 2, 3, 1)
+        parts["perceptual"] = weights.perceptual * perceptual.normalized_distance(*both).mean()
+    if weights.lock:
+        parts["lock"] = weights.lock * F.avg_pool2d(refined - crops.render, LOCK).abs().mean()
     if weights.steady:
         (first, second), (filmed, after) = refined.chunk(2), truth.chunk(2)
         unsteady = ((second - first) - (after - filmed)).abs().mean((1, 2, 3))

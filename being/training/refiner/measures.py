@@ -41,12 +41,12 @@ def nearness(pictures: Tensor, truth: Tensor, boxes: Tensor) -> dict[str, Tensor
 
 
 def feature_distance(pictures: Tensor, truth: Tensor, boxes: Tensor, perceptual: Perceptual) -> Tensor:
-    """Difference of VGG-16 features of what the boxes show, (N,)."""
+    """LPIPS-like distance of VGG-16 features of what the boxes show, (N,)."""
     out = []
     for row, box in enumerate(boxes.round().int().tolist()):
         a, b = (part[row : row + 1, box[1] : box[3], box[0] : box[2]].float() / 255 for part in (pictures, truth))
-        out.append(perceptual(a, b))
-    return torch.stack(out)
+        out.append(perceptual.normalized_distance(a, b))
+    return torch.cat(out)
 
 
 def radial_spectrum(picture: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ PROMPT = torch.randn(16, WIDTH, generator=RANDOM)
 
 
 def parts() -> tuple[Autoencoder, Denoiser]:
-    return Autoencoder(make_autoencoder()), Denoiser(make_unet(), PROMPT, TIMESTEPS, twins)
+    return Autoencoder(make_autoencoder(), twins), Denoiser(make_unet(), PROMPT, TIMESTEPS, twins)
 
 
 def one_step(velocity: bool = False) -> OneStep:
