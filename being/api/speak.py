@@ -106,6 +106,7 @@ async def speak(
     started = time.monotonic()
     service: Service = request.app.state.service
     manifest = service.avatars.manifest(avatar_id)
+    await service.know_background(background)
     output = _output_format(width or manifest.width, height or manifest.height, background, format, service)
     service.speech_slots.take()
     try:

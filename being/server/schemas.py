@@ -32,10 +32,11 @@ Strength = Annotated[
 
 
 class SessionInfo(BaseModel):
-    """One live session."""
+    """One live session; its fields are what a listing shows."""
 
     id: str
     avatar: str
+    worker: str | None = Field(default=None, description="Who holds it; none while any worker may go on with it")
     state: Literal["live", "waiting"] = Field(description="`waiting`: its client is gone and may still come back")
     started: datetime
     width: int
@@ -125,7 +126,12 @@ class LiveOptions(BaseModel):
     background: Background = "plate"
     sample_rate: SoundRate = 16_000
     refine: Strength | None = Field(default=None, description="Strength of the refiner; of the server where left out")
-    session: str | None = Field(default=None, max_length=64)
+    session: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_-]{8,64}$",
+        description="With `token`: the session to come back to. Without: the id that a new one is to have, for a proxy "
+        "that keeps the requests of a session together",
+    )
     token: str | None = Field(default=None, max_length=64)
 
 

@@ -49,7 +49,8 @@ class SessionControl:
         self._backgrounds = backgrounds
         self._limits = limits
         self._wake = wake
-        self._talking = False
+        self.talking = False
+        """What the client was told last."""
 
     def configure(self, wanted: Configure) -> bool:
         """Change what was named; whether that takes a new stream.
@@ -95,6 +96,6 @@ class SessionControl:
     def note_talking(self, frame: int) -> None:
         """Tell when the avatar begins to speak, and when it falls silent."""
         talking = self._session.talking
-        if talking != self._talking:
-            self._talking = talking
+        if talking != self.talking:
+            self.talking = talking
             self.emit("speaking" if talking else "idle", frame=frame)
