@@ -213,6 +213,7 @@ class Session:
             old_timeline=self._old_timeline.state() if self._old_timeline is not None else None,
             cut_frame=self._cut_frame,
             last_speech=self._last_speech,
+            refine=self.output.refine,
         )
 
     @classmethod

@@ -23,7 +23,7 @@ class SessionState:
     Attributes
     ----------
     seed : of its motion. motion_frame, motion_weight, motion_velocity : where that stands.
-    width, height, pixel_format, background : of its output; a picture behind it is only named.
+    width, height, pixel_format, background, refine : of its output; a picture behind it is only named.
     model_timeline : 16 kHz. playback_timeline : 48 kHz, (S, channels). old_timeline : before an interruption.
     inbox_model, inbox_playback : sound that is not laid down yet, piece by piece. inbox_age_s : how long it has waited.
     The others are those of `being.live.session.Session`.
@@ -57,6 +57,7 @@ class SessionState:
     old_timeline: TimelineState | None
     cut_frame: int
     last_speech: int
+    refine: float = 0.0
 
 
 def background_name(background: Background) -> str:

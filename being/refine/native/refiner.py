@@ -35,7 +35,7 @@ class NativeRefiner:
     """See `being.refine.contract`. An avatar without a trained refiner passes as it is."""
 
     needs = Extras.NONE
-    sizes = SIZES
+    sizes: tuple[int, ...] = SIZES
     fade = 1.0
 
     def __init__(self, library: Library, device: torch.device, options: NativeOptions = NativeOptions()) -> None:  # noqa: B008 - immutable
