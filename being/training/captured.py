@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from being.raster import Raster, Splats, rasterize
 from being.training.config import FitConfig
 from being.training.data.footage import Batch, Footage, Lots
-from being.training.loss.lip_motion import LipMotion
 from being.training.loss.losses import box_mask, masked_mean, picture_loss, psnr
 from being.training.loss.perceptual import Perceptual
 from being.training.model.densify import ScreenGradients
 from being.training.model.drawing import Posed, RenderSettings, before_background, cameras_of, splats_of
+from being.training.model.lip_motion import LipMotion
 from being.training.run import TrainingRun
 from being.training.schedule import NETWORK
 
@@ -113,7 +113,10 @@ class Scene:
 
 
 class Pass:
-    """A batch's way through a step, in segments around the rasterizer; what it costs is a subclass's."""
+    """A batch's way through a step, in segments around the rasterizer; what it costs is a subclass's.
+
+    Its attributes are what passes from segment to segment: captured, they keep their addresses.
+    """
 
     learning = False
     batch: Batch

@@ -19,11 +19,11 @@ from being.training.config import FitConfig
 from being.training.data.face import face_region
 from being.training.data.footage import Batch, Footage
 from being.training.distributed import ProcessGroup, SingleProcess, broadcast_values, share
-from being.training.loss.lip_motion import LipMotion
 from being.training.loss.losses import Loss, areas_of, box_mask, masked_mean, picture_loss, psnr
 from being.training.loss.perceptual import Perceptual
 from being.training.model.densify import Densify, ScreenGradients
 from being.training.model.drawing import Picture, RenderSettings, draw
+from being.training.model.lip_motion import LipMotion
 from being.training.model.part_labels import update_part_labels
 from being.training.quality.evaluate import held_out_psnr
 from being.training.run import TrainingRun

@@ -33,7 +33,7 @@ MEMORY_SHARE = 0.5  # of the device's free memory that frames may take; else the
 
 @dataclass(frozen=True)
 class Batch:
-    """B frames on the training device.
+    """B frames on the training device; its fields are all that a step reads of them.
 
     frames (B,) their numbers; truth (B, H, W, 3) in [0, 1], the person over `behind` (B, H, W, 3); labels (B, H, W) as
     `being.dataset.parsing`; mask (B, H, W) 1 on the person; alpha (B, H, W) how much of a pixel is the person; teeth
