@@ -117,7 +117,7 @@ def main(
 
 def measure(graph, facts, output, model_pcm, playback_pcm) -> Run:  # type: ignore[no-untyped-def]
     """Render once into a file that is thrown away."""
-    from being.graph.offline import perform
+    from being.graph.offline import perform, whole
     from being.media import StreamFormat, open_writer
     from being.media.writer_sink import WriterSink
 
@@ -126,7 +126,8 @@ def measure(graph, facts, output, model_pcm, playback_pcm) -> Run:  # type: igno
     with tempfile.TemporaryDirectory() as folder:
         format = StreamFormat(output.width, output.height, sound_channels=playback_pcm.shape[1])
         with open_writer(Path(folder) / "out.mp4", format) as writer:
-            totals = asyncio.run(perform(graph, facts, output, model_pcm, playback_pcm, WriterSink(writer)))
+            spoken, channels = whole(model_pcm, playback_pcm), playback_pcm.shape[1]
+            totals = asyncio.run(perform(graph, facts, output, spoken, WriterSink(writer), channels=channels))
     frame_ms = 1000 / totals.frames
     return Run(
         size=f"{output.width}x{output.height}",

@@ -29,7 +29,7 @@ from being.capture.layers.made_plate import check_background
 from being.capture.layers.torso import track_torso
 from being.capture.parsing.parser import BLOCK, ClipParser, open_parser
 from being.capture.parsing.teeth import TeethFinder, lips_apart
-from being.capture.pose.solve import PoseSolution, ordinary_frame, solve_pose
+from being.capture.pose.solve import PoseSolution, solve_pose
 from being.capture.read_ahead import ahead
 from being.capture.selection import select_frames
 from being.capture.video.crop import Crop, choose_crop
@@ -41,7 +41,7 @@ from being.dataset.writer import DatasetWriter
 from being.errors import InputError
 from being.progress import Progress, Silent
 
-VERSION = 5  # raise when a step's result changes, so that no run goes on from an older one's
+VERSION = 6  # raise when a step's result changes, so that no run goes on from an older one's
 SMALLEST, LARGEST = 64, 1080  # pixels a side
 BYTES_A_PIXEL = 3.3  # of the finished folder, for each pixel of each frame; measured 2.3 (256 px) to 3.0 (160 px)
 BLINK_GAIN = 1.5  # AU45 = 3 x closure: at 25 frames a second lids are rarely caught wholly shut
@@ -190,7 +190,7 @@ class _Job:
         writer = DatasetWriter(self.place.path, self.size, self.size, pose.focal, pose.cx, pose.cy).prepare()
         motion = self._labels(track, writer)
         plate, seen, shows = self._plate(motion)
-        pose = self._head(track, pose)
+        pose = self._head(track, pose, not motion.still)
         torso = self._torso(pose, not motion.still)
         self._layers(track, plate, writer, self._cut_out(motion))
         closure, units = eye_closure(track.points), action_units(track.points)
@@ -277,18 +277,14 @@ class _Job:
                 return pose
             return _solution(kept)
 
-    def _head(self, track: Track, pose: PoseSolution) -> PoseSolution:
-        """The poses by points of the head itself, for which its mask must be known."""
-        from being.capture.pose.head_points import follow_head
-        from being.capture.pose.refinement import refine_pose
+    def _head(self, track: Track, pose: PoseSolution, camera_moves: bool) -> PoseSolution:
+        from being.capture.head_pose import head_pose
 
         with self._step("head"):
             kept = self.place.load("head")
             if kept is None:
-                seen = np.flatnonzero(track.found)
-                reference = int(seen[ordinary_frame(pose.poses[seen].astype(np.float64))])
-                points = follow_head(self._pictures, self._parsing, track.points, reference, self.progress)
-                pose = refine_pose(pose, track.points, track.found, points, self.breaks)
+                how = {"camera_moves": camera_moves, "focal": self.focal, "workers": self.workers}
+                pose = head_pose(self._pictures, self._parsing, track, pose, self.breaks, progress=self.progress, **how)
                 self.place.save("head", **vars(pose))
                 return pose
             return _solution(kept)

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from being.live.emotion import FloatArray
     from being.live.requests import AvatarFacts, OutputFormat
     from being.media.contract import VideoWriter
-    from being.media.reading.sound_file import Sound
+    from being.media.reading.sound_file import SoundFile
     from being.progress import Progress
+    from being.refine.settings import Backend, RefinerSettings
 
 COMPILING_S = 3.0  # a warm-up that takes longer is compiling, not reading the cache
 
@@ -60,6 +61,20 @@ COMPILING_S = 3.0  # a warm-up that takes longer is compiling, not reading the c
     metavar="NAME=0..1",
     help="Hold a smile or brows, smile=0.8, where the avatar was trained with them; may be repeated. Else as recorded.",
 )
+@click.option(
+    "--refine",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="How much a refiner changes the frames; native needs being fit-refiner before.",
+)
+@click.option(
+    "--refiner",
+    default="native",
+    show_default=True,
+    type=click.Choice(["native", "streamdiffusion"]),
+    help="Which refiner.",
+)
 @click.option("--seed", default=0, show_default=True, help="Another seed, another natural motion of the head.")
 @click.option(
     "--limit", default=3600.0, show_default=True, metavar="SECONDS", help="Refuse sound that lasts longer than this."
@@ -81,6 +96,8 @@ def command(
     size: str | None,
     features: Path | None,
     emotions: tuple[str, ...],
+    refine: float,
+    refiner: Backend,
     seed: int,
     limit: float,
     audio_track: int | None,
@@ -98,6 +115,7 @@ def command(
         being render speech.mp3 -o speech.mp4 --background '#204060'
         being render speech.wav -o speech.webm --background none --size 256x256
         being render speech.wav -o frames/ --avatar ./avatars/me
+        being render speech.wav -o photographic.mp4 --avatar me --refine 1
         being render speech.wav -o happy.mp4 --avatar me --emotion smile=0.8
         being render speech.wav -o speech.mp4 --avatar obama --features aud_ds.npy
         being render film.mkv -o dubbed.mp4 --audio-track 2
@@ -114,8 +132,9 @@ def command(
     from being.live.requests import OutputFormat
     from being.media.contract import StreamFormat
     from being.media.files import check_target, open_writer
-    from being.media.reading.sound_reader import read_sound
+    from being.media.reading.sound_reader import open_sound
     from being.progress import show_progress
+    from being.refine.settings import RefinerSettings
     from being.samples import HELLO
 
     source = HELLO if audio is None else audio
@@ -125,16 +144,17 @@ def command(
     stand_in = parse_background(background)
     alpha = isinstance(stand_in, Transparent)
     check_target(out, StreamFormat(width, height), alpha=alpha, overwrite=force)
-    sound = read_sound(source, track=audio_track, limit_s=limit)
+    sound = open_sound(source, track=audio_track, limit_s=limit)
     for note in sound.notes:
         click.echo(f"note: {note}", err=True)
-    encoder = recorded(features, manifest, len(sound.model_pcm)) if features else None
+    encoder = recorded(features, manifest, sound) if features else None
     planes = out.suffix.lower() in (".mp4", ".webm") and not alpha
-    output = OutputFormat(width, height, stand_in, PixelFormat.YUV420 if planes else PixelFormat.RGB)
+    output = OutputFormat(width, height, stand_in, PixelFormat.YUV420 if planes else PixelFormat.RGB, refine)
+    settings = RefinerSettings(backend=refiner, device=device) if refine else None
 
-    format = StreamFormat(width, height, sound_channels=sound.playback_pcm.shape[1])
+    format = StreamFormat(width, height, sound_channels=sound.sides)
     with open_writer(out, format, alpha=alpha, overwrite=force) as writer, show_progress() as progress:
-        graph = make_graph(library, device, encoder)
+        graph = make_graph(library, device, encoder, settings)
         try:
             playing = perform(graph, manifest.id, output, sound, writer, alpha, seed, emotion, progress, starting)
             facts, totals = asyncio.run(playing)
@@ -151,7 +171,7 @@ async def perform(
     graph: InProcessGraph,
     avatar: str,
     output: OutputFormat,
-    sound: Sound,
+    sound: SoundFile,
     writer: VideoWriter,
     alpha: bool,
     seed: int,
@@ -160,12 +180,17 @@ async def perform(
     starting: ExitStack,
 ) -> tuple[AvatarFacts, Totals]:
     """Load, warm up, end what `starting` holds, and play the whole sound into the writer."""
+    from being.constants import SAMPLE_RATE
     from being.graph import offline
     from being.inference.motion import MotionPlayer
     from being.media.writer_sink import WriterSink
 
     progress.part("load")
     facts = await graph.prepare(avatar)
+    if output.refine and facts.refine is None:
+        raise InputError(
+            f"avatar {avatar!r} has no trained refiner", "Train one: being fit-refiner, or leave --refine out"
+        )
     player = MotionPlayer(facts.motion, seed)
     progress.update(1.0)
     progress.part("warm up")
@@ -186,9 +211,10 @@ async def perform(
         graph,
         facts,
         output,
-        sound.model_pcm,
-        sound.playback_pcm,
+        sound.paired_blocks(),
         WriterSink(writer, alpha=alpha),
+        channels=sound.sides,
+        expected_frames=offline.frames_covering(round(sound.seconds * SAMPLE_RATE)),
         player=player,
         emotion=emotion,
         progress=report,
@@ -196,18 +222,21 @@ async def perform(
     return facts, totals
 
 
-def make_graph(library: Library, device: str, encoder: SoundEncoder | None = None) -> InProcessGraph:
-    """The graph in this process, its sound encoded by `encoder` where given.
+def make_graph(
+    library: Library, device: str, encoder: SoundEncoder | None = None, refiner: RefinerSettings | None = None
+) -> InProcessGraph:
+    """The graph in this process, its sound encoded by `encoder` and its frames refined where given.
 
     Raises
     ------
-    InputError
-        There is no such device here.
+    InputError, MissingDependencyError
+        There is no such device here, or the refiner cannot be loaded.
     """
     import torch
 
     from being.graph.local import InProcessGraph
     from being.inference.engine import Engine
+    from being.refine.load import load_stage
 
     if device != "auto":
         try:
@@ -215,14 +244,16 @@ def make_graph(library: Library, device: str, encoder: SoundEncoder | None = Non
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"device {device!r} cannot be used ({reason})", "Use --device cpu") from error
-    return InProcessGraph(Engine(library, device), encoder)
+    stages = [load_stage(refiner, library)] if refiner is not None else []
+    return InProcessGraph(Engine(library, device, stages=stages), encoder)
 
 
-def recorded(features: Path, manifest: AvatarManifest, samples: int) -> SoundEncoder:
+def recorded(features: Path, manifest: AvatarManifest, sound: SoundFile) -> SoundEncoder:
     """The encoder that reads a file of windows instead of listening to the sound."""
     from being.graph.offline import frames_covering
     from being.graph.recorded import RecordedEncoder
 
+    samples = sum(len(block) for block in sound.model_blocks())
     return RecordedEncoder(features, manifest, frames_covering(samples))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from being.graph.contract import Graph
-from being.graph.offline import perform
+from being.graph.offline import perform, whole
 from being.inference.frames import FrameRecord
 from being.live.requests import AvatarFacts, FrameRequest, OutputFormat
 from being.media.media_sink import MediaSink
@@ -94,9 +94,9 @@ class SpeechJob:
             self._graph,
             self._avatar,
             self._output,
-            self._model_pcm,
-            self._playback_pcm,
+            whole(self._model_pcm, self._playback_pcm),
             self._sink,
+            channels=self._playback_pcm.shape[1],
             batch=BATCH,
         )
         # What the worker threads emitted was put on this loop before their answer, so all of it is there by now.

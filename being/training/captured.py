@@ -336,6 +336,11 @@ class CapturedStep:
         self._update()
         return {**self._learning.numbers, **self._learning.penalties}
 
+    @property
+    def learned(self) -> dict[Tensor, Tensor | None]:
+        """Gradients of the last step by parameter."""
+        return self._learning.learned
+
     def _change(self) -> None:
         run, (corrections, network, gaussians) = self._scene.run, self._inputs.values["rates"].unbind()
         run.corrections.step(corrections)

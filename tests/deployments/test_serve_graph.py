@@ -96,12 +96,16 @@ def test_a_renderer_that_dies_costs_pictures_but_no_sound(url: str) -> None:
         for at in range(0, len(pcm), 1 << 19):
             socket.send(pcm[at : at + (1 << 19)])
         client.until(lambda: "speaking" in client.events and client.fresh >= FRESH)
-        (doomed,) = renderers()
+        (doomed,) = replicas("Renderer")
+        (ingress,) = replicas("Ingress")
+        worker = process_of(ingress)
+        shared = frame_memory(worker)
+        assert shared, "frames come through shared memory"
         os.kill(process_of(doomed), signal.SIGKILL)
         repeats = client.repeats
-        client.until(lambda: client.repeats > repeats and renderers() - {doomed})
+        client.until(lambda: client.repeats > repeats and replicas("Renderer") - {doomed})
         fresh = client.fresh
-        client.until(lambda: client.fresh >= fresh + FRESH)
+        client.until(lambda: client.fresh >= fresh + FRESH and frame_memory(worker) - shared)
     stream = b"".join(client.pieces)
     with av.open(io.BytesIO(stream)) as film:
         shown = [round(float(frame.pts * frame.time_base) * 25) for frame in film.decode(video=0)]
@@ -151,11 +155,17 @@ class ClientSession:
             self.events[event["type"]] = event
 
 
-def renderers() -> set[str]:
-    """Names of the renderer's replicas that live or are coming to life."""
+def replicas(deployment: str) -> set[str]:
+    """Names of a deployment's replicas that live or are coming to life."""
     from ray.util import list_named_actors
 
-    return {actor["name"] for actor in list_named_actors(all_namespaces=True) if "#Renderer#" in actor["name"]}
+    return {actor["name"] for actor in list_named_actors(all_namespaces=True) if f"#{deployment}#" in actor["name"]}
+
+
+def frame_memory(process: int) -> set[str]:
+    """Inodes of the shared memory for frames that a process maps."""
+    lines = Path(f"/proc/{process}/maps").read_text().splitlines()
+    return {line.split()[4] for line in lines if "being-frames" in line}
 
 
 def process_of(name: str) -> int:

@@ -83,3 +83,17 @@ def test_a_session_too_dear_is_refused_with_its_cost(tiny_avatar: Avatar) -> Non
     assert parts.slots.room("tiny") == 0
     assert "a 64x48 frame costs 20 ms" in parts.refused().details.detail
     assert parts.meter.added["being_refused cost"] == 1
+
+
+def test_nobody_comes_in_while_strengths_are_lowered(tiny_avatar: Avatar) -> None:
+    parts = Parts(tiny_avatar, most=9)
+    fade = parts.sessions._frame_loop.scheduler.refine_fade
+    fade.late()
+    with parts.slots.opening(LOAD):
+        pass  # the first always may
+    parts.sessions.add(tiny_client(tiny_avatar))
+    assert "come late" in str(parts.refused().details.detail)
+    for _ in range(2000):
+        fade.in_time()
+    with parts.slots.opening(LOAD):
+        pass

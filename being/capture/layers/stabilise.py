@@ -46,7 +46,9 @@ class LaidTogether:
 
 
 @dataclass(frozen=True)
-class _Features:
+class Features:
+    """Of a picture's background: where they are, pixels, and what they look like; None where there are none."""
+
     places: NDArray[np.float32]  # (M, 2)
     looks: NDArray[np.float32] | None  # (M, 128)
 
@@ -58,8 +60,8 @@ def lay_together(
     chosen = spread_over(len(frames), MOST_FRAMES)
     done: list[int] = []
 
-    def look(index: int) -> _Features:
-        found = _features(frames[index], grown_mask(labels[index]))
+    def look(index: int) -> Features:
+        found = features_of(frames[index], grown_mask(labels[index]))
         done.append(index)
         if progress is not None:
             progress(0.7 * len(done) / len(chosen))
@@ -87,15 +89,16 @@ def lay_together(
     return LaidTogether(fill_unseen(plate, seen), seen)
 
 
-def _features(image: Picture, hidden: NDArray[np.bool_]) -> _Features:
+def features_of(image: Picture, hidden: NDArray[np.bool_]) -> Features:
+    """SIFT features of RGB `image` (H, W, 3) where nobody hides the background (H, W)."""
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     points, looks = cv2.SIFT.create(FEATURES, contrastThreshold=0.02).detectAndCompute(
         gray, (~hidden).astype(np.uint8) * 255
     )
-    return _Features(np.array([point.pt for point in points], np.float32).reshape(-1, 2), looks)
+    return Features(np.array([point.pt for point in points], np.float32).reshape(-1, 2), looks)
 
 
-def _middle(features: list[_Features], side: int) -> list[Matrix | None]:
+def _middle(features: list[Features], side: int) -> list[Matrix | None]:
     """Homographies from a frame in the middle of the camera's way to every frame; None where there is none.
 
     Frames are tried from the middle of the clip; then the frame whose view is nearest to the middle of all views found
@@ -106,7 +109,7 @@ def _middle(features: list[_Features], side: int) -> list[Matrix | None]:
     best: list[Matrix | None] = [None] * len(features)
     reference = tried[0]
     for first in tried:
-        found = [_homography(features[first], each) for each in features]
+        found = [homography(features[first], each) for each in features]
         if sum(m is not None for m in found) > sum(m is not None for m in best):
             best, reference = found, first
     laid = [k for k, matrix in enumerate(best) if matrix is not None]
@@ -117,12 +120,12 @@ def _middle(features: list[_Features], side: int) -> list[Matrix | None]:
     central = laid[int(np.abs(views - np.median(views, axis=0)).sum(axis=1).argmin())]
     if central == reference:
         return best
-    again = [_homography(features[central], each) for each in features]
+    again = [homography(features[central], each) for each in features]
     return again if sum(m is not None for m in again) >= 0.95 * len(laid) else best
 
 
-def _homography(first: _Features, other: _Features) -> Matrix | None:
-    """From pixels of the first to pixels of the other."""
+def homography(first: Features, other: Features) -> Matrix | None:
+    """From pixels of the first to pixels of the other; None where too few features agree on one."""
     if first is other:
         return np.eye(3)
     if first.looks is None or other.looks is None or len(other.places) < LEAST_MATCHES:

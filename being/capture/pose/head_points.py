@@ -1,13 +1,14 @@
 """Points of the head itself, followed through a clip: hairline, hair, ears, nose, glasses.
 
 Corners found in one ordinary frame are looked for in every other one, each against that same frame, so nothing drifts
-(Lucas and Kanade, there and back). Pictures are compared by their local contrast: the light on a face changes as it
-turns. Where eyes, brows, mouth and jaw move by themselves no point is taken.
+(Lucas and Kanade, there and back). Every picture is laid over that frame first by the affine motion of the face mesh:
+near, far, turned or rolled, a window then shows the same patch. Pictures are compared by their local contrast: the
+light on a face changes as it turns. Where eyes, brows, mouth and jaw move by themselves no point is taken.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,13 +17,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from being.capture.landmarks.head_shape import RIGID
 from being.capture.parsing.face_regions import FaceRegions, fill_polygon
 from being.capture.plate import Pictures
-from being.capture.read_ahead import ahead
+from being.capture.read_ahead import WORKERS, ahead
 from being.dataset.parsing import HEAD
-from being.progress import Progress
 
-WORK_SIDE = 512  # pixels of the longer side of the pictures that are compared
+WORK_SIDE = 512  # pixels of the longer side of the pictures that are compared; smaller ones are enlarged
 ON_FACE, OFF_FACE = 100, 60  # points at most
 APART, QUALITY = 6, 0.02  # pixels between two corners; of the best corner's strength
 CONTRAST_REACH, GRAIN = 6.0, 6.0  # pixels over which contrast is local; grey levels below which it is noise
@@ -54,54 +55,70 @@ class HeadPoints:
 
 
 def follow_head(
-    pictures: Pictures, labels: Pictures, points: NDArray[np.float32], reference: int, progress: Progress | None = None
+    pictures: Pictures,
+    labels: Pictures,
+    points: NDArray[np.float32],
+    reference: int,
+    progress: Callable[[float], None] | None = None,
+    workers: int = WORKERS,
 ) -> HeadPoints:
-    """Follow the head's points from the frame `reference` to both ends of the clip.
+    """Find the head's points of the frame `reference` in all of the clip.
 
     Parameters
     ----------
     pictures : T of them, RGB (H, W, 3). labels : (H, W) each. points : (T, 478, 3), the face mesh in their pixels.
+    progress : told the share done. workers : threads.
     """
-    first, scale = _contrast(pictures[reference])
+    grey, scale = _grey(pictures[reference])
+    first = _contrast(grey)
+    mesh = points[:, list(RIGID), :2].astype(np.float64) * scale - 0.5
     start = _corners(first, labels[reference], points[reference, :, :2] * scale)
     total = len(points)
     pixels, seen = np.zeros((total, len(start), 2), np.float32), np.zeros((total, len(start)), bool)
     if len(start) == 0:
         return HeadPoints(pixels, seen, reference)
 
-    done: list[int] = []
+    def find(index: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        motion = _affine(mesh[reference], mesh[index])
+        laid = cv2.warpAffine(
+            _grey(pictures[index])[0],
+            motion,
+            first.shape[::-1],
+            flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        there, good = _find(first, _contrast(laid), start)
+        return (there @ motion[:, :2].T + motion[:, 2] + 0.5) / scale, good
 
-    def seen_small(index: int) -> NDArray[np.uint8]:
-        return _contrast(pictures[index])[0]
-
-    def walk(numbers: range) -> None:
-        guess = start.copy()
-        for index, picture in zip(numbers, ahead(partial(seen_small, i) for i in numbers), strict=True):
-            there, good = _find(first, picture, start, guess)
-            pixels[index], seen[index] = (there + 0.5) / scale, good
-            guess = _expected(start, there, good, guess)
-            done.append(index)
-            if progress is not None:
-                progress.update(len(done) / total)
-
-    with ThreadPoolExecutor(2) as pool:
-        ways = [pool.submit(walk, range(reference, total)), pool.submit(walk, range(reference - 1, -1, -1))]
-        for way in ways:
-            way.result()
+    for index, found in enumerate(ahead((partial(find, i) for i in range(total)), workers)):
+        pixels[index], seen[index] = found
+        if progress is not None:
+            progress((index + 1) / total)
     return HeadPoints(pixels, seen, reference)
 
 
-def _contrast(picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
-    """RGB (H, W, 3) -> local contrast uint8 (h, w), and how many of its pixels make one of the picture."""
-    scale = min(1.0, WORK_SIDE / max(picture.shape[:2]))
+def _grey(picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
+    """RGB (H, W, 3) -> grey levels uint8 (h, w), and how many of its pixels make one of the picture."""
+    scale = WORK_SIDE / max(picture.shape[:2])
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    if scale < 1:
+    if scale != 1:
         size = (round(grey.shape[1] * scale), round(grey.shape[0] * scale))
-        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    return np.asarray(grey, np.uint8), scale
+
+
+def _contrast(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Local contrast uint8 (h, w) of grey levels."""
     levels = grey.astype(np.float32)
     levels -= cv2.GaussianBlur(levels, (0, 0), CONTRAST_REACH)
     spread = np.sqrt(cv2.GaussianBlur(levels * levels, (0, 0), CONTRAST_REACH))
-    return np.clip(128 + 40 * levels / (spread + GRAIN), 0, 255).astype(np.uint8), scale
+    return np.clip(128 + 40 * levels / (spread + GRAIN), 0, 255).astype(np.uint8)
+
+
+def _affine(start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The affine motion (2, 3) that takes points (K, 2) to where they are next, in least squares."""
+    motion, *_ = np.linalg.lstsq(np.concatenate([start, np.ones((len(start), 1))], axis=1), end, rcond=None)
+    return np.asarray(motion.T)
 
 
 def _corners(contrast: NDArray[np.uint8], labels: NDArray[np.uint8], mesh: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -124,9 +141,9 @@ def _corners(contrast: NDArray[np.uint8], labels: NDArray[np.uint8], mesh: NDArr
 
 
 def _find(
-    first: NDArray[np.uint8], picture: NDArray[np.uint8], start: NDArray[np.float32], guess: NDArray[np.float32]
+    first: NDArray[np.uint8], laid: NDArray[np.uint8], start: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Where the points `start` (M, 2) of `first` are in `picture`, and which of them are surely found."""
+    """Where the points `start` (M, 2) of `first` are in a picture laid over it, and which of them are surely found."""
     follow: Any = cv2.calcOpticalFlowPyrLK
     how = {
         "winSize": (WINDOW, WINDOW),
@@ -134,18 +151,7 @@ def _find(
         "criteria": (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.02),
         "flags": cv2.OPTFLOW_USE_INITIAL_FLOW,
     }
-    there, ok, unlike = follow(first, picture, start[:, None], guess[:, None].copy(), **how)
-    back, ok_back, _ = follow(picture, first, there, start[:, None].copy(), **how)
+    there, ok, unlike = follow(first, laid, start[:, None], start[:, None].copy(), **how)
+    back, ok_back, _ = follow(laid, first, there, start[:, None].copy(), **how)
     near = np.linalg.norm(back[:, 0] - start, axis=1) < RETURNS
     return there[:, 0], (ok[:, 0] > 0) & (ok_back[:, 0] > 0) & near & (unlike[:, 0] < UNLIKE)
-
-
-def _expected(
-    start: NDArray[np.float32], there: NDArray[np.float32], good: NDArray[np.bool_], before: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Where to look for the points in the next frame: lost ones go where the others' affine motion takes them."""
-    if good.sum() < 6:
-        return before
-    flat = np.concatenate([start, np.ones((len(start), 1), np.float32)], axis=1)
-    motion, *_ = np.linalg.lstsq(flat[good], there[good], rcond=None)
-    return np.where(good[:, None], there, (flat @ motion).astype(np.float32))

@@ -17,6 +17,7 @@ from being.media.reading.sound_scan import TrackScan
 
 MODEL_RATE = 16_000  # Hz of what the model hears
 PLAYBACK_RATE = 48_000  # Hz of the sound in a finished video
+_PLAYBACK_RATIO = PLAYBACK_RATE // MODEL_RATE
 REMEDY = "Give a sound or video file that plays in a media player"
 _SILENCE_S = 1.0  # of a hole made at once
 _GATHERED = 8192  # samples decoded before they are converted: fewer calls
@@ -118,6 +119,19 @@ class SoundFile:
     def playback_blocks(self) -> Iterator[Array]:
         """48 kHz float32 in [-1, 1], (n, sides) at a time."""
         return (block for (block,) in self._converted([(PLAYBACK_RATE, _as_it_is)]))
+
+    def paired_blocks(self) -> Iterator[tuple[Array, Array]]:
+        """Both forms decoded once, together: (n,) at 16 kHz and the same (3 n, sides) at 48 kHz."""
+        model, playback = np.zeros((0, 1), np.float32), np.zeros((0, self.sides), np.float32)
+        for heard, played in self._converted([self._model_form(), (PLAYBACK_RATE, _as_it_is)]):
+            model, playback = np.concatenate([model, heard]), np.concatenate([playback, played])
+            ready = min(len(model), len(playback) // _PLAYBACK_RATIO)
+            if ready:
+                yield model[:ready, 0], playback[: ready * _PLAYBACK_RATIO]
+                model, playback = model[ready:], playback[ready * _PLAYBACK_RATIO :]
+        if len(model):  # the two may end a sample apart
+            missing = len(model) * _PLAYBACK_RATIO - len(playback)
+            yield model[:, 0], np.pad(playback, ((0, missing), (0, 0)))
 
     def model_pcm(self) -> Array:
         """All of it, (S,), 16 kHz mono."""

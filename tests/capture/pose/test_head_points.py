@@ -37,7 +37,7 @@ def test_points_are_followed_through_motion_and_light() -> None:
     cv2.circle(mask, (128, 128), 70, 1, -1)
     motions, pictures, labels = [], [], []
     for index in range(12):
-        motion = cv2.getRotationMatrix2D((128, 128), 1.2 * (index - 6), 1.0)
+        motion = cv2.getRotationMatrix2D((128, 128), 1.2 * (index - 6), 1 + 0.02 * (index - 6))  # also near and far
         motion[:, 2] += (1.5 * (index - 6), 0.7 * (index - 6))
         motions.append(motion)
         moved = cv2.warpAffine(mask, motion, (SIDE, SIDE), flags=cv2.INTER_NEAREST)
@@ -45,10 +45,12 @@ def test_points_are_followed_through_motion_and_light() -> None:
         face = cv2.warpAffine(skin, motion, (SIDE, SIDE)) * light
         pictures.append(np.where(moved[..., None] > 0, face, wall).astype(np.uint8))
         labels.append(np.where(moved > 0, HEAD, 0).astype(np.uint8))
-    meshes = np.stack([oval(m @ (128, 128, 1)) for m in motions])
+    meshes = np.repeat(oval(np.array((128.0, 128.0)))[None], 12, axis=0)
+    for mesh, motion in zip(meshes, motions, strict=True):
+        mesh[:, :2] = mesh[:, :2] @ motion[:, :2].T + motion[:, 2]
     head = follow_head(pictures, labels, meshes, 6)
     assert head.pixels.shape == (12, head.seen.shape[1], 2) and head.seen.shape[1] > 30
-    assert head.seen[6].all() and head.seen.mean() > 0.8
+    assert head.seen[6].all() and head.seen.mean() > 0.7  # near the rim the wall shows that stands still
     start = head.pixels[6].astype(np.float64) - 0.5
     assert (np.linalg.norm(start - 128, axis=1) < 70).all()  # on the head
     for index, motion in enumerate(motions):

@@ -329,6 +329,22 @@ def test_blocks_and_whole_are_the_same(tmp_path: Path, said_48k: np.ndarray) -> 
     assert max(len(block) for block in opened.playback_blocks()) < 48_000
 
 
+@pytest.mark.parametrize("rate", [44_100, 48_000, 8_000])
+def test_paired_blocks_are_both_forms_in_step(tmp_path: Path, said: np.ndarray, rate: int) -> None:
+    from being.media.reading.sound_reader import open_sound
+
+    odd = np.interp(np.arange(rate * 2 + 17) / rate, np.arange(len(said)) / 16_000, said)
+    opened = open_sound(write_wav(tmp_path / "a.wav", np.stack([odd, -0.5 * odd], axis=1).astype(np.float32), rate))
+    known, pairs = opened.read(), list(opened.paired_blocks())
+    assert all(len(played) == 3 * len(heard) for heard, played in pairs)
+    assert max(len(heard) for heard, _ in pairs) <= 32_000, "never a large part of the sound at once"
+    np.testing.assert_array_equal(np.concatenate([heard for heard, _ in pairs]), known.model_pcm)
+    played = np.concatenate([played for _, played in pairs])
+    both = min(len(played), len(known.playback_pcm))
+    np.testing.assert_array_equal(played[:both], known.playback_pcm[:both])
+    assert not played[both:].any() and abs(len(played) - len(known.playback_pcm)) <= 3
+
+
 def test_a_source_that_cannot_seek_is_read(said: np.ndarray, tmp_path: Path) -> None:
     class Pipe(io.RawIOBase):
         def __init__(self, data: bytes) -> None:

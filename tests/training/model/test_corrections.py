@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from being.training.config import CorrectionConfig
 from being.training.model.corrections import FrameCorrections, compose, rotation_of
@@ -69,3 +70,13 @@ def test_switched_off_corrections_change_nothing_and_their_state_comes_back() ->
         c.step(0.5)
     torch.testing.assert_close(again.head, on.head)
     assert on.extent()["turn_degrees"] == pytest.approx(again.extent()["turn_degrees"])
+
+
+def test_frames_counted_on_the_cpu_find_their_poses_on_a_gpu() -> None:
+    with FakeTensorMode():  # device and shape of everything, without the device
+        corrections = FrameCorrections(4, [0, 1, 2], CorrectionConfig(), "cuda")
+        poses = torch.zeros(4, 3, 4, device="cuda")
+        head, torso = corrections.posed(torch.arange(4), poses, poses)
+        gains = corrections.gains(torch.arange(4, device="cuda"))
+    assert head.device.type == torso.device.type == gains.device.type == "cuda"
+    assert head.shape == (4, 3, 4) and gains.shape == (4, 3)
