@@ -73,7 +73,7 @@ def test_switched_off_corrections_change_nothing_and_their_state_comes_back() ->
 
 
 def test_frames_counted_on_the_cpu_find_their_poses_on_a_gpu() -> None:
-    with FakeTensorMode():  # device and shape of everything, without the device
+    with FakeTensorMode(), torch.no_grad():  # device and shape of everything, without the device
         corrections = FrameCorrections(4, [0, 1, 2], CorrectionConfig(), "cuda")
         poses = torch.zeros(4, 3, 4, device="cuda")
         head, torso = corrections.posed(torch.arange(4), poses, poses)
