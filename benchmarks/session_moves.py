@@ -41,17 +41,18 @@ FRAME_S = 0.04
 @click.option("--workers", default=3, show_default=True)
 @click.option("--proxy", type=click.Choice(["haproxy", "python"]), default="haproxy", show_default=True)
 @click.option("--size", default=128, show_default=True, help="Width and height of the pictures.")
+@click.option("--port", default=8123, show_default=True)
 @click.option("--repeats", default=3, show_default=True, help="Times a worker is stopped, and killed.")
 @click.option("--drops", default=300, show_default=True)
 @click.option("--json", "result", type=click.Path(path_type=Path))
-def main(workers: int, proxy: str, size: int, repeats: int, drops: int, result: Path | None) -> None:
+def main(workers: int, proxy: str, size: int, port: int, repeats: int, drops: int, result: Path | None) -> None:
     """See the module."""
     with tempfile.TemporaryDirectory() as folder:
         front = behind_haproxy(Path(folder)) if proxy == "haproxy" else {}
         for name, value in {**ENVIRONMENT, **front}.items():
             os.environ.setdefault(name, value)
         found = {"machine": machine.facts(), "workers": workers, "proxy": proxy, "size": size}
-        serving = Serving(workers)
+        serving = Serving(workers, port)
         try:
             found |= asyncio.run(scenarios(serving, size, repeats, drops, lambda part: write(result, found | part)))
         finally:
@@ -68,9 +69,9 @@ def write(path: Path | None, found: dict[str, Any]) -> None:
 class Serving:
     """The graph on a Ray of its own."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, port: int) -> None:
         os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
-        from being.ray_local import free_ports, start_ray
+        from being.ray_local import start_ray
 
         start_ray(
             num_cpus=workers + 4,
@@ -82,7 +83,6 @@ class Serving:
         from ray import serve
 
         self._workers = workers
-        (port,) = free_ports(1)
         serve.start(http_options={"host": "127.0.0.1", "port": port})
         self.http = f"http://127.0.0.1:{port}"
         self.deploy("1")
@@ -213,7 +213,7 @@ def told(heard: Heard, began: float) -> dict[str, Any]:
     spoken = moments[~np.isnan(moments)]
     gaps = [round(after - max(when for when, _ in heard.arrivals if when < after), 2) for after, _ in heard.readies[1:]]
     first = [next((when for when, _ in heard.arrivals[start:]), None) for start in heard.starts[1:]]
-    red = [Image.open(io.BytesIO(picture)).getpixel((1, 1))[0] > 200 for _, picture in heard.pictures]
+    red = [np.asarray(Image.open(io.BytesIO(picture)))[1, 1, 0] > 200 for _, picture in heard.pictures]
     return {
         "reconnections": len(heard.readies) - 1,
         "same_session": len({ready["session"] for _, ready in heard.readies}) == 1,

@@ -112,15 +112,14 @@ def test_a_renderer_that_dies_costs_pictures_but_no_sound(url: str) -> None:
             socket.send(pcm[at : at + (1 << 19)])
         client.until(lambda: "speaking" in client.events and client.fresh >= FRESH)
         (doomed,) = replicas("Renderer")
-        (ingress,) = replicas("Ingress")
-        worker = process_of(ingress)
-        shared = frame_memory(worker)
+        workers = [process_of(ingress) for ingress in replicas("Ingress")]
+        shared = frame_memory(workers)
         assert shared, "frames come through shared memory"
         os.kill(process_of(doomed), signal.SIGKILL)
         repeats = client.repeats
         client.until(lambda: client.repeats > repeats and replicas("Renderer") - {doomed})
         fresh = client.fresh
-        client.until(lambda: client.fresh >= fresh + FRESH and frame_memory(worker) - shared)
+        client.until(lambda: client.fresh >= fresh + FRESH and frame_memory(workers) - shared)
     stream = b"".join(client.pieces)
     with av.open(io.BytesIO(stream)) as film:
         shown = [round(float(frame.pts * frame.time_base) * 25) for frame in film.decode(video=0)]
@@ -227,9 +226,9 @@ def replicas(deployment: str) -> set[str]:
     return {actor["name"] for actor in list_named_actors(all_namespaces=True) if f"#{deployment}#" in actor["name"]}
 
 
-def frame_memory(process: int) -> set[str]:
-    """Inodes of the shared memory for frames that a process maps."""
-    lines = Path(f"/proc/{process}/maps").read_text().splitlines()
+def frame_memory(processes: list[int]) -> set[str]:
+    """Inodes of the shared memory for frames that processes map."""
+    lines = [line for process in processes for line in Path(f"/proc/{process}/maps").read_text().splitlines()]
     return {line.split()[4] for line in lines if "being-frames" in line}
 
 

@@ -13,7 +13,7 @@ from being.refine.streamdiffusion.control import DepthControl, depth_picture
 from being.refine.streamdiffusion.denoiser import Denoiser
 from being.refine.streamdiffusion.loading import Weights
 from being.refine.streamdiffusion.one_step import OneStep
-from being.refine.streamdiffusion.operations import operations
+from being.refine.streamdiffusion.operations import Operations, operations
 from being.refine.streamdiffusion.package_step import PackageStep
 from being.refine.streamdiffusion.schedule import signal_shares
 
@@ -56,6 +56,10 @@ class Network:
         self.direct = OneStep(self.autoencoder, self._predict, shares, self.device, self.velocity)
         self._scheduler = dict(weights.scheduler)
         self._package: dict[tuple[int, int, int], PackageStep] = {}
+
+    def use(self, ops: Operations) -> None:
+        """Work by other small operations from now on; graphs that were recorded keep theirs."""
+        self.ops = self.autoencoder.ops = self.denoiser.ops = ops
 
     def through_package(self, timestep: int, count: int, size: int) -> PackageStep:
         """StreamDiffusion's step for rows of one timestep; kept."""
