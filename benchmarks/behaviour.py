@@ -41,7 +41,7 @@ import scenarios
 from machine import Meanwhile, facts
 from raw_client import http_of
 
-from being.media.reading.pcm import read_audio
+from being.media.reading.sound_reader import open_sound
 
 SAMPLE = Path(__file__).parent.parent / "being" / "samples" / "hello.wav"
 
@@ -91,7 +91,7 @@ def main(context: click.Context, url: str, avatar: str, size: str, json_path: Pa
     """Measure what a server does when something happens."""
     width, _, height = size.partition("x")
     address = f"{url}/v1/avatars/{avatar}/live?width={width}&height={height}"
-    context.obj = Bench(url, address, avatar, size, np.tile(read_audio(SAMPLE).samples, 8), json_path)
+    context.obj = Bench(url, address, avatar, size, np.tile(open_sound(SAMPLE).model_pcm(), 8), json_path)
 
 
 @main.command()

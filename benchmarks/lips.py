@@ -34,7 +34,7 @@ from being.avatar.schema import AvatarManifest
 from being.inference.engine import Engine
 from being.inference.frames import Drive
 from being.inference.motion import MotionPlayer
-from being.media.reading.pcm import read_audio
+from being.media.reading.sound_reader import open_sound
 from being.synthetic import Performance, perform, render
 from being.synthetic.mouth import closure_of
 
@@ -234,7 +234,7 @@ def main(avatar: str, voices: tuple[str, ...], speech: Path | None, out: Path | 
         results["voices"][voice] = row = untrained_voice(engine, manifest, voice, extractor)
         click.echo(f"{voice}: " + json.dumps(row, indent=2))
     if speech is not None:
-        results["speech"] = row = real_speech(engine, manifest, read_audio(speech).samples, extractor)
+        results["speech"] = row = real_speech(engine, manifest, open_sound(speech).model_pcm(), extractor)
         for scale in ("db", "rms"):
             truth = np.mean([r[f"truth_loudness_{scale}_correlation"] for r in results["voices"].values()])
             row[f"share_of_truth_{scale}"] = row[f"loudness_{scale}_correlation"] / float(truth)

@@ -30,7 +30,7 @@ import numpy as np
 from load_clients import Plan, Result, run
 from machine import GpuWatch, Meanwhile, facts
 
-from being.media.reading.pcm import read_audio
+from being.media.reading.sound_reader import open_sound
 
 STAGES = ("sound", "wait", "graph", "draw", "encode")
 SAMPLE = Path(__file__).parent.parent / "being" / "samples" / "hello.wav"
@@ -96,7 +96,7 @@ def main(
     curve: Path | None,
 ) -> None:
     """Measure live sessions."""
-    sound = read_audio(speech).samples
+    sound = open_sound(speech).model_pcm()
     bounds = Bounds(distinct, repeated, p95)
     report: dict[str, Any] = {"command": " ".join(["python", *sys.argv]), "machine": facts(), "runs": []}
     curves: dict[str, Sequence[float]] = {}

@@ -73,7 +73,7 @@ def main(
     from being.inference.engine import Engine
     from being.inference.frames import PixelFormat
     from being.live.requests import OutputFormat
-    from being.media.reading.pcm import read_audio, read_audio_48k
+    from being.media.reading.sound_reader import open_sound
     from being.samples import HELLO
 
     library, manifest = find_avatar(avatar)
@@ -81,8 +81,9 @@ def main(
     facts = asyncio.run(graph.prepare(manifest.id))
     loaded_s = time.perf_counter() - started
     read_s = time.perf_counter()
-    model_pcm = fitted(read_audio(sound or HELLO).samples, round(seconds * 16_000))
-    playback_pcm = fitted(read_audio_48k(sound or HELLO).samples, round(seconds * 48_000))
+    spoken = open_sound(sound or HELLO)
+    model_pcm = fitted(spoken.model_pcm(), round(seconds * 16_000))
+    playback_pcm = fitted(spoken.playback_pcm(), round(seconds * 48_000))
     read_s = time.perf_counter() - read_s
     runs: list[Run] = []
     warm_up_s = None

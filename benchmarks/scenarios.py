@@ -26,7 +26,7 @@ from raw_client import copy_avatar, wav
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from being.media.reading.pcm import read_audio
+from being.media.reading.sound_reader import open_sound
 
 AUDIBLE = 0.01
 PATIENCE_S = 300.0  # how long a full server is asked again
@@ -187,7 +187,7 @@ def started(command: list[str], http: str, log: Path, patience_s: float = 300.0)
 
 def spoken(url: str, sound: Path, seconds: float) -> dict[str, Any]:
     """A video of `seconds` of a sound, said again if shorter: when it could be seen, how fast it came, if whole."""
-    speech = np.resize(read_audio(sound).samples, round(seconds * RATE))
+    speech = np.resize(open_sound(sound).model_pcm(), round(seconds * RATE))
     body = io.BytesIO()
     with wave.open(body, "wb") as file:
         file.setnchannels(1)

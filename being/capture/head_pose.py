@@ -23,7 +23,6 @@ def head_pose(
     track: Track,
     known: PoseSolution,
     breaks: NDArray[np.bool_] | None = None,
-    *,
     camera_moves: bool = False,
     focal: float | None = None,
     workers: int = 1,

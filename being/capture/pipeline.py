@@ -283,8 +283,8 @@ class _Job:
         with self._step("head"):
             kept = self.place.load("head")
             if kept is None:
-                how = {"camera_moves": camera_moves, "focal": self.focal, "workers": self.workers}
-                pose = head_pose(self._pictures, self._parsing, track, pose, self.breaks, progress=self.progress, **how)
+                how = (self.breaks, camera_moves, self.focal, self.workers, self.progress)
+                pose = head_pose(self._pictures, self._parsing, track, pose, *how)
                 self.place.save("head", **vars(pose))
                 return pose
             return _solution(kept)

@@ -74,6 +74,7 @@ class ClientSession:
         self._liveness = Liveness(limits.gone_s, limits.window_bytes)
         self._stats = SessionStats(meter)
         self._ending: Exception | None = None
+        self._coming: int | None = None  # number of a connection that `serve` has not begun to serve
 
     def state(self) -> ClientState | None:
         """What `restore` takes; None while sound of the client's is being converted: ask a moment later."""
@@ -180,6 +181,15 @@ class ClientSession:
         """Whether all that came from the client was taken in, and all that was drawn sent as far as its window goes."""
         return not self._input.busy and (not self.connected or self._pump.idle)
 
+    def connect(self) -> None:
+        """A connection is there, and `serve` will be called in a moment: what is drawn until then is sent as well."""
+        now = self._now()
+        self._coming = self._liveness.connect(now)
+        self._pump.restart()
+        self._stats.restart(now)
+        self.connected = True
+        self._awake.set()
+
     async def serve(self, transport: Transport) -> None:
         """Send until cancelled.
 
@@ -192,11 +202,10 @@ class ClientSession:
         Exception
             What `disconnect` was given.
         """
-        now = self._now()
-        connection = self._liveness.connect(now)
-        self._pump.restart()
-        self._stats.restart(now)
-        self.connected = True
+        if self._coming is None:
+            self.connect()
+        connection, self._coming = self._coming, None
+        assert connection is not None
         try:
             while True:
                 self._awake.clear()
@@ -259,6 +268,7 @@ class ClientSession:
                 "look_ahead_ms": self._look_ahead_ms,
                 "window_bytes": self._limits.window_bytes,
                 "generation": self.session.generation,
+                "talking": self._control.talking,
                 "taken_bytes": self._input.taken_bytes,
                 "emotions": list(self._control.emotions),
                 "refine": output.refine if self.session.avatar.refine is not None else None,

@@ -36,9 +36,7 @@ class SessionInfo(BaseModel):
 
     id: str
     avatar: str
-    worker: str | None = Field(
-        default=None, description="Who holds it; none while any worker may go on with it"
-    )
+    worker: str | None = Field(default=None, description="Who holds it; none while any worker may go on with it")
     state: Literal["live", "waiting"] = Field(description="`waiting`: its client is gone and may still come back")
     started: datetime
     width: int

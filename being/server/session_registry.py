@@ -66,6 +66,7 @@ class SessionRegistry:
     def add(self, client: ClientSession) -> None:
         """A new client is connected."""
         self._sessions[client.session.id] = client
+        client.connect()
         self._frame_loop.join(client)
         self._count()
 
@@ -76,6 +77,7 @@ class SessionRegistry:
             return None
         if not secrets.compare_digest(client.token.encode(), token.encode()):
             return None
+        client.connect()
         if (timer := self._expiry.pop(session_id, None)) is not None:
             timer.cancel()
             self._frame_loop.join(client)

@@ -25,7 +25,7 @@ METRICS_EVERY = 10  # reports: the others go without
 ANSWER_S = 2.0  # until a call is given up: the worker goes on alone
 SETTLED_S = 3.0  # for which a new client waits until measurements have told whether there is room
 ASK_AGAIN_S = 0.1
-SENT_S = 0.3  # what was drawn may take so long to be sent before a planned stop
+SENT_S = 1.0  # what was drawn may take so long to be sent before a planned stop
 LONGEST_REASON = 200  # characters
 
 Answer = TypeVar("Answer")

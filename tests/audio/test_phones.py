@@ -136,9 +136,9 @@ def test_real_speech_is_heard(phones: Phones) -> None:
     clip = Path(__file__).parents[3] / "shared" / "clips" / "speech_en.wav"
     if not clip.is_file():
         pytest.skip("the shared clip of radio English is not here")
-    from being.media.reading.pcm import read_audio
+    from being.media.reading.sound_reader import open_sound
 
-    pcm = read_audio(clip).samples
+    pcm = open_sound(clip).model_pcm()
     steps = phones(pcm)
     energy = (np.pad(pcm, (0, -len(pcm) % 320)).reshape(-1, 320) ** 2).mean(axis=1)
     loudness = np.log10(energy + 1e-7)

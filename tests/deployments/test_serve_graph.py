@@ -1,4 +1,5 @@
-"""The graph on a real Ray Serve: a film, a live session, and a renderer that dies under it.
+"""The graph on a real Ray Serve with two session workers: a film, a live session, and a renderer, a worker and the
+directory of sessions that die under it.
 
 Nothing here is bound to a wall clock: what must hold is counted in samples, frames and processes.
 """
@@ -21,6 +22,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.api_server import tone, wav
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 pytest.importorskip("ray")
@@ -34,20 +36,33 @@ FRESH = 10  # frames drawn after the outage
 
 @pytest.fixture(scope="module")
 def url(tiny_folder: Path) -> Iterator[str]:
-    """The graph in its default form, but for two shards; one Ray for all tests of this file."""
+    """The graph in its default form, but for two shards and two workers; one Ray for all tests of this file."""
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])  # for the workers
     start_ray(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 << 20)
     import ray
-    from being.deployments.app import build
     from ray import serve
 
     (port,) = free_ports(1)
     serve.start(http_options={"host": "127.0.0.1", "port": port})
-    serve.run(build({"library": [str(tiny_folder)], "shards": 2}), name="being", route_prefix="/")
+    deploy(tiny_folder, "1")
     address = f"http://127.0.0.1:{port}"
     until(lambda: httpx.get(f"{address}/readyz", timeout=PATIENCE_S, trust_env=False).status_code == 200)
     yield address
     ray.shutdown()  # Serve's own farewell takes ten seconds
+
+
+def deploy(folder: Path, version: str) -> None:
+    """A version of the workers, in place of the one before."""
+    from being.deployments.ingress import Ingress
+    from being.deployments.renderer import Renderer
+    from being.deployments.sessions import Sessions
+    from being.deployments.settings import GraphSettings
+    from ray import serve
+
+    settings = GraphSettings.model_validate({"library": [str(folder)], "shards": 2})
+    below = [one.options(version="1").bind(settings) for one in (Sessions, Renderer)]
+    workers = Ingress.options(num_replicas=2, version=version).bind(settings, *below, None, None)
+    serve.run(workers, name="being", route_prefix="/")
 
 
 def until(check: Callable[[], bool]) -> None:
@@ -97,15 +112,14 @@ def test_a_renderer_that_dies_costs_pictures_but_no_sound(url: str) -> None:
             socket.send(pcm[at : at + (1 << 19)])
         client.until(lambda: "speaking" in client.events and client.fresh >= FRESH)
         (doomed,) = replicas("Renderer")
-        (ingress,) = replicas("Ingress")
-        worker = process_of(ingress)
-        shared = frame_memory(worker)
+        workers = [process_of(ingress) for ingress in replicas("Ingress")]
+        shared = frame_memory(workers)
         assert shared, "frames come through shared memory"
         os.kill(process_of(doomed), signal.SIGKILL)
         repeats = client.repeats
         client.until(lambda: client.repeats > repeats and replicas("Renderer") - {doomed})
         fresh = client.fresh
-        client.until(lambda: client.fresh >= fresh + FRESH and frame_memory(worker) - shared)
+        client.until(lambda: client.fresh >= fresh + FRESH and frame_memory(workers) - shared)
     stream = b"".join(client.pieces)
     with av.open(io.BytesIO(stream)) as film:
         shown = [round(float(frame.pts * frame.time_base) * 25) for frame in film.decode(video=0)]
@@ -121,6 +135,56 @@ def test_a_renderer_that_dies_costs_pictures_but_no_sound(url: str) -> None:
     spoken = sound[begun : begun + SPOKEN_S * 48000 - 9600]
     spoken = spoken[: len(spoken) // 480 * 480].reshape(-1, 480)
     assert len(spoken) > 100 and np.abs(spoken).max(1).min() > 0.05, "and no hundredth of a second of it is silent"
+
+
+def test_a_session_outlives_its_workers_and_their_directory(url: str, tiny_folder: Path) -> None:
+    """Killed, then replaced; in between the directory is lost. The client comes back each time with what it has."""
+    live = f"{url.replace('http', 'ws')}/v1/avatars/tiny/live?background=%23204060"
+    ready: dict[str, Any] = {}
+    frame = 0
+
+    def listen(until_lost: Callable[[dict[str, Any]], None], *, code: int | None = None) -> None:
+        """Connect until the session is there, hear it speak, let its worker end, and see the connection end."""
+        nonlocal ready, frame
+        known = f"&session={ready['session']}&token={ready['token']}" if ready else ""
+        with connect(live + known, max_size=None, open_timeout=PATIENCE_S) as socket:
+            client = ClientSession(socket)
+            client.until(lambda: "ready" in client.events)
+            again, ready = bool(ready), {**client.events["ready"], "before": ready.get("session")}
+            if again:
+                assert ready["session"] == ready["before"], "another session"
+                assert ready["taken_bytes"] == len(tone(SPOKEN_S))
+            else:
+                for at in range(0, len(tone(SPOKEN_S)), 1 << 19):
+                    socket.send(tone(SPOKEN_S)[at : at + (1 << 19)])
+            client.until(lambda: client.fresh >= FRESH)
+            assert client.events["started"]["frame"] >= frame - 25, "at most a second is said again"
+            seen = len(client.pieces)
+            client.until(lambda: len(client.pieces) > seen + 25)  # it was deposited
+            frame = int(client.events["stats"]["frame"])
+            until_lost(httpx.get(f"{url}/v1/sessions/{ready['session']}", timeout=PATIENCE_S, trust_env=False).json())
+            with pytest.raises(ConnectionClosed) as closed:
+                client.until(lambda: False)
+            if code is not None:
+                assert closed.value.rcvd is not None and closed.value.rcvd.code == code
+
+    def kill(info: dict[str, Any]) -> None:
+        (holder,) = (name for name in replicas("Ingress") if name.endswith(info["worker"]))
+        os.kill(process_of(holder), signal.SIGKILL)
+
+    def kill_the_directory_and_then(info: dict[str, Any]) -> None:
+        (doomed,) = replicas("Sessions")
+        os.kill(process_of(doomed), signal.SIGKILL)
+        until(lambda: bool(replicas("Sessions") - {doomed}))
+        listed = f"{url}/v1/sessions"
+        until(lambda: len(httpx.get(listed, timeout=PATIENCE_S, trust_env=False).json()["sessions"]) == 1)
+        time.sleep(2.0)  # deposited again
+        kill(info)
+
+    listen(kill)
+    listen(kill_the_directory_and_then)
+    listen(lambda _: deploy(tiny_folder, "2"), code=1012)
+    listen(lambda _: deploy(tiny_folder, "3"), code=1012)
 
 
 class ClientSession:
@@ -162,9 +226,9 @@ def replicas(deployment: str) -> set[str]:
     return {actor["name"] for actor in list_named_actors(all_namespaces=True) if f"#{deployment}#" in actor["name"]}
 
 
-def frame_memory(process: int) -> set[str]:
-    """Inodes of the shared memory for frames that a process maps."""
-    lines = Path(f"/proc/{process}/maps").read_text().splitlines()
+def frame_memory(processes: list[int]) -> set[str]:
+    """Inodes of the shared memory for frames that processes map."""
+    lines = [line for process in processes for line in Path(f"/proc/{process}/maps").read_text().splitlines()]
     return {line.split()[4] for line in lines if "being-frames" in line}
 
 

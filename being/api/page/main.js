@@ -55,7 +55,7 @@ function connect(avatar) {
     offerFaces(ready.emotions);
     offerRefining(ready.refine);
     at("lookahead").textContent = `${Math.round(ready.look_ahead_ms)} ms`;
-    show("listening");
+    show(ready.talking ? "speaking" : "listening");
   });
   on("started", (event) => { first = event.frame; settle(); });
   on("bytes", (bytes) => {

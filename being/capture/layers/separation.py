@@ -12,6 +12,8 @@ Picture = NDArray[np.uint8]
 
 RISE = 0.1  # how far the neck is continued under the head, share of the picture's height
 BASE = 3  # rows of neck whose colour is continued
+SLIVER = 0.2  # of the neck's height
+MIDDLE = (0.3, 0.7)  # quantiles of the head's pixels, across, between which a collar hides the neck
 BLUR = 0.02  # of the continuation, across, share of the picture's width
 
 
@@ -22,16 +24,17 @@ def over_plate(image: Picture, labels: Picture, plate: Picture) -> Picture:
 
 
 def torso_alone(image: Picture, labels: Picture) -> Picture:
-    """Torso and neck without the head, RGBA (H, W, 4); the neck goes on upwards behind where the head was."""
+    """Torso and neck without the head, RGBA (H, W, 4); the neck goes on upwards behind where the head was.
+
+    Cloth beside it does not: what stands over a collar or a shoulder is hair.
+    """
     own = (labels == NECK) | (labels == TORSO)
     out = np.zeros((*labels.shape, 4), np.uint8)
     out[own, :3], out[own, 3] = image[own], 255
     height, width = labels.shape
-    # Columns in which the head's lowest pixel stands right on the neck or the torso.
     head = labels == HEAD
     lowest = height - 1 - head[::-1].argmax(0)
-    columns = np.flatnonzero(head.any(0) & (lowest < height - BASE))
-    columns = columns[own[lowest[columns] + 1, columns]]
+    columns = _neck_columns(labels, head, lowest)
     if len(columns) == 0:
         return out
     below = lowest[columns][:, None] + 1 + np.arange(BASE)
@@ -48,3 +51,21 @@ def torso_alone(image: Picture, labels: Picture) -> Picture:
     out[y, x, :3] = np.clip(np.round(smooth[x]), 0, 255)
     out[y, x, 3] = 255
     return out
+
+
+def _neck_columns(labels: Picture, head: NDArray[np.bool_], lowest: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Columns in which the head's lowest pixel stands on the neck; on cloth, before its middle, where no neck shows."""
+    columns = np.flatnonzero(head.any(0) & (lowest < len(labels) - BASE))
+    under = labels[lowest[columns] + 1, columns]
+    # Slivers of neck between hair and cloth are none: they are thinner than this.
+    neck = (labels == NECK).astype(np.uint8)
+    side = max(2, round(SLIVER * int(neck.sum(0).max())))
+    neck = cv2.morphologyEx(neck, cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats(neck)
+    if count > 1 and (under == NECK).any():
+        largest = (pieces == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()).any(0)
+        return columns[(under == NECK) & largest[columns]]
+    if not head.any():
+        return columns
+    left, right = np.quantile(np.nonzero(head)[1], MIDDLE)
+    return columns[(under == TORSO) & (columns >= left) & (columns <= right)]

@@ -26,7 +26,7 @@ from being.dataset.parsing import HEAD
 WORK_SIDE = 512  # pixels of the longer side of the pictures that are compared; smaller ones are enlarged
 ON_FACE, OFF_FACE = 100, 60  # points at most
 APART, QUALITY = 6, 0.02  # pixels between two corners; of the best corner's strength
-CONTRAST_REACH, GRAIN = 6.0, 6.0  # pixels over which contrast is local; grey levels below which it is noise
+CONTRAST_REACH, GRAIN = 12.0, 6.0  # pixels over which contrast is local; grey levels below which it is noise
 WINDOW = 21
 RETURNS = 0.7  # pixels: the way back must end this near to where the way there began
 UNLIKE = 12.0  # mean difference of the windows, of 256 levels of local contrast

@@ -86,8 +86,8 @@ class FrameChannel:
         number = self._numbers
         waiting: asyncio.Future[Drawn] = self._loop.create_future()
         self._waiting[number] = requests, waiting
-        shorter, kept = self._sound.cut(requests)
-        batch, formats = self._formats.numbered(FrameRequestBatch.of(shorter))
+        sounds, kept = self._sound.cut(requests)
+        batch, formats = self._formats.numbered(FrameRequestBatch.of(requests, sounds))
         self._send(DrawMessage(number, live, batch, kept, formats, self._arena.take_released()))
         try:
             return await waiting
@@ -136,7 +136,7 @@ class FrameChannel:
         if asked is None or asked[1].done():
             for part in message.pictures:
                 for place in part.places:
-                    self._arena.place(*place)  # nobody looks at it: released at once
+                    self._arena.place(place)  # nobody looks at it: released at once
             return
         requests, waiting = asked
         if message.failure is not None:

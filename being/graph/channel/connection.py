@@ -100,7 +100,7 @@ class Connection:
     def _order(self, message: DrawMessage) -> None:
         number = message.number
         batch = self._formats.restored(message.batch, message.formats)
-        requests = self._sound.restored(batch.requests(), message.kept)
+        requests = batch.requests(self._sound.restored(batch.sessions, batch.sounds(), message.kept))
         self._orders = {number: order for number, order in self._orders.items() if not order.over}
         try:
             self._orders[number] = self._draw(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import os
 from collections import deque
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,15 +26,17 @@ class _Mapping:
 class _Lease:
     """One place in use. Arrays on it hold it; when the last of them is gone, it is."""
 
-    def __init__(self, mapping: _Mapping, slab: int, index: int, released: Released) -> None:
-        self._mapping = mapping
-        self._place = (slab, index)
-        self._released = released
+    __slots__ = ("__array_interface__", "_mapping", "_place", "_released")
 
-    @property
-    def __array_interface__(self) -> dict[str, Any]:
-        at = self._mapping.address + self._place[1] * self._mapping.place_bytes
-        return {"version": 3, "shape": (self._mapping.place_bytes,), "typestr": "|u1", "data": (at, True)}
+    def __init__(
+        self, mapping: _Mapping, place: tuple[int, int], shape: tuple[int, ...] | None, released: Released
+    ) -> None:
+        self._mapping = mapping
+        self._place = place
+        self._released = released
+        at = mapping.address + place[1] * mapping.place_bytes
+        shape = (mapping.place_bytes,) if shape is None else shape
+        self.__array_interface__ = {"version": 3, "shape": shape, "typestr": "|u1", "data": (at, True)}
 
     def __del__(self) -> None:
         self._released.append(self._place)
@@ -59,9 +60,12 @@ class MappedArena:
         """Unmap a slab of which no place is leased."""
         del self._mappings[number]
 
-    def place(self, slab: int, index: int) -> npt.NDArray[np.uint8]:
-        """The bytes of a place, read only; the place is released with the last array that looks into it."""
-        return np.asarray(_Lease(self._mappings[slab], slab, index, self._released))
+    def place(self, place: tuple[int, int], shape: tuple[int, ...] | None = None) -> npt.NDArray[np.uint8]:
+        """Bytes of a place (slab and index), read only; it is released with the last array that looks into it.
+
+        shape : of what stands at its beginning; without, all of it.
+        """
+        return np.asarray(_Lease(self._mappings[place[0]], place, shape, self._released))
 
     def take_released(self) -> list[tuple[int, int]]:
         """Places that are not needed any more: tell the arena."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from being.live.requests import FRAME_SAMPLES, FrameRequest
+
+FloatArray = npt.NDArray[np.float32]
 
 
 class SoundSender:
@@ -20,12 +22,11 @@ class SoundSender:
     def __init__(self) -> None:
         self._sent: dict[str, FrameRequest] = {}
 
-    def cut(self, requests: Sequence[FrameRequest]) -> tuple[list[FrameRequest], list[int]]:
-        """Requests with their new sound only, and the number of samples that stand before it."""
+    def cut(self, requests: Sequence[FrameRequest]) -> tuple[list[FloatArray], list[int]]:
+        """The new sound of each request, and the number of samples that stand before it."""
         kept = [self._known(request) for request in requests]
         self._sent = {request.session: request for request in requests}
-        shorter = [replace(one, pcm=one.pcm[known:]) for one, known in zip(requests, kept, strict=True)]
-        return shorter, kept
+        return [request.pcm[known:] for request, known in zip(requests, kept, strict=True)], kept
 
     def _known(self, request: FrameRequest) -> int:
         last = self._sent.get(request.session)
@@ -37,19 +38,16 @@ class SoundSender:
 
 
 class SoundReceiver:
-    """Makes the requests of a SoundSender whole again; all its messages, in order."""
+    """Makes the sounds of a SoundSender whole again; all its messages, in order."""
 
     def __init__(self) -> None:
-        self._received: dict[str, FrameRequest] = {}
+        self._received: dict[str, FloatArray] = {}
 
-    def restored(self, requests: Sequence[FrameRequest], kept: Sequence[int]) -> list[FrameRequest]:
-        """The requests as they were before `SoundSender.cut`."""
-        whole = [self._whole(request, known) for request, known in zip(requests, kept, strict=True)]
-        self._received = {request.session: request for request in whole}
+    def restored(self, sessions: Sequence[str], sounds: Sequence[FloatArray], kept: Sequence[int]) -> list[FloatArray]:
+        """The sounds as they were before `SoundSender.cut`, each of a session."""
+        whole = [
+            np.concatenate([self._received[session][-known:], new]) if known else new
+            for session, new, known in zip(sessions, sounds, kept, strict=True)
+        ]
+        self._received = dict(zip(sessions, whole, strict=True))
         return whole
-
-    def _whole(self, request: FrameRequest, known: int) -> FrameRequest:
-        if not known:
-            return request
-        before = self._received[request.session].pcm
-        return replace(request, pcm=np.concatenate([before[len(before) - known :], request.pcm]))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from being.graph.channel.arena import Arena, Place
 from being.graph.channel.mapped import MappedArena
@@ -36,7 +38,7 @@ def lay_down(pictures: Iterable[Pictures], arena: Arena) -> tuple[list[PlacedPic
         if written:
             shapes = tuple(None if array is None else array.shape[1:] for array in arrays)
             where = [(place.slab, place.index) for place in places]
-            placed.append(PlacedPictures(part.rows[:written], part.pixel_format, shapes, where))  # type: ignore[arg-type]
+            placed.append(PlacedPictures(part.rows[:written], part.pixel_format, shapes, where))
         if written < len(part.rows):
             by_value.append(part.take(range(written, len(part.rows)), part.rows[written:]))
     return placed, by_value
@@ -70,17 +72,14 @@ def fill(
 ) -> None:
     """Give the records their pictures: views on shared memory, or arrays of their own."""
     for part in placed:
-        spans, _ = _spans(
-            [None if shape is None else _bytes(shape, dtype) for shape, dtype in zip(part.shapes, DTYPES, strict=True)]
-        )
-        for row, (slab, index) in zip(part.rows, part.places, strict=True):
-            memory = arena.place(slab, index)
-            arrays = [
-                None if shape is None else memory[span].view(dtype).reshape(shape)
-                for shape, span, dtype in zip(part.shapes, spans, DTYPES, strict=True)
-            ]
+        pixels, *others = part.shapes
+        alone = others == [None, None]
+        for row, place in zip(part.rows, part.places, strict=True):
             record = records[row]
-            record.image, record.alpha, record.depth = arrays
+            if alone:
+                record.image = arena.place(place, pixels)
+            else:
+                record.image, record.alpha, record.depth = _arrays(arena.place(place), part.shapes)
             record.pixel_format, record.error = part.pixel_format, None
     for given in values:
         for at, row in enumerate(given.rows):
@@ -89,6 +88,14 @@ def fill(
             record.alpha = None if given.alpha is None else given.alpha[at]
             record.depth = None if given.depth is None else given.depth[at]
             record.pixel_format, record.error = given.pixel_format, None
+
+
+def _arrays(memory: npt.NDArray[np.uint8], shapes: Sequence[tuple[int, ...] | None]) -> list[npt.NDArray[Any] | None]:
+    sizes = [None if shape is None else _bytes(shape, dtype) for shape, dtype in zip(shapes, DTYPES, strict=True)]
+    return [
+        None if shape is None else memory[span].view(dtype).reshape(shape)
+        for shape, span, dtype in zip(shapes, _spans(sizes)[0], DTYPES, strict=True)
+    ]
 
 
 def _spans(sizes: Sequence[int | None]) -> tuple[list[slice], int]:

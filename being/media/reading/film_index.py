@@ -1,7 +1,7 @@
 """What a film holds by its packets alone: when each picture is shown on the file's unbroken clock, and how many.
 
 Nothing is decoded, so it is quick whatever the film's length. Pictures and sound share one clock
-(`being.media.reading.clock`).
+(`being.media.reading.file_clock`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from being.errors import InputError
-from being.media.reading.clock import FileClock, PacketLog, find_clock, watched
+from being.media.reading.file_clock import FileClock, PacketLog, find_clock, watched
 from being.media.reading.input_container import AGAIN, moving_pictures, open_container, read_packets
 
 if TYPE_CHECKING:

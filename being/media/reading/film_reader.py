@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from being.constants import FPS
 from being.errors import InputError
-from being.media.reading.clock import FileClock
 from being.media.reading.colour import coding_of, to_rgb
+from being.media.reading.file_clock import FileClock
 from being.media.reading.film_decoding import HOLE_S, Decoding, decoded, spans_of, with_holes_alone
 from being.media.reading.film_index import FilmIndex, read_index, require_pictures
 from being.media.reading.input_container import AGAIN

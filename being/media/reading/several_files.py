@@ -1,7 +1,7 @@
 """A file that is several, end to end: WAV, AIFF or MP4 files put one behind the other.
 
 Their heads say where each ends, so that a decoder stops there. MP3, ADTS, FLAC, Ogg and transport streams need no help:
-they are streams of packets, whose clocks `being.media.reading.clock` carries on.
+they are streams of packets, whose clocks `being.media.reading.file_clock` carries on.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from being.errors import InputError
-from being.media.reading.clock import PacketLog, watched
+from being.media.reading.file_clock import PacketLog, watched
 from being.media.reading.input_container import read_packets
 
 if TYPE_CHECKING:

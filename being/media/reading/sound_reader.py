@@ -63,7 +63,7 @@ def open_sound(source: Source, *, track: int | None = None, limit_s: float = LIM
 
 
 def open_film_sound(source: Source, start_s: float, seconds: float, *, track: int | None = None) -> SoundFile:
-    """The sound that goes with pictures: from `start_s` on the film's clock (its time stamps, see `clock`), `seconds`.
+    """The sound that goes with pictures: `seconds` from `start_s` on the clock of its time stamps (`file_clock`).
 
     It may end earlier than asked. Parameters and errors as `open_sound`.
     """

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from being.errors import InputError
-from being.media.reading.clock import FileClock, PacketLog, find_clock
 from being.media.reading.downmix import Levels, mix
+from being.media.reading.file_clock import FileClock, PacketLog, find_clock
 from being.media.reading.placement import Shift, place_frames
 from being.media.reading.sound_decoding import Failure, SoundDecoder, planes_of
 from being.media.reading.tracks import SILENT_PEAK

@@ -22,7 +22,7 @@ def written(arena: Arena, mapped: MappedArena, value: int) -> np.ndarray:
     new, files, _ = arena.changes()
     for slab, file in zip(new, files, strict=True):
         mapped.add(slab, file)
-    return mapped.place(place.slab, place.index)
+    return mapped.place((place.slab, place.index))
 
 
 def test_a_place_lives_as_long_as_any_view_of_it(pair: tuple[Arena, MappedArena]) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from being.errors import InputError
 from being.media.reading import sound_scan
-from being.media.reading.pcm import read_audio, read_audio_48k
+from being.media.reading.sound_reader import open_sound
 
 
 def _wav(path: Path, sound: np.ndarray, rate: int, width: int = 2) -> Path:
@@ -50,20 +50,22 @@ def _encoded(path: Path, codec: str, sample_format: str, rate: int) -> Path:
 @pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000])
 @pytest.mark.parametrize("width", [1, 2])
 def test_wav_of_any_rate(tmp_path: Path, rate: int, width: int) -> None:
-    sound = read_audio(_wav(tmp_path / "a.wav", _tone(440.0, rate)[:, None], rate, width))
-    assert sound.rate == 16_000 and sound.samples.dtype == np.float32
+    sound = open_sound(_wav(tmp_path / "a.wav", _tone(440.0, rate)[:, None], rate, width))
+    samples = sound.model_pcm()
+    assert samples.dtype == np.float32 and len(samples) == pytest.approx(16_000, abs=1)
     assert sound.seconds == pytest.approx(1.0, abs=1e-3)
-    np.testing.assert_allclose(sound.samples[400:-400], _tone(440.0, 16_000)[400:-400], atol=0.01)
+    np.testing.assert_allclose(samples[400:-400], _tone(440.0, 16_000)[400:-400], atol=0.01)
 
 
 def test_stereo_is_mixed_for_the_ear_and_kept_for_the_sound_track(tmp_path: Path) -> None:
     stereo = np.stack([_tone(440.0, 44_100), np.zeros(44_100)], axis=1)
     path = _wav(tmp_path / "a.wav", stereo, 44_100)
-    np.testing.assert_allclose(read_audio(path).samples[400:-400], 0.5 * _tone(440.0, 16_000)[400:-400], atol=1e-3)
-    track = read_audio_48k(path)
-    assert track.samples.shape == (48_000, 2) and track.rate == 48_000
-    assert np.abs(track.samples[:, 0]).max() > 0.4
-    assert np.abs(track.samples[:, 1]).max() == 0.0
+    sound = open_sound(path)
+    np.testing.assert_allclose(sound.model_pcm()[400:-400], 0.5 * _tone(440.0, 16_000)[400:-400], atol=1e-3)
+    track = sound.playback_pcm()
+    assert track.shape == (48_000, 2)
+    assert np.abs(track[:, 0]).max() > 0.4
+    assert np.abs(track[:, 1]).max() == 0.0
 
 
 @pytest.mark.parametrize(
@@ -71,9 +73,9 @@ def test_stereo_is_mixed_for_the_ear_and_kept_for_the_sound_track(tmp_path: Path
     [("a.mp3", "mp3", "fltp", 44_100), ("a.flac", "flac", "s16", 48_000), ("a.m4a", "aac", "fltp", 48_000)],
 )
 def test_compressed_formats(tmp_path: Path, name: str, codec: str, sample_format: str, rate: int) -> None:
-    sound = read_audio(_encoded(tmp_path / name, codec, sample_format, rate))
+    sound = open_sound(_encoded(tmp_path / name, codec, sample_format, rate))
     assert sound.seconds == pytest.approx(2.0, abs=0.1)
-    middle = sound.samples[8000:24_000]
+    middle = sound.model_pcm()[8000:24_000]
     assert np.abs(np.fft.rfft(middle)).argmax() == 440
     assert np.abs(middle).max() == pytest.approx(0.5, abs=0.08)  # lossy
 
@@ -81,7 +83,7 @@ def test_compressed_formats(tmp_path: Path, name: str, codec: str, sample_format
 def test_an_open_file_is_as_good_as_a_path(tmp_path: Path) -> None:
     path = _wav(tmp_path / "a.wav", _tone(440.0, 16_000)[:, None], 16_000)
     upload = io.BytesIO(path.read_bytes())
-    np.testing.assert_array_equal(read_audio(upload).samples, read_audio(path).samples)
+    np.testing.assert_array_equal(open_sound(upload).model_pcm(), open_sound(path).model_pcm())
 
 
 def test_what_is_not_audio(tmp_path: Path) -> None:
@@ -98,7 +100,7 @@ def test_what_is_not_audio(tmp_path: Path) -> None:
         (io.BytesIO(b"nonsense"), "the upload is not readable as sound or film"),
     ]:
         with pytest.raises(InputError, match=problem) as caught:
-            read_audio(source)
+            open_sound(source)
         assert "\n" not in str(caught.value)
 
 
@@ -110,7 +112,7 @@ def test_a_silent_film_holds_no_sound(tmp_path: Path) -> None:
         for part in (av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24"), None):
             container.mux(stream.encode(part))
     with pytest.raises(InputError, match="holds no sound"):
-        read_audio(tmp_path / "a.mp4")
+        open_sound(tmp_path / "a.mp4")
 
 
 PLAYLISTS = {
@@ -136,7 +138,7 @@ def test_a_playlist_cannot_make_us_open_another_file_or_address(tmp_path: Path, 
             listed = tmp_path / name
             listed.write_text(PLAYLISTS[name].replace("{target}", target))
             with listed.open("rb") as file, pytest.raises(InputError, match="not readable as sound or film"):
-                read_audio(listed if form == "path" else io.BytesIO(file.read()))
+                open_sound(listed if form == "path" else io.BytesIO(file.read()))
         with pytest.raises(BlockingIOError):  # nobody called
             stranger.accept()
 
@@ -186,7 +188,7 @@ def test_hours_of_silence_in_a_few_bytes_are_not_decoded(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(sound_scan, "planes_of", counted)
     with pytest.raises(InputError, match="longer than the limit of 0:00:05"):
-        read_audio(io.BytesIO(bytes(data)), limit_s=5.0)
+        open_sound(io.BytesIO(bytes(data)), limit_s=5.0)
     assert decoded < 8000 * 7
 
 
@@ -194,14 +196,14 @@ def test_an_absurd_sample_rate_is_refused(tmp_path: Path) -> None:
     data = bytearray(_wav(tmp_path / "a.wav", _tone(440.0, 16_000)[:, None], 16_000).read_bytes())
     data[24:28] = (1_999_999_973).to_bytes(4, "little")
     with pytest.raises(InputError, match="sample rate"):
-        read_audio(io.BytesIO(bytes(data)))
+        open_sound(io.BytesIO(bytes(data)))
 
 
 def test_a_stated_duration_beyond_the_limit_is_refused_before_decoding(tmp_path: Path) -> None:
     path = _wav(tmp_path / "long.wav", np.zeros((8000 * 20, 1)), 8000, width=1)
     with pytest.raises(InputError, match=r"lasts 0:00:20, the limit is 0:00:10"):
-        read_audio(path, limit_s=10.0)
-    assert read_audio(path, limit_s=20.0).seconds == pytest.approx(20.0)
+        open_sound(path, limit_s=10.0)
+    assert open_sound(path, limit_s=20.0).seconds == pytest.approx(20.0)
 
 
 def test_an_unstated_duration_is_counted_while_decoding(tmp_path: Path) -> None:
@@ -222,4 +224,4 @@ def test_an_unstated_duration_is_counted_while_decoding(tmp_path: Path) -> None:
     adts = tmp_path / "a.aac"
     _encoded(adts, "aac", "fltp", 48_000)
     with pytest.raises(InputError, match="longer than the limit of 0:00:01"):
-        read_audio(Pipe(adts.read_bytes()), limit_s=1.5)  # type: ignore[arg-type]
+        open_sound(Pipe(adts.read_bytes()), limit_s=1.5)  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from being.media.reading.clock import PacketLog, find_clock
+from being.media.reading.file_clock import PacketLog, find_clock
 
 
 def recorded(*parts: tuple[int, float, float, float]) -> PacketLog:
