@@ -22,7 +22,7 @@ from being.server.session_store import Refused, ReportAnswer, WorkerReport
 DEPOSIT_S = 0.4  # between deposits: what a client sees again where a worker was killed
 TOGETHER_S = 0.02  # what is to be told at once waits so long for company
 METRICS_EVERY = 10  # reports: the others go without
-ANSWER_S = 2.0  # until a call is given up: the worker goes on alone
+ANSWER_S = 3.0  # until a call is given up: the worker goes on alone
 SETTLED_S = 3.0  # for which a new client waits until measurements have told whether there is room
 ASK_AGAIN_S = 0.1
 SENT_S = 1.0  # what was drawn may take so long to be sent before a planned stop

@@ -32,6 +32,7 @@ from being.ray_local import free_ports, start_ray
 
 PATIENCE_S = 300.0  # until a test is given up: minutes of a machine that has better things to do
 SPOKEN_S = 100  # sound sent ahead, so that it lasts over the outage
+SAID_S = 10  # by a session that moves
 FRESH = 10  # frames drawn after the outage
 
 
@@ -59,7 +60,8 @@ def deploy(folder: Path) -> None:
     from being.deployments.settings import GraphSettings
     from ray import serve
 
-    settings = GraphSettings.model_validate({"library": [str(folder)], "shards": 2})
+    limits = {"gone_s": PATIENCE_S}  # a client may be silent while its test waits
+    settings = GraphSettings.model_validate({"library": [str(folder)], "shards": 2, "limits": limits})
     below = [deployment.bind(settings) for deployment in (Sessions, Renderer)]
     workers = Ingress.options(num_replicas=2).bind(settings, *below, None, None)
     serve.run(workers, name="being", route_prefix="/")
@@ -143,18 +145,19 @@ def test_a_session_outlives_its_workers_and_their_directory(url: str) -> None:
         with closing(returned(url, ready)) as client:
             if ready:
                 assert client.events["ready"]["session"] == ready["session"], "another session"
-                assert client.events["ready"]["taken_bytes"] == len(tone(SPOKEN_S))
+                assert client.events["ready"]["taken_bytes"] == len(tone(SAID_S))
             else:
-                client.send(tone(SPOKEN_S))
+                client.send(tone(SAID_S))
             ready = client.events["ready"]
             client.until(lambda: client.fresh >= FRESH)
             assert client.events["started"]["frame"] >= frame - 25, "at most a second is said again"
             seen = len(client.pieces)
             client.until(lambda: len(client.pieces) > seen + 25)  # noqa: B023
             frame = int(client.events["stats"]["frame"])
+            until_deposited(ready["session"], frame)
             info = httpx.get(f"{url}/v1/sessions/{ready['session']}", timeout=PATIENCE_S, trust_env=False).json()
             (holder,) = (name for name in replicas("Ingress") if name.endswith(info["worker"]))
-            end(url, holder)
+            end(holder, ready["session"])
             with pytest.raises(ConnectionClosed):
                 client.until(lambda: False)
     with closing(returned(url, ready)) as client:
@@ -163,21 +166,35 @@ def test_a_session_outlives_its_workers_and_their_directory(url: str) -> None:
         assert client.events["started"]["frame"] > frame
 
 
-def kill(url: str, worker: str) -> None:
+def until_deposited(session: str, frame: int) -> None:
+    """Wait until the directory knows of a session as it was at a frame, or later."""
+    from ray import serve
+    from ray.exceptions import RayError
+    from ray.serve.exceptions import RayServeException
+
+    def known() -> bool:
+        try:
+            listing = serve.get_deployment_handle("Sessions", "being").listing.remote().result(timeout_s=10)
+        except (TimeoutError, RayError, RayServeException):
+            return False  # it is being replaced
+        return any(info["id"] == session and info["frame"] >= frame for info in listing)
+
+    until(known)
+
+
+def kill(worker: str, session: str) -> None:
     os.kill(process_of(worker), signal.SIGKILL)
 
 
-def kill_after_the_directory(url: str, worker: str) -> None:
+def kill_after_the_directory(worker: str, session: str) -> None:
     (doomed,) = replicas("Sessions")
     os.kill(process_of(doomed), signal.SIGKILL)
     until(lambda: bool(replicas("Sessions") - {doomed}))
-    successor = next(iter(replicas("Sessions") - {doomed}))
-    until(lambda: process_of(successor) > 0)
-    time.sleep(3.0)  # deposited again
-    kill(url, worker)
+    until_deposited(session, 0)
+    kill(worker, session)
 
 
-def stop(url: str, worker: str) -> None:
+def stop(worker: str, session: str) -> None:
     """What Serve's controller asks of a replica that is to go."""
     import ray
 
