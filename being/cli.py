@@ -26,6 +26,7 @@ COMMANDS = {
     "serve": "Play the avatars live, to browsers and over HTTP.",
     "capture": "A video of a person in, a talking-portrait folder out.",
     "fit": "Train an avatar from a talking-portrait folder.",
+    "fit-refiner": "Train a refiner for an avatar: frames that look photographic.",
     "import": "Bring in datasets and models of older systems: GaussianTalker, InsTaG.",
     "export": "Write avatars and datasets in the forms other systems read.",
     "synth": "Make footage of the synthetic person, with exact truth.",
@@ -42,7 +43,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = cmd_name + "_" * keyword.iskeyword(cmd_name)  # `import` lies in import_.py
+        module = cmd_name.replace("-", "_") + "_" * keyword.iskeyword(cmd_name)  # `import` lies in import_.py
         command = importlib.import_module(f"being.commands.{module}").command
         assert isinstance(command, click.Command)
         return command

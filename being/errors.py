@@ -40,8 +40,10 @@ class MissingDependencyError(BeingError):
         The extra of Being that brings it; None for what Being itself depends on.
     purpose : str
         What needs it, as the beginning of a sentence.
+    remedy : str or None
+        In place of the command, where it is another one.
     """
 
-    def __init__(self, package: str, extra: str | None, purpose: str) -> None:
+    def __init__(self, package: str, extra: str | None, purpose: str, remedy: str | None = None) -> None:
         wanted = package if extra is None else f"'being[{extra}]'"
-        super().__init__(f"{purpose} needs the package {package}", f"Install it: pip install {wanted}")
+        super().__init__(f"{purpose} needs the package {package}", remedy or f"Install it: pip install {wanted}")

@@ -7,10 +7,11 @@ elsewhere. tests/test_ray_compat.py tests each one, so that a new Ray fails ther
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -67,6 +68,24 @@ def send_media_as_it_is() -> None:
 
     config = functools.partial(uvicorn.Config, ws_per_message_deflate=False)
     _replace(http_util, "uvicorn", SimpleNamespace(**{**vars(uvicorn), "Config": config}))
+
+
+def before_replica_stops(farewell: Callable[[], Awaitable[None]]) -> None:
+    """Await `farewell` in this replica when a planned stop begins: a rolling upgrade, fewer replicas, a drained node.
+
+    Ray then waits for what is under way, and a WebSocket is for hours: its client must be sent elsewhere first. All
+    that Ray offers is the destructor, which it calls after having waited in vain. No flag.
+    """
+    from ray.serve._private import replica
+
+    original = replica.Replica._perform_graceful_shutdown
+
+    async def perform(self: Any) -> None:
+        own = asyncio.ensure_future(farewell())
+        await original(self)
+        await own
+
+    _replace(replica.Replica, "_perform_graceful_shutdown", perform)
 
 
 @contextlib.contextmanager

@@ -31,10 +31,11 @@ from being.api.server import create_app
 from being.audio.resample import resample
 from being.avatar.library import Library
 from being.graph.local import InProcessGraph
-from being.graph.offline import frames_covering, perform
+from being.graph.offline import frames_covering, perform, whole
 from being.inference.engine import Engine
 from being.inference.frames import FrameRecord, PixelFormat
 from being.live.requests import AvatarFacts, FrameRequest, OutputFormat
+from being.media.media_sink import Frame
 from being.media.reading.sound_reader import read_sound
 from being.server.service import Service
 
@@ -66,7 +67,8 @@ class Gathered:
     def __init__(self) -> None:
         self.records: list[FrameRecord] = []
 
-    def picture(self, index: int, frame: FrameRecord) -> None:
+    def picture(self, index: int, frame: Frame) -> None:
+        assert isinstance(frame, FrameRecord)
         self.records.append(frame)
 
     def repeat(self, index: int) -> None: ...
@@ -88,7 +90,7 @@ def main(avatar: str, sessions: tuple[int, ...], seconds: float, size: int, rate
     if clients is not None:
         asyncio.run(_talk(clients, sessions[0], seconds, rate))
         return
-    graph = _drawn(avatar, size)
+    graph = DrawnBefore(*drawn(avatar, size))
     service = Service(Library(None, serving_policy=True), graph)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -123,7 +125,8 @@ def main(avatar: str, sessions: tuple[int, ...], seconds: float, size: int, rate
     thread.join(10)
 
 
-def _drawn(avatar: str, size: int) -> DrawnBefore:
+def drawn(avatar: str, size: int) -> tuple[AvatarFacts, list[FrameRecord]]:
+    """The avatar saying the sample, drawn to planes before anything is measured."""
     live = InProcessGraph(Engine(Library(None, serving_policy=True), "cpu"))
     pcm = _speech(16_000)
     gathered = Gathered()
@@ -131,13 +134,13 @@ def _drawn(avatar: str, size: int) -> DrawnBefore:
     async def draw() -> AvatarFacts:
         facts = await live.prepare(avatar)
         output = OutputFormat(size, size, pixel_format=PixelFormat.YUV420)
-        await perform(live, facts, output, pcm, np.repeat(pcm, 3)[:, None], gathered)
+        await perform(live, facts, output, whole(pcm, np.repeat(pcm, 3)[:, None]), gathered)
         return facts
 
     facts = asyncio.run(draw())
     live.close()
     assert len(gathered.records) == frames_covering(len(pcm))
-    return DrawnBefore(facts, gathered.records)
+    return facts, gathered.records
 
 
 def _speech(rate: int) -> np.ndarray:

@@ -46,7 +46,12 @@ class Recording:
         return b"".join(piece for _, piece in self.pieces)
 
     def last_stats(self) -> dict[str, Any]:
-        return next((event for _, event in reversed(self.events) if event["type"] == "stats"), {})
+        return self.stats_at(float("inf"))
+
+    def stats_at(self, moment: float) -> dict[str, Any]:
+        """The server's last count before a moment."""
+        before = (event for when, event in reversed(self.events) if event["type"] == "stats" and when < moment)
+        return next(before, {})
 
 
 async def converse(url: str, speech: Floats, seconds: float, chunk_s: float = 0.02, wait_s: float = 1.0) -> Recording:
@@ -131,16 +136,19 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += size
 
 
-def decoded(stream: bytes) -> tuple[list[int], int, Floats]:
-    """Frame numbers that were decoded, how many of them look exactly like the one before, and the sound at 16 kHz."""
-    frames, same, before = [], 0, None
+def decoded(stream: bytes) -> tuple[list[int], list[int], Floats]:
+    """Frame numbers that were decoded, those that look exactly like the one before, and the sound at 16 kHz."""
+    frames: list[int] = []
+    same: list[int] = []
+    before = None
     with av.open(io.BytesIO(stream)) as container:
         for frame in container.decode(video=0):
             picture = frame.to_ndarray(format="gray")
-            same += before is not None and bool(np.array_equal(picture, before))
-            before = picture
             assert frame.pts is not None and frame.time_base is not None
             frames.append(round(float(frame.pts * frame.time_base) * FPS))
+            if before is not None and np.array_equal(picture, before):
+                same.append(frames[-1])
+            before = picture
     resampler = av.AudioResampler("flt", "mono", RATE)
     blocks, first = [], None
     with av.open(io.BytesIO(stream)) as container:

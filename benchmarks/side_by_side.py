@@ -17,14 +17,13 @@ import logging
 import math
 import multiprocessing
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from machine import Meanwhile, facts
+from machine import GpuWatch, Meanwhile, facts
 
 from being.progress import JsonLines, show_each
 from being.synthetic import generate
@@ -78,7 +77,7 @@ def main() -> None:
         rows: dict[str, Any] = {}
         for name, at_once in ((ONE_BY_ONE, 1), (SIDE_BY_SIDE, len(people))):
             out = root / name.replace(" ", "-")
-            machine, watch, begun = Meanwhile(), Watch(), time.perf_counter()
+            machine, watch, begun = Meanwhile(), GpuWatch(), time.perf_counter()
             runs(people, out, config, at_once)
             wall = time.perf_counter() - begun
             documents = {person: json.loads((out / f"{person}.run" / "metrics.json").read_text()) for person in people}
@@ -148,26 +147,6 @@ def one(footage: Path, out: Path, config: FitConfig) -> None:
 
     torch.set_num_threads(min(4, max(1, (os.cpu_count() or 1) // PEOPLE)))
     fit(footage, out, config, JsonLines(person=out.name))
-
-
-class Watch:
-    """How busy the GPU was and what memory was taken, by nvidia-smi twice a second; nothing where there is none."""
-
-    def __init__(self) -> None:
-        command = ["nvidia-smi", "--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits", "-lms=500"]
-        try:
-            self._process: Any = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        except OSError:
-            self._process = None
-
-    def end(self) -> dict[str, float]:
-        """Mean utilisation (per cent) and most memory (MiB)."""
-        if self._process is None:
-            return {}
-        self._process.terminate()
-        lines = [line.split(",") for line in self._process.communicate()[0].splitlines() if line.count(",") == 1]
-        busy, memory = zip(*((float(a), float(b)) for a, b in lines), strict=True) if lines else ((0.0,), (0.0,))
-        return {"gpu_percent": round(sum(busy) / len(busy), 1), "gpu_memory_mib": max(memory)}
 
 
 def device_name(device: str) -> str:

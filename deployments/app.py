@@ -17,13 +17,14 @@ def build(args: dict[str, Any]) -> Application:
     from being.deployments.ingress import Ingress
     from being.deployments.refiner import Refiner
     from being.deployments.renderer import Renderer
+    from being.deployments.sessions import Sessions
 
     settings = GraphSettings.model_validate(args)
     renderer = _bound(Renderer, settings)
     encoder = _bound(AudioEncoder, settings) if settings.encoder == "own" else None
     apart = settings.refiner is not None and settings.refiner.place == "own"
     refiner = _bound(Refiner, settings) if apart else None
-    return _bound(Ingress, settings, renderer, encoder, refiner)
+    return _bound(Ingress, settings, _bound(Sessions, settings), renderer, encoder, refiner)
 
 
 def _bound(deployment: Any, *args: Any) -> Application:

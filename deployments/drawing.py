@@ -4,50 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from being.graph.rendered_batch import Answer, RenderedBatch, RendererLoad
 from being.inference.frames import Drive
 from being.inference.rendered import RenderedFrames, joined
 
 UNHURRIED_FRAMES = 2  # how long a live frame waits for work that is not live
+REMEMBERED_S = 1.0  # over which the load is told
 
 Draw = Callable[[Sequence[Drive]], RenderedFrames]
 
 
-@dataclass(frozen=True)
-class RenderedBatch:
-    """A caller's frames, and the seconds of drawing they stand for: its share of the batch."""
-
-    frames: RenderedFrames
-    seconds: float
-
-
 @dataclass(eq=False)
-class _Order:
+class DrawingOrder:
+    """A caller's tick. over : it was answered or cancelled."""
+
     drives: Sequence[Drive]
-    loop: asyncio.AbstractEventLoop
-    answer: asyncio.Future[RenderedBatch]
+    answer: Answer
     parts: list[RenderedFrames] = field(default_factory=list)
     done: int = 0  # frames of `parts`
     seconds: float = 0.0
+    over: bool = False
 
-    def settle(self, error: Exception | None = None) -> None:
-        """Answer the caller, on its own loop."""
+    def cancel(self) -> None:
+        """Nobody waits for it any more: before its turn it costs nothing."""
+        self.over = True
 
-        def settle() -> None:
-            if self.answer.done():
-                return
-            if error is None:
-                self.answer.set_result(RenderedBatch(joined(self.parts), self.seconds))
-            else:
-                self.answer.set_exception(error)
-
-        with contextlib.suppress(RuntimeError):  # the caller's loop is closed: the replica is going down
-            self.loop.call_soon_threadsafe(settle)
+    def settle(self, result: RenderedBatch | Exception) -> None:
+        if not self.over:
+            self.over = True
+            self.answer(result)
 
 
 class DrawingThread:
@@ -60,9 +52,10 @@ class DrawingThread:
 
     def __init__(self, draw: Draw) -> None:
         self._draw = draw
-        self._live: deque[_Order] = deque()
-        self._unhurried: deque[_Order] = deque()
+        self._live: deque[DrawingOrder] = deque()
+        self._unhurried: deque[DrawingOrder] = deque()
         self._waiting = threading.Condition()
+        self._meter = _LoadMeter()
         self._thread = threading.Thread(target=self._work, name="being-draw", daemon=True)
         self._thread.start()
 
@@ -70,14 +63,36 @@ class DrawingThread:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
-    async def __call__(self, drives: Sequence[Drive], *, live: bool) -> RenderedBatch:
-        """Frames of the drives, in order. A caller that gives up before its turn costs nothing."""
-        loop = asyncio.get_running_loop()
-        order = _Order(drives, loop, loop.create_future())
+    def order(self, drives: Sequence[Drive], answer: Answer, *, live: bool) -> DrawingOrder:
+        """Have frames drawn; `answer` is called with them, in order, on the drawing thread. From any thread."""
+        order = DrawingOrder(drives, answer)
         with self._waiting:
             (self._live if live else self._unhurried).append(order)
             self._waiting.notify()
-        return await order.answer
+        return order
+
+    async def __call__(self, drives: Sequence[Drive], *, live: bool) -> RenderedBatch:
+        """Frames of the drives, in order. A caller that gives up before its turn costs nothing."""
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[RenderedBatch] = loop.create_future()
+
+        def settle(result: RenderedBatch | Exception) -> None:
+            if waiting.done():
+                return
+            if isinstance(result, Exception):
+                waiting.set_exception(result)
+            else:
+                waiting.set_result(result)
+
+        def answer(result: RenderedBatch | Exception) -> None:
+            with contextlib.suppress(RuntimeError):  # the caller's loop is closed: the replica is going down
+                loop.call_soon_threadsafe(settle, result)
+
+        order = self.order(drives, answer, live=live)
+        try:
+            return await waiting
+        finally:
+            order.cancel()
 
     def _work(self) -> None:
         while True:
@@ -91,7 +106,9 @@ class DrawingThread:
                 for order in orders:
                     order.settle(error)
                 continue
-            share = (time.perf_counter() - started) / max(1, len(batch))
+            ended = time.perf_counter()
+            self._meter.drew(len(batch), started, ended)
+            share = (ended - started) / max(1, len(batch))
             first = 0
             for order, piece in zip(orders, pieces, strict=True):
                 order.parts.append(drawn.take(range(first, first + len(piece))))
@@ -99,15 +116,20 @@ class DrawingThread:
                 order.done += len(piece)
                 order.seconds += share * len(piece)
                 if order.done == len(order.drives):
-                    order.settle()
+                    order.settle(RenderedBatch(joined(order.parts), order.seconds, self._load()))
                 else:
                     self._put_back(order)
 
-    def _put_back(self, order: _Order) -> None:
+    def _load(self) -> RendererLoad:
+        with self._waiting:
+            waiting = sum(len(order.drives) for order in self._live if not order.over)
+        return RendererLoad(self._meter.busy, waiting, self._meter.batch)
+
+    def _put_back(self, order: DrawingOrder) -> None:
         with self._waiting:
             self._unhurried.appendleft(order)
 
-    def _next(self) -> tuple[list[_Order], int | None]:
+    def _next(self) -> tuple[list[DrawingOrder], int | None]:
         """All live orders, or a few frames of one of the others."""
         while True:
             with self._waiting:
@@ -116,6 +138,23 @@ class DrawingThread:
                 most = None if self._live else UNHURRIED_FRAMES
                 orders = list(self._live) if self._live else [self._unhurried.popleft()]
                 self._live.clear()
-            wanted = [order for order in orders if not order.answer.cancelled()]
+            wanted = [order for order in orders if not order.over]
             if wanted:
                 return wanted, most
+
+
+class _LoadMeter:
+    """How busy the drawing was lately: what is older counts less, by a factor of e every `REMEMBERED_S`."""
+
+    def __init__(self) -> None:
+        self.busy = 0.0
+        self.batch = 0.0
+        self._until = time.perf_counter()
+
+    def drew(self, frames: int, started: float, ended: float) -> None:
+        passed = ended - self._until
+        old = math.exp(-passed / REMEMBERED_S)
+        share = (ended - started) / passed if passed > 0 else 1.0
+        self.busy = old * self.busy + (1 - old) * min(1.0, share)
+        self.batch = old * self.batch + (1 - old) * frames
+        self._until = ended

@@ -1,21 +1,24 @@
-"""The ingress: the app of `being.api` in a replica, over the graph's handles. All sessions' state is here."""
+"""A session worker: the app of `being.api` in a replica, over the graph's handles. Its sessions' state is here."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from being.deployments.meter import RayMeter
 from being.deployments.ray_graph import RayGraph
+from being.deployments.sessions import SessionsHandle
 from being.deployments.settings import GraphSettings
 from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from being.api.server import create_app
-from being.errors import InputError
-from being.ray_compat import send_media_as_it_is, take_port_again
+from being.ray_compat import before_replica_stops, send_media_as_it_is, take_port_again
 from being.server.admission import Admission, Load, ProcessTime
 from being.server.service import Service
+
+DEREGISTERED_S = 0.5  # proxies hear within so long of a replica that is going
 
 
 @serve.deployment(
@@ -30,19 +33,13 @@ class Ingress:
     def __init__(
         self,
         settings: GraphSettings,
+        sessions: DeploymentHandle,
         renderer: DeploymentHandle,
         encoder: DeploymentHandle | None,
         refiner: DeploymentHandle | None,
     ) -> None:
         take_port_again()
         send_media_as_it_is()
-        replica = serve.get_replica_context()
-        if replica.world_size > 1:
-            # A client that comes back, and /v1/sessions, would reach whichever the proxy picks.
-            raise InputError(
-                "several replicas of Ingress would not know each other's sessions",
-                "Leave it at one; give the Renderer more replicas and shards",
-            )
         admission = Admission(settings.budget, settings.shards, ProcessTime())
 
         def observe(frames: Mapping[Load, int], seconds: float) -> None:
@@ -54,6 +51,7 @@ class Ingress:
                     size = f"{load.width}x{load.height}"
                     meter.set("being_frame_cost_seconds", cost, avatar=load.avatar, size=size)
 
+        before_replica_stops(self._farewell)
         self._access = settings.access
         self._service = Service(
             settings.open_library(),
@@ -63,11 +61,19 @@ class Ingress:
             admission=admission,
             meter=RayMeter(),
             pacing=settings.pacing.pacing(),
-            name=replica.replica_id.unique_id,
+            name=serve.get_replica_context().replica_id.unique_id,
+            directory=SessionsHandle(sessions),
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return create_app(self._service, self._access)
+
+    async def _farewell(self) -> None:
+        """Sessions go on in other workers, once whoever hands out connections knows that this one is going."""
+        await asyncio.sleep(DEREGISTERED_S)
+        loop = self._service.loop  # of the app: Ray may have a thread of its own for it
+        if loop is not None:
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._service.stop(), loop))
 
     def check_health(self) -> None:
         if not self._service.frame_loop.alive:

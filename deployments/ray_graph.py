@@ -8,13 +8,16 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from being.deployments.drawing import RenderedBatch
-from being.deployments.renderer import Refusal
+from being.deployments.messages import Refusal
+from being.deployments.renderer_channel import RendererChannel
 from being.deployments.settings import GraphSettings
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from being.graph.channel.client import Drawn
+from being.graph.channel.messages import ChannelLost
+from being.graph.rendered_batch import RenderedBatch, RendererLoad
 from being.inference.frames import FrameRecord
 from being.live.request_batch import FrameRequestBatch
 from being.live.requests import AvatarFacts, FrameRequest
@@ -30,6 +33,9 @@ receive_large_answers()  # before the first handle is used
 
 class RayGraph:
     """`being.graph.contract.Graph` over handles: one pass a shard for each tick.
+
+    A renderer on the same node, whose process does everything, is reached by a channel past Serve, and its frames come
+    through shared memory. Handles are the way to other nodes and stages, and while a channel is opened.
 
     Parameters
     ----------
@@ -56,6 +62,14 @@ class RayGraph:
         self._refiner = refiner.options(**carrying) if refiner is not None else None
         self._live = live
         self._observer = observer
+        # A channel leads from sound to planes: both must be made in the renderer's process.
+        shared = settings.transport == "shared" and encoder is None and refiner is None
+        self._channels = [
+            RendererChannel(renderer.options(**carrying, stream=True, **self._route(shard))) if shared else None
+            for shard in range(settings.shards)
+        ]
+        self.loads: dict[int, RendererLoad] = {}
+        """How busy the renderers are, by shard, as their last answers told."""
 
     async def prepare(self, avatar: str) -> AvatarFacts:
         answer = await asyncio.wait_for(
@@ -71,6 +85,8 @@ class RayGraph:
         shards: dict[int, list[int]] = {}
         for place, request in enumerate(tick):
             shards.setdefault(shard_of(request.avatar, self._shards), []).append(place)
+        if len(shards) == 1:
+            return await self._pass(next(iter(shards)), tick)
         passes = [self._pass(shard, [tick[place] for place in places]) for shard, places in shards.items()]
         by_request: list[list[FrameRecord]] = [[] for _ in tick]
         for places, records in zip(shards.values(), await asyncio.gather(*passes), strict=True):
@@ -79,19 +95,30 @@ class RayGraph:
                 by_request[place] = [next(answers) for _ in range(tick[place].count)]
         return [record for records in by_request for record in records]
 
-    async def _pass(self, shard: int, requests: list[FrameRequest]) -> list[FrameRecord]:
+    async def _pass(self, shard: int, requests: Sequence[FrameRequest]) -> list[FrameRecord]:
+        records, seconds, load = await self._drawn(shard, requests)
+        self.loads[shard] = load
+        if self._observer is not None:
+            frames = Counter[Load]()
+            for request in requests:
+                frames[Load(request.avatar, request.output.width, request.output.height)] += request.count
+            self._observer(frames, seconds)
+        return records
+
+    async def _drawn(self, shard: int, requests: Sequence[FrameRequest]) -> Drawn:
+        channel = self._channels[shard]
+        if channel is not None and (open_channel := channel.get()) is not None:
+            try:
+                return await open_channel.draw(requests, live=self._live)
+            except ChannelLost:
+                log.warning("a pass was lost with its renderer; once more")
         batch = FrameRequestBatch.of(requests)
         try:
             drawn = await self._send(shard, batch)
         except (RayError, RayServeException) as error:
             log.warning("a pass was lost (%s); once more", type(error).__name__)
             drawn = await self._send(shard, batch)
-        if self._observer is not None:
-            frames = Counter[Load]()
-            for request in requests:
-                frames[Load(request.avatar, request.output.width, request.output.height)] += request.count
-            self._observer(frames, drawn.seconds)
-        return drawn.frames.records()
+        return drawn.frames.records(), drawn.seconds, drawn.load
 
     async def _send(self, shard: int, batch: FrameRequestBatch) -> RenderedBatch:
         renderer = self._renderers[shard]

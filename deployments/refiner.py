@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from being.deployments.drawing import RenderedBatch
 from being.deployments.settings import GraphSettings
 from ray import serve
 
+from being.graph.rendered_batch import RenderedBatch
 from being.inference.backends.kernels import planes_kernel
 from being.inference.compositing import Transparent
 from being.inference.frame_batch import FrameBatch, FrameStage
@@ -72,4 +72,4 @@ class Refiner:
     async def refine(self, drawn: RenderedBatch, requests: FrameRequestBatch) -> RenderedBatch:
         async with self._one_at_a_time:
             frames = await asyncio.to_thread(refined, self._stage, drawn.frames, requests, self._device)
-            return RenderedBatch(frames, drawn.seconds)
+            return replace(drawn, frames=frames)

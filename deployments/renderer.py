@@ -3,47 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
+import ray
 from being.deployments.audio_encoder import warm_encoder
-from being.deployments.drawing import DrawingThread, RenderedBatch
+from being.deployments.drawing import DrawingOrder, DrawingThread
+from being.deployments.messages import ChannelAddress, Refusal
 from being.deployments.settings import GraphSettings
 from ray import serve
 
-from being.errors import BeingError, FormatError, InputError
+from being.errors import BeingError
+from being.graph.channel.connection import Draw
+from being.graph.channel.server import ChannelServer
+from being.graph.rendered_batch import Answer, RenderedBatch
 from being.graph.sound_encoder import SoundEncoder
 from being.graph.tick import AudioContexts, avatar_facts, encode, prepare_tick
 from being.inference.engine import Engine
 from being.live.request_batch import FrameRequestBatch
 from being.live.requests import AvatarFacts, FrameRequest
+from being.ray_compat import before_replica_stops
 from being.refine.load import load_stage
 
+DEREGISTERED_S = 0.5  # routers hear within so long of a replica that is going
 SHARDS_HELD = 64  # shards whose requests may come to one replica
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """Why an avatar cannot be played; data, for exceptions lose their fields between processes."""
-
-    damaged: bool
-    problem: str
-    remedy: str
-
-    @classmethod
-    def of(cls, error: BeingError) -> Refusal:
-        return cls(isinstance(error, FormatError), error.problem, error.remedy)
-
-    def error(self) -> BeingError:
-        return (FormatError if self.damaged else InputError)(self.problem, self.remedy)
-
-
 @serve.deployment(
     name="Renderer",
-    max_ongoing_requests=64,
+    max_ongoing_requests=256,
     health_check_period_s=2,
     graceful_shutdown_timeout_s=5,
     ray_actor_options={"num_cpus": 0.8},
@@ -51,7 +44,7 @@ class Refusal:
 class Renderer:
     def __init__(self, settings: GraphSettings) -> None:
         self._library = settings.open_library()
-        refiner = settings.refiner
+        self._refiner = refiner = settings.refiner
         inside = refiner is not None and refiner.place == "renderer"
         self._engine = Engine(
             self._library,
@@ -65,12 +58,17 @@ class Renderer:
         self._encoder = warm_encoder(self._library) if encodes else SoundEncoder()
         self._sharded = settings.shards > 1
         self._draw = DrawingThread(self._engine.render_frames)
+        self._channels = _channel_server(self._order) if encodes and not self._refiner_apart else None
+        before_replica_stops(self._farewell)
         self._warm_up()
 
     async def prepare(self, avatar: str) -> AvatarFacts | Refusal:
         """Load an avatar before it is needed."""
         try:
-            return await asyncio.to_thread(avatar_facts, self._engine, self._encoder, avatar)
+            facts = await asyncio.to_thread(avatar_facts, self._engine, self._encoder, avatar)
+            if self._refiner is None or not (self._refiner_apart or facts.refine):
+                return facts
+            return replace(facts, refine=self._refiner.strength)
         except BeingError as error:
             return Refusal.of(error)
 
@@ -89,7 +87,41 @@ class Renderer:
     async def _render(self, contexts: AudioContexts, requests: Sequence[FrameRequest], live: bool) -> RenderedBatch:
         prepared = prepare_tick(requests, contexts, self._refiner_apart)
         drawn = await self._draw(prepared.drives, live=live)
-        return RenderedBatch(prepared.answer(drawn.frames), drawn.seconds)
+        return replace(drawn, frames=prepared.answer(drawn.frames))
+
+    async def channel(self) -> AsyncIterator[ChannelAddress]:
+        """Where session workers of this node reach this replica past Serve; sound is encoded here.
+
+        The call lasts as long as the worker stays: Serve spreads such calls, and so the workers, over the replicas.
+        """
+        await self._claim_shard()
+        if self._channels is None:
+            yield ChannelAddress("", "", "")
+            return
+        loop, ended, ticket = asyncio.get_running_loop(), asyncio.Event(), secrets.token_hex(8)
+
+        def end() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the replica is going down
+                loop.call_soon_threadsafe(ended.set)
+
+        self._channels.expect(ticket, end)
+        try:
+            yield ChannelAddress(ray.get_runtime_context().get_node_id(), self._channels.path, ticket)
+            await ended.wait()
+        finally:
+            self._channels.forget(ticket)
+
+    def _order(self, requests: list[FrameRequest], live: bool, answer: Answer) -> DrawingOrder:
+        """`render_sound` for a channel, on its thread."""
+        prepared = prepare_tick(requests, encode(requests, self._library, self._encoder), self._refiner_apart)
+
+        def whole(drawn: RenderedBatch | Exception) -> None:
+            try:
+                answer(drawn if isinstance(drawn, Exception) else replace(drawn, frames=prepared.answer(drawn.frames)))
+            except Exception as error:  # the drawing thread must go on
+                answer(error)
+
+        return self._draw.order(prepared.drives, whole, live=live)
 
     @serve.multiplexed(max_num_models_per_replica=SHARDS_HELD)
     async def _shard(self, name: str) -> str:
@@ -99,6 +131,12 @@ class Renderer:
     async def _claim_shard(self) -> None:
         if self._sharded and (name := serve.get_multiplexed_model_id()):
             await self._shard(name)
+
+    async def _farewell(self) -> None:
+        """Session workers go to another replica, once Serve has stopped sending them here."""
+        await asyncio.sleep(DEREGISTERED_S)
+        if self._channels is not None:
+            self._channels.close()
 
     def check_health(self) -> None:
         if not self._draw.alive:
@@ -112,3 +150,11 @@ class Renderer:
                 return
             except BeingError as error:
                 log.warning("avatar %s cannot be played: %s", entry.id, error)
+
+
+def _channel_server(draw: Draw) -> ChannelServer | None:
+    try:
+        return ChannelServer(draw)
+    except OSError as error:
+        log.warning("frames travel by value: no socket for session workers of this node (%s)", error.strerror or error)
+        return None

@@ -15,7 +15,7 @@ from being.live.scheduler import Pacing
 from being.refine.settings import OptionalRefiner
 from being.server.limits import ServingLimits
 
-Transport = Literal["values", "objects"]
+Transport = Literal["shared", "values", "objects"]
 EncoderPlace = Literal["own", "renderer"]
 
 
@@ -43,8 +43,9 @@ class GraphSettings(BaseModel):
     resident : avatars one renderer keeps loaded.
     shards : renderers between which the avatars are divided; set the Renderer's `num_replicas` at least as high.
     encoder : the AudioEncoder as a deployment of its own, or its work inside the Renderer: a hop and a process less.
-    transport : how stages hand on what they made. "values": by gRPC from replica to replica, least delay for frames of
-        one machine; "objects": through Ray's shared memory, for large batches and stages on one node.
+    transport : how frames come from the renderer. "shared": through shared memory where it is on the session worker's
+        node, else by value; "values": by gRPC from replica to replica, as do stages that are deployments of their own;
+        "objects": through Ray's object store, for large batches and stages on one node.
     budget : share of a renderer's time that live sessions may plan with.
     refiner : makes frames photographic: "native", "streamdiffusion", or their settings; absent or "none": as rendered.
     access : names of the server, and pages elsewhere that may use it.
@@ -58,7 +59,7 @@ class GraphSettings(BaseModel):
     resident: int = Field(default=8, ge=1)
     shards: int = Field(default=1, ge=1, le=1024)
     encoder: EncoderPlace = "renderer"
-    transport: Transport = "values"
+    transport: Transport = "shared"
     budget: float = Field(default=0.85, gt=0, le=1)
     refiner: OptionalRefiner = None
     limits: ServingLimits = ServingLimits()

@@ -17,6 +17,7 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from support.native_refiner import give_refiner, trained
 from support.sound_files import Track, speech, upsampled, write_media
 
 from being import cli
@@ -136,6 +137,21 @@ def test_the_background_can_be_chosen_and_the_rest_repeats(
         pictures.append(np.asarray(Image.open(out / "frame_000008.png")).astype(int))
     np.testing.assert_array_equal(pictures[0], pictures[1])
     assert pictures[2][0, 0].tolist() == [255, 0, 0]
+
+
+def test_frames_are_refined_by_what_the_avatar_holds(
+    capsys: pytest.CaptureFixture[str], tiny_avatar: Avatar, tmp_path: Path
+) -> None:
+    write_sound(tmp_path / "in.wav", 0.4, 1)
+    plain = [tmp_path / "in.wav", "--avatar", tiny_avatar.folder, "--size", "192x144"]
+    status, _, err = render(capsys, *plain, "-o", tmp_path / "none", "--refine", "1")
+    assert status == 2 and "has no trained refiner" in err and not (tmp_path / "none").exists()
+    give_refiner(tiny_avatar, tmp_path, trained())
+    pictures = []
+    for name, options in (("raw", []), ("refined", ["--refine", "0.8"])):
+        assert render(capsys, *plain, "-o", tmp_path / name, *options)[0] == 0
+        pictures.append(np.asarray(Image.open(tmp_path / name / "frame_000004.png")).astype(int))
+    assert np.abs(pictures[1] - pictures[0]).max() > 20
 
 
 @pytest.mark.skipif(not SPEECH.is_file(), reason="the recorded speech lies beside the checkout only")

@@ -26,6 +26,7 @@ from being.ray_compat import (
     HELPER_PORTS,
     LARGEST_MESSAGE,
     MESSAGE_VARIABLE,
+    before_replica_stops,
     helper_ports,
     send_media_as_it_is,
     take_port_again,
@@ -189,3 +190,26 @@ def test_ray_is_told_the_ports_of_its_helpers() -> None:
         assert {name: getattr(params, name) for name in HELPER_PORTS} == {**ports, "metrics_export_port": 9}
     assert parameter.RayParams is original
     assert "ray._private.parameter.RayParams(" in inspect.getsource(worker.init), "ray.init makes its own elsewhere"
+
+
+def test_a_replica_says_farewell_while_it_drains(monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    from ray.serve._private import replica
+
+    order: list[str] = []
+
+    async def drain(self: object) -> None:
+        order.append("drains")
+        await asyncio.sleep(0.01)
+        order.append("drained")
+
+    async def farewell() -> None:
+        order.append("farewell")
+
+    assert inspect.iscoroutinefunction(replica.Replica._perform_graceful_shutdown)
+    assert "self._perform_graceful_shutdown()" in inspect.getsource(replica.Replica.perform_graceful_shutdown)
+    monkeypatch.setattr(replica.Replica, "_perform_graceful_shutdown", drain)
+    before_replica_stops(farewell)
+    asyncio.run(replica.Replica.__new__(replica.Replica)._perform_graceful_shutdown())
+    assert sorted(order) == ["drained", "drains", "farewell"] and order[-1] == "drained"

@@ -11,6 +11,7 @@ from being.api.uploads import PICTURE_FIELD, receive_upload
 from being.errors import InputError
 from being.server.problems import Problem
 from being.server.schemas import MadeBackground
+from being.server.service import Service
 
 BODY: dict[str, Any] = {
     "requestBody": {
@@ -41,10 +42,11 @@ router = APIRouter(tags=["backgrounds"])
 async def add(request: Request) -> MadeBackground:
     """Send a JPEG, PNG or WebP file, as the body or as the multipart field `picture`. The answer's `background` can be
     named in `speak`, in the query of a live connection and in its `configure`."""
-    service = request.app.state.service
+    service: Service = request.app.state.service
     upload = await receive_upload(request, service.limits.picture_bytes, service.limits.upload_s, PICTURE_FIELD)
     try:
-        made: MadeBackground = await service.backgrounds.add(upload)
+        made = await service.backgrounds.add(upload)
     except InputError as error:
         raise Problem.of(error, 422) from None
+    await service.share_background(made.background)
     return made

@@ -35,13 +35,13 @@ async def readyz(request: Request) -> Readiness:
     return Readiness(
         status="ready",
         avatars=len(playable),
-        sessions=len(service.sessions),
+        sessions=len(await service.listing()),
         frame_ms=round(1000 * cost, 2) if cost is not None else None,
-        room=service.slots.room(first),
+        room=await service.room(first),
     )
 
 
-@router.get("/metrics", summary="Prometheus metrics of this ingress", response_class=PlainTextResponse)
+@router.get("/metrics", summary="Prometheus metrics of all session workers", response_class=PlainTextResponse)
 async def metrics(request: Request) -> PlainTextResponse:
     service: Service = request.app.state.service
-    return PlainTextResponse(service.prometheus.exposition(), media_type="text/plain; version=0.0.4")
+    return PlainTextResponse(await service.metrics(), media_type="text/plain; version=0.0.4")

@@ -19,7 +19,7 @@ from starlette.websockets import WebSocketDisconnect, WebSocketState
 from being.errors import BeingError
 from being.server.client_session import ClientSession
 from being.server.client_stream import ClientStream
-from being.server.liveness import Gone, Superseded
+from being.server.liveness import Gone, Moved, Superseded
 from being.server.problems import Problem
 from being.server.schemas import Configure, End, Interrupt, LiveFormat, LiveOptions, Received, client_message
 from being.server.service import Service
@@ -27,6 +27,7 @@ from being.server.transport import Acknowledged
 
 GOODBYES = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010)  # close codes after which nobody comes back
 TRY_AGAIN, TOO_BIG, POLICY, INTERNAL = 1013, 1009, 1008, 1011
+MOVED = 1012  # "service restart": connect again at once, with the session's token
 REFUSED = 4000  # plus the HTTP status
 MISTAKES = 50  # messages without sense before the connection is closed
 
@@ -69,6 +70,9 @@ async def live(socket: WebSocket, avatar_id: str) -> None:
         code = TRY_AGAIN if problem.details.status == 503 else REFUSED + problem.details.status
         await _close(socket, code, problem)
         return
+    except Moved:
+        await socket.close(MOVED)
+        return
     except WebSocketDisconnect:
         return
     await _serve(socket, client, service)
@@ -79,12 +83,8 @@ async def _enter(socket: WebSocket, avatar_id: str, service: Service) -> ClientS
         options = LiveOptions.model_validate(dict(socket.query_params))
     except ValidationError as error:
         raise Problem.invalid(error) from None
-    if options.session is not None:
-        client = service.sessions.resume(options.session, options.token)
-        if client is not None and client.session.avatar.id == avatar_id:
-            return client
     try:
-        return await service.admit(avatar_id, options)
+        return await service.enter(avatar_id, options)
     except BeingError as error:
         raise Problem.of(error, 422) from None
 
@@ -93,7 +93,7 @@ async def _serve(socket: WebSocket, client: ClientSession, service: Service) -> 
     """Send and receive side by side until one of them ends."""
     sending = asyncio.create_task(client.serve(WebSocketTransport(socket)))
     receiving = asyncio.create_task(_receive(socket, client, service))
-    superseded, may_return = False, True
+    gone_on, may_return = False, True
     try:
         await asyncio.wait((sending, receiving), return_when=asyncio.FIRST_COMPLETED)
         for task in (sending, receiving):
@@ -102,7 +102,10 @@ async def _serve(socket: WebSocket, client: ClientSession, service: Service) -> 
             if isinstance(outcome, WebSocketDisconnect):
                 may_return = outcome.code not in GOODBYES
             elif isinstance(outcome, Superseded):
-                superseded = True
+                gone_on = True
+            elif isinstance(outcome, Moved):
+                gone_on = True
+                await _close(socket, MOVED)
             elif isinstance(outcome, Gone):
                 await _close(socket, POLICY, Problem(408, str(outcome)))
             elif isinstance(outcome, _Fatal):
@@ -114,8 +117,8 @@ async def _serve(socket: WebSocket, client: ClientSession, service: Service) -> 
     finally:
         sending.cancel()
         receiving.cancel()
-        if not superseded:
-            service.sessions.detach(client, may_return=may_return)
+        if not gone_on:
+            service.detach(client, may_return=may_return)
 
 
 async def _receive(socket: WebSocket, client: ClientSession, service: Service) -> None:
@@ -132,7 +135,7 @@ async def _receive(socket: WebSocket, client: ClientSession, service: Service) -
             await client.push_audio(data)
             continue
         try:
-            _dispatch(client, _parsed(text or ""), service)
+            await _dispatch(client, _parsed(text or ""), service)
         except Problem as problem:
             mistakes += 1
             if mistakes >= MISTAKES:
@@ -161,7 +164,7 @@ def _received(message: Any) -> Received | None:
     return None
 
 
-def _dispatch(client: ClientSession, message: Configure | Interrupt | End | Received, service: Service) -> None:
+async def _dispatch(client: ClientSession, message: Configure | Interrupt | End | Received, service: Service) -> None:
     if isinstance(message, Received):
         client.feedback(Acknowledged(message.bytes))
     elif isinstance(message, Interrupt):
@@ -170,16 +173,18 @@ def _dispatch(client: ClientSession, message: Configure | Interrupt | End | Rece
     elif isinstance(message, End):
         client.end()
     else:
+        if message.background is not None:
+            await service.know_background(message.background)
         client.configure(message)
 
 
-async def _close(socket: WebSocket, code: int, problem: Problem) -> None:
-    """Say why, then close; a client that is gone already does not matter."""
-    event: dict[str, Any] = {"type": "error", "fatal": True, "problem": problem.body()}
+async def _close(socket: WebSocket, code: int, problem: Problem | None = None) -> None:
+    """Say what is wrong, then close; a client that is gone already does not matter."""
     try:
         if socket.application_state is WebSocketState.CONNECTED:
-            await socket.send_text(json.dumps(event))
-            await socket.close(code, problem.details.detail[:100])
+            if problem is not None:
+                await socket.send_text(json.dumps({"type": "error", "fatal": True, "problem": problem.body()}))
+            await socket.close(code, problem.details.detail[:100] if problem is not None else None)
     except Exception as error:
         if not _is_connection_loss(error):
             raise

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, BinaryIO
 
@@ -30,7 +31,8 @@ from being.media.webm_stream import WebmStreamWriter
 from being.media.writer_sink import WriterSink
 from being.server.limits import check_size
 from being.server.problems import Problem
-from being.server.schemas import Background, Side
+from being.server.refine_strength import strength_for
+from being.server.schemas import Background, Side, Strength
 from being.server.service import Service
 from being.server.speech_job import Emit, SpeechJob
 
@@ -96,6 +98,7 @@ async def speak(
         int | None,
         Query(ge=1, description="Which sound track, from 1; the default one, or the first not silent, if left out"),
     ] = None,
+    refine: Annotated[Strength | None, Query(description="Strength of the refiner; of the server if left out")] = None,
 ) -> StreamingResponse:
     """Send any sound or video file, as the body or as the multipart field `audio`; a fragmented MP4 (H.264, AAC) comes
     back while it is drawn. `webm` (VP9, Opus) can be transparent: `background=none`. What was repaired or chosen in the
@@ -103,12 +106,14 @@ async def speak(
     started = time.monotonic()
     service: Service = request.app.state.service
     manifest = service.avatars.manifest(avatar_id)
+    await service.know_background(background)
     output = _output_format(width or manifest.width, height or manifest.height, background, format, service)
     service.speech_slots.take()
     try:
         upload = await receive_upload(request, service.limits.upload_bytes, service.limits.upload_s)
         sound = await asyncio.to_thread(_decode, upload, service.limits.sound_s, audio_track)
         facts = await service.avatars.prepare(avatar_id, service.offline)
+        output = replace(output, refine=strength_for(facts, refine))
         open_sink = partial(_open_sink, format, output, sound.playback_pcm.shape[1])
         job = SpeechJob(service.offline, service.pool, facts, output, sound.model_pcm, sound.playback_pcm, open_sink)
         await job.open()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from being.media.contract import VideoWriter
     from being.media.reading.sound_file import SoundFile
     from being.progress import Progress
+    from being.refine.settings import Backend, RefinerSettings
 
 COMPILING_S = 3.0  # a warm-up that takes longer is compiling, not reading the cache
 
@@ -60,6 +61,20 @@ COMPILING_S = 3.0  # a warm-up that takes longer is compiling, not reading the c
     metavar="NAME=0..1",
     help="Hold a smile or brows, smile=0.8, where the avatar was trained with them; may be repeated. Else as recorded.",
 )
+@click.option(
+    "--refine",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="How much a refiner changes the frames; native needs being fit-refiner before.",
+)
+@click.option(
+    "--refiner",
+    default="native",
+    show_default=True,
+    type=click.Choice(["native", "streamdiffusion"]),
+    help="Which refiner.",
+)
 @click.option("--seed", default=0, show_default=True, help="Another seed, another natural motion of the head.")
 @click.option(
     "--limit", default=3600.0, show_default=True, metavar="SECONDS", help="Refuse sound that lasts longer than this."
@@ -81,6 +96,8 @@ def command(
     size: str | None,
     features: Path | None,
     emotions: tuple[str, ...],
+    refine: float,
+    refiner: Backend,
     seed: int,
     limit: float,
     audio_track: int | None,
@@ -98,6 +115,7 @@ def command(
         being render speech.mp3 -o speech.mp4 --background '#204060'
         being render speech.wav -o speech.webm --background none --size 256x256
         being render speech.wav -o frames/ --avatar ./avatars/me
+        being render speech.wav -o photographic.mp4 --avatar me --refine 1
         being render speech.wav -o happy.mp4 --avatar me --emotion smile=0.8
         being render speech.wav -o speech.mp4 --avatar obama --features aud_ds.npy
         being render film.mkv -o dubbed.mp4 --audio-track 2
@@ -116,6 +134,7 @@ def command(
     from being.media.files import check_target, open_writer
     from being.media.reading.sound_reader import open_sound
     from being.progress import show_progress
+    from being.refine.settings import RefinerSettings
     from being.samples import HELLO
 
     source = HELLO if audio is None else audio
@@ -130,11 +149,12 @@ def command(
         click.echo(f"note: {note}", err=True)
     encoder = recorded(features, manifest, sound) if features else None
     planes = out.suffix.lower() in (".mp4", ".webm") and not alpha
-    output = OutputFormat(width, height, stand_in, PixelFormat.YUV420 if planes else PixelFormat.RGB)
+    output = OutputFormat(width, height, stand_in, PixelFormat.YUV420 if planes else PixelFormat.RGB, refine)
+    settings = RefinerSettings(backend=refiner, device=device) if refine else None
 
     format = StreamFormat(width, height, sound_channels=sound.sides)
     with open_writer(out, format, alpha=alpha, overwrite=force) as writer, show_progress() as progress:
-        graph = make_graph(library, device, encoder)
+        graph = make_graph(library, device, encoder, settings)
         try:
             playing = perform(graph, manifest.id, output, sound, writer, alpha, seed, emotion, progress, starting)
             facts, totals = asyncio.run(playing)
@@ -167,6 +187,10 @@ async def perform(
 
     progress.part("load")
     facts = await graph.prepare(avatar)
+    if output.refine and facts.refine is None:
+        raise InputError(
+            f"avatar {avatar!r} has no trained refiner", "Train one: being fit-refiner, or leave --refine out"
+        )
     player = MotionPlayer(facts.motion, seed)
     progress.update(1.0)
     progress.part("warm up")
@@ -198,18 +222,21 @@ async def perform(
     return facts, totals
 
 
-def make_graph(library: Library, device: str, encoder: SoundEncoder | None = None) -> InProcessGraph:
-    """The graph in this process, its sound encoded by `encoder` where given.
+def make_graph(
+    library: Library, device: str, encoder: SoundEncoder | None = None, refiner: RefinerSettings | None = None
+) -> InProcessGraph:
+    """The graph in this process, its sound encoded by `encoder` and its frames refined where given.
 
     Raises
     ------
-    InputError
-        There is no such device here.
+    InputError, MissingDependencyError
+        There is no such device here, or the refiner cannot be loaded.
     """
     import torch
 
     from being.graph.local import InProcessGraph
     from being.inference.engine import Engine
+    from being.refine.load import load_stage
 
     if device != "auto":
         try:
@@ -217,7 +244,8 @@ def make_graph(library: Library, device: str, encoder: SoundEncoder | None = Non
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"device {device!r} cannot be used ({reason})", "Use --device cpu") from error
-    return InProcessGraph(Engine(library, device), encoder)
+    stages = [load_stage(refiner, library)] if refiner is not None else []
+    return InProcessGraph(Engine(library, device, stages=stages), encoder)
 
 
 def recorded(features: Path, manifest: AvatarManifest, sound: SoundFile) -> SoundEncoder:

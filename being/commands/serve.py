@@ -13,6 +13,16 @@ from typing import Any
 
 import click
 
+from being.commands.session_workers import (
+    behind_haproxy,
+    gpus_here,
+    haproxy_is_here,
+    places,
+    stated_workers,
+    with_workers,
+    without_proxy,
+    workers_needed,
+)
 from being.commands.stopping import stopped_by_signals
 from being.errors import InputError, MissingDependencyError
 
@@ -40,13 +50,6 @@ ENVIRONMENT = {
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",  # a SIGTERM while Ray starts waits for nothing
-}
-# The ingress itself listens on the port, no proxy in between: its replica gets the one port there is, and so does its
-# successor.
-DIRECT = {
-    "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1",
-    "RAY_SERVE_PORT_QUARANTINE_S": "0",
-    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.1",
 }
 OBJECT_STORE_BYTES = 512 << 20  # frames travel by value; Ray would take a third of the memory
 
@@ -77,11 +80,23 @@ OBJECT_STORE_BYTES = 512 << 20  # frames travel by value; Ray would take a third
     help="Where pages that use this server may come from: https://app.example.org, https://*.example.org, *. May be "
     "repeated. Its own page always may, and on this machine the pages of other local servers.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="Session workers: processes that hold the sessions and encode for them, six to eight of 512x512 each "
+    "[default: of the config, or what this machine needs: one without a GPU on fewer than 16 cores].",
+)
+@click.option(
+    "--refiner",
+    type=click.Choice(["none", "native", "streamdiffusion"]),
+    help="What makes frames photographic; native plays what being fit-refiner trained [default: of the config].",
+)
 @click.option("--address", help="A running Ray cluster [default: start one on this machine].")
 @click.option(
     "--proxy/--no-proxy",
     default=False,
-    help="Ray Serve's HTTP proxy before the ingress: a hop and CPU time more [default: only with --address].",
+    help="Ray Serve's HTTP proxy before the workers: a hop and CPU time more [default: only with --address].",
 )
 @click.option(
     "--dashboard/--no-dashboard", default=False, show_default=True, help="Ray's dashboard; it costs CPU time."
@@ -93,6 +108,8 @@ def command(
     library: tuple[Path, ...],
     hosts: tuple[str, ...],
     origins: tuple[str, ...],
+    workers: int | None,
+    refiner: str | None,
     address: str | None,
     proxy: bool,
     dashboard: bool,
@@ -104,25 +121,29 @@ def command(
         being serve
         being serve serve_config.a100.yaml --host 0.0.0.0 --allow-host being.example.org
         being serve --allow-origin https://app.example.org
+        being serve --workers 4
     """
     import yaml
 
-    settings = merged(_read(config), host, port, library, hosts, origins)
+    settings = merged(_read(config), host, port, library, hosts, origins, refiner)
     _check_access(settings)
     if address is None:
         check_port(*listening(settings))
     if (warning := exposure(settings)) is not None:
         click.echo(f"being: {warning}", err=True)
-    environment = dict(ENVIRONMENT)
-    if address is None and not proxy and "RAY_SERVE_ENABLE_HA_PROXY" not in os.environ:
-        settings, direct = without_proxy(settings)
-        environment |= direct
-    for name, value in environment.items():
-        os.environ.setdefault(name, value)  # before Ray is imported, which reads them
+    if workers is not None:
+        settings = with_workers(settings, workers)
     with (
         stopped_by_signals(ours=address is None) as arm,
-        tempfile.NamedTemporaryFile("w", suffix=".yaml", prefix="being-serve-") as file,
+        tempfile.TemporaryDirectory(prefix="being-serve-", ignore_cleanup_errors=True) as folder,
+        (Path(folder) / "serve_config.yaml").open("w") as file,
     ):
+        environment = dict(ENVIRONMENT)
+        if address is None:
+            settings, front = _in_front(settings, proxy, Path(folder))
+            environment |= front
+        for name, value in environment.items():
+            os.environ.setdefault(name, value)  # before Ray is imported, which reads them
         yaml.safe_dump(settings, file)
         file.flush()
         try:
@@ -130,7 +151,7 @@ def command(
 
             if address is None:
                 start_ray(
-                    num_cpus=max(2, os.cpu_count() or 1),
+                    num_cpus=places(settings, os.cpu_count() or 1),
                     include_dashboard=dashboard,
                     object_store_memory=OBJECT_STORE_BYTES,
                     namespace="serve",
@@ -146,20 +167,28 @@ def command(
             sys.exit(1 if error.code is None and address is None else error.code)  # None: it failed, and has said so
 
 
-def without_proxy(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The configuration with the ingress itself on its port, and what Ray must find in the environment for it.
-
-    Ray starts its proxy all the same; it gets some other port of the same address.
-    """
-    from being.ray_local import free_ports
-
-    http = {**settings.get("http_options", {})}
-    port = int(http.get("port", 8000))
-    ports = {
-        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(port),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(port + 1),  # excluded
-    }
-    return {**settings, "http_options": {**http, "port": free_ports(1)[0]}}, {**DIRECT, **ports}
+def _in_front(settings: dict[str, Any], proxy: bool, folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """As many workers as stated or needed, and the environment for what stands before them; says what was picked."""
+    cores, gpus = os.cpu_count() or 1, gpus_here()
+    workers = stated_workers(settings)
+    machine = f"{cores} cores and {gpus} GPU{'s' * (gpus != 1)}"
+    if workers is None:
+        workers = workers_needed(cores, gpus)
+        settings = with_workers(settings, workers)
+    named = "one session worker" if workers == 1 else f"{workers} session workers"
+    if workers == "auto":
+        named = "as many session workers as the sessions need"
+    if proxy or "RAY_SERVE_ENABLE_HA_PROXY" in os.environ:
+        click.echo(f"being: {named} on {machine}, behind the proxy that was asked for", err=True)
+        return settings, {}
+    if workers == 1:
+        click.echo(f"being: {named} on {machine}; --workers N for more", err=True)
+        return without_proxy(settings)
+    if not haproxy_is_here():
+        click.echo(f"being: {named} on {machine}, behind Ray's own proxy: there is no HAProxy here", err=True)
+        return settings, {}
+    click.echo(f"being: {named} on {machine}, behind HAProxy", err=True)
+    return settings, behind_haproxy(folder)
 
 
 def merged(
@@ -169,6 +198,7 @@ def merged(
     library: Sequence[Path],
     hosts: Sequence[str] = (),
     origins: Sequence[str] = (),
+    refiner: str | None = None,
 ) -> dict[str, Any]:
     """The configuration with what the command line says instead, or besides: `hosts` and `origins` are added."""
     http = {**settings.get("http_options", {})}
@@ -181,6 +211,8 @@ def merged(
         args = {**application.get("args", {})}
         if library:
             args["library"] = [str(path.resolve()) for path in library]
+        if refiner is not None:
+            args["refiner"] = refiner
         access = {**args.get("access", {})}
         for name, listed in (("hosts", hosts), ("origins", origins)):
             if listed:
@@ -261,15 +293,4 @@ def _read(config: Path | None) -> dict[str, Any]:
         raise InputError(f"{path}: is not YAML ({str(error).splitlines()[0]})", "Name a Serve config file") from None
     if not isinstance(settings, dict) or not isinstance(settings.get("applications"), list):
         raise InputError(f"{path}: has no list `applications`", "See serve_config.yaml")
-    for application in settings["applications"]:
-        for deployment in application.get("deployments", []):
-            if deployment.get("name") == "Ingress" and _several(deployment):
-                raise InputError(
-                    f"{path}: asks for several replicas of Ingress, which would not know each other's sessions",
-                    "Leave it at one; give the Renderer more replicas and shards",
-                )
     return settings
-
-
-def _several(deployment: dict[str, Any]) -> bool:
-    return deployment.get("num_replicas", 1) != 1 or deployment.get("autoscaling_config") is not None

@@ -100,6 +100,7 @@ def request_drives(
             index=request.first + index,
             pixel_format=PixelFormat.RGB if refiner_apart else wanted.pixel_format,
             extras=extras,
+            refine=wanted.refine,
         )
         for index in range(request.count)
     ]
@@ -110,7 +111,10 @@ def avatar_facts(engine: Engine, encoder: SoundEncoder, avatar: str) -> AvatarFa
     loaded = engine.prepare(avatar).avatar
     manifest = loaded.manifest
     audio_range = encoder.audio_range(manifest.features, manifest.windows)
-    return AvatarFacts(manifest.id, manifest.width, manifest.height, audio_range, loaded.motion)
+    pose = loaded.motion.head_pose[0]
+    asking = Drive(avatar, np.zeros((0, 0, 0), np.float32), 0.0, pose, pose, refine=1.0)
+    refine = 1.0 if any(stage.concerns(asking) for stage in engine.stages) else None
+    return AvatarFacts(manifest.id, manifest.width, manifest.height, audio_range, loaded.motion, refine)
 
 
 def _info(requests: Sequence[FrameRequest]) -> FrameInfo:
@@ -121,4 +125,5 @@ def _info(requests: Sequence[FrameRequest]) -> FrameInfo:
         np.repeat(np.array([request.generation for request in requests], np.int64), counts),
         np.concatenate([np.zeros(0, np.int64), *(request.first + np.arange(request.count) for request in requests)]),
         np.concatenate([np.zeros((0, 3, 4), np.float32), *(request.head_poses for request in requests)]),
+        strengths=np.repeat(np.array([request.output.refine for request in requests], np.float32), counts),
     )

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
 
 BLOCK = 4096  # samples up to which what arrives in small pieces becomes one block: reading takes time for each
+
+
+@dataclass(frozen=True, eq=False)
+class TimelineState:
+    """What a timeline knows, as plain data: samples (S,) or (S, channels) from position `start` on."""
+
+    start: int
+    pcm: FloatArray
+
+    @property
+    def end(self) -> int:
+        """Position after the last sample."""
+        return self.start + len(self.pcm)
+
+    def since(self, position: int) -> TimelineState:
+        """What lies from a position on."""
+        skipped = min(max(position - self.start, 0), len(self.pcm))
+        return TimelineState(self.start + skipped, self.pcm[skipped:])
+
+    def extended(self, later: TimelineState) -> TimelineState:
+        """With what was appended since; ValueError where that does not begin at this one's end."""
+        if later.start != self.end:
+            raise ValueError(f"sound from {later.start} on does not follow sound up to {self.end}")
+        return TimelineState(self.start, np.concatenate([self.pcm, later.pcm]))
 
 
 class AudioTimeline:
@@ -66,3 +92,15 @@ class AudioTimeline:
             self._first += len(self._blocks.pop(0))
         if not self._blocks:
             self._first = self.end
+
+    def state(self) -> TimelineState:
+        """All that can still be read."""
+        start = max(self._first, self._known_from)
+        return TimelineState(start, self.read(start, self.end))
+
+    @classmethod
+    def restored(cls, state: TimelineState) -> AudioTimeline:
+        """The timeline that `state` was taken of."""
+        timeline = cls(state.pcm.shape[1] if state.pcm.ndim > 1 else 0, state.start)
+        timeline.append(state.pcm)
+        return timeline

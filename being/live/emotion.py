@@ -6,6 +6,7 @@ What was asked for is reached, and left again, over half a second: a face does n
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,15 @@ from being.errors import InputError
 FloatArray = npt.NDArray[np.float32]
 
 FRAMES = 12  # from one face to another
+
+
+@dataclass(frozen=True, eq=False)
+class EmotionState:
+    """Where a face is on its way, (E,) each: what was asked for (NaN: as recorded), held now, and its share."""
+
+    wanted: FloatArray
+    held: FloatArray
+    share: FloatArray
 
 
 class EmotionTargets:
@@ -38,6 +48,15 @@ class EmotionTargets:
         # Where nothing was held yet there is nothing to come from: the share alone makes the way.
         self._held = np.where(self._share > 0, self._held, np.nan_to_num(wanted)).astype(np.float32)
         self._wanted = wanted.astype(np.float32)
+
+    def state(self) -> EmotionState:
+        """What `restore` takes."""
+        return EmotionState(self._wanted.copy(), self._held.copy(), self._share.copy())
+
+    def restore(self, state: EmotionState) -> None:
+        """Go on from there; an avatar that has other emotions by now plays as recorded."""
+        if state.wanted.shape == self._wanted.shape:
+            self._wanted, self._held, self._share = state.wanted.copy(), state.held.copy(), state.share.copy()
 
     def shown(self, recorded: FloatArray) -> FloatArray | None:
         """The next frames' emotions (n, E), given the recorded ones (n, E); None for an avatar without any."""

@@ -45,8 +45,9 @@ class FrameRequestBatch:
         return len(self.sessions)
 
     @classmethod
-    def of(cls, requests: Sequence[FrameRequest]) -> FrameRequestBatch:
-        """At least one request."""
+    def of(cls, requests: Sequence[FrameRequest], sounds: Sequence[FloatArray] | None = None) -> FrameRequestBatch:
+        """At least one request. sounds : to carry in the place of their own."""
+        sounds = [request.pcm for request in requests] if sounds is None else sounds
         formats: list[OutputFormat] = []
         format_of = []
         for request in requests:
@@ -59,8 +60,8 @@ class FrameRequestBatch:
             np.array([request.generation for request in requests], np.int64),
             np.array([request.first for request in requests], np.int64),
             np.array([request.count for request in requests], np.int64),
-            np.concatenate([request.pcm for request in requests]),
-            np.cumsum([len(request.pcm) for request in requests], dtype=np.int64),
+            np.concatenate(sounds),
+            np.cumsum([len(pcm) for pcm in sounds], dtype=np.int64),
             np.concatenate([request.head_poses for request in requests]),
             np.concatenate([request.torso_poses for request in requests]),
             np.concatenate([request.eyes for request in requests]),
@@ -70,9 +71,13 @@ class FrameRequestBatch:
             {row: request.fade for row, request in enumerate(requests) if request.fade is not None},
         )
 
-    def requests(self) -> list[FrameRequest]:
-        """One by one; arrays are views."""
-        sounds = np.split(self.pcm, self.sound_ends[:-1])
+    def sounds(self) -> list[FloatArray]:
+        """The sound of each request."""
+        return np.split(self.pcm, self.sound_ends[:-1])
+
+    def requests(self, sounds: Sequence[FloatArray] | None = None) -> list[FrameRequest]:
+        """One by one; arrays are views. sounds : to be put in the place of those that are carried."""
+        sounds = self.sounds() if sounds is None else sounds
         at = np.cumsum(self.counts)[:-1]
         columns = (np.split(part, at) for part in (self.head_poses, self.torso_poses, self.eyes))
         return [

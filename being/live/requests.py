@@ -61,16 +61,22 @@ class AvatarFacts:
     height: int
     audio_range: AudioContextRange
     motion: Motion
+    refine: float | None = None
+    """Strength of the refiner for those who ask for none; None where its frames cannot be refined."""
 
 
 @dataclass(frozen=True)
 class OutputFormat:
-    """How a session wants its picture: size, background, and YUV420 where the next step is a video encoder."""
+    """How a session wants its picture: size, background, and YUV420 where the next step is a video encoder.
+
+    refine : strength of the refiner in [0, 1]; 0 leaves frames as they were rendered.
+    """
 
     width: int
     height: int
     background: Background = Plate()  # noqa: RUF009 - immutable
     pixel_format: PixelFormat = PixelFormat.RGB
+    refine: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,13 +14,14 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from being.constants import FPS
 from being.inference.frames import FrameRecord
+from being.live.refine_fade import RefineFade
 from being.live.requests import FrameRequest
 from being.live.session import Session, skip_all, take_all
 
@@ -144,6 +145,7 @@ class Scheduler:
         self._alone = False  # even one frame takes long: a second tick would only wait behind it
         self.patience_s = self._pacing.patience_s
         """How late a picture may be now."""
+        self.refine_fade = RefineFade()
 
     @property
     def sessions(self) -> list[str]:
@@ -183,9 +185,13 @@ class Scheduler:
         due = self._epoch + self._frame / self._fps
         self._frame += count
         requests = []
+        if count > 1:
+            self.refine_fade.late()
+        else:
+            self.refine_fade.in_time()
         for take in take_all(list(self._sessions.values()), count, now):
             deliveries.append(Sound(take.request.session, take.request.first, take.sound))
-            requests.append(take.request)
+            requests.append(self._faded(take.request))
         if not requests:
             return None, deliveries
         self._numbers += 1
@@ -194,6 +200,13 @@ class Scheduler:
         slots = [_Slot(request.session, request.generation, request.first, request.count) for request in requests]
         self._flight.append(_InFlight(self._numbers, due, now, slots))
         return Tick(self._numbers, due, requests), deliveries
+
+    def _faded(self, request: FrameRequest) -> FrameRequest:
+        """The request with as much of the refiner as there is time for."""
+        share = self.refine_fade.share
+        if share == 1.0 or not request.output.refine:
+            return request
+        return replace(request, output=replace(request.output, refine=share * request.output.refine))
 
     def finish(self, number: int, answer: Sequence[FrameRecord] | str, now: float) -> list[Delivery]:
         """The graph answered tick `number` with its records, or failed for the reason given.
@@ -280,6 +293,7 @@ class Scheduler:
         deliveries = self._deliver(now)
         while self._flight and now >= self._flight[0].due + self.patience_s - EPSILON_S:
             self._flight[0].failure = "late"
+            self.refine_fade.late()
             self._alone, self._length = True, max(1, self._length // 2)
             self.patience_s = min(1.5 * self.patience_s, self._most_patience_s)
             deliveries += self._deliver(now)

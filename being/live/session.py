@@ -19,6 +19,7 @@ from being.inference.motion import MotionPlayer, MotionState, Moves, play
 from being.live.audio_timeline import AudioTimeline
 from being.live.emotion import EmotionTargets
 from being.live.requests import FRAME_SAMPLES, AvatarFacts, Fade, FrameRequest, OutputFormat
+from being.live.session_state import SessionState, background_name
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -58,7 +59,8 @@ class Take:
 class Session:
     """State of one client; every method is told the time, in seconds of any steady clock.
 
-    Its attributes are all of the state there is of a session, in one object that one worker holds.
+    Its attributes are all of the state there is of a session, in one object that one worker holds; `state` is all of it
+    as one plain value, from which another worker goes on (`restored`).
 
     Parameters
     ----------
@@ -71,7 +73,7 @@ class Session:
     seed : int
         Of the motion.
     player : MotionPlayer
-        The avatar's, if there is one already: making it takes half a second, and sessions may share it.
+        The avatar's of this seed, if there is one already: making it takes half a second, and sessions may share it.
     limits : Limits
     """
 
@@ -93,6 +95,7 @@ class Session:
         self.next_frame = 0
         """The playhead: the first frame nobody has asked for yet."""
         self._channels = channels
+        self._seed = seed
         self._limits = limits or Limits()
         self._player = player or MotionPlayer(avatar.motion, seed)
         self._motion = MotionState()
@@ -178,6 +181,70 @@ class Session:
         self._utterance_complete, self._slip = True, 0
         self._last_speech = self.next_frame - HANGOVER - 1
         return self.next_frame
+
+    def state(self, now: float) -> SessionState:
+        """All of it as one plain value; the session is left as it is."""
+        return SessionState(
+            id=self.id,
+            avatar=self.avatar.id,
+            width=self.output.width,
+            height=self.output.height,
+            pixel_format=self.output.pixel_format.value,
+            background=background_name(self.output.background),
+            seed=self._seed,
+            channels=self._channels,
+            generation=self.generation,
+            next_frame=self.next_frame,
+            motion_frame=self._motion.frame,
+            motion_weight=self._motion.weight,
+            motion_velocity=self._motion.velocity,
+            emotion=self.emotion_targets.state(),
+            model_timeline=self._model_timeline.state(),
+            playback_timeline=self._playback_timeline.state(),
+            committed=self._committed,
+            inbox_model=tuple(model_pcm for model_pcm, _ in self._inbox),
+            inbox_playback=tuple(playback_pcm for _, playback_pcm in self._inbox),
+            inbox_age_s=now - self._inbox_since,
+            utterance_over=self._utterance_over,
+            utterance_complete=self._utterance_complete,
+            slip=self._slip,
+            margin=self._margin,
+            steady_since=self._steady_since,
+            old_timeline=self._old_timeline.state() if self._old_timeline is not None else None,
+            cut_frame=self._cut_frame,
+            last_speech=self._last_speech,
+            refine=self.output.refine,
+        )
+
+    @classmethod
+    def restored(
+        cls,
+        state: SessionState,
+        avatar: AvatarFacts,
+        output: OutputFormat,
+        now: float,
+        *,
+        player: MotionPlayer | None = None,
+        limits: Limits | None = None,
+    ) -> Session:
+        """The session that `state` was taken of: its next frames are what they would have been, bit for bit.
+
+        output : as the state names it; whoever restores it has the picture behind it. player : of the state's seed.
+        """
+        session = cls(state.id, avatar, output, channels=state.channels, seed=state.seed, player=player, limits=limits)
+        session.generation, session.next_frame = state.generation, state.next_frame
+        session._motion = MotionState(state.motion_frame, state.motion_weight, state.motion_velocity)
+        session.emotion_targets.restore(state.emotion)
+        session._model_timeline = AudioTimeline.restored(state.model_timeline)
+        session._playback_timeline = AudioTimeline.restored(state.playback_timeline)
+        session._committed = state.committed
+        session._inbox = list(zip(state.inbox_model, state.inbox_playback, strict=True))
+        session._inbox_since = now - state.inbox_age_s
+        session._utterance_over, session._utterance_complete = state.utterance_over, state.utterance_complete
+        session._slip, session._margin, session._steady_since = state.slip, state.margin, state.steady_since
+        session._old_timeline = AudioTimeline.restored(state.old_timeline) if state.old_timeline is not None else None
+        session._cut_frame, session._last_speech = state.cut_frame, state.last_speech
+        return session
 
     @property
     def _inbox_samples(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from being.media.codecs import encoder_threads
+from being.media.codecs import KEY_FRAME_SECONDS, encoder_threads
 from being.media.contract import StreamFormat, VideoWriter
 from being.media.fmp4_muxer import Fmp4Muxer
 from being.media.stream_encoder import StreamEncoder
@@ -39,7 +39,7 @@ class Fmp4Writer(VideoWriter):
         self._frames_per_fragment = frames_per_fragment
         self._encoder: StreamEncoder | None
         self._encoder = encoder = StreamEncoder(
-            format, video or VideoSettings(profile="high", threads=encoder_threads())
+            format, video or VideoSettings(profile="high", threads=encoder_threads(), key_frame_s=KEY_FRAME_SECONDS)
         )
         self._muxer = fmp4_muxer(encoder)
         self.media_type = self._muxer.media_type

@@ -13,6 +13,7 @@ SMOOTHING = 0.05  # weight of a new measurement: about twenty ticks are remember
 SLOW_START = 5  # measurements before a cost counts: the first frames of an avatar load and compile
 PROCESS_BUDGET = 1.0  # cores that one process with one interpreter lock may plan with; measured: at 1.1 it falls behind
 WINDOW_S = 1.0  # over which the process' own time is measured
+USUAL_FRAME_S = 0.005  # of a process' own time, where it was not measured yet: a burst of arrivals is bounded by it
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,10 @@ class Admission:
 
     @property
     def own_cost(self) -> float:
-        """Seconds of its own process that a frame takes; 0 where that is not known."""
-        return (self.process.frame_s or 0.0) if self.process is not None else 0.0
+        """Seconds of its own process that a frame takes, `USUAL_FRAME_S` until it was measured; 0 without one."""
+        if self.process is None:
+            return 0.0
+        return USUAL_FRAME_S if self.process.frame_s is None else self.process.frame_s
 
     def observe(self, frames: Mapping[Load, int], seconds: float) -> None:
         """A pass drew so many frames of each load in `seconds`; shared out by pixels."""
@@ -104,23 +107,34 @@ class Admission:
             else:
                 cost.seconds += SMOOTHING * (frame_s - cost.seconds)
 
+    def costs(self) -> dict[Load, float]:
+        """Seconds of a frame of each load that was drawn often enough to count."""
+        return {load: cost.seconds for load, cost in self._costs.items() if cost.measured > SLOW_START}
+
+    def learn(self, costs: Mapping[Load, float]) -> None:
+        """Take over what others measured."""
+        self._costs = {load: _Cost(seconds, SLOW_START + 1) for load, seconds in costs.items()}
+
     def cost(self, load: Load) -> float | None:
         """Seconds a frame of the load takes; estimated from other loads where it was never drawn, None if none was."""
-        known = {other: cost for other, cost in self._costs.items() if cost.measured > SLOW_START}
+        known = self.costs()
         if load in known:
-            return known[load].seconds
+            return known[load]
         # Measured on a CPU: four times the pixels take one and a half times as long, for the Gaussians stay the same.
-        guesses = [cost.seconds * max(1.0, load.pixels / other.pixels) ** 0.5 for other, cost in known.items()]
+        guesses = [seconds * max(1.0, load.pixels / other.pixels) ** 0.5 for other, seconds in known.items()]
         return max(guesses) if guesses else None
+
+    def unmeasured(self, running: Mapping[Load, int], asked: Load) -> bool:
+        """Whether nothing is known of a frame's cost while others were let in to measure it: wait a moment."""
+        return self.cost(asked) is None and bool(self._here(running, asked))
 
     def admits(self, running: Mapping[Load, int], asked: Load) -> bool:
         """Whether one more session fits beside those that run. The first one always may: it is the measurement."""
-        shard = shard_of(asked.avatar, self.shards)
-        here = {load: count for load, count in running.items() if shard_of(load.avatar, self.shards) == shard}
+        here = self._here(running, asked)
         sessions = sum(running.values())
         if sessions and (sessions + 1) * FPS * self.own_cost > PROCESS_BUDGET:
             return False
-        if not any(here.values()):
+        if not here:
             return True
         needed = self._seconds(here) + (self.cost(asked) or 0.0)
         return needed * FPS <= self.budget
@@ -133,6 +147,11 @@ class Admission:
                 return count
             planned[asked] = planned.get(asked, 0) + 1
         return most
+
+    def _here(self, running: Mapping[Load, int], asked: Load) -> dict[Load, int]:
+        """Sessions that the asked one would share a renderer with."""
+        shard = shard_of(asked.avatar, self.shards)
+        return {load: count for load, count in running.items() if count and shard_of(load.avatar, self.shards) == shard}
 
     def _seconds(self, running: Mapping[Load, int]) -> float:
         return sum(count * (self.cost(load) or 0.0) for load, count in running.items())

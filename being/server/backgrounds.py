@@ -39,11 +39,23 @@ class Backgrounds:
         async with self._one_at_a_time:
             data, width, height = await asyncio.to_thread(_packed, upload, self._side)
         digest = hashlib.sha256(data).hexdigest()[:16]
-        self._pictures[digest] = PictureFile(digest, data)
-        self._pictures.move_to_end(digest)
+        self.keep(PictureFile(digest, data))
+        return MadeBackground(background=PREFIX + digest, width=width, height=height)
+
+    def keep(self, picture: PictureFile) -> None:
+        """Remember a picture under its name."""
+        self._pictures[picture.name] = picture
+        self._pictures.move_to_end(picture.name)
         while len(self._pictures) > KEPT:
             self._pictures.popitem(last=False)
-        return MadeBackground(background=PREFIX + digest, width=width, height=height)
+
+    def all(self) -> list[PictureFile]:
+        """The oldest first."""
+        return list(self._pictures.values())
+
+    def picture(self, name: str) -> PictureFile | None:
+        """A picture by its own name."""
+        return self._pictures.get(name)
 
     def named(self, name: str) -> Background:
         """The background of a name that fits the schema; Problem where its picture is not known (any more)."""

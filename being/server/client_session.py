@@ -14,6 +14,7 @@ from being.live.scheduler import Delivery, Sound
 from being.live.session import Session
 from being.server.admission import Load
 from being.server.backgrounds import Backgrounds
+from being.server.client_state import ClientState
 from being.server.client_stream import frames_of
 from being.server.limits import ServingLimits
 from being.server.liveness import Liveness, Superseded
@@ -72,6 +73,32 @@ class ClientSession:
         self._pump = MediaPump(pool)
         self._liveness = Liveness(limits.gone_s, limits.window_bytes)
         self._stats = SessionStats(meter)
+        self._ending: Exception | None = None
+        self._coming: int | None = None  # number of a connection that `serve` has not begun to serve
+
+    def state(self) -> ClientState | None:
+        """What `restore` takes; None while sound of the client's is being converted: ask a moment later."""
+        if self._input.busy:
+            return None
+        return ClientState(
+            session=self.session.state(self._now()),
+            pcm=self._input.state(),
+            token=self.token,
+            started=self.started.timestamp(),
+            format=self._control.format,
+            taken_bytes=self._input.taken_bytes,
+            repeats=self._stats.repeats,
+            dropped=self._stats.dropped(self._pump.dropped),
+            talking=self._control.talking,
+        )
+
+    def restore(self, state: ClientState) -> None:
+        """Go on where another worker left off, with a session that was restored already."""
+        self.token = state.token
+        self.started = datetime.fromtimestamp(state.started, UTC)
+        self._input.restore(state.pcm, state.taken_bytes)
+        self._control.talking = state.talking
+        self._stats.restore(state.repeats, state.dropped)
 
     @property
     def load(self) -> Load:
@@ -96,7 +123,7 @@ class ClientSession:
     async def push_audio(self, data: bytes) -> None:
         """PCM has arrived; what the session has no room for is refused with an event, once until it has again."""
         self._liveness.touch(self._now())
-        self._refused(self._input.push(*await self._input.convert(data), self._now()))
+        self._refused(await self._input.take(data, self._now))
 
     def end(self) -> None:
         """The utterance is complete."""
@@ -144,6 +171,25 @@ class ClientSession:
 
     # The connection.
 
+    def disconnect(self, reason: Exception) -> None:
+        """Let `serve` end with this reason: Moved or Superseded."""
+        self._ending = reason
+        self._awake.set()
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that came from the client was taken in, and all that was drawn sent as far as its window goes."""
+        return not self._input.busy and (not self.connected or self._pump.idle)
+
+    def connect(self) -> None:
+        """A connection is there, and `serve` will be called in a moment: what is drawn until then is sent as well."""
+        now = self._now()
+        self._coming = self._liveness.connect(now)
+        self._pump.restart()
+        self._stats.restart(now)
+        self.connected = True
+        self._awake.set()
+
     async def serve(self, transport: Transport) -> None:
         """Send until cancelled.
 
@@ -153,17 +199,21 @@ class ClientSession:
             Nothing was heard of the client for too long, or it acknowledges nothing.
         Superseded
             `serve` was called again, with another connection of the same client.
+        Exception
+            What `disconnect` was given.
         """
-        now = self._now()
-        connection = self._liveness.connect(now)
-        self._pump.restart()
-        self._stats.restart(now)
-        self.connected = True
+        if self._coming is None:
+            self.connect()
+        connection, self._coming = self._coming, None
+        assert connection is not None
         try:
             while True:
                 self._awake.clear()
                 if self._liveness.superseded(connection):
                     raise Superseded
+                if self._ending is not None:
+                    await self._pump.finish(transport)
+                    raise self._ending
                 await self._round(transport)
                 if not self._awake.is_set():
                     await self._wait()
@@ -218,7 +268,10 @@ class ClientSession:
                 "look_ahead_ms": self._look_ahead_ms,
                 "window_bytes": self._limits.window_bytes,
                 "generation": self.session.generation,
+                "talking": self._control.talking,
+                "taken_bytes": self._input.taken_bytes,
                 "emotions": list(self._control.emotions),
+                "refine": output.refine if self.session.avatar.refine is not None else None,
             }
         )
         self._pump.stream = stream

@@ -107,6 +107,11 @@ class ClientStream:
         if self._sink is not None:
             self._sink.flush()
 
+    def close(self) -> None:
+        """The end of the stream: what the encoders still hold is ready to be taken."""
+        if self._sink is not None:
+            self._sink.close()
+
     def take(self) -> bytes | None:
         """What is ready to be sent as one message."""
         if self._sink is None:

@@ -52,6 +52,12 @@ class FrameLoop:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def drain(self) -> None:
+        """Start no more ticks, and hand out what those under way still bring: no session moves any more."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, *self._flying.values(), return_exceptions=True)
+
     @property
     def alive(self) -> bool:
         return self._running is not None and not self._running.done()

@@ -11,6 +11,10 @@ class Superseded(Exception):
     """The same client has come back over another connection."""
 
 
+class Moved(Exception):
+    """The session goes on in another worker: its client is to connect again at once."""
+
+
 class Liveness:
     """What is known of one client's connection.
 

@@ -31,10 +31,12 @@ class MediaPump:
         self._pending: deque[Delivery] = deque()
         self._overrun = False
         self._cut = False
+        self._busy = False
 
     def restart(self) -> None:
         """A connection begins: nothing of before is sent."""
         self.reopen = True
+        self._busy = False
         self._overrun = False
         self._pending.clear()
 
@@ -65,6 +67,7 @@ class MediaPump:
             return []
         batch = list(self._pending)
         self._pending.clear()
+        self._busy = True  # until it was sent
         await asyncio.get_running_loop().run_in_executor(self._pool, self.stream.deliver, batch)
         return batch
 
@@ -86,6 +89,20 @@ class MediaPump:
         while liveness.may_send and (piece := self.stream.take()) is not None:
             liveness.sent(len(piece))
             await transport.send(piece)
+        self._busy = False
+
+    async def finish(self, transport: Transport) -> None:
+        """End the stream and send the rest of it, however little the client has acknowledged."""
+        if self.stream is None:
+            return
+        await asyncio.get_running_loop().run_in_executor(self._pool, self.stream.close)
+        while (piece := self.stream.take()) is not None:
+            await transport.send(piece)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits to be encoded, or is being encoded or sent."""
+        return not self._pending and not self._busy
 
     @property
     def dropped(self) -> int:

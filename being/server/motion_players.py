@@ -24,9 +24,13 @@ class MotionPlayers:
         self._seeds = seeds
         self._players: OrderedDict[tuple[str, int], tuple[Motion, MotionPlayer]] = OrderedDict()
 
-    def one_of(self, avatar: AvatarFacts) -> MotionPlayer:
-        """One of the avatar's, by lot; made where it is missing or the avatar has changed."""
-        key = avatar.id, secrets.randbelow(self._seeds)
+    def lot(self) -> int:
+        """A seed for a new session."""
+        return secrets.randbelow(self._seeds)
+
+    def of(self, avatar: AvatarFacts, seed: int) -> MotionPlayer:
+        """The avatar's of a seed; made where it is missing or the avatar has changed."""
+        key = avatar.id, seed
         known = self._players.get(key)
         if known is not None and _same_motion(known[0], avatar.motion):
             return known[1]

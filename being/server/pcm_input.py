@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import gcd, lcm
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,6 +16,29 @@ FloatArray = npt.NDArray[np.float32]
 
 MODEL_RATE = SOUND_RATE // OUTPUT_RATIO
 FULL_SCALE = 32768.0
+REACH = 512  # input samples that a resampler may still read: at 48 to 16 kHz its filter is about a hundred long
+
+
+@dataclass(frozen=True, eq=False)
+class PcmState:
+    """A `PcmInput` in the middle of an utterance, as plain data.
+
+    Attributes
+    ----------
+    recent : the utterance's last samples at `rate`, from sample `recent_from` on: enough to start a resampler with.
+    model_made, playback_made : samples that the resamplers have given out.
+    model_held, playback_held : those of them that wait for their counterparts.
+    odd : the byte of half a sample, -1 where there is none.
+    """
+
+    rate: int
+    recent_from: int
+    recent: FloatArray
+    model_made: int
+    playback_made: int
+    model_held: FloatArray
+    playback_held: FloatArray
+    odd: int
 
 
 class PcmInput:
@@ -24,6 +50,8 @@ class PcmInput:
 
     def __init__(self, rate: int) -> None:
         self.rate = rate
+        # Of this many input samples the resamplers make whole numbers of output samples, so they can start there.
+        self._period = lcm(*(rate // gcd(rate, to) for to in (MODEL_RATE, SOUND_RATE)))
         self._restart()
 
     def _restart(self) -> None:
@@ -32,6 +60,8 @@ class PcmInput:
         self._to_playback = StreamResampler(self.rate, SOUND_RATE)
         self._model_pcm = np.zeros(0, np.float32)
         self._playback_pcm = np.zeros(0, np.float32)
+        self._recent_from, self._recent = 0, np.zeros(0, np.float32)
+        self._model_made = self._playback_made = 0
 
     def push(self, data: bytes) -> tuple[FloatArray, FloatArray]:
         """Bytes as they arrive -> (n,) at 16 kHz and (3 n, 1) at 48 kHz, n may be 0."""
@@ -39,7 +69,49 @@ class PcmInput:
         whole = len(data) // 2 * 2
         self._odd = data[whole:]
         pcm = np.frombuffer(data[:whole], "<i2").astype(np.float32) / FULL_SCALE
-        return self._paired(self._to_model.push(pcm), self._to_playback.push(pcm))
+        self._remember(pcm)
+        return self._resampled(pcm)
+
+    def state(self) -> PcmState:
+        """What `restored` takes."""
+        return PcmState(
+            self.rate,
+            self._recent_from,
+            self._recent,
+            self._model_made,
+            self._playback_made,
+            self._model_pcm,
+            self._playback_pcm,
+            self._odd[0] if self._odd else -1,
+        )
+
+    @classmethod
+    def restored(cls, state: PcmState) -> PcmInput:
+        """It gives the samples that the one `state` was taken of would have given, bit for bit."""
+        restored = cls(state.rate)
+        restored._recent_from, restored._recent = state.recent_from, state.recent
+        before = [state.recent_from * to // state.rate for to in (MODEL_RATE, SOUND_RATE)]
+        for resampler, known, made in (
+            (restored._to_model, before[0], state.model_made),
+            (restored._to_playback, before[1], state.playback_made),
+        ):
+            if len(resampler.push(state.recent)) != made - known:
+                raise ValueError("the sound remembered does not fit what was made of it")
+        restored._model_made, restored._playback_made = state.model_made, state.playback_made
+        restored._model_pcm, restored._playback_pcm = state.model_held, state.playback_held
+        restored._odd = bytes([state.odd]) if state.odd >= 0 else b""
+        return restored
+
+    def _remember(self, pcm: FloatArray) -> None:
+        recent = np.concatenate([self._recent, pcm])
+        spare = max(0, len(recent) - REACH) // self._period * self._period
+        self._recent_from, self._recent = self._recent_from + spare, recent[spare:]
+
+    def _resampled(self, pcm: FloatArray) -> tuple[FloatArray, FloatArray]:
+        model_pcm, playback_pcm = self._to_model.push(pcm), self._to_playback.push(pcm)
+        self._model_made += len(model_pcm)
+        self._playback_made += len(playback_pcm)
+        return self._paired(model_pcm, playback_pcm)
 
     def flush(self) -> tuple[FloatArray, FloatArray]:
         """The rest of an utterance; the next one starts anew."""

@@ -25,13 +25,18 @@ SoundRate = Annotated[
     Field(ge=8000, le=48_000, multiple_of=25, description="Hz of the PCM sent; every usual rate is a multiple of 25"),
 ]
 LiveFormat = Literal["mp4", "jpeg"]
+Strength = Annotated[
+    float,
+    Field(ge=0, le=1, description="How much the refiner changes frames; 0 leaves them as they were rendered"),
+]
 
 
 class SessionInfo(BaseModel):
-    """One live session."""
+    """One live session; its fields are what a listing shows."""
 
     id: str
     avatar: str
+    worker: str | None = Field(default=None, description="Who holds it; none while any worker may go on with it")
     state: Literal["live", "waiting"] = Field(description="`waiting`: its client is gone and may still come back")
     started: datetime
     width: int
@@ -83,6 +88,7 @@ class Configure(Message):
     height: Side | None = None
     format: LiveFormat | None = None
     emotion: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
+    refine: Strength | None = None
 
 
 class Interrupt(Message):
@@ -119,7 +125,13 @@ class LiveOptions(BaseModel):
     format: LiveFormat = "mp4"
     background: Background = "plate"
     sample_rate: SoundRate = 16_000
-    session: str | None = Field(default=None, max_length=64)
+    refine: Strength | None = Field(default=None, description="Strength of the refiner; of the server where left out")
+    session: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9_-]{8,64}$",
+        description="With `token`: the session to come back to. Without: the id that a new one is to have, for a proxy "
+        "that keeps the requests of a session together",
+    )
     token: str | None = Field(default=None, max_length=64)
 
 

@@ -14,6 +14,7 @@ from being.live.session import Session
 from being.server.backgrounds import Backgrounds
 from being.server.limits import ServingLimits, check_size
 from being.server.problems import Problem
+from being.server.refine_strength import strength_for
 from being.server.schemas import Configure, LiveFormat
 
 
@@ -48,7 +49,8 @@ class SessionControl:
         self._backgrounds = backgrounds
         self._limits = limits
         self._wake = wake
-        self._talking = False
+        self.talking = False
+        """What the client was told last."""
 
     def configure(self, wanted: Configure) -> bool:
         """Change what was named; whether that takes a new stream.
@@ -71,11 +73,14 @@ class SessionControl:
             except InputError as error:
                 raise Problem.of(error, 422) from error
             self._session.emotion_targets.ask(target)
+        refine = output.refine
+        if wanted.refine is not None:
+            refine = strength_for(self._session.avatar, wanted.refine)
         another = (width, height, format) != (output.width, output.height, self.format)
         self.format = format
         pixel_format = PixelFormat.YUV420 if format == "mp4" else PixelFormat.RGB
         self._session.output = replace(
-            output, width=width, height=height, background=background, pixel_format=pixel_format
+            output, width=width, height=height, background=background, pixel_format=pixel_format, refine=refine
         )
         return another
 
@@ -91,6 +96,6 @@ class SessionControl:
     def note_talking(self, frame: int) -> None:
         """Tell when the avatar begins to speak, and when it falls silent."""
         talking = self._session.talking
-        if talking != self._talking:
-            self._talking = talking
+        if talking != self.talking:
+            self.talking = talking
             self.emit("speaking" if talking else "idle", frame=frame)

@@ -32,6 +32,9 @@ class SessionRegistry:
     def __len__(self) -> int:
         return len(self._sessions)
 
+    def __contains__(self, session_id: str) -> bool:
+        return session_id in self._sessions
+
     @property
     def waiting(self) -> int:
         """Sessions that wait for their lost clients, and give way to new ones."""
@@ -44,24 +47,41 @@ class SessionRegistry:
     def get(self, session_id: str) -> ClientSession:
         """One of them; Problem 404 where there is none of this id."""
         if session_id not in self._sessions:
-            raise Problem(404, f"there is no session {session_id!r}", "See /v1/sessions")
+            raise no_session(session_id)
         return self._sessions[session_id]
+
+    def is_waiting(self, session_id: str) -> bool:
+        """Whether it waits for its lost client."""
+        return session_id in self._expiry
 
     def loads(self) -> Counter[Load]:
         """What they cost: sessions by avatar and size."""
         return Counter(client.load for client in self._sessions.values())
 
+    @property
+    def faded(self) -> bool:
+        """Whether strengths of the refiner are being lowered, because drawing does not keep up with those there are.
+
+        A late tick says nothing for long where nobody is refined: sessions that begin make some.
+        """
+        refined = any(client.session.output.refine for client in self._sessions.values())
+        return refined and self._frame_loop.scheduler.refine_fade.share < 1
+
     def add(self, client: ClientSession) -> None:
         """A new client is connected."""
         self._sessions[client.session.id] = client
+        client.connect()
         self._frame_loop.join(client)
         self._count()
 
-    def resume(self, session_id: str, token: str | None) -> ClientSession | None:
-        """The session of a client that comes back with its token; None where it is not known here."""
+    def resume(self, session_id: str, token: str, avatar: str) -> ClientSession | None:
+        """An avatar's session whose client comes back with its token; None where it is not known here."""
         client = self._sessions.get(session_id)
-        if client is None or token is None or not secrets.compare_digest(client.token.encode(), token.encode()):
+        if client is None or client.session.avatar.id != avatar:
             return None
+        if not secrets.compare_digest(client.token.encode(), token.encode()):
+            return None
+        client.connect()
         if (timer := self._expiry.pop(session_id, None)) is not None:
             timer.cancel()
             self._frame_loop.join(client)
@@ -70,19 +90,21 @@ class SessionRegistry:
 
     def detach(self, client: ClientSession, *, may_return: bool) -> None:
         """The connection is gone; a client that did not say goodbye may come back for a while."""
-        self._frame_loop.leave(client)
         session_id = client.session.id
+        if self._sessions.get(session_id) is not client or session_id in self._expiry:
+            return  # another has its place, or it was detached before
+        self._frame_loop.leave(client)
         if may_return:
-            self._expiry[session_id] = asyncio.get_running_loop().call_later(self._gone_s, self._forget, session_id)
+            self._expiry[session_id] = asyncio.get_running_loop().call_later(self._gone_s, self.forget, session_id)
         else:
-            self._forget(session_id)
+            self.forget(session_id)
         self._count()
 
     def give_way(self) -> bool:
         """Forget the session that has waited longest for its client; False where none waits."""
         if not self._expiry:
             return False
-        self._forget(next(iter(self._expiry)))
+        self.forget(next(iter(self._expiry)))
         return True
 
     def close(self) -> None:
@@ -90,7 +112,8 @@ class SessionRegistry:
         for timer in self._expiry.values():
             timer.cancel()
 
-    def _forget(self, session_id: str) -> None:
+    def forget(self, session_id: str) -> None:
+        """A session that nobody is connected to is over, or others hold it."""
         self._sessions.pop(session_id, None)
         if (timer := self._expiry.pop(session_id, None)) is not None:
             timer.cancel()
@@ -99,3 +122,8 @@ class SessionRegistry:
     def _count(self) -> None:
         self._meter.set("being_sessions", float(len(self._sessions) - self.waiting), state="live")
         self._meter.set("being_sessions", float(self.waiting), state="waiting")
+
+
+def no_session(session_id: str) -> Problem:
+    """404."""
+    return Problem(404, f"there is no session {session_id!r}", "See /v1/sessions")

@@ -58,6 +58,8 @@ class SessionSlots:
     def _no_room(self, load: Load) -> Problem | None:
         if len(self._sessions) + self._opening.total() >= self._most:
             return refusal(self._meter, "sessions", f"this server holds {self._most} sessions and is full")
+        if self._sessions.faded and len(self._sessions):
+            return refusal(self._meter, "cost", "no room for another session: frames of those there are come late")
         if not self._admission.admits(self._running(), load):
             cost, ours = 1000 * (self._admission.cost(load) or 0), 1000 * self._admission.own_cost
             detail = f"no room for another session: a {load.width}x{load.height} frame costs {cost:.0f} ms"

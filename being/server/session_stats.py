@@ -63,6 +63,11 @@ class SessionStats:
         """A stream ended after it dropped so many pieces."""
         self._dropped += dropped
 
+    def restore(self, repeats: int, dropped: int) -> None:
+        """Go on counting from there; the meter was told of these elsewhere."""
+        self.repeats = repeats
+        self._dropped = self._counted = dropped
+
     def dropped(self, now_dropped: int) -> int:
         """Pieces the client never got, `now_dropped` of them of the running stream."""
         return self._dropped + now_dropped

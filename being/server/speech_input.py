@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from being.errors import InputError
 from being.live.session import Session
-from being.server.pcm_input import FloatArray, PcmInput
+from being.server.pcm_input import FloatArray, PcmInput, PcmState
 from being.server.problems import Problem
 
 LARGE_SOUND = 64 << 10  # bytes of PCM worth a worker thread
@@ -19,17 +20,45 @@ class SpeechInput:
         self._session = session
         self._pcm_input = PcmInput(sample_rate)
         self._overflowing = False
+        self._taking = 0
+        self.taken_bytes = 0
+        """Of PCM that were dealt with, over all connections: a client sends what it sent beyond them once more."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a worker thread is converting: until it has, there is no state to take."""
+        return self._taking > 0
+
+    def state(self) -> PcmState:
+        """What `restore` takes."""
+        return self._pcm_input.state()
+
+    def restore(self, state: PcmState, taken_bytes: int) -> None:
+        """Go on with the utterance from there."""
+        self._pcm_input = PcmInput.restored(state)
+        self.taken_bytes = taken_bytes
 
     @property
     def sample_rate(self) -> int:
         """Hz of the PCM that the client sends."""
         return self._pcm_input.rate
 
-    async def convert(self, data: bytes) -> tuple[FloatArray, FloatArray]:
-        """Bytes of PCM at both rates of a session; large pieces in a worker thread."""
-        if len(data) > LARGE_SOUND:
-            return await asyncio.to_thread(self._pcm_input.push, data)
-        return self._pcm_input.push(data)
+    async def take(self, data: bytes, now: Callable[[], float]) -> Problem | None:
+        """PCM has arrived. A large piece is converted in a worker thread, and taken even if nobody waits for it."""
+        if len(data) <= LARGE_SOUND:
+            problem = self.push(*self._pcm_input.push(data), now())
+            self.taken_bytes += len(data)
+            return problem
+        return await asyncio.shield(asyncio.create_task(self._take_large(data, now)))
+
+    async def _take_large(self, data: bytes, now: Callable[[], float]) -> Problem | None:
+        self._taking += 1
+        try:
+            problem = self.push(*await asyncio.to_thread(self._pcm_input.push, data), now())
+            self.taken_bytes += len(data)
+            return problem
+        finally:
+            self._taking -= 1
 
     def push(self, model_pcm: FloatArray, playback_pcm: FloatArray, now: float) -> Problem | None:
         """Lay converted sound into the session; a problem where it has no room, once until it has again."""

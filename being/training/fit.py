@@ -183,6 +183,7 @@ def fit(
             "assessment": quality.words,
             "notes": quality.notes,
             **evaluation.as_json(),
+            "steps": run.steps(),
             "config": config.model_dump(mode="json"),
         }
         (work / "metrics.json").write_text(json.dumps(document, indent=1))

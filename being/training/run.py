@@ -13,7 +13,8 @@ from being.model import DeformationNetwork
 from being.training.config import FitConfig
 from being.training.model.corrections import FrameCorrections
 from being.training.model.densify import ScreenGradients
-from being.training.model.parameters import GaussianParameters, adam_state, load_adam_state
+from being.training.model.parameters import GaussianParameters, adam, adam_state, load_adam_state
+from being.training.model.pretrained import AUDIO_ENCODER
 
 
 @dataclass
@@ -53,21 +54,25 @@ class TrainingRun:
         gaussians: GaussianParameters, network: DeformationNetwork, corrections: FrameCorrections, config: FitConfig
     ) -> TrainingRun:
         """A run at its first step."""
+        device = gaussians.audio_gate.device
         learned = {
             name: parameter
             for name, parameter in network.named_parameters()
             if parameter.requires_grad and not name.startswith("trunk.")  # the trunk serves published avatars only
         }
         planes = [p for name, p in learned.items() if name.startswith("triplane.")]
-        others = [p for name, p in learned.items() if not name.startswith("triplane.")]
+        encoder = [p for name, p in learned.items() if name.startswith(AUDIO_ENCODER)]
+        others = [p for name, p in learned.items() if not name.startswith(("triplane.", *AUDIO_ENCODER))]
         rates = {"planes": config.lr.planes, "network": config.lr.network}
-        optimizer = torch.optim.Adam(
+        rates["audio_encoder"] = config.lr.network * config.lr.audio_encoder
+        optimizer = adam(
             [
                 {"params": planes, "lr": rates["planes"], "name": "planes"},
                 {"params": others, "lr": rates["network"], "name": "network"},
-            ]
+                {"params": encoder, "lr": rates["audio_encoder"], "name": "audio_encoder"},
+            ],
+            device,
         )
-        device = gaussians.audio_gate.device
         generator = torch.Generator().manual_seed(config.seed)
         return TrainingRun(
             gaussians,
@@ -88,7 +93,7 @@ class TrainingRun:
         """Steps done by stage, as far as the curves tell."""
         return {point["stage"]: point["step"] for point in self.history}
 
-    def step_network(self, factor: float) -> None:
+    def step_network(self, factor: float | Tensor) -> None:
         """One Adam step of the network at `factor` times its starting rates."""
         for group in self.network_optimizer.param_groups:
             group["lr"] = self.network_rates[group["name"]] * factor

@@ -1,4 +1,5 @@
-"""The graph on a real Ray Serve: a film, a live session, and a renderer that dies under it.
+"""The graph on a real Ray Serve with two session workers: a film, a live session, and a renderer, a worker and the
+directory of sessions that die under it.
 
 Nothing here is bound to a wall clock: what must hold is counted in samples, frames and processes.
 """
@@ -11,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.api_server import tone, wav
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import ClientConnection, connect
 
 pytest.importorskip("ray")
@@ -34,20 +37,32 @@ FRESH = 10  # frames drawn after the outage
 
 @pytest.fixture(scope="module")
 def url(tiny_folder: Path) -> Iterator[str]:
-    """The graph in its default form, but for two shards; one Ray for all tests of this file."""
+    """The graph in its default form, but for two shards and two workers; one Ray for all tests of this file."""
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])  # for the workers
     start_ray(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 << 20)
     import ray
-    from being.deployments.app import build
     from ray import serve
 
     (port,) = free_ports(1)
     serve.start(http_options={"host": "127.0.0.1", "port": port})
-    serve.run(build({"library": [str(tiny_folder)], "shards": 2}), name="being", route_prefix="/")
+    deploy(tiny_folder)
     address = f"http://127.0.0.1:{port}"
     until(lambda: httpx.get(f"{address}/readyz", timeout=PATIENCE_S, trust_env=False).status_code == 200)
     yield address
     ray.shutdown()  # Serve's own farewell takes ten seconds
+
+
+def deploy(folder: Path) -> None:
+    from being.deployments.ingress import Ingress
+    from being.deployments.renderer import Renderer
+    from being.deployments.sessions import Sessions
+    from being.deployments.settings import GraphSettings
+    from ray import serve
+
+    settings = GraphSettings.model_validate({"library": [str(folder)], "shards": 2})
+    below = [deployment.bind(settings) for deployment in (Sessions, Renderer)]
+    workers = Ingress.options(num_replicas=2).bind(settings, *below, None, None)
+    serve.run(workers, name="being", route_prefix="/")
 
 
 def until(check: Callable[[], bool]) -> None:
@@ -92,16 +107,17 @@ def test_a_renderer_that_dies_costs_pictures_but_no_sound(url: str) -> None:
     with connect(live, max_size=None, open_timeout=PATIENCE_S) as socket:
         client = ClientSession(socket)
         client.until(lambda: "ready" in client.events)
-        pcm = tone(SPOKEN_S)
-        for at in range(0, len(pcm), 1 << 19):
-            socket.send(pcm[at : at + (1 << 19)])
+        client.send(tone(SPOKEN_S))
         client.until(lambda: "speaking" in client.events and client.fresh >= FRESH)
-        (doomed,) = renderers()
+        (doomed,) = replicas("Renderer")
+        workers = [process_of(ingress) for ingress in replicas("Ingress")]
+        shared = frame_memory(workers)
+        assert shared, "frames come through shared memory"
         os.kill(process_of(doomed), signal.SIGKILL)
         repeats = client.repeats
-        client.until(lambda: client.repeats > repeats and renderers() - {doomed})
+        client.until(lambda: client.repeats > repeats and replicas("Renderer") - {doomed})
         fresh = client.fresh
-        client.until(lambda: client.fresh >= fresh + FRESH)
+        client.until(lambda: client.fresh >= fresh + FRESH and frame_memory(workers) - shared)
     stream = b"".join(client.pieces)
     with av.open(io.BytesIO(stream)) as film:
         shown = [round(float(frame.pts * frame.time_base) * 25) for frame in film.decode(video=0)]
@@ -119,6 +135,72 @@ def test_a_renderer_that_dies_costs_pictures_but_no_sound(url: str) -> None:
     assert len(spoken) > 100 and np.abs(spoken).max(1).min() > 0.05, "and no hundredth of a second of it is silent"
 
 
+def test_a_session_outlives_its_workers_and_their_directory(url: str) -> None:
+    """Killed, then stopped as Serve stops one; in between the directory is lost. The client comes back each time."""
+    ready: dict[str, Any] = {}
+    frame = 0
+    for end in (kill, kill_after_the_directory, stop):
+        with closing(returned(url, ready)) as client:
+            if ready:
+                assert client.events["ready"]["session"] == ready["session"], "another session"
+                assert client.events["ready"]["taken_bytes"] == len(tone(SPOKEN_S))
+            else:
+                client.send(tone(SPOKEN_S))
+            ready = client.events["ready"]
+            client.until(lambda: client.fresh >= FRESH)
+            assert client.events["started"]["frame"] >= frame - 25, "at most a second is said again"
+            seen = len(client.pieces)
+            client.until(lambda: len(client.pieces) > seen + 25)  # noqa: B023
+            frame = int(client.events["stats"]["frame"])
+            info = httpx.get(f"{url}/v1/sessions/{ready['session']}", timeout=PATIENCE_S, trust_env=False).json()
+            (holder,) = (name for name in replicas("Ingress") if name.endswith(info["worker"]))
+            end(url, holder)
+            with pytest.raises(ConnectionClosed):
+                client.until(lambda: False)
+    with closing(returned(url, ready)) as client:
+        assert client.events["ready"]["session"] == ready["session"]
+        client.until(lambda: "started" in client.events)
+        assert client.events["started"]["frame"] > frame
+
+
+def kill(url: str, worker: str) -> None:
+    os.kill(process_of(worker), signal.SIGKILL)
+
+
+def kill_after_the_directory(url: str, worker: str) -> None:
+    (doomed,) = replicas("Sessions")
+    os.kill(process_of(doomed), signal.SIGKILL)
+    until(lambda: bool(replicas("Sessions") - {doomed}))
+    successor = next(iter(replicas("Sessions") - {doomed}))
+    until(lambda: process_of(successor) > 0)
+    time.sleep(3.0)  # deposited again
+    kill(url, worker)
+
+
+def stop(url: str, worker: str) -> None:
+    """What Serve's controller asks of a replica that is to go."""
+    import ray
+
+    actor: Any = ray.get_actor(worker, namespace="serve")
+    actor.perform_graceful_shutdown.remote()
+
+
+def returned(url: str, ready: dict[str, Any]) -> ClientSession:
+    """A client whose session is there; asks again while workers come and go."""
+    live = f"{url.replace('http', 'ws')}/v1/avatars/tiny/live?background=%23204060"
+    if ready:
+        live += f"&session={ready['session']}&token={ready['token']}"
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        assert time.monotonic() < deadline, "no worker"
+        try:
+            client = ClientSession(connect(live, max_size=None, open_timeout=PATIENCE_S))
+            client.until(lambda: "ready" in client.events)  # noqa: B023
+            return client
+        except (ConnectionClosed, InvalidHandshake, OSError):
+            time.sleep(0.3)
+
+
 class ClientSession:
     """A client that takes everything in."""
 
@@ -127,6 +209,13 @@ class ClientSession:
         self.events: dict[str, dict[str, Any]] = {}
         """The last of each kind."""
         self.pieces: list[bytes] = []
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def send(self, pcm: bytes) -> None:
+        for at in range(0, len(pcm), 1 << 19):
+            self._socket.send(pcm[at : at + (1 << 19)])
 
     @property
     def repeats(self) -> int:
@@ -151,11 +240,17 @@ class ClientSession:
             self.events[event["type"]] = event
 
 
-def renderers() -> set[str]:
-    """Names of the renderer's replicas that live or are coming to life."""
+def replicas(deployment: str) -> set[str]:
+    """Names of a deployment's replicas that live or are coming to life."""
     from ray.util import list_named_actors
 
-    return {actor["name"] for actor in list_named_actors(all_namespaces=True) if "#Renderer#" in actor["name"]}
+    return {actor["name"] for actor in list_named_actors(all_namespaces=True) if f"#{deployment}#" in actor["name"]}
+
+
+def frame_memory(processes: list[int]) -> set[str]:
+    """Inodes of the shared memory for frames that processes map."""
+    lines = [line for process in processes for line in Path(f"/proc/{process}/maps").read_text().splitlines()]
+    return {line.split()[4] for line in lines if "being-frames" in line}
 
 
 def process_of(name: str) -> int:

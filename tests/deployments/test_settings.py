@@ -10,8 +10,7 @@ from being.deployments.settings import GraphSettings
 from pydantic import ValidationError
 from ray.serve.schema import ServeDeploySchema
 
-from being.commands.serve import DEFAULT, command, merged, without_proxy
-from being.errors import InputError
+from being.commands.serve import DEFAULT, merged
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,25 +41,6 @@ def test_command_line_overrides() -> None:
     assert config["http_options"] == {"host": "0.0.0.0", "port": 9000}
     assert config["applications"][0]["args"]["library"] == [str(Path("people").resolve())]
     assert "library" not in DEFAULT["applications"][0]["args"]
-
-
-def test_ingress_takes_the_port_and_the_proxy_another() -> None:
-    config, environment = without_proxy(merged(DEFAULT, "127.0.0.1", 9000, ()))
-    assert range(*(int(environment[f"RAY_SERVE_DIRECT_INGRESS_{end}_HTTP_PORT"]) for end in ("MIN", "MAX"))) == range(
-        9000, 9001
-    )
-    assert config["http_options"]["host"] == "127.0.0.1" and config["http_options"]["port"] != 9000
-    ServeDeploySchema.model_validate(config)
-
-
-@pytest.mark.parametrize("several", [{"num_replicas": 2}, {"num_replicas": "auto"}, {"autoscaling_config": {}}])
-def test_several_ingresses_are_refused(tmp_path: Path, several: dict[str, object]) -> None:
-    config = merged(DEFAULT, None, None, ())
-    config["applications"][0]["deployments"] = [{"name": "Ingress", **several}]
-    path = tmp_path / "config.yaml"
-    path.write_text(yaml.safe_dump(config))
-    with pytest.raises(InputError, match="several replicas of Ingress"):
-        command.main([str(path)], standalone_mode=False)
 
 
 @pytest.mark.parametrize(

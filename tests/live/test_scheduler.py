@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -238,3 +240,24 @@ def test_sessions_come_and_go(tiny_avatar: Avatar) -> None:
     scheduler.leave("a")
     assert scheduler.finish(tick.number, answer(tick), 1.02) == []
     assert scheduler.sessions == []
+
+
+def test_the_refiner_fades_before_frames_repeat_and_comes_back(tiny_avatar: Avatar) -> None:
+    scheduler = Scheduler(now=0.0)
+    refined, raw = make_session(tiny_avatar, "refined"), make_session(tiny_avatar, "raw")
+    refined.output = replace(refined.output, refine=0.8)
+    scheduler.join(refined)
+    scheduler.join(raw)
+    strengths, now = [], 0.0
+    for n in range(200):
+        tick, _ = scheduler.start(now)
+        assert tick is not None
+        strengths.append(tick.requests[0].output.refine)
+        assert tick.requests[1].output.refine == 0
+        late = n < 6
+        now += 2 * FRAME_S if late else FRAME_S
+        scheduler.finish(tick.number, answer(tick), now - 0.001)
+    assert strengths[0] == 0.8 and strengths[6] == 0 and strengths[-1] == 0.8
+    assert strengths[:6] == sorted(strengths[:6], reverse=True)
+    assert refined.output.refine == 0.8  # what the client asked for stays
+    assert scheduler.tally.repeats == 0

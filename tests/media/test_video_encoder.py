@@ -48,10 +48,27 @@ def test_planes_come_back(width: int, height: int) -> None:
         assert np.sqrt(np.mean(error**2)) < 3, index
 
 
-def test_a_key_frame_comes_every_two_seconds() -> None:
-    encoder = H264Encoder(StreamFormat(64, 48))
+def test_key_frames_come_as_far_apart_as_is_set() -> None:
+    encoder = H264Encoder(StreamFormat(64, 48), VideoSettings(key_frame_s=2))
     packets = [packet for index in range(120) for packet in encoder.encode(planes_of(index, 64, 48), index)]
     assert [packet.pts for packet in packets if packet.key] == [0, 50, 100]
+
+
+def test_a_still_background_costs_bits_once() -> None:
+    """A face's worth of noise moves in front of a detailed background."""
+    random = np.random.default_rng(0)
+    still = np.concatenate([random.integers(60, 180, (128, 128)), np.full((64, 128), 128)]).astype(np.uint8)
+    grey = np.full_like(still, 128)
+    sizes = {}
+    for name, background in (("detailed", still), ("grey", grey)):
+        encoder = H264Encoder(StreamFormat(128, 128))
+        pictures = np.repeat(background[None], 100, 0)
+        pictures[:, 48:80, 48:80] = np.random.default_rng(1).integers(16, 235, (100, 32, 32))
+        sizes[name] = [len(packet.data) for i, picture in enumerate(pictures) for packet in encoder.encode(picture, i)]
+    beyond = np.subtract(sizes["detailed"], sizes["grey"])
+    assert beyond[0] > 2_000
+    assert beyond[25:].max() < 0.1 * beyond[0]
+    assert abs(beyond[25:].mean()) < 0.01 * beyond[0]
 
 
 @pytest.mark.parametrize(("profile", "number"), [("baseline", 66), ("main", 77), ("high", 100)])

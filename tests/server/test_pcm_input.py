@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from support.api_server import tone
 
-from being.server.pcm_input import PcmInput
+from being.live.plain import pack, unpack
+from being.server.pcm_input import PcmInput, PcmState
 
 
 @pytest.mark.parametrize("rate", [8000, 16_000, 22_050, 44_100, 48_000])
@@ -38,3 +39,20 @@ def test_forgetting_an_interrupted_utterance() -> None:
     pcm_input.drop()
     model_pcm, _ = pcm_input.push(bytes(3200))
     assert not model_pcm.any(), "half a sample of before must not shift what comes after"
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000, 22_050, 24_000, 44_100, 47_975, 48_000])
+@pytest.mark.parametrize("before_s", [0.0, 0.001, 0.0301, 0.8])
+def test_an_utterance_goes_on_elsewhere_bit_for_bit(rate: int, before_s: float) -> None:
+    pcm = tone(1.2, rate)
+    cut = 2 * round(before_s * rate) + 1  # in the middle of a sample
+    stays, leaves = PcmInput(rate), PcmInput(rate)
+    for at in range(0, cut, 640):
+        for one in (stays, leaves):
+            one.push(pcm[at : min(at + 640, cut)])
+    comes = PcmInput.restored(unpack(PcmState, pack(leaves.state())))
+    for at in range(cut, len(pcm), 640):
+        for a, b in zip(stays.push(pcm[at : at + 640]), comes.push(pcm[at : at + 640]), strict=True):
+            np.testing.assert_array_equal(a, b)
+    for a, b in zip(stays.flush(), comes.flush(), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -55,14 +55,16 @@ def test_a_lost_client_comes_back_with_its_token(tiny_avatar: Avatar) -> None:
         desk.sessions.detach(client, may_return=True)
         assert desk.frame_loop.scheduler.sessions == [] and desk.counted == (0, 1)
         await asyncio.sleep(GONE_S - 0.01)
-        for token in (None, "", client.token + "x"):
-            assert desk.sessions.resume("a", token) is None
-        assert desk.sessions.resume("b", client.token) is None
-        assert desk.sessions.resume("a", client.token) is client
+        for token in ("", client.token + "x"):
+            assert desk.sessions.resume("a", token, "tiny") is None
+        assert desk.sessions.resume("b", client.token, "tiny") is None
+        assert desk.sessions.resume("a", client.token, "other") is None, "it plays another avatar"
+        assert desk.frame_loop.scheduler.sessions == [] and desk.counted == (0, 1)
+        assert desk.sessions.resume("a", client.token, "tiny") is client
         assert desk.frame_loop.scheduler.sessions == ["a"] and desk.counted == (1, 0)
         await asyncio.sleep(2 * GONE_S)
         assert desk.sessions.get("a") is client, "no timer of its absence is left"
-        assert desk.sessions.resume("a", client.token) is client, "a second connection takes over from the first"
+        assert desk.sessions.resume("a", client.token, "tiny") is client, "a second connection takes over"
         assert desk.frame_loop.scheduler.sessions == ["a"]
 
     play(tiny_avatar, scenario)
@@ -77,7 +79,7 @@ def test_who_stays_away_is_forgotten(tiny_avatar: Avatar) -> None:
         assert len(desk.sessions) == 1 and desk.sessions.waiting == 1
         await asyncio.sleep(0.02)
         assert len(desk.sessions) == 0 and desk.counted == (0, 0)
-        assert desk.sessions.resume("a", client.token) is None
+        assert desk.sessions.resume("a", client.token, "tiny") is None
         with pytest.raises(Problem) as caught:
             desk.sessions.get("a")
         assert caught.value.details.status == 404
@@ -91,6 +93,8 @@ def test_a_goodbye_is_for_good(tiny_avatar: Avatar) -> None:
         desk.sessions.add(client)
         desk.sessions.detach(client, may_return=False)
         assert desk.sessions.all() == [] and desk.frame_loop.scheduler.sessions == [] and desk.counted == (0, 0)
+        desk.sessions.detach(client, may_return=True)
+        assert len(desk.sessions) == 0, "it does not come back by being detached once more"
 
     play(tiny_avatar, scenario)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from support.live import Measured, black_frames, tiny_client, tiny_facts
 from support.virtual_time import run_virtually
@@ -83,3 +85,21 @@ def test_a_session_too_dear_is_refused_with_its_cost(tiny_avatar: Avatar) -> Non
     assert parts.slots.room("tiny") == 0
     assert "a 64x48 frame costs 20 ms" in parts.refused().details.detail
     assert parts.meter.added["being_refused cost"] == 1
+
+
+def test_nobody_comes_in_while_strengths_are_lowered(tiny_avatar: Avatar) -> None:
+    parts = Parts(tiny_avatar, most=9)
+    fade = parts.sessions._frame_loop.scheduler.refine_fade
+    fade.late()
+    with parts.slots.opening(LOAD):
+        pass  # the first always may
+    client = tiny_client(tiny_avatar)
+    parts.sessions.add(client)
+    with parts.slots.opening(LOAD):
+        pass  # nobody's strength is lowered
+    client.session.output = replace(client.session.output, refine=0.5)
+    assert "come late" in str(parts.refused().details.detail)
+    for _ in range(2000):
+        fade.in_time()
+    with parts.slots.opening(LOAD):
+        pass

@@ -5,6 +5,7 @@ Tests wait for what they want to see, as long as `PATIENCE_S`; a busy machine ma
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -24,8 +25,10 @@ from being.api.server import create_app
 from being.avatar.library import Library
 from being.graph.local import InProcessGraph
 from being.inference.engine import Engine
+from being.server.admission import Admission, Load
 from being.server.limits import ServingLimits
 from being.server.service import Service
+from being.server.shared_sessions import SessionDirectory
 
 PATIENCE_S = 180.0
 PATIENT = ServingLimits(gone_s=600.0)  # a client of a starved machine may be silent for long and is not gone
@@ -35,7 +38,8 @@ PATIENT = ServingLimits(gone_s=600.0)  # a client of a starved machine may be si
 class Server:
     service: Service
     port: int
-    prefix: str = ""
+    prefix: str
+    loop: asyncio.AbstractEventLoop
 
     @property
     def url(self) -> str:
@@ -44,6 +48,10 @@ class Server:
     def live(self, avatar: str = "tiny", **query: object) -> str:
         pairs = "&".join(f"{key}={value}" for key, value in query.items())
         return f"ws://127.0.0.1:{self.port}{self.prefix}/v1/avatars/{avatar}/live?{pairs}"
+
+    def stop(self) -> None:
+        """As before a planned end of this worker: its sessions go on in others."""
+        asyncio.run_coroutine_threadsafe(self.service.stop(), self.loop).result(PATIENCE_S)
 
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=PATIENCE_S, trust_env=False)
@@ -68,13 +76,18 @@ def running(
     access: Access | None = None,
     prefix: str = "",
     told: bool = True,
+    directory: SessionDirectory | None = None,
+    name: str = "s",
 ) -> Iterator[Server]:
-    """A server over the graph and its library; servers may share a graph.
+    """A server over the graph and its library; servers may share a graph, and as workers a directory of sessions.
 
     With a `prefix` it lives under this path: `told` so, as by Ray Serve's route_prefix, or behind a proxy that takes
     it off.
     """
-    service = Service(graph.engine.library, graph, limits=limits)
+    admission = Admission()
+    for _ in range(10):  # nobody measures this graph
+        admission.observe({Load("tiny", 64, 48): 1}, 0.001)
+    service = Service(graph.engine.library, graph, limits=limits, directory=directory, name=name, admission=admission)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -91,12 +104,18 @@ def running(
 
     config = uvicorn.Config(under, port=port, log_level="warning", ws_ping_interval=None, lifespan="on")
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def whole() -> None:
+        loops.append(asyncio.get_running_loop())
+        await server.serve()
+
+    thread = threading.Thread(target=asyncio.run, args=(whole(),), daemon=True)
     thread.start()
     eventually(lambda: server.started or not thread.is_alive())
     assert server.started, "the server did not start"
     try:
-        yield Server(service, port, prefix)
+        yield Server(service, port, prefix, loops[0])
     finally:
         server.should_exit = True
         thread.join(PATIENCE_S)

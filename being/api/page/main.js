@@ -53,8 +53,9 @@ function connect(avatar) {
     }
     at("stage").style.setProperty("--ratio", ready.width / ready.height);
     offerFaces(ready.emotions);
+    offerRefining(ready.refine);
     at("lookahead").textContent = `${Math.round(ready.look_ahead_ms)} ms`;
-    show("listening");
+    show(ready.talking ? "speaking" : "listening");
   });
   on("started", (event) => { first = event.frame; settle(); });
   on("bytes", (bytes) => {
@@ -187,6 +188,18 @@ function showFaces() {
   session?.send({ type: "configure", emotion: Object.fromEntries(pressed.map((button) => [button.value, 1])) });
 }
 
+// Strength of the refiner; nothing to choose where the server or the avatar has none.
+function offerRefining(strength) {
+  at("refining").hidden = strength === null;
+  if (strength === null) return;
+  at("refine").value = strength;
+  showStrength();
+}
+
+function showStrength() {
+  at("refine-shown").textContent = `${Math.round(100 * at("refine").value)} %`;
+}
+
 function offerBackgrounds() {
   offerBackground("plate", "As recorded", "linear-gradient(135deg, #7c88a1, #2d3342)");
   for (const colour of COLOURS) offerBackground(colour, colour, `linear-gradient(${colour}, ${colour})`);
@@ -240,6 +253,10 @@ async function begin() {
     const [file] = at("picture-chosen").files;
     at("picture-chosen").value = "";
     if (file) offerPicture(file);
+  });
+  at("refine").addEventListener("input", () => {
+    showStrength();
+    session?.configure({ refine: Number(at("refine").value) });
   });
   at("interrupt").addEventListener("click", interrupt);
   at("sound").addEventListener("click", () => setSound(!player.sound));

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +35,10 @@ class Loss:
     total: Tensor
     parts: dict[str, Tensor]
 
+    def with_part(self, name: str, part: Tensor) -> Loss:
+        """This and a weighted part more."""
+        return Loss(self.total + part, {**self.parts, name: part})
+
 
 def picture_loss(
     predicted: Tensor,
@@ -49,6 +54,7 @@ def picture_loss(
     corrections: Tensor | None = None,
     areas: Tensor | None = None,
     matte: Tensor | None = None,
+    faces: tuple[Tensor, int] | None = None,
 ) -> Loss:
     """The loss of B pictures.
 
@@ -58,12 +64,13 @@ def picture_loss(
     lips : (B, 4) box x0 y0 x1 y1 in pixels. eyes : (B, 2, 4). displacement : network offsets (..., 3) in dm.
     teeth : (B, H, W) how much each pixel of an open mouth counts. corrections : scalar, see `FrameCorrections.cost`.
     areas : what the box terms are divided by, as `areas_of`; None: those of these pictures. matte : (B, H, W) what the
-    coverage shall be; None: the mask.
+    coverage shall be; None: the mask. faces : (B, 2) corners and the side of the windows that `perceptual` looks at;
+    None: at all.
     """
     difference = (predicted - truth).abs().mean(-1)
     parts = {"l1": weights.l1 * difference.mean()}
     if weights.ssim:
-        parts["ssim"] = weights.ssim * (1 - ssim_map(predicted, truth).mean())
+        parts["ssim"] = weights.ssim * (1 - mean_ssim(predicted, truth))
     inside = _regions(lips, eyes, teeth, *mask.shape[1:])
     if areas is None:
         areas = _sums(inside, mask)
@@ -74,7 +81,8 @@ def picture_loss(
     if weights.alpha:
         parts["alpha"] = weights.alpha * (alpha - (mask if matte is None else matte)).abs().mean()
     if weights.perceptual and perceptual is not None:
-        parts["perceptual"] = weights.perceptual * perceptual(predicted, truth)
+        seen = (predicted, truth) if faces is None else (cut(predicted, *faces), cut(truth, *faces))
+        parts["perceptual"] = weights.perceptual * perceptual(*seen)
     if weights.offsets and displacement is not None:
         parts["offsets"] = weights.offsets * displacement.abs().mean()
     if weights.corrections and corrections is not None:
@@ -88,7 +96,7 @@ def areas_of(lips: Tensor, eyes: Tensor, teeth: Tensor | None, mask: Tensor) -> 
 
 
 def _sums(regions: dict[str, Tensor], mask: Tensor) -> Tensor:
-    return torch.stack([*(region.sum() for region in regions.values()), mask.new_tensor(float(mask.numel()))])
+    return torch.stack([*(region.sum() for region in regions.values()), mask.new_full((), mask.numel())])
 
 
 def _regions(lips: Tensor, eyes: Tensor, teeth: Tensor | None, height: int, width: int) -> dict[str, Tensor]:
@@ -104,6 +112,15 @@ def box_mask(boxes: Tensor, height: int, width: int) -> Tensor:
     columns = (x >= x0) & (x < x1)
     rows = (y >= y0) & (y < y1)
     return (rows[..., :, None] & columns[..., None, :]).any(1).float()
+
+
+def cut(pictures: Tensor, corners: Tensor, side: int) -> Tensor:
+    """Square windows (B, side, side, 3) of pictures (B, H, W, 3), upper left corners (B, 2) x y in whole pixels."""
+    line = torch.arange(side, device=pictures.device)
+    rows, columns = corners[:, 1, None] + line, corners[:, 0, None] + line
+    which = torch.arange(len(pictures), device=pictures.device)
+    place = (which[:, None, None] * pictures.shape[1] + rows[:, :, None]) * pictures.shape[2] + columns[:, None]
+    return pictures.reshape(-1, pictures.shape[-1]).index_select(0, place.flatten()).unflatten(0, place.shape)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -155,6 +172,20 @@ def ssim_map(a: Tensor, b: Tensor) -> Tensor:
         (mean_x**2 + mean_y**2 + SSIM_C1) * (var_x + var_y + SSIM_C2)
     )
     return ratio.reshape(batch, channels, height, width).mean(1)
+
+
+def mean_ssim(predicted: Tensor, truth: Tensor) -> Tensor:
+    """`ssim_map(predicted, truth).mean()`, on a GPU in its own kernels; differentiable in `predicted`."""
+    if predicted.device.type == "cuda" and predicted.dtype == torch.float32 and _has_triton():
+        from being.training.loss.ssim_gpu import MeanSsim
+
+        return MeanSsim.apply(predicted, truth, _ssim_kernel(predicted.device, predicted.dtype))
+    return ssim_map(predicted, truth).mean()
+
+
+@lru_cache(maxsize=1)
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
 
 
 def psnr(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:

@@ -32,6 +32,9 @@ class Perceptual(nn.Module):
     FormatError when the file cannot be read or a layer is missing or of another shape.
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, path: Path) -> None:
         super().__init__()
         state = _read(path)
@@ -47,21 +50,38 @@ class Perceptual(nn.Module):
                     raise FormatError(f"{path}: features.{number}.{name} is missing or has another shape than VGG-16's")
                 target.data.copy_(value)
             self.layers[str(number)] = conv
+        self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1))
+        self.register_buffer("deviation", torch.tensor(_DEVIATION).view(3, 1, 1))
         self.requires_grad_(False)
 
     def forward(self, predicted: Tensor, truth: Tensor) -> Tensor:
         """Pictures (B, H, W, 3) in [0, 1] -> scalar."""
-        mean, deviation = (predicted.new_tensor(v).view(3, 1, 1) for v in (_MEAN, _DEVIATION))
-        x = (torch.cat([predicted, truth]).permute(0, 3, 1, 2) - mean) / deviation
         total = predicted.new_zeros(())
+        for features in self.features(torch.cat([predicted, truth])):
+            a, b = features.chunk(2)
+            total = total + (a - b).abs().mean()
+        return total
+
+    def features(self, pictures: Tensor) -> list[Tensor]:
+        """Pictures (B, H, W, 3) in [0, 1] -> features (B, C, h, w) at three depths."""
+        x = (pictures.permute(0, 3, 1, 2) - self.mean) / self.deviation
+        found = []
         for layer in _LAYERS:
             if isinstance(layer, str):
                 x = F.max_pool2d(x, 2)
                 continue
             x = F.relu(self.layers[str(layer[0])](x))
             if layer[0] in _TAPS:
-                a, b = x.chunk(2)
-                total = total + (a - b).abs().mean()
+                found.append(x)
+        return found
+
+    def normalized_distance(self, pictures: Tensor, truth: Tensor) -> Tensor:
+        """LPIPS without its learned weights (Zhang et al. 2018): features scaled to length 1 at every place, their
+        squared difference there, means over places, summed over depths; (B, H, W, 3) twice -> (B,)."""
+        total = pictures.new_zeros(len(pictures))
+        for features in self.features(torch.cat([pictures, truth])):
+            a, b = F.normalize(features.float(), dim=1, eps=1e-6).chunk(2)
+            total = total + (a - b).square().sum(1).mean((1, 2))
         return total
 
 

@@ -1,0 +1,89 @@
+"""`being fit-refiner`: an avatar and its footage in, a small network that makes its frames photographic out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from being.errors import STOPPED, InputError
+
+
+@click.command(name="fit-refiner", context_settings={"max_content_width": 110})
+@click.argument("avatar")
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The talking-portrait folder the avatar was trained from (being clone --keep leaves it in OUT.run/footage).",
+)
+@click.option(
+    "--minutes", default=4.0, show_default=True, type=click.FloatRange(0, min_open=True), help="Of the network itself."
+)
+@click.option(
+    "--folds", default=2, show_default=True, type=click.IntRange(2, 8), help="Parts the footage is divided into."
+)
+@click.option(
+    "--fold-minutes",
+    default=2.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Training of the avatar that draws each part without having seen it.",
+)
+@click.option(
+    "--vgg",
+    type=click.Path(path_type=Path),
+    help="VGG-16 weights (.safetensors or .pt) for a perceptual loss and a perceptual distance in the report.",
+)
+@click.option("--device", default="auto", show_default=True, help="Trains here: auto, cpu, cuda, cuda:1.")
+@click.option(
+    "--work", type=click.Path(path_type=Path), help="Folder of finished folds and the report [default: AVATAR.refiner]."
+)
+@click.option("--restart", is_flag=True, help="Forget what an earlier, unfinished run has done.")
+def command(
+    avatar: str,
+    data: Path,
+    minutes: float,
+    folds: int,
+    fold_minutes: float,
+    vgg: Path | None,
+    device: str,
+    work: Path | None,
+    restart: bool,
+) -> None:
+    """Train a refiner for AVATAR, an id (see being avatars) or a folder, and store it in the avatar.
+
+    A refiner gives rendered frames the detail that the film has: pores, lashes, single hairs, edges of teeth. It must
+    learn from frames that the avatar has not seen, so the footage is divided into parts (--folds), an avatar is trained
+    without each, and draws it. The network is then trained on (render, film) pairs, judged on frames that nothing was
+    trained on, and stored as refiner.safetensors. Its strength is lowered where it would move the lips.
+
+    Look at AVATAR.refiner/report.html before you use it. Ctrl-C stops; the same command goes on from finished folds.
+
+    \b
+    Examples:
+        being clone me.mp4 -o avatars/me --keep
+        being fit-refiner avatars/me --data avatars/me.run/footage
+        being render speech.wav -o speech.mp4 --avatar me --refine 1
+        being serve --refiner native
+    """
+    from being.commands.render import find_avatar
+    from being.progress import show_progress
+    from being.training.refiner.config import RefinerConfig
+    from being.training.refiner.fit import fit_refiner
+
+    if not data.is_dir():
+        raise InputError(f"{data}: there is no such folder", "Give the talking-portrait folder of the avatar")
+    library, manifest = find_avatar(avatar)
+    folder = library.get(manifest.id).folder
+    config = RefinerConfig(minutes=minutes, folds=folds, fold_minutes=fold_minutes, vgg=vgg, device=device)
+    with show_progress() as progress:
+        result = fit_refiner(folder, data, config, progress, work=work, restart=restart)
+    if result.judged is None:
+        click.get_current_context().exit(STOPPED)
+    raw, refined = result.judged.raw, result.judged.refined
+    names = {"psnr": "dB", "ssim": "SSIM", "vgg": "VGG distance", "spectrum": "decades of the spectrum"}
+    scores = ", ".join(f"{raw[key]:.4g} -> {refined[key]:.4g} {text}" for key, text in names.items() if key in raw)
+    click.echo(f"{folder}: {scores} on held-out frames, strength {result.judged.strength:g}")
+    click.echo(f"look at {result.report}")
+    click.echo(f"let it speak: being render --sample -o hello.mp4 --avatar {folder} --refine 1")

@@ -1,0 +1,73 @@
+"""Where session workers of this machine find a renderer: a socket, and a ticket for each that is expected."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from being.graph.channel.arena import IDLE_S, Arena
+from being.graph.channel.connection import Connection, Draw
+
+
+class ChannelServer:
+    """Listens for session workers.
+
+    Attributes
+    ----------
+    path : of the socket, in a folder that is this user's alone.
+    connections : that are open.
+
+    Parameters
+    ----------
+    draw : has a worker's requests drawn. new_arena : memory for one worker's frames.
+    idle_s : see Connection.
+    """
+
+    def __init__(self, draw: Draw, new_arena: Callable[[], Arena] = Arena, idle_s: float = IDLE_S) -> None:
+        self.connections: list[Connection] = []
+        self._draw = draw
+        self._new_arena = new_arena
+        self._idle_s = idle_s
+        self._folder = Path(tempfile.mkdtemp(prefix="being-renderer-"))
+        self.path = str(self._folder / "socket")
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(self.path)
+        self._listener.listen()
+        self._expected: dict[str, Callable[[], None]] = {}
+        threading.Thread(target=self._accept, name="being-channels", daemon=True).start()
+
+    def expect(self, ticket: str, ended: Callable[[], None]) -> None:
+        """A worker will come with this ticket; call `ended`, on some thread, when it has gone."""
+        self._expected[ticket] = ended
+
+    def forget(self, ticket: str) -> None:
+        """It does not come, or is not waited for any more."""
+        self._expected.pop(ticket, None)
+
+    def close(self) -> None:
+        """Hang up on everybody."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for connection in [*self.connections]:
+            connection.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                accepted, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections.append(Connection(accepted, self._draw, self._new_arena(), self._over, self._idle_s))
+
+    def _over(self, connection: Connection, ticket: str | None) -> None:
+        with contextlib.suppress(ValueError):
+            self.connections.remove(connection)
+        if ticket is not None and (ended := self._expected.pop(ticket, None)) is not None:
+            ended()

@@ -1,0 +1,115 @@
+"""The network: a shallow U-Net of plain 3x3 convolutions that adds what the render lacks.
+
+Half resolution by pixel-unshuffle, two levels below it, residual blocks whose activation follows the sum (He et al.
+2016), so that on a GPU each convolution, its bias, sum and activation are one kernel.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+CHANNELS = 4  # RGB and coverage
+STRIDE = 8  # sides of crops are multiples of it
+
+
+class RefineConfig(BaseModel):
+    """Sizes of the network.
+
+    width : channels at half resolution; twice and four times as many below. depths : residual blocks at a half, a
+    quarter and an eighth of the resolution; the first two twice, on the way down and on the way up. band : pixels, odd;
+    only what is finer is changed, coarser shapes and colours stay the render's. 0: everything may change.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: int = Field(default=48, ge=8, le=256, multiple_of=8)
+    depths: tuple[int, int, int] = (1, 2, 3)
+    band: int = Field(default=9, ge=0, le=65)
+
+
+class Block(nn.Module):
+    """relu(x + conv(relu(conv(x))))."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.second.weight)  # a new block hands on what comes in
+
+    def forward(self, x: Tensor) -> Tensor:
+        return conv_relu(self.second, conv_relu(self.first, x), x)
+
+
+class RefineNetwork(nn.Module):
+    """Render -> what to add to it; adds nothing before it is trained."""
+
+    def __init__(self, config: RefineConfig) -> None:
+        super().__init__()
+        self.config = config
+        a, b, c = config.width, 2 * config.width, 4 * config.width
+        self.enter = nn.Conv2d(4 * CHANNELS, a, 3, padding=1)
+        self.down = nn.ModuleList([_blocks(a, config.depths[0]), _blocks(b, config.depths[1])])
+        self.shrink = nn.ModuleList([nn.Conv2d(a, b, 2, stride=2), nn.Conv2d(b, c, 2, stride=2)])
+        self.middle = _blocks(c, config.depths[2])
+        self.grow = nn.ModuleList([nn.Conv2d(b, 4 * a, 1), nn.Conv2d(c, 4 * b, 1)])
+        self.up = nn.ModuleList([_blocks(a, config.depths[0]), _blocks(b, config.depths[1])])
+        self.leave = nn.Conv2d(a, 12, 3, padding=1)
+        nn.init.zeros_(self.leave.weight)
+        assert self.leave.bias is not None
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 4, S, S) RGB and coverage in [0, 1] -> (N, 3, S, S) change of RGB; S a multiple of STRIDE."""
+        a = self.down[0](conv_relu(self.enter, F.pixel_unshuffle(x - 0.5, 2)))
+        b = self.down[1](conv_relu(self.shrink[0], a))
+        c = self.middle(conv_relu(self.shrink[1], b))
+        b = self.up[1](F.relu(b + F.pixel_shuffle(self.grow[1](c), 2)))
+        a = self.up[0](F.relu(a + F.pixel_shuffle(self.grow[0](b), 2)))
+        change = F.pixel_shuffle(self.leave(a), 2)
+        return change - box_blurred(change, self.config.band) if self.config.band else change
+
+
+def box_blurred(x: Tensor, side: int) -> Tensor:
+    """Means over `side` x `side` pixels, at the rim over those there are."""
+    for kernel in ((side, 1), (1, side)):
+        padding = kernel[0] // 2, kernel[1] // 2
+        x = F.avg_pool2d(x, kernel, stride=1, padding=padding, count_include_pad=False)
+    return x
+
+
+def conv_relu(conv: nn.Module, x: Tensor, residual: Tensor | None = None) -> Tensor:
+    """relu(conv(x) + residual); in half precision on a GPU, where nothing is to be learned, as one kernel of cuDNN."""
+    assert isinstance(conv, nn.Conv2d) and not isinstance(conv.padding, str)
+    if x.is_cuda and x.dtype is torch.float16 and not torch.is_grad_enabled():
+        weight, bias, stride, padding = conv.weight, conv.bias, conv.stride, conv.padding
+        if residual is None:
+            return torch.cudnn_convolution_relu(x, weight, bias, stride, padding, conv.dilation, conv.groups)
+        return torch.cudnn_convolution_add_relu(
+            x, weight, residual, 1.0, bias, stride, padding, conv.dilation, conv.groups
+        )
+    y = conv(x)
+    return F.relu(y if residual is None else y + residual)
+
+
+def _blocks(width: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(Block(width) for _ in range(count)))
+
+
+def flops(config: RefineConfig, side: int) -> float:
+    """Multiplications and additions of one crop of `side` pixels, both counted."""
+    network = RefineNetwork(config).to("meta")
+    total = 0
+
+    def count(module: nn.Module, _: tuple[Tensor, ...], out: Tensor) -> None:
+        assert isinstance(module, nn.Conv2d)
+        nonlocal total
+        total += 2 * out.numel() * module.in_channels * module.kernel_size[0] * module.kernel_size[1]
+
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(count)
+    network(torch.empty(1, CHANNELS, side, side, device="meta"))
+    return float(total)

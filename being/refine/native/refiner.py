@@ -1,0 +1,97 @@
+"""The `native` refiner: each avatar's own network over the crops of its frames."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from torch import Tensor
+
+from being.avatar.library import Library, LibraryEntry
+from being.errors import InputError
+from being.inference.frames import Extras
+from being.refine.contract import Conditions, CropRows
+from being.refine.native.network import RefineConfig
+from being.refine.native.runner import Runner
+from being.refine.native.weights import FILE, load_refiner
+
+SIZES = (128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768)  # sides of crops, pixels
+
+
+class NativeOptions(BaseModel):
+    """`options` of `RefinerSettings`.
+
+    precision : auto is float16 on a GPU, float32 on a CPU. cuda_graphs : replay the network's kernels as one on a GPU.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    cuda_graphs: bool = True
+
+
+class NativeRefiner:
+    """See `being.refine.contract`. An avatar without a trained refiner passes as it is."""
+
+    needs = Extras.NONE
+    sizes: tuple[int, ...] = SIZES
+    fade = 1.0
+
+    def __init__(self, library: Library, device: torch.device, options: NativeOptions = NativeOptions()) -> None:  # noqa: B008 - immutable
+        self._library, self._device = library, device
+        precision = options.precision
+        if precision == "auto":
+            precision = "float16" if device.type == "cuda" else "float32"
+        self._precision: torch.dtype = getattr(torch, precision)
+        self._graphs = options.cuda_graphs and device.type == "cuda"
+        self._runners: dict[RefineConfig, Runner] = {}
+        self._loaded: dict[str, tuple[LibraryEntry, tuple[Runner, Tensor, float] | None]] = {}
+
+    def prepare(self, avatar: str) -> None:
+        """Load the avatar's refiner if it has one; FormatError where it is damaged."""
+        entry = self._library.get(avatar)
+        known = self._loaded.get(avatar)
+        if known is not None and known[0] is entry:
+            return
+        if FILE not in entry.manifest.files:
+            self._loaded[avatar] = entry, None
+            return
+        trained = load_refiner(entry.folder / FILE)
+        config = trained.facts.network
+        runner = self._runners.get(config)
+        if runner is None:
+            runner = Runner(config, self._device, self._precision, self._graphs)
+            self._runners[config] = runner
+        for side in trained.facts.sides[:1]:
+            runner.warm_up(side)
+        self._loaded[avatar] = entry, (runner, runner.packed(trained.state), trained.facts.strength)
+
+    def knows(self, avatar: str) -> bool:
+        """Whether the avatar has been prepared and has a trained refiner."""
+        known = self._loaded.get(avatar)
+        return known is not None and known[1] is not None
+
+    def refine(self, crops: Tensor, conditions: Conditions, rows: CropRows) -> Tensor:
+        """All crops of one avatar at once."""
+        out = crops.clone()
+        for avatar in dict.fromkeys(rows.avatars):
+            known = self._loaded[avatar][1]
+            assert known is not None
+            runner, weights, strength = known
+            own = [row for row, name in enumerate(rows.avatars) if name == avatar]
+            at = slice(None) if len(own) == len(rows) else torch.tensor(own, device=crops.device)
+            out[at] += strength * runner.run(weights, crops[at], conditions.alpha[at])
+        return out
+
+
+def load(options: dict[str, Any], library: Library, device: torch.device) -> NativeRefiner:
+    """The backend `native`; InputError for options it does not know."""
+    try:
+        chosen = NativeOptions.model_validate(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        known = ", ".join(NativeOptions.model_fields)
+        raise InputError(f"refiner options: {field}: {first['msg']}", f"Options of native: {known}") from None
+    return NativeRefiner(library, device, chosen)

@@ -1,0 +1,84 @@
+"""Low-rank changes of a network (LoRA, Hu et al. 2021): W + scale * alpha / rank * B A, added when weights are loaded.
+
+Read as diffusers and PEFT name them (`unet.down_blocks.0...to_q.lora_A.weight`) and as kohya's trainer does
+(`lora_unet_down_blocks_0_..._to_q.lora_down.weight`, with `alpha`). Changes of the text encoder are left out: the
+prompt is encoded without them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from being.errors import FormatError, InputError
+
+_DOWN = (".lora_A.weight", ".lora_A.default.weight", ".lora_down.weight", ".lora.down.weight")
+_UP = (".lora_B.weight", ".lora_B.default.weight", ".lora_up.weight", ".lora.up.weight")
+_UNET = ("unet.", "lora_unet_", "base_model.model.")
+_TEXT = ("text_encoder", "lora_te")
+
+
+def with_lora(unet: Any, path: Path, scale: float = 1.0) -> Any:
+    """The network with a change; those of its weights that do not change are shared with the one given.
+
+    Raises
+    ------
+    InputError
+        The file is not there.
+    FormatError
+        It is no safetensors file, names a layer that the network has not, or has other shapes.
+    """
+    if not path.is_file():
+        raise InputError(f"LoRA {path} is missing", "Correct its path")
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise FormatError(f"{path}: {str(error).splitlines()[0]}", "Give a LoRA as safetensors") from error
+    layers = {name: module for name, module in unet.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
+    known = {name.replace(".", "_"): name for name in layers}
+    changes: dict[str, Tensor] = {}
+    for stem, (down, up, alpha) in _pairs(tensors, path).items():
+        name = known.get(stem.replace(".", "_"))
+        if name is None:
+            raise FormatError(f"{path}: the network has no layer {stem!r}", "Take a LoRA of the same model")
+        weight = layers[name].weight
+        rank = down.shape[0]
+        change = (up.float().flatten(1) @ down.float().flatten(1)) * (
+            scale * (alpha if alpha is not None else rank) / rank
+        )
+        if up.shape[1] != rank or change.numel() != weight.numel() or len(up) != len(weight):
+            raise FormatError(f"{path}: {stem!r} does not fit {tuple(weight.shape)}", "Take a LoRA of the same model")
+        changes[name] = (weight.detach().float() + change.view(weight.shape).to(weight.device)).to(weight.dtype)
+    if not changes:
+        raise FormatError(f"{path}: no layer of the denoising network is in it", "Give a LoRA of the UNet")
+    shared = {id(value): value for value in (*unet.parameters(), *unet.buffers())}
+    changed = copy.deepcopy(unet, memo=dict(shared))
+    for name, value in changes.items():
+        changed.get_submodule(name).weight = nn.Parameter(value, requires_grad=False)
+    return changed
+
+
+def _pairs(tensors: Mapping[str, Tensor], path: Path) -> dict[str, tuple[Tensor, Tensor, float | None]]:
+    """(A, B, alpha) by layer of the denoising network."""
+    pairs = {}
+    for name, down in tensors.items():
+        ending = next((end for end in _DOWN if name.endswith(end)), None)
+        if ending is None or name.startswith(_TEXT):
+            continue
+        stem = name.removesuffix(ending)
+        up = tensors.get(stem + _UP[_DOWN.index(ending)])
+        if up is None or down.dim() not in (2, 4) or up.dim() != down.dim():
+            raise FormatError(f"{path}: {stem!r} is only half there", "Save the LoRA again")
+        alpha = tensors.get(f"{stem}.alpha")
+        for prefix in _UNET:
+            stem = stem.removeprefix(prefix)
+        stem = stem.removesuffix(".processor").replace(".processor.to_", ".to_")
+        pairs[stem] = (down, up, None if alpha is None else float(torch.as_tensor(alpha)))
+    return pairs

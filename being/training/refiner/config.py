@@ -1,0 +1,53 @@
+"""What the training of a refiner can be told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from being.refine.native.network import RefineConfig
+
+Weight = Annotated[float, Field(ge=0)]
+
+
+class RefineWeights(BaseModel):
+    """How much each part of the loss counts; 0 leaves it out. See `being.training.refiner.losses`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    l1: Weight = 1.0
+    ssim: Weight = 0.1
+    bands: Weight = 1.0
+    adversarial: Weight = 0.002
+    features: Weight = 1.0
+    perceptual: Weight = 0.05
+    steady: Weight = 0.5
+    lock: Weight = 0.25
+
+
+class RefinerConfig(BaseModel):
+    """One training of a refiner.
+
+    minutes : of the network itself. folds : avatars trained without a part of the footage each, whose renders of that
+    part are learned from; fold_minutes : of each. seen : share of the crops that are renders of frames the avatar was
+    trained on, as its hair, skin and background look live. steps : in place of minutes. size : side of training crops.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    network: RefineConfig = RefineConfig()
+    minutes: float = Field(default=4.0, gt=0)
+    steps: int | None = Field(default=None, ge=1)
+    folds: int = Field(default=2, ge=2, le=8)
+    fold_minutes: float = Field(default=2.0, gt=0)
+    seen: float = Field(default=0.4, ge=0, le=1)
+    batch: int = Field(default=16, ge=2, multiple_of=2)
+    size: int = Field(default=160, ge=32, multiple_of=8)
+    rate: float = Field(default=2e-4, gt=0, lt=1)
+    loss: RefineWeights = RefineWeights()
+    vgg: Path | None = None
+    device: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    seed: int = 0

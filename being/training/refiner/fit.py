@@ -1,0 +1,228 @@
+"""`fit_refiner`: an avatar and its footage in, the avatar with a refiner out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from being.atomic import whole_file
+from being.avatar.folder import Avatar, amend_avatar, load_avatar
+from being.avatar.signing import own_key, sign_avatar
+from being.dataset import Dataset
+from being.errors import InputError
+from being.progress import Progress, Silent
+from being.refine.native.weights import FILE, RefinerFacts, TrainedRefiner, save_refiner
+from being.training.config import FitConfig
+from being.training.data.footage import split_frames
+from being.training.defaults import config_for
+from being.training.fit import choose_device, fit
+from being.training.loop import Stop
+from being.training.loss.perceptual import Perceptual
+from being.training.refiner.config import RefinerConfig
+from being.training.refiner.folds import Renders, folds, render_frames, write_without
+from being.training.refiner.gathering import FacePlaces, pairs_of
+from being.training.refiner.judging import Judged, judge
+from being.training.refiner.loop import Trained, train
+from being.training.refiner.pairs import Pairs
+from being.training.refiner.report import write_report
+
+INNER_SHARE = 0.04  # of the footage held out inside, as `being clone` and `being fit` do
+
+
+@dataclass(frozen=True)
+class RefinerResult:
+    """What came of it; `judged` is None when stopped: the same call goes on from the last fold that was finished.
+
+    metrics : scores on held-out frames by name, raw_*, refined_* and film_*. report : the page.
+    """
+
+    judged: Judged | None
+    metrics: dict[str, float]
+    seconds: dict[str, float]
+    report: Path
+    stopped: bool = False
+
+
+def fit_refiner(
+    folder: Path,
+    data: Path,
+    config: RefinerConfig | None = None,
+    progress: Progress | None = None,
+    *,
+    work: Path | None = None,
+    restart: bool = False,
+    stop: Stop | None = None,
+    fold_config: FitConfig | None = None,
+) -> RefinerResult:
+    """Train a refiner for the avatar in `folder` on the talking-portrait folder `data` it was made from, and store it.
+
+    Parameters
+    ----------
+    work : where finished folds and the report go, default `FOLDER.refiner` beside it. restart : forget finished folds.
+    fold_config : how the folds' avatars are trained, default as `being clone` for `config.fold_minutes`.
+
+    Raises
+    ------
+    InputError, FormatError : before anything is computed wherever it can be known then.
+    """
+    config, progress, stop = config or RefinerConfig(), progress or Silent(), stop or Stop()
+    folder = Path(folder)
+    avatar, dataset = load_avatar(folder), Dataset(data)
+    check_match(avatar, dataset)
+    if avatar.manifest.consent.status == "consented":
+        own_key()  # signs again what has changed
+    perceptual = Perceptual(config.vgg) if config.vgg is not None else None
+    work = Path(work) if work is not None else folder.with_name(folder.name + ".refiner")
+    if restart:
+        shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True, exist_ok=True)
+    seconds: dict[str, float] = {}
+    fold_config = fold_config or config_for(dataset, config.device, config.fold_minutes)
+    device, _ = choose_device(fold_config)
+
+    learned, held_out = split_frames(dataset, INNER_SHARE)
+    places = FacePlaces(avatar, dataset)
+    judged_on = places.in_sight(held_out.all)
+    if not judged_on:
+        raise InputError(f"{data} holds no frame out: a refiner could not be judged", "Use longer footage")
+    with stop.on_signals():
+        with _timed(seconds, "folds"):
+            sources = []
+            for number, left_out in enumerate(folds(learned, config.folds)):
+                renders = _fold(dataset, places, left_out, number, fold_config, work, progress, stop)
+                if renders is None:
+                    return RefinerResult(None, {}, seconds, work / "report.html", stopped=True)
+                sources.append((renders, False))
+        with _timed(seconds, "render"):
+            progress.part("render")
+            own = spread(places.in_sight(learned), max(1, len(learned) // 2))
+            drawn = [
+                render_frames(avatar, dataset, frames, fold_config, work, places.square) for frames in (own, judged_on)
+            ]
+            sources.append((drawn[0], True))
+            pairs = pairs_of(dataset, places, sources).to(device)
+            shown = pairs_of(dataset, places, [(drawn[1], False)]).to(device)
+        progress.part("refiner")
+        with _timed(seconds, "refiner"):
+            trained = train(pairs, config, device, perceptual.to(device) if perceptual else None, progress, stop)
+    if trained.stopped:
+        progress.note("stopped; the same command goes on from the finished folds")
+        return RefinerResult(None, {}, seconds, work / "report.html", stopped=True)
+    with _timed(seconds, "judge"):
+        progress.part("judge")
+        judged = _judged(avatar, dataset, places, shown, config, trained, perceptual)
+    store(folder, avatar, config, trained, judged, places, work)
+    write_report(work / "report.html", avatar.manifest.name, shown, judged, trained.history, seconds)
+    (work / "refiner.json").write_text(json.dumps({"metrics": judged.metrics(), "seconds": seconds}, indent=1))
+    progress.note(f"wrote {folder / FILE} and {work / 'report.html'}", **judged.metrics())
+    return RefinerResult(judged, judged.metrics(), seconds, work / "report.html")
+
+
+def check_match(avatar: Avatar, dataset: Dataset) -> None:
+    """InputError where the avatar was not made from this footage."""
+    manifest = avatar.manifest
+    found = (dataset.width, dataset.height, dataset.frames)
+    expected = (manifest.width, manifest.height, len(avatar.motion.eye))
+    if found != expected:
+        shape = "{}x{}, {} frames".format
+        raise InputError(
+            f"{dataset.path} has {shape(*found)}, avatar {manifest.id!r} was made from {shape(*expected)}",
+            "Give the folder that it was trained from (being clone --keep leaves it in AVATAR.run/footage)",
+        )
+
+
+def store(
+    folder: Path,
+    avatar: Avatar,
+    config: RefinerConfig,
+    trained: Trained,
+    judged: Judged,
+    places: FacePlaces,
+    work: Path,
+) -> None:
+    """Put the refiner into the avatar, signed again where somebody agreed to it."""
+    facts = RefinerFacts(
+        network=config.network,
+        strength=judged.strength,
+        sides=places.sides(),
+        gaussians=avatar.manifest.files["gaussians.ply"],
+        metrics=judged.metrics(),
+    )
+    save_refiner(work / FILE, TrainedRefiner(facts, trained.state))
+    amend_avatar(folder, extra={FILE: work / FILE})
+    if avatar.manifest.consent.status == "consented":
+        sign_avatar(folder, avatar.manifest.consent)
+
+
+def spread(frames: Sequence[int], count: int) -> list[int]:
+    """At most about `count` frames in short runs of neighbours, over all of them."""
+    every = max(1, len(frames) // max(count, 1))
+    return [frame for place, frame in enumerate(frames) if place // 8 % every == 0]
+
+
+def _fold(
+    dataset: Dataset,
+    places: FacePlaces,
+    left_out: Sequence[int],
+    number: int,
+    config: FitConfig,
+    work: Path,
+    progress: Progress,
+    stop: Stop,
+) -> Renders | None:
+    """Renders of the frames left out by an avatar trained without them, kept in `work`; None when stopped."""
+    path = work / f"fold{number}.safetensors"
+    if path.exists():
+        return Renders(**load_file(path))
+    progress.note(f"fold {number + 1}: an avatar without {len(left_out)} of {dataset.frames} frames")
+    source = write_without(dataset, left_out, work / f"fold{number}")
+    config = config.model_copy(update={"inner_block": 0.0, "quality_suite": False, "evaluation_frames": 1})
+    out = work / f"fold{number}-avatar"
+    result = fit(source, out, config, progress, work=work / f"fold{number}-run", replace=True, stop=stop)
+    if result.avatar is None:
+        return None
+    frames = places.in_sight(left_out)
+    renders = render_frames(result.avatar, Dataset(source), frames, config, work, places.square)
+    with whole_file(path) as partial:
+        save_file(
+            {name: getattr(renders, name).contiguous() for name in ("frames", "rgb", "alpha", "head_poses")}, partial
+        )
+    for folder in (source, out, work / f"fold{number}-run"):
+        shutil.rmtree(folder)
+    return renders
+
+
+def _judged(
+    avatar: Avatar,
+    dataset: Dataset,
+    places: FacePlaces,
+    shown: Pairs,
+    config: RefinerConfig,
+    trained: Trained,
+    perceptual: Perceptual | None,
+) -> Judged:
+    fx, fy, cx, cy = (float(value) for value in dataset.intrinsics)
+    x, y, _ = places.square
+    landmarks = avatar.manifest.landmarks
+    depth = float(np.mean([point[2] for point in landmarks])) if landmarks else 0.0
+    return judge(shown, config.network, trained.state, (fx, fy, cx - x, cy - y), depth, perceptual)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        seconds[name] = time.perf_counter() - start

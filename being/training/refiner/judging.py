@@ -1,0 +1,76 @@
+"""A trained refiner on frames that nothing was trained on: scores, and the strength that leaves the lips alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from being.refine.native.network import RefineConfig
+from being.training.loss.perceptual import Perceptual
+from being.training.refiner.applied import NetworkInMemory, refined_pictures
+from being.training.refiner.measures import feature_distance, flicker, nearness, shifts, spectrum_distance
+from being.training.refiner.pairs import Pairs
+
+LIPS_MAY_MOVE = 0.5  # pixels, mean over the mouth
+LESS = 0.85  # factor on the strength until they do not
+LEAST = 0.2  # strength below which a refiner is not worth its time
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Scores of the raw and the refined pictures by name, `flicker` of the film among them, and the pictures.
+
+    strength : at which they were made. pictures : (N, S, S, 3) uint8 on the device.
+    """
+
+    strength: float
+    raw: dict[str, float]
+    refined: dict[str, float]
+    film_flicker: float
+    pictures: Tensor
+
+    def metrics(self) -> dict[str, float]:
+        """Flat finite numbers for the file's header."""
+        out = {f"raw_{name}": value for name, value in self.raw.items()}
+        out |= {f"refined_{name}": value for name, value in self.refined.items()}
+        out["film_flicker"] = self.film_flicker
+        return {name: round(value, 5) for name, value in out.items() if value == value}  # NaN is not equal to itself
+
+
+@torch.no_grad()
+def judge(
+    pairs: Pairs,
+    network: RefineConfig,
+    state: Mapping[str, Tensor],
+    camera: tuple[float, float, float, float],
+    depth: float,
+    perceptual: Perceptual | None = None,
+) -> Judged:
+    """Scores at the greatest strength that leaves the lips where they are.
+
+    pairs : held-out frames. camera : fx, fy, cx, cy of the pairs' square. depth : of the face in head space, dm.
+    """
+    refiner = NetworkInMemory(network, state, pairs.renders.device)
+    strength, pictures = 1.0, refined_pictures(pairs, refiner, 1.0)
+    while float(shifts(pairs.renders, pictures, pairs.lips).mean()) > LIPS_MAY_MOVE and strength > LEAST:
+        strength *= LESS
+        pictures = refined_pictures(pairs, refiner, strength)
+
+    def scores(made: Tensor) -> dict[str, float]:
+        found = nearness(made, pairs.truth, pairs.boxes)
+        found |= {"spectrum": spectrum_distance(made, pairs.truth, pairs.boxes)}
+        found |= {"lip_shift_px": shifts(pairs.renders, made, pairs.lips)}
+        if perceptual is not None:
+            found |= {"vgg": feature_distance(made, pairs.truth, pairs.boxes, perceptual)}
+        means = {name: float(value.mean()) for name, value in found.items()}
+        return means | {"flicker": _flicker(made, pairs, camera, depth)}
+
+    film = _flicker(pairs.truth, pairs, camera, depth)
+    return Judged(round(strength, 3), scores(pairs.renders), scores(pictures), film, pictures)
+
+
+def _flicker(made: Tensor, pairs: Pairs, camera: tuple[float, float, float, float], depth: float) -> float:
+    return flicker(made, pairs.frames, pairs.head_poses, camera, depth, pairs.boxes, pairs.lips)

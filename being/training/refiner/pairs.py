@@ -1,0 +1,119 @@
+"""Pairs of what the avatar renders and what was filmed, in memory on the device that trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """N pictures of one fixed square of the frames.
+
+    Attributes
+    ----------
+    frames : (N,) int64 on the CPU, numbers in the footage, ascending within a source.
+    renders, truth : (N, S, S, 3) uint8. alpha : (N, S, S) uint8 coverage of the render.
+    plate : (S, S, 3) uint8, what stands behind both.
+    windows : (N, 4) int64 on the CPU: x0, y0, x1, y1 of what is refined live, in pixels of the square.
+    boxes : (N, 4) float32 on the CPU, the face boxes; lips : (N, 4) float32 on the CPU, around the mouth.
+    seen : (N,) bool on the CPU: the avatar was trained on this very frame.
+    head_poses : (N, 3, 4) float32 on the CPU.
+    """
+
+    frames: Tensor
+    renders: Tensor
+    truth: Tensor
+    alpha: Tensor
+    plate: Tensor
+    windows: Tensor
+    boxes: Tensor
+    lips: Tensor
+    seen: Tensor
+    head_poses: Tensor
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def to(self, device: torch.device) -> Pairs:
+        """The pictures on another device."""
+        moved = {name: getattr(self, name).to(device) for name in ("renders", "truth", "alpha", "plate")}
+        kept = {name: getattr(self, name) for name in ("frames", "windows", "boxes", "lips", "seen", "head_poses")}
+        return Pairs(**moved, **kept)
+
+
+@dataclass(frozen=True, eq=False)
+class Crops:
+    """2 B crops of two frames in a row each: all first ones, then all second ones.
+
+    render, truth : (2 B, 3, K, K) float32 in [0, 1]; alpha : (2 B, 1, K, K). follows : (B,) bool, the second frame
+    really follows the first, with the same source.
+    """
+
+    render: Tensor
+    truth: Tensor
+    alpha: Tensor
+    follows: Tensor
+
+
+class CropSampler:
+    """Draws crops inside the windows that are refined live.
+
+    Some stand before another background, taken out by the render's own coverage, as they will live.
+    """
+
+    OTHER_BACKGROUND = 0.25  # share of the crops
+    EXPOSURE = 0.06  # deviation of a common gain, so that the network does not learn the light by heart
+
+    def __init__(self, pairs: Pairs, size: int, seen: float, seed: int) -> None:
+        side = pairs.renders.shape[1]
+        self.pairs, self.size = pairs, min(size, side - side % 8)
+        self.random = torch.Generator().manual_seed(seed)
+        unseen, known = (torch.nonzero(pairs.seen == value).flatten() for value in (False, True))
+        self._sources = [rows for rows in (unseen, known) if len(rows)]
+        self._shares = torch.tensor([1 - seen, seen][: len(self._sources)] if len(unseen) else [1.0])
+        follows = (pairs.frames[1:] - pairs.frames[:-1] == 1) & (pairs.seen[1:] == pairs.seen[:-1])
+        self._follows = torch.cat([follows, torch.zeros(1, dtype=torch.bool)])
+
+    def draw(self, count: int) -> Crops:
+        """`count` pairs of neighbouring frames (both the same where a frame has no neighbour)."""
+        source = torch.multinomial(self._shares, count, replacement=True, generator=self.random)
+        rows = torch.stack([self._one(self._sources[int(number)]) for number in source])
+        follows = self._follows[rows]
+        rows = torch.cat([rows, rows + follows.long()])
+        where = self.pairs.windows[rows[:count]].repeat(2, 1)
+        x, y = (self._start(where[:count, axis], where[:count, axis + 2]).repeat(2) for axis in (0, 1))
+        device = self.pairs.renders.device
+        span = torch.arange(self.size)
+        picked = (
+            rows[:, None, None].to(device),
+            (y[:, None] + span)[:, :, None].to(device),
+            (x[:, None] + span)[:, None, :].to(device),
+        )
+        render, truth = (
+            part[picked].permute(0, 3, 1, 2).float() / 255 for part in (self.pairs.renders, self.pairs.truth)
+        )
+        alpha = self.pairs.alpha[picked][:, None].float() / 255
+        plate = self.pairs.plate[picked[1], picked[2]].permute(0, 3, 1, 2).float() / 255
+        render, truth = self._behind(render, truth, alpha, plate, count)
+        gain = (1 + self.EXPOSURE * torch.randn(count, generator=self.random)).repeat(2)[:, None, None, None].to(device)
+        return Crops((render * gain).clamp(0, 1), (truth * gain).clamp(0, 1), alpha, follows.to(device))
+
+    def _one(self, rows: Tensor) -> Tensor:
+        return rows[torch.randint(len(rows), (), generator=self.random)]
+
+    def _start(self, low: Tensor, high: Tensor) -> Tensor:
+        """Where crops begin, evenly drawn from where they lie in the windows (around them, if these are smaller)."""
+        side = self.pairs.renders.shape[1]
+        room = high - low - self.size
+        first = low + torch.minimum(room, torch.zeros_like(room))
+        drawn = first + (torch.rand(len(low), generator=self.random) * (room.abs() + 1)).long()
+        return drawn.clamp(0, side - self.size)
+
+    def _behind(self, render: Tensor, truth: Tensor, alpha: Tensor, plate: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        colour = torch.rand(count, 3, 1, 1, generator=self.random).repeat(2, 1, 1, 1).to(render.device)
+        other = torch.rand(count, generator=self.random) < self.OTHER_BACKGROUND
+        change = (1 - alpha) * (colour - plate) * other.repeat(2)[:, None, None, None].to(render.device)
+        return render + change, truth + change

@@ -1,0 +1,343 @@
+"""How good the pictures are: named datasets trained with several seeds, and the table of what came of it.
+
+In two parts, because the host with the GPU need not have MediaPipe:
+
+    python benchmarks/quality.py train FOOTAGE ... --out out --seeds 0,1,2 --vgg vgg16.safetensors  # where the GPU is
+    python benchmarks/quality.py measure out --footage FOLDER_OF_FOOTAGE                            # where MediaPipe is
+
+`train` trains every dataset folder with every seed as `being clone` would (`--minutes` on the clock), `--together` of
+them side by side, and scores the two held-out blocks by tracked and by looked-up poses: PSNR and SSIM of person, face
+(inside the landmarks' hull), mouth and eyes; distance of VGG-16 features inside the face's box (with --vgg); power of
+the face by spatial frequency, dB against the film's; flicker of head, neck and torso under three speeches; Gaussians,
+milliseconds a step, steps a minute, peak memory. It saves what was drawn. `measure` looks at that with the face mesh:
+mouth and all landmarks; the 95th percentile of the mouth's opening as a share of the film's and its correlation with
+the film's, on trained frames, inside and at the end; on speech that is not in the footage the correlation with the
+loudness, its lag, the range of the opening, and how many p, b, m shut the lips. Both print the table; `measure` writes
+OUT/table.json and a contact sheet for each dataset, OUT/NAME.png. Pictures of people stay in OUT: never commit it.
+
+--variant NAME or "NAME:FIELD=VALUE FIELD=VALUE" trains with other settings, each beside the others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from clone import changed, contexts, correlation, decibels, device_name, emptied, loudness
+from numpy.typing import NDArray
+from PIL import Image
+
+from being.audio.extractors import load_extractor
+from being.audio.features import STEPS_PER_FRAME, FeatureSpec
+from being.audio.phones import NAMES
+from being.avatar.folder import load_avatar
+from being.avatar.motion import Motion
+from being.constants import FPS, SAMPLE_RATE
+from being.dataset import Dataset
+from being.dataset.sound import read_wav
+from being.progress import show_progress
+from being.training import fit
+from being.training.config import FitConfig
+from being.training.data.footage import Footage
+from being.training.data.speech import listen
+from being.training.defaults import config_for
+from being.training.fit import choose_device
+from being.training.loss.perceptual import Perceptual
+from being.training.model.drawing import RenderSettings
+from being.training.quality.evaluate import draw_frame
+from being.training.quality.lip_sync import of_landmarks, openings, track
+from being.training.quality.novel_speech import flicker, sample_sentence, speak, talking_in
+from being.training.quality.regions import region_scores
+from being.training.quality.spectrum import box_around
+
+TRAINED_FRAMES = 150  # of the training frames, from the first on: how wide the mouth opens where it was taught
+SMALL = 2  # trained and spoken frames are kept at a half of their size: enough to see how far a mouth is open
+CLOSED = 0.5  # posterior of p, b, m from which the lips ought to be shut
+SHUT = 0.02  # opening over the eyes' distance of shut lips
+SHEET_FRAMES, SHEET_SIDE = 8, 176
+QUALITY = 95  # of the JPEGs kept
+Picture = NDArray[np.uint8]
+COLUMNS = (
+    ("psnr_person", "person dB"), ("psnr_face", "face dB"), ("psnr_mouth", "mouth dB"), ("psnr_eyes", "eyes dB"),
+    ("ssim_face", "face SSIM"), ("tracked_psnr_face", "face dB tracked"), ("vgg", "VGG"), ("band_fine", "fine dB"),
+    ("band_high", "high dB"), ("mouth_px", "mouth px"), ("all_px", "all px"), ("opening_trained", "open trained"),
+    ("opening_inner", "open inside"), ("opening_end", "open end"), ("correlation_inner", "corr inside"),
+    ("correlation_end", "corr end"), ("speech_range", "speech range"), ("loudness_correlation", "loud corr"),
+    ("loudness_lag", "lag"), ("closures_shut", "pbm shut"), ("flicker_head", "flicker"), ("flicker_neck", "neck"),
+    ("flicker_torso", "torso"), ("gaussians", "Gaussians"), ("network_ms", "ms"),
+    ("steps_a_minute", "steps/min"), ("peak_gb", "GB"), ("wall_s", "s"),
+)  # fmt: skip
+
+
+@click.group(help=__doc__)
+def main() -> None:
+    """See the module."""
+
+
+@main.command()
+@click.argument("footage", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for everything.")
+@click.option("--seeds", default="0", show_default=True, help="Seeds, with commas between.")
+@click.option("--minutes", default=8.0, show_default=True, help="Training budget for each.")
+@click.option("--variant", "variants", multiple=True, default=("now",), show_default=True)
+@click.option("--together", default=1, show_default=True, help="Trainings side by side.")
+@click.option("--speech", type=click.Path(exists=True, path_type=Path), help="16 kHz WAV nobody was trained on.")
+@click.option("--vgg", type=click.Path(exists=True, path_type=Path), help="VGG-16 weights, for the distance only.")
+@click.option("--device", default="auto", show_default=True)
+def train(
+    footage: tuple[Path, ...],
+    out: Path,
+    seeds: str,
+    minutes: float,
+    variants: tuple[str, ...],
+    together: int,
+    speech: Path | None,
+    vgg: Path | None,
+    device: str,
+) -> None:
+    """Train, score, save frames."""
+    if vgg is None:
+        click.echo("VGG distance left out: no weights were given (--vgg)")
+    waiting = []
+    for variant in variants:
+        name, _, changes = variant.partition(":")
+        for folder in footage:
+            for seed in seeds.split(","):
+                work = out / f"{folder.name.lower()}.{name}.{seed}"
+                job: dict[str, Any] = {
+                    "folder": str(folder),
+                    "variant": name,
+                    "changes": [*changes.split(), f"seed={seed}"],
+                }
+                job |= {"minutes": minutes, "device": device, "speech": speech and str(speech), "vgg": vgg and str(vgg)}
+                work.mkdir(parents=True, exist_ok=True)
+                (work / "job.json").write_text(json.dumps(job))
+                waiting.append(work)
+    running: dict[Path, subprocess.Popen[bytes]] = {}
+    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // max(1, min(together, len(waiting)))))}
+    while waiting or running:
+        while waiting and len(running) < together:
+            work = waiting.pop(0)
+            with (work / "log.txt").open("wb") as log:
+                command = [sys.executable, __file__, "job", str(work)]
+                running[work] = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **threads})
+        time.sleep(0.2)
+        for work, process in list(running.items()):
+            if process.poll() is not None:
+                del running[work]
+                last = "" if process.returncode == 0 else (work / "log.txt").read_text()[-1500:]
+                click.echo(f"{work.name}: {'done' if process.returncode == 0 else 'failed'} {last}")
+    click.echo(table(rows_of(out)))
+
+
+@main.command(hidden=True)
+@click.argument("work", type=click.Path(exists=True, path_type=Path))
+def job(work: Path) -> None:
+    """One training, in a process of its own."""
+    asked: dict[str, Any] = json.loads((work / "job.json").read_text())
+    folder, start = Path(asked["folder"]), time.perf_counter()
+    config = changed(config_for(Dataset(folder), asked["device"], asked["minutes"]), asked["changes"])
+    config = config.model_copy(update={"quality_suite": False})
+    with show_progress() as progress:
+        result = fit(folder, work / "avatar", config, progress, work=work / "run", replace=True, restart=True)
+    if result.stopped:
+        raise click.Abort
+    wall = time.perf_counter() - start
+    document = json.loads((work / "run" / "metrics.json").read_text())
+    row: dict[str, Any] = {
+        "name": folder.name.lower(),
+        "variant": asked["variant"],
+        "changes": asked["changes"],
+        "device": device_name(config),
+        "wall_s": round(wall, 1),
+        "seconds": document["seconds"],
+        "steps": document["steps"],
+        "bytes": sum(path.stat().st_size for path in (work / "avatar").iterdir()),
+        "host_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+    }
+    if torch.cuda.is_available():
+        row["peak_gb"] = torch.cuda.max_memory_allocated() / 1e9
+    for stage, steps in document["steps"].items():
+        row[f"{stage}_ms"] = 1e3 * document["seconds"][stage] / max(steps, 1)
+    row["steps_a_minute"] = 60e3 / row["network_ms"] if "network_ms" in row else None
+    row |= scored(folder, work, config, asked)
+    (work / "row.json").write_text(json.dumps(row, indent=1))
+
+
+def scored(folder: Path, work: Path, config: FitConfig, asked: dict[str, Any]) -> dict[str, Any]:
+    """Scores of the finished avatar; what it draws goes into `work`."""
+    device, precision = choose_device(config)
+    data, avatar = Dataset(folder), load_avatar(work / "avatar")
+    heard = listen(data, config, work / "run")
+    footage = Footage(data, heard.contexts, config, device)
+    settings = RenderSettings(footage.background, footage.intrinsics, config.backend, precision)
+    gaussians, network = avatar.gaussians.to(device), avatar.network.to(device)
+    perceptual = Perceptual(Path(asked["vgg"])).to(device) if asked["vgg"] else None
+    blocks = {"inner": footage.held_out.inner, "end": footage.held_out.end}
+    tracked, _ = region_scores(gaussians, network, footage, settings, footage.held_out.all, perceptual)
+    footage.adopt(*(torch.from_numpy(p).to(device) for p in (avatar.motion.head_pose, avatar.motion.torso_pose)))
+    scores, _ = region_scores(gaussians, network, footage, settings, footage.held_out.all, perceptual)
+    row: dict[str, Any] = {**scores, **{f"tracked_{name}": value for name, value in tracked.items()}}
+    row["gaussians"] = gaussians.count
+    for name, frames in blocks.items():
+        row[name], drawn = region_scores(gaussians, network, footage, settings, frames, perceptual)
+        keep(work / name, dict(zip(frames, drawn, strict=True)))
+    trained = footage.train[:TRAINED_FRAMES]
+    row["trained"], _ = region_scores(gaussians, network, footage, settings, trained[:: max(1, len(trained) // 24)])
+    shown = {frame: draw_frame(gaussians, network, footage, settings, frame) for frame in trained}
+    keep(work / "trained", shown, SMALL)
+
+    pcm = sample_sentence() if asked["speech"] is None else read_wav(Path(asked["speech"]))
+    third = len(pcm) // 3
+    voices = [contexts(heard, pcm[k * third : (k + 1) * third]) for k in range(3)]
+    unsteady = flicker(gaussians, network, footage, settings, voices)
+    row |= {f"flicker_{part}": value for part, value in vars(unsteady).items()}
+    usual, motion = footage.train[len(footage.train) // 2], avatar.motion
+    parts = (motion.head_pose, motion.torso_pose, 0 * motion.eye, motion.talking, motion.emotion)
+    still = Motion(*(np.repeat(part[usual : usual + 1], 50, 0) for part in parts))
+    voice = contexts(heard, pcm)
+    said = speak(gaussians, network, footage, settings, voice, still, talking_in(pcm, len(voice)))
+    keep(work / "spoken", dict(enumerate(said)), SMALL)
+    if config.features == "phones":
+        np.save(work / "closed.npy", lips_closed(pcm, heard.spec))
+    return row
+
+
+def lips_closed(pcm: NDArray[np.float32], spec: FeatureSpec) -> NDArray[np.float32]:
+    """(T,) highest posterior of p, b, m within each frame of a sound."""
+    heard = load_extractor(spec)(pcm)[:, NAMES.index("PP")]
+    return np.asarray(heard[: len(heard) // STEPS_PER_FRAME * STEPS_PER_FRAME].reshape(-1, STEPS_PER_FRAME).max(1))
+
+
+def keep(folder: Path, frames: dict[int, Picture], smaller: int = 1) -> None:
+    """Frames (H, W, 3) by number as JPEG."""
+    place = emptied(folder)
+    for number, frame in frames.items():
+        image = Image.fromarray(frame)
+        image.reduce(smaller).save(place / f"{number:05d}.jpg", quality=QUALITY)
+
+
+@main.command()
+@click.argument("out", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--footage", required=True, type=click.Path(exists=True, path_type=Path), help="Where the datasets are.")
+@click.option("--speech", type=click.Path(exists=True, path_type=Path), help="The WAV that `train` was given.")
+def measure(out: Path, footage: Path, speech: Path | None) -> None:
+    """Look at the frames with the face mesh; print the table; write contact sheets."""
+    pcm = sample_sentence() if speech is None else read_wav(speech)
+    films: dict[tuple[str, str], Any] = {}
+    for path in sorted(out.glob("*/row.json")):
+        row, work = json.loads(path.read_text()), path.parent
+        data = Dataset(footage / row["name"])
+        filmed, drawn = [], []
+        for block, smaller in (("inner", 1), ("end", 1), ("trained", SMALL)):
+            numbers = [int(p.stem) for p in sorted((work / block).glob("*.jpg"))]
+            if not numbers:
+                continue
+            if (row["name"], block) not in films:
+                film = [np.asarray(Image.fromarray(data.composited(n)).reduce(smaller)) for n in numbers]
+                films[row["name"], block] = track(film)
+            there, here = films[row["name"], block], track(list(pictures(work / block)))
+            both = there[1] & here[1]
+            a, b = openings(there[0][both]), openings(here[0][both])
+            row[f"opening_{block}"] = float(np.percentile(b, 95) / np.percentile(a, 95))
+            row[f"correlation_{block}"] = float(np.corrcoef(a, b)[0, 1]) if a.std() > 0 < b.std() else None
+            if block != "trained":
+                filmed.append(there[0][both])
+                drawn.append(here[0][both])
+            else:
+                row |= spoken(list(pictures(work / "spoken")), pcm, a, work)
+        if filmed:
+            lips = of_landmarks(np.concatenate(filmed), np.concatenate(drawn))
+            row |= {"mouth_px": lips.mouth_px, "all_px": lips.all_px}
+        path.write_text(json.dumps(row, indent=1))
+    rows = rows_of(out)
+    for name in sorted({row["name"] for row in rows}):
+        sheet(out, Dataset(footage / name), [row for row in rows if row["name"] == name], out / f"{name}.png")
+    (out / "table.json").write_text(json.dumps(rows, indent=1))
+    click.echo(table(rows))
+
+
+def spoken(
+    frames: Sequence[Picture], pcm: NDArray[np.float32], film: NDArray[np.float32], work: Path
+) -> dict[str, Any]:
+    """The unheard sentence: loudness, range against the film's openings (T,), closures."""
+    marks, found = track(frames)
+    gap = openings(marks).astype(np.float64)
+    count = min(len(pcm) * FPS // SAMPLE_RATE, len(gap))
+    level = decibels(loudness(pcm, count))
+    scores = {lag: correlation(gap[:count], level, lag) for lag in range(-8, 9)}
+    best = max(scores, key=lambda lag: scores[lag])
+    wide = np.percentile(film, 95) - np.percentile(film, 5)
+    row: dict[str, Any] = {
+        "loudness_correlation": scores[best],
+        "loudness_lag": best,
+        "speech_range": float((np.percentile(gap[:count], 95) - np.percentile(gap[:count], 5)) / wide),
+        "speech_found": float(found.mean()),
+    }
+    if (work / "closed.npy").exists():
+        closed = np.load(work / "closed.npy")[:count] > CLOSED
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], closed.astype(int), [0]])))
+        spans = list(zip(edges[::2], edges[1::2], strict=True))
+        shut = [bool((gap[max(0, a - 1) : b + 1] < SHUT).any()) for a, b in spans]
+        row |= {"closures": len(spans), "closures_shut": float(np.mean(shut)) if spans else None}
+    return row
+
+
+def pictures(folder: Path) -> Iterator[Picture]:
+    for path in sorted(folder.glob("*.jpg")):
+        with Image.open(path) as image:
+            yield np.asarray(image.convert("RGB"))
+
+
+def sheet(out: Path, data: Dataset, rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """The film's held-out frames, those with the widest mouths first; below, a row for each training. To look at."""
+    works = [out / f"{row['name']}.{row['variant']}.{row['changes'][-1].partition('=')[2]}" for row in rows]
+    numbers = {int(p.stem): p.parent.name for block in ("inner", "end") for p in (works[0] / block).glob("*.jpg")}
+    marks = {number: data.landmarks(number) for number in numbers}
+    wide = sorted(numbers, key=lambda number: -float(openings(marks[number][None])[0]))
+    chosen = [wide[i] for i in np.linspace(0, len(wide) - 1, min(SHEET_FRAMES, len(wide))).round().astype(int)]
+    page = Image.new("RGB", (SHEET_SIDE * len(chosen), SHEET_SIDE * (len(works) + 1)))
+    for across, number in enumerate(chosen):
+        box = box_around(marks[number], data.height, data.width)
+        shown = [Image.fromarray(data.composited(number))]
+        shown += [Image.open(work / numbers[number] / f"{number:05d}.jpg") for work in works]
+        for down, image in enumerate(shown):
+            place = (across * SHEET_SIDE, down * SHEET_SIDE)
+            page.paste(image.crop(box).resize((SHEET_SIDE, SHEET_SIDE), Image.Resampling.LANCZOS), place)
+    page.save(path)
+
+
+def rows_of(out: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(path.read_text()) for path in sorted(out.glob("*/row.json"))]
+    return sorted(rows, key=lambda row: (row["name"], row["variant"]))
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown: for each dataset and variant the median over the seeds of every column that was measured."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["name"], row["variant"]), []).append(row)
+    shown = [(key, title) for key, title in COLUMNS if any(row.get(key) is not None for row in rows)]
+    lines = ["| " + " | ".join(["clip", "variant", "seeds", *(title for _, title in shown)]) + " |"]
+    lines.append("|" + " --- |" * (len(shown) + 3))
+    for (name, variant), some in groups.items():
+        cells = [name, variant, str(len(some))]
+        for key, _ in shown:
+            values = [row[key] for row in some if row.get(key) is not None]
+            cells.append(f"{np.median(values):.4g}" if values else "")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""A small trained-looking refiner for tests: random weights, quick on a CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from being.avatar.folder import Avatar, amend_avatar
+from being.refine.native.network import RefineConfig, RefineNetwork
+from being.refine.native.weights import FILE, RefinerFacts, TrainedRefiner, save_refiner
+
+SMALL = RefineConfig(width=8, depths=(1, 1, 1))
+
+
+def trained(seed: int = 0, strength: float = 1.0) -> TrainedRefiner:
+    """Random weights that change a picture visibly."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = RefineNetwork(SMALL)
+        torch.nn.init.normal_(network.leave.weight, std=0.3)
+    return TrainedRefiner(RefinerFacts(network=SMALL, strength=strength, sides=(32,)), network.state_dict())
+
+
+def give_refiner(avatar: Avatar, scratch: Path, refiner: TrainedRefiner) -> None:
+    """Put a refiner into the stored avatar's folder."""
+    assert avatar.folder is not None
+    save_refiner(scratch / FILE, refiner)
+    amend_avatar(avatar.folder, extra={FILE: scratch / FILE})

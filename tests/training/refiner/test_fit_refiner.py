@@ -1,0 +1,148 @@
+"""From an avatar and its footage to a refiner in the avatar, in a size that takes seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from being.avatar.folder import load_avatar
+from being.dataset import Dataset
+from being.errors import InputError
+from being.progress import Silent
+from being.refine.native.network import RefineConfig
+from being.refine.native.weights import FILE, load_refiner
+from being.training import FitConfig, fit
+from being.training.loop import Stop
+from being.training.refiner.config import RefinerConfig
+from being.training.refiner.fit import fit_refiner, spread
+from being.training.refiner.folds import folds, write_without
+from being.training.refiner.loop import train
+from being.training.refiner.losses import Discriminator, band_strengths
+from being.training.refiner.pairs import CropSampler, Pairs
+
+TINY = FitConfig(
+    static_steps=1,
+    network_steps=1,
+    batch=1,
+    gaussians=200,
+    initial_gaussians=150,
+    features="logmel",
+    pretrained="none",
+    quality_suite=False,
+    device="cpu",
+)
+SMALL = RefinerConfig(
+    network=RefineConfig(width=8, depths=(1, 1, 1)), steps=2, batch=2, size=32, device="cpu", fold_minutes=1
+)
+
+
+def test_folds_divide_the_frames_into_blocks() -> None:
+    frames = list(range(3, 103))
+    parts = folds(frames, 3)
+    assert sorted(frame for part in parts for frame in part) == frames
+    assert parts[0][:16] == tuple(range(3, 19)) and parts[1][0] == 19
+    assert all(folds(range(4), 3))
+
+
+def test_spread_keeps_runs_of_neighbours() -> None:
+    assert spread(range(64), 32) == [*range(8), *range(16, 24), *range(32, 40), *range(48, 56)]
+    assert spread(range(5), 9) == list(range(5))
+
+
+def test_a_fold_is_the_same_footage_with_more_held_out(clip: Path, tmp_path: Path) -> None:
+    whole = Dataset(clip)
+    left_out = whole.split.train[4:9]
+    fold = Dataset(write_without(whole, left_out, tmp_path / "fold"))
+    assert fold.frames == whole.frames
+    assert set(fold.split.val) == set(whole.split.val) | set(left_out)
+    assert set(fold.split.train) == set(whole.split.train) - set(left_out)
+    np.testing.assert_array_equal(fold.image(5), whole.image(5))
+
+
+def pairs_of_noise(count: int = 6, side: int = 48) -> Pairs:
+    """Film with detail, renders without: blurred film."""
+    random = torch.Generator().manual_seed(0)
+    film = torch.nn.functional.interpolate(
+        torch.rand(count, 3, side // 2, side // 2, generator=random), size=(side, side)
+    )
+    soft = torch.nn.functional.avg_pool2d(film, 5, stride=1, padding=2, count_include_pad=False)
+    bytes_of = [(255 * part.permute(0, 2, 3, 1)).round().to(torch.uint8) for part in (soft, film)]
+    return Pairs(
+        frames=torch.tensor([0, 1, 2, 3, 7, 8]),
+        renders=bytes_of[0],
+        truth=bytes_of[1],
+        alpha=torch.full((count, side, side), 255, dtype=torch.uint8),
+        plate=torch.zeros(side, side, 3, dtype=torch.uint8),
+        windows=torch.tensor([[4, 4, 44, 44]] * count),
+        boxes=torch.tensor([[8.0, 8, 40, 40]] * count),
+        lips=torch.tensor([[16.0, 24, 32, 32]] * count),
+        seen=torch.tensor([False] * 4 + [True] * 2),
+        head_poses=torch.zeros(count, 3, 4),
+    )
+
+
+def test_crops_come_from_the_windows_in_pairs_of_neighbours() -> None:
+    sampler = CropSampler(pairs_of_noise(), 32, 0.5, 0)
+    crops = sampler.draw(64)
+    assert crops.render.shape == (128, 3, 32, 32) and crops.alpha.shape == (128, 1, 32, 32)
+    first, second = crops.truth.chunk(2)
+    same = (first - second).abs().amax((1, 2, 3)) == 0
+    torch.testing.assert_close(~same, crops.follows)
+    assert 0.3 < float(crops.follows.float().mean()) < 0.9
+
+
+def test_the_strength_of_a_band_does_not_depend_on_where_its_detail_lies() -> None:
+    detail = torch.rand(1, 3, 64, 64)
+    moved = detail.roll(1, 3)
+    (here, *_), (there, *_), (none, *_) = (
+        band_strengths(part) for part in (detail, moved, torch.full_like(detail, 0.5))
+    )
+    assert (here - there).abs().mean() < 0.15 * (here - none).abs().mean()
+
+
+def test_training_brings_renders_nearer_to_film() -> None:
+    config = SMALL.model_copy(update={"steps": 60, "batch": 8, "rate": 3e-3})
+    pairs = pairs_of_noise()
+    trained = train(pairs, config, torch.device("cpu"), None, Silent(), Stop())
+    assert trained.steps == 60 and not trained.stopped
+    first, last = trained.history[0], trained.history[-1]
+    assert last["bands"] < 0.8 * first["bands"]
+    assert {"l1", "ssim", "bands", "adversarial", "features", "steady", "critic"} <= set(last)
+
+
+def test_the_discriminator_is_told_the_render() -> None:
+    judge = Discriminator(8)
+    picture, one, other = torch.rand(3, 2, 3, 32, 32)
+    assert not torch.allclose(judge(one, picture)[0], judge(other, picture)[0])
+
+
+def test_a_refiner_is_trained_judged_and_stored(clip: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "person"
+    fit(clip, folder, TINY, consent="synthetic")
+    result = fit_refiner(folder, clip, SMALL, fold_config=TINY)
+    assert result.judged is not None and result.report.read_text().count("<img") >= 3
+    assert {"raw_psnr", "refined_psnr", "refined_spectrum", "refined_lip_shift_px", "film_flicker"} <= set(
+        result.metrics
+    )
+    manifest = load_avatar(folder).manifest  # hashes checked
+    assert FILE in manifest.files
+    facts = load_refiner(folder / FILE).facts
+    assert facts.gaussians == manifest.files["gaussians.ply"] and facts.network == SMALL.network
+    work = folder.with_name("person.refiner")
+    assert sorted(path.name for path in work.glob("fold*")) == ["fold0.safetensors", "fold1.safetensors"]
+    stopped = Stop()
+    stopped.wanted = True
+    assert fit_refiner(folder, clip, SMALL, fold_config=TINY, stop=stopped).stopped
+
+
+def test_other_footage_is_refused(clip: Path, tmp_path: Path) -> None:
+    from support.tiny import make_tiny_avatar
+
+    from being.avatar.folder import save_avatar
+
+    save_avatar(make_tiny_avatar(), tmp_path / "tiny")
+    with pytest.raises(InputError, match="was made from 64x48"):
+        fit_refiner(tmp_path / "tiny", clip)
