@@ -13,39 +13,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.dataset_folders import FRAMES, HEIGHT, WIDTH, pose_curve, unit_rows, write_person
 
 from being.dataset import Dataset, DatasetWriter, validate
 from being.dataset.parsing import BACKGROUND, HEAD, NECK, TORSO, labels_of_colours
-from being.dataset.pose import pose_of_tracking, tracking_of_pose
+from being.dataset.pose import tracking_of_pose
 from being.errors import BeingError, FormatError, InputError
-
-FRAMES, WIDTH, HEIGHT = 12, 40, 32
-
-
-def pose_curve(frames: int) -> np.ndarray:
-    t = np.linspace(0, 1, frames)
-    return pose_of_tracking(np.stack([0.1 * t, 0.2 * t, 0 * t], 1), np.stack([0.1 * t, 0 * t, -8 - 0 * t], 1))
 
 
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("dataset") / "person"
-    rng = np.random.default_rng(0)
-    writer = DatasetWriter(root, WIDTH, HEIGHT, focal=60.0).prepare()
-    for i in range(FRAMES):
-        labels = np.zeros((HEIGHT, WIDTH), np.uint8)
-        labels[4:16, 10:30], labels[16:20, 14:26], labels[20:, 4:36] = HEAD, NECK, TORSO
-        writer.frame(i, np.full((HEIGHT, WIDTH, 3), 10 * i, np.uint8), labels, rng.uniform(0, 30, (68, 2)))
-    writer.finish(
-        audio=0.5 * np.sin(np.arange(FRAMES * 640) * 0.1),
-        background=np.full((HEIGHT, WIDTH, 3), 200, np.uint8),
-        head_poses=pose_curve(FRAMES),
-        torso_poses=pose_curve(FRAMES)[::-1],
-        eyes=np.linspace(0, 1, FRAMES),
-        vertices=rng.normal(size=(9, 3)),
-        action_units={"AU06_r": np.linspace(0, 4, FRAMES), "AU01_r": np.zeros(FRAMES), "AU02_r": np.zeros(FRAMES)},
-    )
-    return root
+    return write_person(tmp_path_factory.mktemp("dataset") / "person")
 
 
 @pytest.fixture
@@ -184,11 +162,6 @@ def transforms_without(folder: Path, number: int) -> None:
         path.write_text(json.dumps(document))
 
 
-def unit_rows(folder: Path, kept: Iterable[int]) -> None:
-    header, *rows = (folder / "au.csv").read_text().splitlines()
-    (folder / "au.csv").write_text("\n".join([header, *(rows[i] for i in kept)]))
-
-
 @pytest.mark.parametrize("form", ["no landmarks", "empty landmarks", "no pose", "no pose, no row", "nothing"])
 def test_faceless_frame_is_left_out(folder: Path, form: str) -> None:
     """As AD-NeRF's preparation leaves it: no landmarks, no pose, not listed; the numbers of the others stay."""
@@ -214,77 +187,6 @@ def test_faceless_frame_is_left_out(folder: Path, form: str) -> None:
     assert np.abs(dataset.image(5).astype(int) - 60).max() <= 2, "the picture 6.png"
     assert dataset.split.train == tuple(range(10)) and dataset.split.val == (10,)
     assert dataset.sound_frames.tolist() == others
-
-
-def published(folder: Path) -> None:
-    """JPEG pictures, no torso poses: what all of them have in common."""
-    for path in [folder / "bc.png", *(folder / "ori_imgs").glob("*.png"), *(folder / "gt_imgs").glob("*.png")]:
-        Image.open(path).save(path.with_suffix(".jpg"), quality=95)
-        path.unlink()
-    (folder / "torso_params.npz").unlink()
-
-
-def like_er_nerf(folder: Path) -> None:
-    """OpenFace's own columns, among others, with spaces before their names; features beside the sound."""
-    published(folder)
-    header, *rows = (folder / "au.csv").read_text().splitlines()
-    columns = ["frame", "confidence", *(name.strip() for name in header.split(","))]
-    lines = [", ".join(columns), *(f"{i + 1}, 0.98, {row}" for i, row in enumerate(rows))]
-    (folder / "au.csv").write_text("\n".join(lines) + "\n")
-    np.save(folder / "aud_eo.npy", np.zeros((FRAMES, 16, 44), np.float32))
-    (folder / "transforms_test.json").write_text((folder / "transforms_val.json").read_text())
-
-
-def like_geneface(folder: Path) -> None:
-    """Frames without a face have no landmarks; layers and lists under other names beside it."""
-    published(folder)
-    for name in ("head_imgs", "com_imgs", "inpaint_torso_imgs"):
-        shutil.copytree(folder / "gt_imgs", folder / name)
-    np.save(folder / "coeff_fit_mp.npy", np.zeros((FRAMES, 64)))
-    np.save(folder / "aud_hu.npy", np.zeros((FRAMES * 2, 1024), np.float32))
-    (folder / "ori_imgs/0.lms").unlink()
-
-
-def like_synctalk(folder: Path) -> None:
-    """Blendshapes, features of its own encoder, a row too few of the blinks; no pictures over the plate."""
-    published(folder)
-    shutil.rmtree(folder / "gt_imgs")
-    np.save(folder / "bs.npy", np.zeros((FRAMES, 52)))
-    np.save(folder / "aud_ave.npy", np.zeros((FRAMES, 512), np.float32))
-    unit_rows(folder, range(FRAMES - 1))
-
-
-def like_instag(folder: Path) -> None:
-    """Masks of the teeth for every frame, features of three encoders."""
-    published(folder)
-    (folder / "teeth_mask").mkdir(exist_ok=True)
-    for i in range(FRAMES):
-        np.save(folder / "teeth_mask" / f"{i}.npy", np.zeros((HEIGHT, WIDTH), bool))
-    for name in ("aud_ds.npy", "aud_ave.npy", "aud_hu.npy"):
-        np.save(folder / name, np.zeros((FRAMES, 16, 29), np.float32))
-
-
-@pytest.mark.parametrize(
-    ("made", "frames", "told"),
-    [
-        (like_er_nerf, FRAMES, None),
-        (like_geneface, FRAMES - 1, "1 without landmarks (0)"),
-        (like_synctalk, FRAMES - 1, "1 without row in au.csv (11)"),
-        (like_instag, FRAMES, None),
-    ],
-)
-def test_folders_of_others_are_read_as_far_as_they_are_whole(
-    folder: Path, made: Callable[[Path], None], frames: int, told: str | None
-) -> None:
-    made(folder)
-    dataset = validate(folder)
-    assert dataset.frames == frames
-    left_out = [note for note in dataset.notes if "left out" in note]
-    assert len(left_out) == (told is not None) and all(told is not None and told in note for note in left_out)
-    np.testing.assert_allclose(dataset.head_poses, pose_curve(FRAMES)[dataset.numbers], atol=1e-5)
-    np.testing.assert_allclose(dataset.eyes, np.linspace(0, 1, FRAMES)[dataset.numbers], atol=1e-3)
-    last = int(dataset.numbers[-1])
-    assert np.abs(dataset.composited(frames - 1).astype(int) - 10 * last).max() <= 3
 
 
 LACKING: dict[str, tuple[Callable[[Path], object], int, str]] = {
