@@ -150,6 +150,7 @@ def main(
     bench.note(part="memory with the renderer", **memory(place))
     if installed():
         bench.part("through the package", lambda: by_package(bench, refiner, sizes[-1], batches[0]))
+    bench.part("rows apart", lambda: mixing(refiner, sizes[-1], batches[-1]))
     bench.part("kernels against their twins", lambda: differences(refiner, sizes[-1]))
 
 
@@ -280,6 +281,27 @@ def by_package(bench: Bench, refiner: StreamDiffusionRefiner, size: int, count: 
         found[f"{name}_ms"] = spent.get("gpu_ms", spent["wall_ms"])
         answers.append(run().clone())
     return {**found, "mean_difference": float((answers[0] - answers[1]).abs().mean())}
+
+
+def mixing(refiner: StreamDiffusionRefiner, size: int, count: int) -> dict[str, Any]:
+    """How many rows change by a bit where the last one's picture and pose do; and each row alone beside the batch."""
+    crops, _ = example(refiner.network(), size, count)
+    conditions = Conditions(torch.ones_like(crops[:, :1]))
+    rows = rows_of(refiner, size, count)
+    before = refiner.refine(crops, conditions, rows).clone()
+    alone = [refiner.refine(crops[row : row + 1], conditions, rows.take([row])).clone() for row in range(count)]
+    other = crops.clone()
+    other[-1] = 1 - other[-1]
+    rows.head_poses[-1, 0, 3] += 0.1
+    after = refiner.refine(other, conditions, rows)
+    changed = (before != after).flatten(1).any(1)
+    return {
+        "size": size,
+        "batch": count,
+        "rows_changed": int(changed.sum()),
+        "the_one_that_should": bool(changed[-1]),
+        "alone_max_difference": float((torch.cat(alone) - before).abs().max()),
+    }
 
 
 def example(network: Network, size: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,6 +1,6 @@
 """Milliseconds of a training step, what of them the GPU is busy, and the kernels that keep it busy.
 
-    python benchmarks/training_steps.py FOOTAGE --out steps.json --change cuda_graphs=true
+    python benchmarks/training_steps.py FOOTAGE --out steps.json --change gaussians=40000
 
 Trains the dataset folder with the settings of `being clone` for a GPU and times each stage after a warm-up: STEPS steps
 between two waits for the GPU, densification and all. Then the profiler looks at a few more: launches a step, time in

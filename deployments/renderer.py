@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 @serve.deployment(
     name="Renderer",
-    max_ongoing_requests=64,
+    max_ongoing_requests=256,
     health_check_period_s=2,
     graceful_shutdown_timeout_s=5,
     ray_actor_options={"num_cpus": 0.8},
@@ -116,7 +116,10 @@ class Renderer:
         prepared = prepare_tick(requests, encode(requests, self._library, self._encoder), self._refiner_apart)
 
         def whole(drawn: RenderedBatch | Exception) -> None:
-            answer(drawn if isinstance(drawn, Exception) else replace(drawn, frames=prepared.answer(drawn.frames)))
+            try:
+                answer(drawn if isinstance(drawn, Exception) else replace(drawn, frames=prepared.answer(drawn.frames)))
+            except Exception as error:  # the drawing thread must go on
+                answer(error)
 
         return self._draw.order(prepared.drives, whole, live=live)
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from being.refine.streamdiffusion.autoencoder import Autoencoder, convolve, convolve_fused
+from being.refine.streamdiffusion.autoencoder import Autoencoder, convolution
 from being.refine.streamdiffusion.control import DepthControl, depth_picture
 from being.refine.streamdiffusion.denoiser import Denoiser
 from being.refine.streamdiffusion.loading import Weights
@@ -43,9 +43,7 @@ class Network:
         self.dtype = weights.prompt.dtype
         self.bank = bank
         self.ops = operations(self.device)
-        self.autoencoder = Autoencoder(
-            weights.autoencoder, self.ops, convolve_fused if self.device.type == "cuda" else convolve
-        )
+        self.autoencoder = Autoencoder(weights.autoencoder, self.ops, convolution(self.device, self.dtype))
         self.denoiser = Denoiser(unet, weights.prompt, timesteps, self.ops)
         self.control: DepthControl | None = None
         if weights.controlnet is not None:

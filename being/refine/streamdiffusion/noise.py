@@ -56,7 +56,7 @@ def texels_of_crops(
     frame_size: tuple[int, int],
     size: int,
 ) -> Floats:
-    """(N, 3, 3) homographies from crops' pixels to texels.
+    """(N, 3, 3) homographies from crops' pixels to texels, of any scale.
 
     poses : (N, 3, 4) canonical to camera. windows : (N, 4) x0, y0, x1, y1 of the crops in their frames. size : of the
     crops, pixels.
@@ -74,7 +74,11 @@ def texels_of_crops(
     octave = 2.0 ** np.ceil(np.log2(sides) - 1e-9)  # a resampled crop's pixels are of another size
     pitch = COARSER * octave * np.array([plane.distance for plane in planes]) / camera[:, 0, 0]
     scale[:, 0, 0] = scale[:, 1, 1] = 1 / pitch
-    return scale @ np.linalg.inv(camera @ plane) @ crop
+    first, second, third = np.moveaxis(camera @ plane, 1, 0)  # rows
+    # the adjugate: the inverse but for its scale, and there for a plane seen from its edge too
+    back = np.stack([np.cross(second, third), np.cross(third, first), np.cross(first, second)], axis=2)
+    found = scale @ back @ crop
+    return found / np.maximum(np.abs(found).max(axis=(1, 2), keepdims=True), 1e-30)
 
 
 def deviations(texels_of_crops: Floats, size: int) -> Floats:
@@ -84,10 +88,12 @@ def deviations(texels_of_crops: Floats, size: int) -> Floats:
     variance is the mean of that over all pairs.
     """
     middle = texels_of_crops @ np.array([size / 2, size / 2, 1])
+    edge = np.abs(middle[:, 2]) < 1e-9  # the plane goes through the camera: all pixels see one texel
+    middle[edge, 2] = 1
     centre, depth = middle[:, :2] / middle[:, 2:], middle[:, 2, None, None]
     derivative = (texels_of_crops[:, :2, :2] - centre[:, :, None] * texels_of_crops[:, 2:, :2]) / depth
     shared = np.clip(1 - np.abs(derivative @ _OFFSETS), 0, None).prod(axis=1)
-    return np.sqrt(shared @ _PAIRS) / CELL**2
+    return np.where(edge, 1.0, np.sqrt(shared @ _PAIRS) / CELL**2)
 
 
 class NoiseTextures:

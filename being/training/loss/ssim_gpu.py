@@ -1,8 +1,8 @@
 """Mean structural similarity and its gradient on a GPU: four kernels in place of some forty launches.
 
-The plain PyTorch twin is `being.training.loss.losses.ssim_map(predicted, truth).mean()`, which moves some 60 floats a
-colour value between the GPU's memory and its processors; here it is 27: about 0.25 ms for eight pictures of 512x512 on
-an H100. The window is separable: one kernel blurs along rows, the next along columns and does the arithmetic.
+The plain PyTorch twin is `being.training.loss.losses.ssim_map(predicted, truth).mean()`. Floor: 27 floats a colour
+value between the GPU's memory and its processors. The window is separable: one kernel blurs along rows, the next along
+columns and does the arithmetic. Value and gradient of eight pictures of 512x512 take 2.7 ms on an H100, the twin's 6.0.
 
 With means mx, my and blurred squares and products exx, eyy, exy at a pixel, SSIM = a1 a2 / (b1 b2), where
 a1 = 2 mx my + C1, a2 = 2 (exy - mx my) + C2, b1 = mx^2 + my^2 + C1, b2 = exx - mx^2 + eyy - my^2 + C2. The gradient in

@@ -99,3 +99,13 @@ def test_a_batch_never_loses_a_texture_it_uses() -> None:
     one, three = textures.slots([1, 3])
     assert one != three
     assert textures.slots([1]) == [one]
+
+
+def test_a_face_seen_from_its_edge_has_noise_all_the_same() -> None:
+    edge = pose(x=0.0)
+    edge[:, :3] = np.array([[0, 0, 1], [0, -1, 0], [1, 0, 0]])
+    edge[:, 3] = [-0.6, 0, 8]  # the plane goes through the camera
+    ahead = pose()
+    for noise in noise_of([edge, pose(turn=1.5), pose(turn=2.5), ahead], [5] * 4):
+        assert noise.isfinite().all() and float(noise.abs().max()) < 12
+    assert torch.equal(noise_of([edge, ahead], [5, 5])[1], noise_of([ahead], [5])[0])
