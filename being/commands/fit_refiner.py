@@ -86,4 +86,9 @@ def command(
     scores = ", ".join(f"{raw[key]:.4g} -> {refined[key]:.4g} {text}" for key, text in names.items() if key in raw)
     click.echo(f"{folder}: {scores} on held-out frames, strength {result.judged.strength:g}")
     click.echo(f"look at {result.report}")
+    if not result.judged.harmless:
+        click.echo(
+            "it moves the lips or leaves the film even so: it was not put into the avatar; longer footage may help"
+        )
+        return
     click.echo(f"let it speak: being render --sample -o hello.mp4 --avatar {folder} --refine 1")
