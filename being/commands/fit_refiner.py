@@ -53,10 +53,10 @@ def command(
 ) -> None:
     """Train a refiner for AVATAR, an id (see being avatars) or a folder, and store it in the avatar.
 
-    A refiner gives rendered frames the detail that the film has: pores, lashes, single hairs, edges of teeth. It must
-    learn from frames that the avatar has not seen, so the footage is divided into parts (--folds), an avatar is trained
-    without each, and draws it. The network is then trained on (render, film) pairs, judged on frames that nothing was
-    trained on, and stored as refiner.safetensors. Its strength is lowered where it would move the lips.
+    A refiner brings the detail of rendered frames nearer to the film's. It must learn from frames that the avatar has
+    not seen, so the footage is divided into parts (--folds), an avatar is trained without each, and draws it. The
+    network is then trained on (render, film) pairs, judged on frames that nothing was trained on, and stored as
+    refiner.safetensors. Its strength is lowered where it would move the lips or lose what the render has.
 
     Look at AVATAR.refiner/report.html before you use it. Ctrl-C stops; the same command goes on from finished folds.
 
