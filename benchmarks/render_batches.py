@@ -2,7 +2,7 @@
 
     python benchmarks/render_batches.py                                    # this machine, batches of 1, 8 and 32
     python benchmarks/render_batches.py --device cuda --batch 1 --batch 16 --batch 128 --json batches.json
-    python benchmarks/render_batches.py --device cuda --faces 8 --batch 32  # eight avatars in every batch
+    python benchmarks/render_batches.py --device cuda --batch 32/8          # 32 frames of eight avatars in every batch
 
 From drives (audio contexts, poses, lids; all in main memory) to 4:2:0 planes in main memory, as the renderer
 of the live graph does it, after a warm-up; medians over the batches. The sound is the sample sentence, the
@@ -48,36 +48,43 @@ BATCHES_TIMED = 30
 
 @click.command(help=__doc__)
 @click.option("--avatar", default="demo", show_default=True, help="Id or folder.")
-@click.option("--batch", "batches", multiple=True, type=int, default=(1, 8, 32), show_default=True)
-@click.option("--faces", default=1, show_default=True, help="Avatars in a batch (copies of the one).")
+@click.option(
+    "--batch",
+    "batches",
+    multiple=True,
+    default=("1", "8", "32"),
+    show_default=True,
+    metavar="FRAMES[/FACES]",
+    help="Frames drawn at once, and of how many avatars (copies of the one).",
+)
 @click.option("--device", default="auto", show_default=True)
 @click.option("--form", "forms", multiple=True, default=("auto",), show_default=True, help="As `being render --form`.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures here.")
-def main(
-    avatar: str, batches: tuple[int, ...], faces: int, device: str, forms: tuple[str, ...], json_path: Path | None
-) -> None:
+def main(avatar: str, batches: tuple[str, ...], device: str, forms: tuple[str, ...], json_path: Path | None) -> None:
     """See the module."""
+    sizes = [tuple(map(int, f"{batch}/1".split("/")[:2])) for batch in batches]
+    most = max(faces for _, faces in sizes)
     with tempfile.TemporaryDirectory(prefix="being-faces-") as place:
-        library = copies(avatar, faces, Path(place))
-        rows = []
-        exact = pictures(Engine(library, device, "off" if on_gpu(device) else "full"), faces)
+        library = copies(avatar, most, Path(place))
+        rows: list[dict[str, Any]] = []
+        document: dict[str, Any] = {
+            "what": "milliseconds a frame by the number of frames drawn at once, drives to planes in main memory",
+            "command": " ".join(["python", *sys.argv]),
+            "device": torch.cuda.get_device_name() if on_gpu(device) else "CPU",
+            "machine": facts(),
+            "gaussians": library.get("face0").manifest.gaussians,
+            "rows": rows,
+        }
+        exact = pictures(Engine(library, device, "off" if on_gpu(device) else "full"), 1)
         for form in forms:
-            engine = Engine(library, device, form, capacity=faces)  # type: ignore[arg-type]
-            psnr = mean_psnr(pictures(engine, faces), exact)
-            for count in batches:
-                rows.append({"form": form, "batch": count, **timed(engine, faces, count), "psnr": round(psnr, 2)})
+            engine = Engine(library, device, form, capacity=most)  # type: ignore[arg-type]
+            psnr = mean_psnr(pictures(engine, 1), exact)
+            for count, faces in sizes:
+                row = {"form": form, "batch": count, "faces": faces, **timed(engine, faces, count)}
+                rows.append(row | {"psnr": round(psnr, 2)})
                 click.echo(json.dumps(rows[-1]))
-    document: dict[str, Any] = {
-        "what": "milliseconds a frame by the number of frames drawn at once, drives to planes in main memory",
-        "command": " ".join(["python", *sys.argv]),
-        "device": torch.cuda.get_device_name() if engine.device.type == "cuda" else "CPU",
-        "machine": facts(),
-        "gaussians": library.get("face0").manifest.gaussians,
-        "faces": faces,
-        "rows": rows,
-    }
-    if json_path is not None:
-        json_path.write_text(json.dumps(document, indent=1) + "\n")
+                if json_path is not None:
+                    json_path.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def copies(avatar: str, faces: int, place: Path) -> Library:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from being.constants import MAX_FRAME_SIDE
 from being.errors import InputError
@@ -40,9 +41,17 @@ def check_drive(drive: Drive, config: NetworkConfig, width: int, height: int) ->
             continue
         if np.shape(value) != shape:
             raise InputError(f"drive {name} has shape {np.shape(value)}, avatar {drive.avatar!r} needs {shape}")
-        if not np.isfinite(value).all():
+        if not _finite(value):
             raise InputError(f"drive {name} holds NaN or infinity")
     if not 0 <= drive.eye <= 1:  # also refuses NaN
         raise InputError(f"drive eye is {drive.eye}, expected 0 (open) to 1 (shut)")
     if not 0 <= drive.refine <= 1:
         raise InputError(f"drive refine is {drive.refine}, expected 0 (as rendered) to 1")
+
+
+def _finite(value: npt.ArrayLike) -> bool:
+    """Whether all numbers are finite."""
+    flat = np.ravel(value)
+    if flat.dtype == np.float32 and np.isfinite(np.vdot(flat, flat)):  # a fifth of the time, and nearly always enough
+        return True
+    return bool(np.isfinite(flat).all())

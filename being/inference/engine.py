@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import reduce
 from importlib.util import find_spec
@@ -26,13 +26,15 @@ from being.inference.check import check_drive
 from being.inference.frame_batch import FrameStage
 from being.inference.frames import Drive, Extras, FrameRecord, PixelFormat
 from being.inference.items import RenderItem, alike
-from being.inference.output import to_host, to_output
+from being.inference.output import start_to_host, to_output
 from being.inference.renderable import RenderableAvatar
 from being.inference.rendered import FrameInfo, Pictures, RenderedFrames
 
 Fast = Literal["auto", "off", "full", "pruned", "pca", "distilled"]
 
 RESIDENT = 8  # avatars kept loaded
+
+Pending = tuple[list[int], Callable[[], Pictures]]  # frames of an answer, and what waits for their pictures
 
 log = logging.getLogger(__name__)
 
@@ -129,9 +131,11 @@ class Engine:
         items: list[RenderItem] = []
         rows: list[int] = []
         staged: list[bool] = []
+        found: dict[str, RenderableAvatar] = {}
         for row, drive in enumerate(drives):
             try:
-                renderable = self.prepare(drive.avatar)
+                renderable = found.get(drive.avatar) or self.prepare(drive.avatar)
+                found[drive.avatar] = renderable
                 check_drive(drive, renderable.network.config, *renderable.frame_size(drive))
             except BeingError as error:
                 errors[row] = str(error)
@@ -143,13 +147,21 @@ class Engine:
         info = FrameInfo.of(drives)
         if any(Extras.FACE_BOX in drive.extras for _, drive in items):
             info = replace(info, face_boxes=_face_boxes(len(drives), rows, items))
-        pictures: list[Pictures] = []
+        # What a GPU draws is copied while it draws the next; only at the end somebody waits.
+        pending: list[Pending] = []
         for group in alike(items, staged):
             for start in range(0, len(group), self.backend.max_items):
                 part = group[start : start + self.backend.max_items]
                 stages = self.stages if staged[part[0]] else ()
                 drawn = [items[place] for place in part], [rows[place] for place in part]
-                pictures += self._draw(*drawn, stages, info, errors)
+                pending += self._draw(*drawn, stages, info, errors)
+        pictures: list[Pictures] = []
+        for own, finish in pending:
+            try:
+                pictures.append(finish())
+            except Exception as error:  # the GPU itself failed
+                log.exception("%d frames could not be copied from the device", len(own))
+                errors |= dict.fromkeys(own, f"the frame could not be drawn ({type(error).__name__}: {error})")
         return RenderedFrames(info, tuple(pictures), errors)
 
     def _draw(
@@ -159,7 +171,7 @@ class Engine:
         stages: Sequence[FrameStage],
         info: FrameInfo,
         errors: dict[int, str],
-    ) -> list[Pictures]:
+    ) -> list[Pending]:
         """Draw items together; where that fails, one by one, so that only the guilty ones get an error."""
         try:
             return self._draw_together(items, rows, stages, info)
@@ -175,21 +187,23 @@ class Engine:
     @torch.inference_mode()
     def _draw_together(
         self, items: Sequence[RenderItem], rows: Sequence[int], stages: Sequence[FrameStage], info: FrameInfo
-    ) -> list[Pictures]:
+    ) -> list[Pending]:
         drives = [drive for _, drive in items]
         alpha = any(Extras.ALPHA in drive.extras for drive in drives)
         if not stages:
-            return [to_host(self.backend.render(items, drives[0].pixel_format), rows, alpha=alpha)]
+            drawn = self.backend.render(items, drives[0].pixel_format)
+            return [(list(rows), start_to_host(drawn, rows, alpha=alpha))]
         batch = replace(self.backend.render(items), info=info.take(rows))
         with self._staging:
             for stage in stages:
                 batch = stage(batch)
-        pictures = []
+        pending: list[Pending] = []
         for pixel_format in dict.fromkeys(drive.pixel_format for drive in drives):
             own = [place for place, drive in enumerate(drives) if drive.pixel_format is pixel_format]
             made = to_output(batch.take(own), pixel_format, planes_kernel(self.device))
-            pictures.append(to_host(made, [rows[place] for place in own], alpha=alpha))
-        return pictures
+            places = [rows[place] for place in own]
+            pending.append((places, start_to_host(made, places, alpha=alpha)))
+        return pending
 
 
 def _backend(device: torch.device, fast: Fast) -> RenderBackend:
@@ -201,9 +215,9 @@ def _backend(device: torch.device, fast: Fast) -> RenderBackend:
 
 
 def _gpu_backend(device: torch.device) -> RenderBackend | None:
-    """The kernels for a GPU; None where Triton or gsplat is missing, and PyTorch must do."""
-    if find_spec("triton") is None or find_spec("gsplat") is None:
-        log.warning("drawing without kernels of our own: install gsplat and triton (pip install 'being[gpu]')")
+    """The kernels for a GPU; None where Triton is missing, and PyTorch must do."""
+    if find_spec("triton") is None:
+        log.warning("drawing without kernels of our own: install triton (it comes with PyTorch's CUDA builds)")
         return None
     if planes_kernel(device) is None:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -38,14 +39,24 @@ def to_output(batch: FrameBatch, pixel_format: PixelFormat, planes: Planes | Non
 
 def to_host(batch: FrameBatch, rows: Sequence[int], *, alpha: bool) -> Pictures:
     """Bytes in host memory, as the frames `rows` of an answer; coverage and depth only where they are wanted."""
+    return start_to_host(batch, rows, alpha=alpha)()
+
+
+def start_to_host(batch: FrameBatch, rows: Sequence[int], *, alpha: bool) -> Callable[[], Pictures]:
+    """As `to_host`, without waiting for a GPU; what it returns waits."""
     wanted = [batch.pixels, batch.alpha if alpha else None, batch.depth]
     host = [None if part is None else _copied(part) for part in wanted]
-    devices = {part.device for part in wanted if part is not None and part.device.type == "cuda"}
-    for device in devices:
-        torch.cuda.current_stream(device).synchronize()
-    pixels, coverage, depth = (None if part is None else part.numpy() for part in host)
-    assert pixels is not None
-    return Pictures(tuple(rows), batch.pixel_format, pixels, coverage, depth)
+    device = batch.pixels.device
+    copied = _copy_stream(device).record_event() if device.type == "cuda" else None
+
+    def finish() -> Pictures:
+        if copied is not None:
+            copied.synchronize()
+        pixels, coverage, depth = (None if part is None else part.numpy() for part in host)
+        assert pixels is not None
+        return Pictures(tuple(rows), batch.pixel_format, pixels, coverage, depth)
+
+    return finish
 
 
 def to_bytes(values: Tensor) -> Tensor:
@@ -70,8 +81,18 @@ def _alpha_bytes(batch: FrameBatch) -> Tensor:
 
 
 def _copied(part: Tensor) -> Tensor:
-    """In host memory; from a GPU at full speed, and there only once its stream is synchronized."""
+    """In host memory; from a GPU at full speed while it draws on, and there only once the copy's stream is so far."""
     if part.device.type != "cuda":
         return part.cpu()
     here = torch.empty(part.shape, dtype=part.dtype, pin_memory=True)
-    return here.copy_(part, non_blocking=True)
+    stream = _copy_stream(part.device)
+    stream.wait_stream(torch.cuda.current_stream(part.device))
+    with torch.cuda.stream(stream):
+        here.copy_(part, non_blocking=True)
+    part.record_stream(stream)
+    return here
+
+
+@lru_cache(maxsize=8)
+def _copy_stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)

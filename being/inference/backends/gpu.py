@@ -1,156 +1,169 @@
-"""Drawing on a GPU at speed: numpy for the condition tokens, then one kernel to splats, gsplat, one kernel to planes.
+"""Drawing on a GPU at speed: what frames depend on is packed into one copy, kernels do the rest.
 
-Per batch, small copies to the GPU (8 KB a frame) and one or two back (1.5 bytes a pixel, 1 more where coverage is
-wanted); frames of one size are drawn together, whatever avatars they show. Networks of other shapes than the kernel's
-are left to the plain twin, `TorchBackend`.
+Per batch, one small copy to the GPU (16 KB a frame, most of it sound) and one or two back (1.5 bytes a pixel, 1 more
+where coverage is wanted); frames of one size are drawn together, whatever avatars they show. Networks of other shapes
+than the kernels' are left to the plain twin, `TorchBackend`.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from being.inference.backends.gpu_backdrops import DeviceBackdrops
+from being.inference.backends.gpu_pipeline import FramePipeline
 from being.inference.backends.gpu_planes import planes
 from being.inference.backends.torch import TorchBackend, mean_depth
 from being.inference.compositing import Transparent
 from being.inference.frame_batch import FrameBatch
-from being.inference.frames import Drive, Extras, PixelFormat
-from being.inference.items import RenderItem, by_avatar, unique_backdrops
+from being.inference.frames import Extras, PixelFormat
+from being.inference.items import RenderItem
 from being.inference.output import to_output
-from being.inference.renderable import BACKDROPS, RenderableAvatar
+from being.inference.renderable import RenderableAvatar
 from being.inference.rendered import FrameInfo
-from being.inference.tokens import TokenEncoder
-from being.model.gpu.deformation import SplatRows, Splatter, fits
-from being.raster.gsplat import draw_rows
+from being.model.gpu.packing import STEP, NetworkShape, PackedAvatar, fits
+from being.model.gpu.words import FrameWords, word_count
 
-# (splats, camera matrices (B, 3, 3), width, height, depth too)
-# -> premultiplied (B, H, W, 3), alpha (B, H, W), depth (B, H, W) weighed by coverage or None
-Rasterizer = Callable[[SplatRows, Tensor, int, int, bool], tuple[Tensor, Tensor, Tensor | None]]
+PIPELINES = 6  # sizes of frames that keep their memory and graphs
 
 
 class GpuBackend:
-    """Draws on one GPU.
-
-    Parameters
-    ----------
-    device : the GPU.
-    rasterizer : gsplat, unless a test brings another.
-    """
+    """Draws on one GPU (or, slowly, on the CPU under TRITON_INTERPRET=1)."""
 
     max_items = 16  # frames in flight: more gain nothing
 
-    def __init__(self, device: torch.device, rasterizer: Rasterizer | None = None) -> None:
+    def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._rasterize = rasterizer or _with_gsplat
         self._plain = TorchBackend()
-        self._pinned = device.type == "cuda"
-        self._prepared: WeakKeyDictionary[RenderableAvatar, _Prepared | None] = WeakKeyDictionary()
-        self._backdrops: OrderedDict[int, tuple[npt.NDArray[np.uint8], Tensor]] = OrderedDict()
+        self._anchor = torch.zeros(STEP, device=device)
+        self._prepared: WeakKeyDictionary[RenderableAvatar, PackedAvatar | None] = WeakKeyDictionary()
+        self._pipelines: OrderedDict[tuple[NetworkShape, int, int, bool], FramePipeline] = OrderedDict()
+        self._backdrops: OrderedDict[tuple[int, int], DeviceBackdrops] = OrderedDict()
+        self._stream: torch.cuda.Stream | None = None
         self._lock = threading.Lock()  # one GPU: taking turns costs nothing, and bounds the memory
 
     def prepare(self, renderable: RenderableAvatar) -> None:
         """Pack the avatar's network, so that its first frames do not pay for it."""
         with self._lock:
-            self._prepare(renderable)
+            self._packed(renderable)
 
     @torch.inference_mode()
     def render(self, items: Sequence[RenderItem], pixel_format: PixelFormat | None = None) -> FrameBatch:
         """See `RenderBackend`; what stages get is PREMULTIPLIED."""
         with self._lock:
-            ours = [index for index, (renderable, _) in enumerate(items) if self._prepare(renderable) is not None]
-            others = [index for index in range(len(items)) if index not in set(ours)]
+            self._follow_stream()
+            groups: dict[NetworkShape | None, list[int]] = {}
+            for index, (renderable, _) in enumerate(items):
+                packed = self._packed(renderable)
+                groups.setdefault(None if packed is None else packed.shape, []).append(index)
             parts = [
-                draw([items[index] for index in part])
-                for draw, part in ((self._raster, ours), (self._plain.render, others))
-                if part
+                self._drawn([items[index] for index in part], shape, pixel_format) for shape, part in groups.items()
             ]
-            batch = parts[0] if len(parts) == 1 else parts[0].joined(parts[1])
-            order = [*ours, *others]
-            batch = batch.take([order.index(index) for index in range(len(items))])
-            return batch if pixel_format is None else to_output(batch, pixel_format, planes)
+            batch = parts[0]
+            for part in parts[1:]:
+                batch = batch.joined(part)
+            order = [index for part in groups.values() for index in part]
+            return batch.take([order.index(index) for index in range(len(items))])
 
-    def _raster(self, items: Sequence[RenderItem]) -> FrameBatch:
+    def _drawn(
+        self, items: Sequence[RenderItem], shape: NetworkShape | None, pixel_format: PixelFormat | None
+    ) -> FrameBatch:
+        batch = self._plain.render(items) if shape is None else self._raster(items, shape)
+        if pixel_format is not None:
+            return to_output(batch, pixel_format, planes)
+        if shape is None:
+            return batch
+        return replace(batch, pixels=batch.pixels.clone(), alpha=batch.alpha.clone())  # the next batch is drawn over it
+
+    def _raster(self, items: Sequence[RenderItem], shape: NetworkShape) -> FrameBatch:
         width, height = items[0][0].frame_size(items[0][1])
-        splats = SplatRows(len(items), max(renderable.gaussians.count for renderable, _ in items), self.device)
-        first = 0
-        for renderable, drives in by_avatar(items):
-            prepared = self._prepare(renderable)
-            assert prepared is not None
-            frames = self._buffer((len(drives), prepared.splatter.frame_size), torch.float32)
-            prepared.fill(drives, frames.numpy())
-            prepared.splatter(frames.to(self.device, non_blocking=True), splats, first)
-            first += len(drives)
-        cameras = self._buffer((len(items), 3, 3), torch.float32)
-        cameras.numpy()[:] = [camera_matrix(*renderable.intrinsics(width, height)) for renderable, _ in items]
-        wants_depth = Extras.DEPTH in items[0][1].extras
-        rgb, alpha, depth = self._rasterize(
-            splats, cameras.to(self.device, non_blocking=True), width, height, wants_depth
+        drives = [drive for _, drive in items]
+        depth = Extras.DEPTH in drives[0].extras
+        words = self._words(items, shape, width, height)
+        most = max(renderable.gaussians.count for renderable, _ in items)
+        rgb, alpha, far = self._pipeline(shape, width, height, depth)(words, most)
+        backdrops, which = self._backdrops_of((width, height)).find(
+            [renderable.backdrop(drive.background, width, height) for renderable, drive in items]
         )
-        behind, which = unique_backdrops(items, width, height)
         backdrop_of = self._buffer((len(items),), torch.int32)
         backdrop_of.numpy()[:] = which
-        drives = [drive for _, drive in items]
         return FrameBatch(
             info=FrameInfo.of(drives),
             pixels=rgb,
             alpha=alpha,
             pixel_format=PixelFormat.PREMULTIPLIED,
-            backdrops=torch.stack([self._on_device(pixels) for pixels in behind]),
+            backdrops=backdrops,
             backdrop_of=backdrop_of.to(self.device, non_blocking=True),
             clear=np.array([isinstance(drive.background, Transparent) for drive in drives]),
-            depth=None if depth is None else mean_depth(depth, alpha),
+            depth=None if far is None else mean_depth(far, alpha),
         )
 
+    def _words(self, items: Sequence[RenderItem], shape: NetworkShape, width: int, height: int) -> Tensor:
+        """(B, words) in pinned memory: what the pipeline must know of the frames."""
+        words = self._buffer((len(items), word_count(shape)), torch.float32)
+        columns = FrameWords(shape, words.numpy())
+        heads = {renderable: self._head(renderable, width, height) for renderable in {one for one, _ in items}}
+        drives = [drive for _, drive in items]
+        columns.avatars[:] = [heads[renderable][0] for renderable, _ in items]
+        columns.cameras[:] = [heads[renderable][1] for renderable, _ in items]
+        columns.head_poses[:] = np.concatenate([drive.head_pose for drive in drives]).reshape(-1, 12)
+        columns.torso_poses[:] = np.concatenate([drive.torso_pose for drive in drives]).reshape(-1, 12)
+        columns.set_eyes(np.array([drive.eye for drive in drives], np.float32))
+        np.stack([drive.context for drive in drives], out=columns.contexts)
+        for row, drive in enumerate(drives):
+            if drive.emotion is not None:
+                columns.emotions[row, : len(drive.emotion)] = drive.emotion
+        return words
+
+    def _head(
+        self, renderable: RenderableAvatar, width: int, height: int
+    ) -> tuple[tuple[int, int, int, int], tuple[float, ...]]:
+        """Where the avatar's numbers are, how many Gaussians it has, and its camera."""
+        packed = self._packed(renderable)
+        assert packed is not None
+        fx, fy, cx, cy = renderable.intrinsics(width, height)
+        avatar = (*packed.steps_from(self._anchor), packed.count, packed.held // STEP)
+        return avatar, (fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0)
+
+    def _pipeline(self, shape: NetworkShape, width: int, height: int, depth: bool) -> FramePipeline:
+        key = shape, width, height, depth
+        if key not in self._pipelines:
+            self._pipelines[key] = FramePipeline(shape, self._anchor, (width, height), depth=depth)
+        self._pipelines.move_to_end(key)
+        while len(self._pipelines) > PIPELINES:
+            self._pipelines.popitem(last=False)
+        return self._pipelines[key]
+
+    def _backdrops_of(self, size: tuple[int, int]) -> DeviceBackdrops:
+        if size not in self._backdrops:
+            self._backdrops[size] = DeviceBackdrops(self.device)
+        self._backdrops.move_to_end(size)
+        while len(self._backdrops) > PIPELINES:
+            self._backdrops.popitem(last=False)
+        return self._backdrops[size]
+
     def _buffer(self, shape: tuple[int, ...], kind: torch.dtype) -> Tensor:
-        """Main memory that the GPU reads and writes at full speed; PyTorch uses it again when the last view is gone."""
-        return torch.empty(shape, dtype=kind, pin_memory=self._pinned)
+        """Main memory that the GPU reads at full speed; PyTorch uses it again when that is done."""
+        return torch.empty(shape, dtype=kind, pin_memory=self.device.type == "cuda")
 
-    def _on_device(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
-        """The backdrop on the GPU; avatars hand out the same array for every frame."""
-        kept = self._backdrops.get(id(pixels))
-        if kept is None:
-            kept = pixels, torch.tensor(pixels, device=self.device)  # holds the array, or its id might come again
-            self._backdrops[id(pixels)] = kept
-            while len(self._backdrops) > BACKDROPS:
-                self._backdrops.popitem(last=False)
-        return kept[1]
+    def _follow_stream(self) -> None:
+        """Memory is used again in the order of one stream: where a caller brings another, that waits for the last."""
+        if self.device.type == "cuda":
+            stream = torch.cuda.current_stream(self.device)
+            if self._stream is not None and self._stream != stream:
+                stream.wait_stream(self._stream)
+            self._stream = stream
 
-    def _prepare(self, renderable: RenderableAvatar) -> _Prepared | None:
-        """None where the kernel cannot run the network."""
+    def _packed(self, renderable: RenderableAvatar) -> PackedAvatar | None:
+        """None where the kernels cannot run the network."""
         if renderable not in self._prepared:
-            self._prepared[renderable] = _Prepared(renderable) if fits(renderable.network.config) else None
+            able = fits(renderable.network.config)
+            self._prepared[renderable] = PackedAvatar(renderable.network, renderable.gaussians) if able else None
         return self._prepared[renderable]
-
-
-class _Prepared:
-    """One avatar laid out for drawing."""
-
-    def __init__(self, renderable: RenderableAvatar) -> None:
-        self.splatter = Splatter(renderable.network, renderable.gaussians)
-        self._encoder = TokenEncoder(renderable.avatar.network)
-
-    def fill(self, drives: Sequence[Drive], out: npt.NDArray[np.float32]) -> None:
-        """Write what the kernel needs of these frames into out (B, frame_size)."""
-        head = np.stack([drive.head_pose for drive in drives]).astype(np.float32, copy=False)
-        torso = np.stack([drive.torso_pose for drive in drives]).astype(np.float32, copy=False)
-        self.splatter.frames(self._encoder(drives), head, torso, out)
-
-
-def camera_matrix(fx: float, fy: float, cx: float, cy: float) -> list[list[float]]:
-    """(3, 3) as the rasterizer takes it."""
-    return [[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]]
-
-
-def _with_gsplat(
-    splats: SplatRows, cameras: Tensor, width: int, height: int, depth: bool
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    view = torch.eye(4, device=cameras.device).expand(len(cameras), 4, 4)  # splats arrive in camera space
-    blended, alpha, _ = draw_rows(*splats.parts, view, cameras, width, height, depth=depth)
-    return blended[..., :3], alpha, blended[..., 3] if depth else None

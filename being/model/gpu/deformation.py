@@ -1,143 +1,51 @@
-"""Network and assembly of a GPU in one pass: tokens of a frame in, splats in camera space out.
+"""Network and assembly of a GPU in one pass: folded conditions of a frame in, splats in camera space out.
 
 The plain PyTorch twin is `DeformationNetwork.offsets` then `assemble`: some eighty launches, between which 4.5 KB a
 Gaussian and frame travel to the GPU's memory and back. Here a block of Gaussians stays in registers from its features
-to its splats. Floor per Gaussian and frame: 66k multiply-adds (tf32 on tensor cores), 560 bytes read (features and
-canonical Gaussian; they stay in the GPU's cache) and 56 written: 20k Gaussians cost 2.6 GFLOP and 1.1 MB a frame.
+to its splats, and one launch draws the frames of any avatars of one shape. Floor per Gaussian and frame: 66k
+multiply-adds (tf32 on tensor cores), 560 bytes read (features and canonical Gaussian; they stay in the GPU's cache)
+and 56 written: 20k Gaussians cost 2.6 GFLOP and 1.1 MB a frame.
 """
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from copy import copy
+
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor, nn
+from torch import Tensor
 
-from being.model.attention import SpatialAudioAttention
-from being.model.fold import LayerFold, pose_words
-from being.model.gaussians import Gaussians
-from being.model.network import GATED, OFFSET_SIZES, DeformationNetwork, NetworkConfig
+from being.model.gpu.conditioning import POSES
+from being.model.gpu.packing import COLOURS, COLUMNS, NetworkShape, padded, weight_places
 from being.raster import sh as harmonics
 from being.raster.contract import MAX_ALPHA
 
-Floats = npt.NDArray[np.float32]
-
-BLOCK, WARPS = 128, 8  # Gaussians and warps of one program; measured on an H100, against 64, 4: 0.74 of the time
-COLUMNS = 16  # of a matrix product at least: attention scores, and the offsets that are not colours
-COLOURS = 64  # the 48 colour coefficients, padded
-POSES = 32  # numbers: head [R|t], torso [R|t], their quaternions
-LEAN = ("xyz", "log_scales", "quats", "opacity_logits")  # eleven offsets side by side in one product
+BLOCK, WARPS = 128, 4  # Gaussians and warps of one program; measured on an H100, against 128, 8: 0.93 of the time
 
 _NAMED = {name: tl.constexpr(getattr(harmonics, name)) for name in
           ("C0", "C1", "C2_XY", "C2_ZZ", "C3_A", "C3_B", "C3_C", "C3_D")}  # fmt: skip
 C0, C1, C2_XY, C2_ZZ, C3_A, C3_B, C3_C, C3_D = _NAMED.values()
 _MOST = tl.constexpr(MAX_ALPHA)
 
+_PARTS = (
+    "TOKEN_WEIGHTS", "OUTPUT_BIAS", "NORM1", "NORM1_BIAS", "FFN_IN", "FFN_IN_BIAS", "FFN_OUT", "FFN_OUT_BIAS",
+    "NORM2", "NORM2_BIAS", "HEADS_IN", "HEADS_IN_BIAS", "LEAN", "LEAN_BIAS", "COLOURS", "COLOURS_BIAS",
+)  # fmt: skip
 
-def fits(config: NetworkConfig) -> bool:
-    """Whether the kernel can run this network: one layer, powers of two, at most 16 pairs of head and token."""
-    powers = all(size >= COLUMNS and size & (size - 1) == 0 for size in (config.width, config.head_width))
-    return config.layers == 1 and powers and config.heads * len(config.tokens) <= COLUMNS
 
+def deform(words: Tensor, anchor: Tensor, shape: NetworkShape, folded: Tensor, splats: SplatRows) -> None:
+    """Splats of B frames into the first B rows; room that an avatar does not fill gets opacity 0.
 
-class Splatter:
-    """One avatar's network and Gaussians, packed for the kernel.
-
-    Parameters
-    ----------
-    network, gaussians : on one device, a GPU (or the CPU under TRITON_INTERPRET=1). They are read once.
+    words, anchor, folded : see `conditioning.fold_conditions`. splats : room for the longest avatar.
     """
-
-    def __init__(self, network: DeformationNetwork, gaussians: Gaussians) -> None:
-        config = network.config
-        if not fits(config):
-            raise ValueError("the network has another shape than the kernel")
-        self.count, self.width, self.hidden = gaussians.count, config.width, config.head_width
-        self.tokens, self.heads = len(config.tokens), config.heads
-        self.device = gaussians.xyz.device
-        layer = network.layers[0]
-        assert isinstance(layer, SpatialAudioAttention)
-        with torch.no_grad():
-            weight = network.token_weights(None)[0]
-            self._features = network.canonical_features(gaussians.xyz).float().contiguous()
-            self._gates = gaussians.audio_gate.float().contiguous()
-            self._canonical = [
-                part.detach().float().reshape(self.count, -1).contiguous()
-                for part in (gaussians.xyz, gaussians.log_scales, gaussians.quats, gaussians.opacity_logits,
-                             gaussians.sh, gaussians.head_weight)
-            ]  # fmt: skip
-            gated = weight.new_tensor([name in GATED for name in config.tokens])
-            self._columns = torch.cat([self._padded(v.float().repeat(self.heads), COLUMNS) for v in (weight, gated)])
-            self._layer = self._packed_layer(layer)
-            self._offsets = self._packed_heads(network.heads)
-        self._fold = LayerFold(layer)
-
-    @property
-    def frame_size(self) -> int:
-        """Numbers that one frame hands to the kernel."""
-        return POSES + COLUMNS + 2 * COLUMNS * self.width
-
-    def frames(self, tokens: Floats, head_pose: Floats, torso_pose: Floats, out: Floats) -> None:
-        """Write what B frames hand to the kernel into out (B, frame_size): poses, and the layer folded with tokens.
-
-        tokens: (B, T, width). head_pose, torso_pose: (B, 3, 4).
-        """
-        out[:] = 0
-        out[:, :POSES] = pose_words(head_pose, torso_pose)
-        scores, bias, outputs = self._fold(tokens)
-        pairs = self.heads * self.tokens
-        out[:, POSES : POSES + pairs] = bias
-        start, size = POSES + COLUMNS, COLUMNS * self.width
-        out[:, start : start + size].reshape(-1, self.width, COLUMNS)[:, :, :pairs] = scores
-        out[:, start + size : start + 2 * size].reshape(-1, COLUMNS, self.width)[:, :pairs] = outputs
-
-    def __call__(self, frames: Tensor, splats: SplatRows, first: int) -> None:
-        """Splats of B frames (B, frame_size) into the rows first .. first + B of `splats`."""
-        grid = (triton.cdiv(self.count, BLOCK), len(frames))
-        _splat[grid](
-            frames, self._features, self._gates, *self._canonical, self._columns, *self._layer, *self._offsets,
-            *(part[first:] for part in splats.parts), self.count, splats.length,
-            SIZE=self.frame_size, WIDTH=self.width, HIDDEN=self.hidden, HEADS=self.heads, TOKENS=self.tokens,
-            POSES=POSES, COLUMNS=COLUMNS, COLOURS=COLOURS, BLOCK=BLOCK, num_warps=WARPS,
-        )  # fmt: skip
-
-    def _packed_layer(self, layer: SpatialAudioAttention) -> list[Tensor]:
-        """What of the layer is the same in every frame, matrices as (in, out)."""
-        return [
-            value.detach().float().contiguous()
-            for value in (
-                layer.output.bias, layer.norm_attention.weight, layer.norm_attention.bias,
-                layer.ffn_in.weight.T, layer.ffn_in.bias, layer.ffn_out.weight.T, layer.ffn_out.bias,
-                layer.norm_ffn.weight, layer.norm_ffn.bias,
-            )
-        ]  # fmt: skip
-
-    def _packed_heads(self, heads: nn.ModuleDict) -> list[Tensor]:
-        """First maps (5, width, hidden), (5, hidden); second ones (4, hidden, 16), (16,); those of colours."""
-        into, into_bias, out, out_bias, at = [], [], [], torch.zeros(COLUMNS, device=self.device), 0
-        for name in LEAN:
-            first, second = (part for part in heads[name].children() if isinstance(part, nn.Linear))
-            size = OFFSET_SIZES[name]
-            beside = torch.zeros(self.hidden, COLUMNS, device=self.device)
-            beside[:, at : at + size] = second.weight.detach().T
-            out_bias[at : at + size] = second.bias.detach()
-            into.append(first.weight.detach().T)
-            into_bias.append(first.bias.detach())
-            out.append(beside)
-            at += size
-        first, second = (part for part in heads["sh"].children() if isinstance(part, nn.Linear))
-        colours = torch.zeros(self.hidden, COLOURS, device=self.device)
-        colours[:, : OFFSET_SIZES["sh"]] = second.weight.detach().T
-        packed = [
-            torch.stack([*into, first.weight.detach().T]), torch.stack([*into_bias, first.bias.detach()]),
-            torch.stack(out), out_bias, colours, self._padded(second.bias.detach(), COLOURS),
-        ]  # fmt: skip
-        return [value.float().contiguous() for value in packed]
-
-    def _padded(self, values: Tensor, length: int) -> Tensor:
-        return torch.nn.functional.pad(values, (0, length - len(values))).contiguous()
+    places = weight_places(shape)
+    _splat[(triton.cdiv(splats.length, BLOCK), len(words))](
+        words.view(torch.int64), anchor, folded, *splats.parts, splats.length,
+        WORDS=words.shape[1], SIZE=folded.shape[1], WIDTH=shape.width, HIDDEN=shape.hidden, HEADS=shape.heads,
+        TOKENS=len(shape.tokens), POSES=POSES, COLUMNS=COLUMNS, SHADES=COLOURS, BLOCK=BLOCK,
+        **{name: places[name][0] for name in _PARTS}, num_warps=WARPS,
+    )  # fmt: skip
 
 
 class SplatRows:
@@ -151,13 +59,20 @@ class SplatRows:
     """
 
     def __init__(self, rows: int, most: int, device: torch.device) -> None:
-        self.length = -(-most // 16) * 16
+        self.length = padded(most)
 
         def empty(*trailing: int) -> Tensor:
             return torch.zeros(rows, self.length, *trailing, device=device)
 
         self.means, self.quats, self.scales = empty(3), empty(4), empty(3)
         self.opacities, self.colors = empty(), empty(3)
+
+    def first(self, rows: int) -> SplatRows:
+        """The first pictures' splats, the same memory."""
+        own = copy(self)
+        own.means, own.quats, own.scales = self.means[:rows], self.quats[:rows], self.scales[:rows]
+        own.opacities, own.colors = self.opacities[:rows], self.colors[:rows]
+        return own
 
     @property
     def parts(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -194,21 +109,37 @@ def _moved(pose, x, y, z):  # type: ignore[no-untyped-def]
     return a, b, c
 
 
-@triton.jit(do_not_specialize=["count", "length"])  # nothing shall be compiled in mid-conversation
+@triton.jit(do_not_specialize=["length"])  # nothing shall be compiled in mid-conversation
 def _splat(  # type: ignore[no-untyped-def]
-    frames, features, gates, xyz, log_scales, quats, logits, sh, head_weights, token_weights,
-    listened_bias, norm1, norm1_bias, ffn_in, ffn_in_bias, ffn_out, ffn_out_bias, norm2, norm2_bias,
-    into, into_bias, lean, lean_bias, colours, colours_bias,
-    means_out, quats_out, scales_out, opacities_out, colours_out, count, length,
-    SIZE: tl.constexpr, WIDTH: tl.constexpr, HIDDEN: tl.constexpr, HEADS: tl.constexpr, TOKENS: tl.constexpr,
-    POSES: tl.constexpr, COLUMNS: tl.constexpr, COLOURS: tl.constexpr, BLOCK: tl.constexpr,
+    numbers, anchor, folded, means_out, quats_out, scales_out, opacities_out, colours_out, length,
+    WORDS: tl.constexpr, SIZE: tl.constexpr, WIDTH: tl.constexpr, HIDDEN: tl.constexpr, HEADS: tl.constexpr,
+    TOKENS: tl.constexpr, POSES: tl.constexpr, COLUMNS: tl.constexpr, SHADES: tl.constexpr, BLOCK: tl.constexpr,
+    TOKEN_WEIGHTS: tl.constexpr, OUTPUT_BIAS: tl.constexpr, NORM1: tl.constexpr, NORM1_BIAS: tl.constexpr,
+    FFN_IN: tl.constexpr, FFN_IN_BIAS: tl.constexpr, FFN_OUT: tl.constexpr, FFN_OUT_BIAS: tl.constexpr,
+    NORM2: tl.constexpr, NORM2_BIAS: tl.constexpr, HEADS_IN: tl.constexpr, HEADS_IN_BIAS: tl.constexpr,
+    LEAN: tl.constexpr, LEAN_BIAS: tl.constexpr, COLOURS: tl.constexpr, COLOURS_BIAS: tl.constexpr,
 ):  # fmt: skip
     """Program (i, b): the i-th block of Gaussians in frame b."""
     n = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    numbers += tl.program_id(1) * (WORDS // 2)
+    count = tl.load(numbers + 2).to(tl.int32)
+    row = tl.program_id(1) * length + n
+    if tl.program_id(0) * BLOCK >= count:
+        tl.store(opacities_out + row, tl.zeros((BLOCK,), tl.float32), mask=n < length)
+        return
+    net = anchor + 16 * tl.load(numbers)
+    held = 16 * tl.load(numbers + 3).to(tl.int32)
+    features = anchor + 16 * tl.load(numbers + 1)
+    sh = features + held * WIDTH
+    quats = sh + held * 48
+    xyz = quats + held * 4
+    log_scales, gates, logits, head_weights = xyz + held * 3, xyz + held * 6, xyz + held * 7, xyz + held * 8
+    ffn_in, ffn_out, into, lean, colours = net + FFN_IN, net + FFN_OUT, net + HEADS_IN, net + LEAN, net + COLOURS
+    token_weights = net + TOKEN_WEIGHTS
     there = n < count
-    frame = frames + tl.program_id(1) * SIZE
+    frame = folded + tl.program_id(1) * SIZE
     d, f = tl.arange(0, WIDTH), tl.arange(0, HIDDEN)
-    columns, wide = tl.arange(0, COLUMNS), tl.arange(0, COLOURS)
+    columns, wide = tl.arange(0, COLUMNS), tl.arange(0, SHADES)
 
     # Listen: softmax over each head's tokens, weighed by the gates.
     x = tl.load(features + n[:, None] * WIDTH + d[None], mask=there[:, None], other=0.0)
@@ -226,22 +157,28 @@ def _splat(  # type: ignore[no-untyped-def]
         attention += part / tl.maximum(tl.sum(part, 1), 1e-20)[:, None]
     vectors += COLUMNS * WIDTH
     heard = tl.dot(attention, tl.load(vectors + columns[:, None] * WIDTH + d[None]))
-    h = _normal(x + heard + tl.load(listened_bias + d)[None], tl.load(norm1 + d), tl.load(norm1_bias + d), WIDTH)
-    inner = tl.dot(h, tl.load(ffn_in + d[:, None] * HIDDEN + f[None])) + tl.load(ffn_in_bias + f)[None]
+    h = _normal(
+        x + heard + tl.load(net + OUTPUT_BIAS + d)[None], tl.load(net + NORM1 + d), tl.load(net + NORM1_BIAS + d), WIDTH
+    )
+    inner = tl.dot(h, tl.load(ffn_in + d[:, None] * HIDDEN + f[None])) + tl.load(net + FFN_IN_BIAS + f)[None]
     fed = tl.dot(tl.maximum(inner, 0.0), tl.load(ffn_out + f[:, None] * WIDTH + d[None]))
-    h = _normal(h + fed + tl.load(ffn_out_bias + d)[None], tl.load(norm2 + d), tl.load(norm2_bias + d), WIDTH)
+    h = _normal(
+        h + fed + tl.load(net + FFN_OUT_BIAS + d)[None], tl.load(net + NORM2 + d), tl.load(net + NORM2_BIAS + d), WIDTH
+    )
     h = tl.maximum(h, 0.0)
 
     # Read the offsets off.
     offsets = tl.zeros((BLOCK, COLUMNS), tl.float32)
     for head in tl.static_range(4):
         inner = tl.dot(h, tl.load(into + head * WIDTH * HIDDEN + d[:, None] * HIDDEN + f[None]))
-        inner = tl.maximum(inner + tl.load(into_bias + head * HIDDEN + f)[None], 0.0)
+        inner = tl.maximum(inner + tl.load(net + HEADS_IN_BIAS + head * HIDDEN + f)[None], 0.0)
         offsets += tl.dot(inner, tl.load(lean + head * HIDDEN * COLUMNS + f[:, None] * COLUMNS + columns[None]))
-    offsets += tl.load(lean_bias + columns)[None]
+    offsets += tl.load(net + LEAN_BIAS + columns)[None]
     inner = tl.dot(h, tl.load(into + 4 * WIDTH * HIDDEN + d[:, None] * HIDDEN + f[None]))
-    inner = tl.maximum(inner + tl.load(into_bias + 4 * HIDDEN + f)[None], 0.0)
-    shade = tl.dot(inner, tl.load(colours + f[:, None] * COLOURS + wide[None])) + tl.load(colours_bias + wide)[None]
+    inner = tl.maximum(inner + tl.load(net + HEADS_IN_BIAS + 4 * HIDDEN + f)[None], 0.0)
+    shade = (
+        tl.dot(inner, tl.load(colours + f[:, None] * SHADES + wide[None])) + tl.load(net + COLOURS_BIAS + wide)[None]
+    )
     shade += tl.load(sh + n[:, None] * 48 + wide[None], mask=there[:, None] & (wide < 48)[None], other=0.0)
 
     # Move with head and torso.
@@ -266,7 +203,6 @@ def _splat(  # type: ignore[no-untyped-def]
     qk = tl.load(quats + 4 * n + 3, mask=there, other=0.0) + _column(offsets, columns, 9)
     long = 1.0 / tl.maximum(tl.sqrt(qw * qw + qi * qi + qj * qj + qk * qk), 1e-12)
     qw, qi, qj, qk = qw * long, qi * long, qj * long, qk * long
-    row = tl.program_id(1) * length + n
     tl.store(quats_out + 4 * row, w * qw - i * qi - j * qj - k * qk, mask=there)
     tl.store(quats_out + 4 * row + 1, w * qi + i * qw + j * qk - k * qj, mask=there)
     tl.store(quats_out + 4 * row + 2, w * qj - i * qk + j * qw + k * qi, mask=there)
@@ -308,4 +244,4 @@ def _splat(  # type: ignore[no-untyped-def]
     opacity = 1.0 / (1.0 + tl.exp(-(tl.load(logits + n, mask=there, other=0.0) + _column(offsets, columns, 10))))
     bad += opacity
     opacity = tl.where(tl.abs(bad) < float("inf"), tl.minimum(opacity, _MOST), 0.0)
-    tl.store(opacities_out + row, opacity, mask=there)
+    tl.store(opacities_out + row, tl.where(there, opacity, 0.0), mask=n < length)

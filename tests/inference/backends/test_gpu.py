@@ -1,4 +1,4 @@
-"""The GPU's path against its plain twin; without a GPU in Triton's interpreter, with the reference rasterizer."""
+"""The GPU's path against its plain twin; without a GPU in Triton's interpreter."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import torch
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 pytest.importorskip("triton", reason="Triton is not installed (it comes with PyTorch's CUDA builds)")
-if torch.cuda.is_available():
-    pytest.importorskip("gsplat", reason="gsplat is not installed (pip install 'being[gpu]')")
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -25,30 +24,15 @@ from being.inference.compositing import Colour, Transparent
 from being.inference.frames import Drive, Extras, PixelFormat
 from being.inference.renderable import RenderableAvatar
 from being.inference.yuv import rgb_to_yuv420
-from being.model.gpu.deformation import SplatRows
-from being.raster import Cameras, Splats, rasterize
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def plainly(
-    splats: SplatRows, cameras: torch.Tensor, width: int, height: int, depth: bool
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    rows = len(cameras)
-    flat = Splats(
-        *(part.flatten(0, 1) for part in splats.parts), offsets=tuple(row * splats.length for row in range(rows + 1))
-    )
-    intrinsics = torch.stack([cameras[:, 0, 0], cameras[:, 1, 1], cameras[:, 0, 2], cameras[:, 1, 2]], 1)
-    view = torch.eye(3, 4, device=cameras.device).expand(rows, 3, 4)
-    raster = rasterize(flat, Cameras(view, intrinsics, width, height))
-    return raster.rgb, raster.alpha, raster.depth if depth else None
-
-
 @pytest.fixture(scope="module")
 def renderables() -> list[RenderableAvatar]:
-    """Twice the demo, with an eighth and a tenth of its Gaussians: rows of two lengths."""
+    """Twice the demo, thinned: rows of two lengths."""
     found = []
-    for step in (8, 10):
+    for step in (8, 10) if DEVICE.type == "cuda" else (160, 200):  # the interpreter is slow
         renderable = RenderableAvatar(Library().load("demo"), DEVICE)
         tensors = renderable.gaussians.tensors()
         renderable.gaussians = type(renderable.gaussians)(
@@ -85,7 +69,7 @@ def test_mixed_items_are_the_twin_s(
         (other, drive(other, 10, 48)),
     ]
     items = [(renderable, replace(given, extras=extras)) for renderable, given in items]
-    ours = GpuBackend(DEVICE, None if DEVICE.type == "cuda" else plainly).render(items, pixel_format)
+    ours = GpuBackend(DEVICE).render(items, pixel_format)
     theirs = TorchBackend().render(items, PixelFormat.RGB)
     assert ours.pixel_format is pixel_format and (ours.depth is None) == (not depth)
     for row in range(len(items)):
@@ -95,8 +79,9 @@ def test_mixed_items_are_the_twin_s(
         covered = theirs.alpha[row].cpu().numpy() > 25  # below, a rounding of the coverage is a step of straight colour
         if ours.clear[row]:
             difference = difference[covered] if pixel_format is PixelFormat.RGB else difference[:1]
-        assert difference.max() <= 2 and difference.mean() < 0.3
-        assert (ours.alpha[row].int() - theirs.alpha[row].int()).abs().max() <= 2
+        coverage = (ours.alpha[row].int() - theirs.alpha[row].int()).abs().cpu().numpy()
+        for off in (difference, coverage):  # where a splat is at the cutoff of 1/255, it is there or not
+            assert off.max() <= 8 and (off > 2).mean() < 0.003 and off.mean() < 0.3
 
 
 def test_planes_are_within_a_level_of_the_cpu_s() -> None:
@@ -114,3 +99,53 @@ def test_planes_are_within_a_level_of_the_cpu_s() -> None:
         wanted = rgb_to_yuv420((over.clamp(0, 1) * 255 + 0.5).to(torch.uint8).numpy())
         assert np.abs(pictures[row].astype(int) - wanted).max() <= 1
         assert np.abs(coverage[row].astype(int) - (alpha[row] * 255).round().numpy()).max() <= 1
+
+
+needs_gpu = pytest.mark.skipif(DEVICE.type != "cuda", reason="CUDA graphs need a GPU")
+
+
+@needs_gpu
+def test_a_graph_draws_what_single_launches_draw(renderables: list[RenderableAvatar]) -> None:
+    """To the bit: of other frames and other avatars than it was captured with, and after the memory has grown."""
+    one, other = renderables
+    batches = [
+        [(one, drive(one, 0, 64)), (one, drive(one, 9, 64))],
+        [(one, drive(one, 30, 64)), (other, drive(other, 40, 64))],
+        [(other, drive(other, 50, 64)), (other, replace(drive(other, 60, 64), background=Colour(9, 9, 200)))],
+        [(one, drive(one, index, 64)) for index in range(5)],
+        [(one, drive(one, 70, 64)), (one, drive(one, 80, 64))],
+        [(other, drive(other, 50, 64)), (one, drive(one, 60, 64))],
+        [(one, drive(one, 30, 64)), (other, drive(other, 40, 64))],
+    ]
+    steady = GpuBackend(DEVICE)
+    for items in batches:
+        ours, fresh = (backend.render(items, PixelFormat.YUV420) for backend in (steady, GpuBackend(DEVICE)))
+        assert torch.equal(ours.pixels, fresh.pixels) and torch.equal(ours.alpha, fresh.alpha)
+        assert ours.pixels.float().std() > 1
+    (pipeline,) = steady._pipelines.values()
+    assert pipeline._can_capture and any(graph is not None for graph in pipeline._seen.values())
+
+
+@needs_gpu
+def test_what_stages_got_is_not_drawn_over(renderables: list[RenderableAvatar]) -> None:
+    one, _ = renderables
+    backend = GpuBackend(DEVICE)
+    held = backend.render([(one, drive(one, 0, 64))])
+    before = held.pixels.clone(), held.alpha.clone()
+    for frame in (20, 40, 60):
+        backend.render([(one, drive(one, frame, 64))])
+    assert torch.equal(held.pixels, before[0]) and torch.equal(held.alpha, before[1])
+
+
+@needs_gpu
+def test_threads_get_their_own_frames(renderables: list[RenderableAvatar]) -> None:
+    one, _ = renderables
+    backend = GpuBackend(DEVICE)
+
+    def drawn(frame: int) -> torch.Tensor:
+        return backend.render([(one, drive(one, frame, 64))], PixelFormat.YUV420).pixels.clone()
+
+    wanted = [drawn(frame) for frame in range(24)]
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(drawn, [*range(24)] * 4))
+    assert all(torch.equal(picture, wanted[index % 24]) for index, picture in enumerate(found))
