@@ -53,10 +53,10 @@ def command(
 ) -> None:
     """Train a refiner for AVATAR, an id (see being avatars) or a folder, and store it in the avatar.
 
-    A refiner gives rendered frames the detail that the film has: pores, lashes, single hairs, edges of teeth. It must
-    learn from frames that the avatar has not seen, so the footage is divided into parts (--folds), an avatar is trained
-    without each, and draws it. The network is then trained on (render, film) pairs, judged on frames that nothing was
-    trained on, and stored as refiner.safetensors. Its strength is lowered where it would move the lips.
+    A refiner brings the detail of rendered frames nearer to the film's. It must learn from frames that the avatar has
+    not seen, so the footage is divided into parts (--folds), an avatar is trained without each, and draws it. The
+    network is then trained on (render, film) pairs, judged on frames that nothing was trained on, and stored as
+    refiner.safetensors. Its strength is lowered where it would move the lips or lose what the render has.
 
     Look at AVATAR.refiner/report.html before you use it. Ctrl-C stops; the same command goes on from finished folds.
 
@@ -86,4 +86,9 @@ def command(
     scores = ", ".join(f"{raw[key]:.4g} -> {refined[key]:.4g} {text}" for key, text in names.items() if key in raw)
     click.echo(f"{folder}: {scores} on held-out frames, strength {result.judged.strength:g}")
     click.echo(f"look at {result.report}")
+    if not result.judged.harmless:
+        click.echo(
+            "it moves the lips or leaves the film even so: it was not put into the avatar; longer footage may help"
+        )
+        return
     click.echo(f"let it speak: being render --sample -o hello.mp4 --avatar {folder} --refine 1")

@@ -27,9 +27,9 @@ _REMEDY = "Train it again: being fit-refiner"
 class RefinerFacts(BaseModel):
     """What the header of the file says.
 
-    strength : how much of the change is made at a session's strength of 1; below 1 where more would have moved the
-    lips. sides : of the crops that its footage has, pixels, the most frequent first. gaussians : SHA-256 of the
-    avatar's gaussians.ply, whose renders it was made for. metrics : on held-out frames.
+    strength : how much of the change is made at a session's strength of 1; below 1 where more would have moved
+    lips or left the film. sides : of the crops that its footage has, pixels, the most frequent first. gaussians :
+    SHA-256 of the avatar's gaussians.ply, whose renders it was made for. metrics : on held-out frames.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -20,11 +20,15 @@ class RefineWeights(BaseModel):
     l1: Weight = 1.0
     ssim: Weight = 0.1
     bands: Weight = 1.0
-    adversarial: Weight = 0.002
+    adversarial: Weight = 0.001
     features: Weight = 1.0
-    perceptual: Weight = 0.05
+    perceptual: Weight = 0.0
     steady: Weight = 0.5
-    lock: Weight = 0.25
+    lock: Weight = 0.0
+
+
+# Where there are VGG weights, their features do better than what a discriminator finds in seconds of footage.
+WITH_VGG = RefineWeights(bands=0.5, adversarial=0.0, features=0.0, perceptual=0.1)
 
 
 class RefinerConfig(BaseModel):
@@ -42,12 +46,17 @@ class RefinerConfig(BaseModel):
     steps: int | None = Field(default=None, ge=1)
     folds: int = Field(default=2, ge=2, le=8)
     fold_minutes: float = Field(default=2.0, gt=0)
-    seen: float = Field(default=0.4, ge=0, le=1)
-    batch: int = Field(default=16, ge=2, multiple_of=2)
-    size: int = Field(default=160, ge=32, multiple_of=8)
-    rate: float = Field(default=2e-4, gt=0, lt=1)
-    loss: RefineWeights = RefineWeights()
+    seen: float = Field(default=0.5, ge=0, le=1)
+    batch: int = Field(default=8, ge=2, multiple_of=2)
+    size: int = Field(default=128, ge=32, multiple_of=8)
+    rate: float = Field(default=3e-4, gt=0, lt=1)
+    loss: RefineWeights | None = None
     vgg: Path | None = None
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = 0
+
+    @property
+    def weights(self) -> RefineWeights:
+        """Of the loss: as said, else by whether there are VGG weights."""
+        return self.loss or (RefineWeights() if self.vgg is None else WITH_VGG)

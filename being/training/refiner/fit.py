@@ -40,7 +40,8 @@ INNER_SHARE = 0.04  # of the footage held out inside, as `being clone` and `bein
 
 @dataclass(frozen=True)
 class RefinerResult:
-    """What came of it; `judged` is None when stopped: the same call goes on from the last fold that was finished.
+    """What came of it; `judged` is None when stopped: the same call goes on from the last fold that was finished. A
+    refiner that is not `judged.harmless` is not stored.
 
     metrics : scores on held-out frames by name, raw_*, refined_* and film_*. report : the page.
     """
@@ -120,10 +121,12 @@ def fit_refiner(
     with _timed(seconds, "judge"):
         progress.part("judge")
         judged = _judged(avatar, dataset, places, shown, config, trained, perceptual)
-    store(folder, avatar, config, trained, judged, places, work)
+    if judged.harmless:
+        store(folder, avatar, config, trained, judged, places, work)
     write_report(work / "report.html", avatar.manifest.name, shown, judged, trained.history, seconds)
     (work / "refiner.json").write_text(json.dumps({"metrics": judged.metrics(), "seconds": seconds}, indent=1))
-    progress.note(f"wrote {folder / FILE} and {work / 'report.html'}", **judged.metrics())
+    wrote = f"wrote {folder / FILE} and" if judged.harmless else "it does harm at any strength and is not kept;"
+    progress.note(f"{wrote} {work / 'report.html'}", **judged.metrics())
     return RefinerResult(judged, judged.metrics(), seconds, work / "report.html")
 
 

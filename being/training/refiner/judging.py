@@ -15,6 +15,7 @@ from being.training.refiner.measures import feature_distance, flicker, nearness,
 from being.training.refiner.pairs import Pairs
 
 LIPS_MAY_MOVE = 0.5  # pixels, mean over the mouth
+MAY_LOSE = 0.05  # dB against the render
 LESS = 0.85  # factor on the strength until they do not
 LEAST = 0.2  # strength below which a refiner is not worth its time
 
@@ -23,10 +24,12 @@ LEAST = 0.2  # strength below which a refiner is not worth its time
 class Judged:
     """Scores of the raw and the refined pictures by name, `flicker` of the film among them, and the pictures.
 
-    strength : at which they were made. pictures : (N, S, S, 3) uint8 on the device.
+    strength : at which they were made. harmless : even so, lips stay and nothing is lost. pictures : (N, S, S, 3)
+    uint8 on the device.
     """
 
     strength: float
+    harmless: bool
     raw: dict[str, float]
     refined: dict[str, float]
     film_flicker: float
@@ -49,13 +52,19 @@ def judge(
     depth: float,
     perceptual: Perceptual | None = None,
 ) -> Judged:
-    """Scores at the greatest strength that leaves the lips where they are.
+    """Scores at the greatest strength that leaves the lips where they are and is no further from the film.
 
     pairs : held-out frames. camera : fx, fy, cx, cy of the pairs' square. depth : of the face in head space, dm.
     """
     refiner = NetworkInMemory(network, state, pairs.renders.device)
     strength, pictures = 1.0, refined_pictures(pairs, refiner, 1.0)
-    while float(shifts(pairs.renders, pictures, pairs.lips).mean()) > LIPS_MAY_MOVE and strength > LEAST:
+    least = _psnr(pairs.renders, pairs) - MAY_LOSE
+
+    def harms(made: Tensor) -> bool:
+        moved = float(shifts(pairs.renders, made, pairs.lips).mean()) > LIPS_MAY_MOVE
+        return moved or _psnr(made, pairs) < least
+
+    while harms(pictures) and strength > LEAST:
         strength *= LESS
         pictures = refined_pictures(pairs, refiner, strength)
 
@@ -69,7 +78,11 @@ def judge(
         return means | {"flicker": _flicker(made, pairs, camera, depth)}
 
     film = _flicker(pairs.truth, pairs, camera, depth)
-    return Judged(round(strength, 3), scores(pairs.renders), scores(pictures), film, pictures)
+    return Judged(round(strength, 3), not harms(pictures), scores(pairs.renders), scores(pictures), film, pictures)
+
+
+def _psnr(made: Tensor, pairs: Pairs) -> float:
+    return float(nearness(made, pairs.truth, pairs.boxes)["psnr"].mean())
 
 
 def _flicker(made: Tensor, pairs: Pairs, camera: tuple[float, float, float, float], depth: float) -> float:

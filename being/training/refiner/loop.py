@@ -67,7 +67,7 @@ def train(
             change = network(torch.cat([crops.render, crops.alpha], 1).contiguous(memory_format=torch.channels_last))
         refined = crops.render + change.float()
         adversarial = fraction >= ALONE
-        weights = config.loss if adversarial else config.loss.model_copy(update={"adversarial": 0.0})
+        weights = config.weights if adversarial else config.weights.model_copy(update={"adversarial": 0.0})
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             parts = refiner_loss(refined, crops, weights, discriminator, perceptual)
         optimizer.zero_grad(set_to_none=True)
@@ -75,7 +75,7 @@ def train(
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         judged = torch.zeros(())
-        if config.loss.adversarial or config.loss.features:
+        if config.weights.adversarial or config.weights.features:
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 judged = discriminator_loss(discriminator, refined, crops)
             critic.zero_grad(set_to_none=True)

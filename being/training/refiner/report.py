@@ -52,10 +52,13 @@ def write_report(
         if name in judged.raw:
             numbers = "".join(f"<td>{part[name]:.4g}</td>" for part in (judged.raw, judged.refined))
             rows.append(f"<tr><td>{text}<br><small>{hint.format(film=judged.film_flicker)}</small></td>{numbers}</tr>")
+    kept = f"Strength kept: {judged.strength:g}"
+    kept += ", lowered because more would have moved the lips or left the film." if judged.strength < 1 else "."
+    if not judged.harmless:
+        kept = f"It moves the lips or leaves the film even at strength {judged.strength:g} and was not kept."
     body = [
         f"<h1>Refiner of {escape(title)}</h1>",
-        f"<p>{len(pairs)} frames that neither the avatar nor the refiner was trained on. Strength kept: "
-        f"{judged.strength:g}" + (", lowered because more would have moved the lips." if judged.strength < 1 else "."),
+        f"<p>{len(pairs)} frames that neither the avatar nor the refiner was trained on. {kept}",
         "</p><table><tr><th></th><th>rendered</th><th>refined</th></tr>" + "".join(rows) + "</table>",
         "<h2>Before, after, film</h2>",
         *(

@@ -12,13 +12,14 @@ from being.avatar.folder import load_avatar
 from being.dataset import Dataset
 from being.errors import InputError
 from being.progress import Silent
-from being.refine.native.network import RefineConfig
+from being.refine.native.network import RefineConfig, RefineNetwork
 from being.refine.native.weights import FILE, load_refiner
 from being.training import FitConfig, fit
 from being.training.loop import Stop
 from being.training.refiner.config import RefinerConfig
 from being.training.refiner.fit import fit_refiner, spread
 from being.training.refiner.folds import folds, write_without
+from being.training.refiner.judging import judge
 from being.training.refiner.loop import train
 from being.training.refiner.losses import Discriminator, band_strengths
 from being.training.refiner.pairs import CropSampler, Pairs
@@ -111,6 +112,20 @@ def test_training_brings_renders_nearer_to_film() -> None:
     first, last = trained.history[0], trained.history[-1]
     assert last["bands"] < 0.8 * first["bands"]
     assert {"l1", "ssim", "bands", "adversarial", "features", "steady", "critic"} <= set(last)
+
+
+def test_a_refiner_that_does_harm_is_weakened_and_in_the_end_not_kept() -> None:
+    pairs, camera = pairs_of_noise(), (100.0, 100.0, 24.0, 24.0)
+    network = RefineNetwork(SMALL.network)
+    untrained = judge(pairs, SMALL.network, network.state_dict(), camera, 0.0)
+    assert untrained.strength == 1 and untrained.harmless
+    assert untrained.refined == pytest.approx(untrained.raw, abs=1e-4)
+    torch.manual_seed(0)
+    torch.nn.init.normal_(network.leave.weight, std=1.0)
+    strong = judge(pairs, SMALL.network, network.state_dict(), camera, 0.0)
+    assert strong.strength < 0.5 and strong.harmless and strong.refined["psnr"] > strong.raw["psnr"] - 0.06
+    torch.nn.init.normal_(network.leave.weight, std=50.0)
+    assert not judge(pairs, SMALL.network, network.state_dict(), camera, 0.0).harmless
 
 
 def test_the_discriminator_is_told_the_render() -> None:
