@@ -51,7 +51,9 @@ class Bounds:
 
 
 @click.command()
-@click.option("--url", default="ws://127.0.0.1:8000", show_default=True)
+@click.option(
+    "--url", "urls", default=("ws://127.0.0.1:8000",), multiple=True, show_default=True, help="Several: in turn."
+)
 @click.option("--avatar", "avatars", default=("demo",), multiple=True, show_default=True, help="Several: in turn.")
 @click.option("--sessions", default=(1,), multiple=True, show_default=True, help="May be repeated: one after another.")
 @click.option("--seconds", default=60.0, show_default=True, help="Of each session.")
@@ -76,7 +78,7 @@ class Bounds:
 )
 @click.option("--curve", type=click.Path(path_type=Path), help="Latency, CPU and GPU over the number of sessions.")
 def main(
-    url: str,
+    urls: tuple[str, ...],
     avatars: tuple[str, ...],
     sessions: tuple[int, ...],
     seconds: float,
@@ -105,12 +107,13 @@ def main(
     for count in sessions:
         for width, height in _sizes(size) if largest else [_parsed(size)]:
             addresses = [
-                f"{url}/v1/avatars/{avatars[number % len(avatars)]}/live?format=mp4&width={width}&height={height}"
+                f"{urls[number % len(urls)]}/v1/avatars/{avatars[number % len(avatars)]}/live"
+                f"?format=mp4&width={width}&height={height}"
                 for number in range(count)
             ]
             click.echo(f"\n{count} x {width}x{height}")
             plan = Plan(addresses, sound, seconds, chunk_ms / 1000, arrival_s, settle_s)
-            measured, of_sessions = _measured(plan, url, processes, bounds)
+            measured, of_sessions = _measured(plan, urls[0], processes, bounds)
             report["runs"].append({"size": f"{width}x{height}", "avatars": min(count, len(avatars)), **measured})
             if json_path is not None:
                 json_path.write_text(json.dumps(report, indent=2) + "\n")

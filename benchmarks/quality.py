@@ -249,8 +249,11 @@ def measure(out: Path, footage: Path, speech: Path | None) -> None:
             there, here = films[row["name"], block], track(list(pictures(work / block)))
             both = there[1] & here[1]
             a, b = openings(there[0][both]), openings(here[0][both])
-            row[f"opening_{block}"] = float(np.percentile(b, 95) / np.percentile(a, 95))
-            row[f"correlation_{block}"] = float(np.corrcoef(a, b)[0, 1]) if a.std() > 0 < b.std() else None
+            widest = float(np.percentile(a, 95)) if len(a) else 0.0
+            row[f"opening_{block}"] = float(np.percentile(b, 95)) / widest if widest > SHUT else None
+            row[f"correlation_{block}"] = (
+                float(np.corrcoef(a, b)[0, 1]) if len(a) > 1 and a.std() > 0 < b.std() else None
+            )
             if block != "trained":
                 filmed.append(there[0][both])
                 drawn.append(here[0][both])

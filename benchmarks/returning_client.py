@@ -20,7 +20,7 @@ CHUNK = RATE // 50  # samples sent at a time
 HEAD = struct.Struct("<4sIQ")
 HEARD = 1920  # samples at 48 kHz of one frame
 RETRY_S = (0.0, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0)
-KEPT_S = 5.0
+KEPT_S = 30.0
 ACKNOWLEDGE_S = 0.25
 LOW, HIGH = 400.0, 2400.0  # Hz of the chirp
 

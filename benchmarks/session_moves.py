@@ -30,10 +30,10 @@ from websockets.exceptions import WebSocketException
 from being.commands.serve import ENVIRONMENT
 from being.commands.session_workers import behind_haproxy
 
-SPOKEN_S = 24.0
+SPOKEN_S = 20.0
 LOST_AT_S = 8.0
 PATIENCE_S = 400.0
-BACKGROUND = "#ff0000"
+BACKGROUND = "%23ff0000"  # red
 FRAME_S = 0.04
 
 
@@ -41,17 +41,18 @@ FRAME_S = 0.04
 @click.option("--workers", default=3, show_default=True)
 @click.option("--proxy", type=click.Choice(["haproxy", "python"]), default="haproxy", show_default=True)
 @click.option("--size", default=128, show_default=True, help="Width and height of the pictures.")
+@click.option("--port", default=8123, show_default=True)
 @click.option("--repeats", default=3, show_default=True, help="Times a worker is stopped, and killed.")
 @click.option("--drops", default=300, show_default=True)
 @click.option("--json", "result", type=click.Path(path_type=Path))
-def main(workers: int, proxy: str, size: int, repeats: int, drops: int, result: Path | None) -> None:
+def main(workers: int, proxy: str, size: int, port: int, repeats: int, drops: int, result: Path | None) -> None:
     """See the module."""
     with tempfile.TemporaryDirectory() as folder:
         front = behind_haproxy(Path(folder)) if proxy == "haproxy" else {}
         for name, value in {**ENVIRONMENT, **front}.items():
             os.environ.setdefault(name, value)
         found = {"machine": machine.facts(), "workers": workers, "proxy": proxy, "size": size}
-        serving = Serving(workers)
+        serving = Serving(workers, port)
         try:
             found |= asyncio.run(scenarios(serving, size, repeats, drops, lambda part: write(result, found | part)))
         finally:
@@ -68,9 +69,9 @@ def write(path: Path | None, found: dict[str, Any]) -> None:
 class Serving:
     """The graph on a Ray of its own."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, port: int) -> None:
         os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
-        from being.ray_local import free_ports, start_ray
+        from being.ray_local import start_ray
 
         start_ray(
             num_cpus=workers + 4,
@@ -81,15 +82,23 @@ class Serving:
         )
         from ray import serve
 
-        self._workers = workers
-        (port,) = free_ports(1)
+        self.workers = workers
         serve.start(http_options={"host": "127.0.0.1", "port": port})
         self.http = f"http://127.0.0.1:{port}"
-        self.deploy("1")
+        self.deploy()
         until(lambda: len(self.processes("Ingress")) == workers and answers(self.http))
 
-    def deploy(self, version: str) -> None:
-        """Another version replaces every worker, one after the other."""
+    def stop(self, worker: str) -> None:
+        """As Serve's controller stops a replica that is to go: it asks, waits, and ends the process."""
+        import ray
+
+        (name,) = (name for name in self.names("Ingress") if name.endswith(worker))
+        actor: Any = ray.get_actor(name, namespace="serve")
+        ray.get(actor.perform_graceful_shutdown.remote(), timeout=60)
+        ray.kill(actor)
+
+    def deploy(self) -> None:
+        """The application."""
         from being.deployments.ingress import Ingress
         from being.deployments.renderer import Renderer
         from being.deployments.sessions import Sessions
@@ -97,24 +106,27 @@ class Serving:
         from ray import serve
 
         settings = GraphSettings()
-        renderer = Renderer.options(version="1").bind(settings)
-        sessions = Sessions.options(version="1").bind(settings)
-        ingress = Ingress.options(version=version, num_replicas=self._workers)
-        serve.run(ingress.bind(settings, sessions, renderer, None, None), name="being", route_prefix="/")
+        below = [deployment.bind(settings) for deployment in (Sessions, Renderer)]
+        ingress = Ingress.options(num_replicas=self.workers)
+        serve.run(ingress.bind(settings, *below, None, None), name="being", route_prefix="/")
+
+    def names(self, deployment: str) -> list[str]:
+        """Of its replicas' actors."""
+        from ray.util import list_named_actors
+
+        actors = list_named_actors(all_namespaces=True)
+        return [actor["name"] for actor in actors if f"#{deployment}#" in actor["name"]]
 
     def processes(self, deployment: str) -> dict[str, int]:
         """Process ids by replica."""
         import ray
-        from ray.util import list_named_actors
 
         found = {}
-        for actor in list_named_actors(all_namespaces=True):
-            if f"#{deployment}#" not in actor["name"]:
-                continue
+        for name in self.names(deployment):
             try:
-                handle: Any = ray.get_actor(actor["name"], namespace="serve")
+                handle: Any = ray.get_actor(name, namespace="serve")
                 call = handle.__ray_call__.remote(lambda replica: os.getpid())
-                found[actor["name"].rpartition("#")[2]] = int(ray.get(call, timeout=20))
+                found[name.rpartition("#")[2]] = int(ray.get(call, timeout=20))
             except (ValueError, ray.exceptions.RayError):
                 continue  # it is going, or has not come yet
         return found
@@ -147,29 +159,30 @@ async def scenarios(
     avatar = listing.json()["avatars"][0]["id"]
     url = f"{serving.http.replace('http', 'ws')}/v1/avatars/{avatar}/live?format=jpeg&width={size}&height={size}"
     found: dict[str, Any] = {"killed": [], "stopped": []}
+
+    async def stop(worker: str) -> None:
+        await asyncio.to_thread(serving.stop, worker)
+
+    async def kill(worker: str) -> None:
+        processes = await asyncio.to_thread(serving.processes, "Ingress")
+        os.kill(processes[worker], signal.SIGKILL)
+
     for _ in range(repeats):
-        found["killed"].append(await lost(serving, url, lambda worker: kill(serving, worker)))
+        found["killed"].append(await lost(serving, url, SPOKEN_S, kill))
         done(found)
-        await asyncio.to_thread(until, lambda: len(serving.processes("Ingress")) == serving._workers)
-    for number in range(repeats):
-        version = str(number + 2)
-        found["stopped"].append(
-            await lost(serving, url, lambda _, version=version: asyncio.to_thread(serving.deploy, version))
-        )
+        await asyncio.to_thread(until, lambda: len(serving.processes("Ingress")) == serving.workers)
+    for _ in range(repeats):
+        found["stopped"].append(await lost(serving, url, SPOKEN_S, stop))
         done(found)
+        await asyncio.to_thread(until, lambda: len(serving.processes("Ingress")) == serving.workers)
     if drops:
         found["drops"] = await dropping(serving, url, drops, done=lambda part: done(found | {"drops": part}))
     return found
 
 
-async def kill(serving: Serving, worker: str) -> None:
-    processes = await asyncio.to_thread(serving.processes, "Ingress")
-    os.kill(processes[worker], signal.SIGKILL)
-
-
-async def lost(serving: Serving, url: str, end: Callable[[str], Awaitable[None]]) -> dict[str, Any]:
+async def lost(serving: Serving, url: str, spoken_s: float, end: Callable[[str], Awaitable[None]]) -> dict[str, Any]:
     """A session speaks while the worker that holds it ends; what its client heard, and for how long nothing."""
-    client = ReturningClient(f"{url}&background=%23ff0000", SPOKEN_S)
+    client = ReturningClient(f"{url}&background={BACKGROUND}", spoken_s)
     running = asyncio.create_task(client.run())
     while not client.heard.readies:
         await asyncio.sleep(0.05)
@@ -183,7 +196,11 @@ async def lost(serving: Serving, url: str, end: Callable[[str], Awaitable[None]]
     after = await info(serving, session)
     client.closed = True
     await asyncio.wait_for(running, 30)
-    return {**told(client.heard, began), "worker_before": before["worker"], "worker_after": after.get("worker")}
+    return {
+        **told(client.heard, began, spoken_s),
+        "worker_before": before["worker"],
+        "worker_after": after.get("worker"),
+    }
 
 
 async def info(serving: Serving, session: str) -> dict[str, Any]:
@@ -201,7 +218,7 @@ async def info(serving: Serving, session: str) -> dict[str, Any]:
     return {}
 
 
-def told(heard: Heard, began: float) -> dict[str, Any]:
+def told(heard: Heard, began: float, spoken_s: float) -> dict[str, Any]:
     """What became of the sentence. Seconds; a jump is what lies between two frames beyond the 40 ms that should."""
     moments = np.array([second for _, second in heard.arrivals])
     seams = []
@@ -213,7 +230,7 @@ def told(heard: Heard, began: float) -> dict[str, Any]:
     spoken = moments[~np.isnan(moments)]
     gaps = [round(after - max(when for when, _ in heard.arrivals if when < after), 2) for after, _ in heard.readies[1:]]
     first = [next((when for when, _ in heard.arrivals[start:]), None) for start in heard.starts[1:]]
-    red = [Image.open(io.BytesIO(picture)).getpixel((1, 1))[0] > 200 for _, picture in heard.pictures]
+    red = [np.asarray(Image.open(io.BytesIO(picture)))[1, 1, 0] > 200 for _, picture in heard.pictures]
     return {
         "reconnections": len(heard.readies) - 1,
         "same_session": len({ready["session"] for _, ready in heard.readies}) == 1,
@@ -224,8 +241,8 @@ def told(heard: Heard, began: float) -> dict[str, Any]:
         "jumps_s": seams,  # above zero: left out; below: repeated
         "longest_jump_inside_s": round(float(np.abs(np.diff(spoken) - FRAME_S).max()), 3),
         "heard_of_sentence_s": round(len(spoken) * FRAME_S, 2),
-        "sentence_s": SPOKEN_S,
-        "end_heard": bool(spoken.max() > SPOKEN_S - 0.2),
+        "sentence_s": spoken_s,
+        "end_heard": bool(spoken.max() > spoken_s - 0.2),
     }
 
 

@@ -31,7 +31,7 @@ from raw_client import http_of
 from soak_readings import Allowed, Reading, replicas
 from soak_visitors import DOES, SILENT_S, Tally, Visitor
 
-from being.media.reading.pcm import read_audio
+from being.media.reading.sound_reader import open_sound
 
 SAMPLE = Path(__file__).parent.parent / "being" / "samples" / "hello.wav"
 READ_EVERY_S = 5.0
@@ -72,7 +72,7 @@ def main(
     """Soak a server that runs on this machine."""
     width, _, height = size.partition("x")
     addresses = [f"{url}/v1/avatars/{avatar}/live?width={width}&height={height}" for avatar in avatars]
-    speech = np.tile(read_audio(SAMPLE).samples, 4)
+    speech = np.tile(open_sound(SAMPLE).model_pcm(), 4)
     pcm = (np.clip(speech, -1, 1) * 32767).astype("<i2")
     tally, readings, faults = Tally(), list[Reading](), list[dict[str, Any]]()
     begun, number = time.monotonic(), 0

@@ -25,8 +25,10 @@ from being.graph.tick import AudioContexts, avatar_facts, encode, prepare_tick
 from being.inference.engine import Engine
 from being.live.request_batch import FrameRequestBatch
 from being.live.requests import AvatarFacts, FrameRequest
+from being.ray_compat import before_replica_stops
 from being.refine.load import load_stage
 
+DEREGISTERED_S = 0.5  # routers hear within so long of a replica that is going
 SHARDS_HELD = 64  # shards whose requests may come to one replica
 
 log = logging.getLogger(__name__)
@@ -34,7 +36,7 @@ log = logging.getLogger(__name__)
 
 @serve.deployment(
     name="Renderer",
-    max_ongoing_requests=64,
+    max_ongoing_requests=256,
     health_check_period_s=2,
     graceful_shutdown_timeout_s=5,
     ray_actor_options={"num_cpus": 0.8},
@@ -57,6 +59,7 @@ class Renderer:
         self._sharded = settings.shards > 1
         self._draw = DrawingThread(self._engine.render_frames)
         self._channels = _channel_server(self._order) if encodes and not self._refiner_apart else None
+        before_replica_stops(self._farewell)
         self._warm_up()
 
     async def prepare(self, avatar: str) -> AvatarFacts | Refusal:
@@ -113,7 +116,10 @@ class Renderer:
         prepared = prepare_tick(requests, encode(requests, self._library, self._encoder), self._refiner_apart)
 
         def whole(drawn: RenderedBatch | Exception) -> None:
-            answer(drawn if isinstance(drawn, Exception) else replace(drawn, frames=prepared.answer(drawn.frames)))
+            try:
+                answer(drawn if isinstance(drawn, Exception) else replace(drawn, frames=prepared.answer(drawn.frames)))
+            except Exception as error:  # the drawing thread must go on
+                answer(error)
 
         return self._draw.order(prepared.drives, whole, live=live)
 
@@ -125,6 +131,12 @@ class Renderer:
     async def _claim_shard(self) -> None:
         if self._sharded and (name := serve.get_multiplexed_model_id()):
             await self._shard(name)
+
+    async def _farewell(self) -> None:
+        """Session workers go to another replica, once Serve has stopped sending them here."""
+        await asyncio.sleep(DEREGISTERED_S)
+        if self._channels is not None:
+            self._channels.close()
 
     def check_health(self) -> None:
         if not self._draw.alive:

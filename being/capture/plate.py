@@ -1,5 +1,7 @@
 """What is behind the person: the median of pixels nobody covers, and a smooth guess where somebody always does.
 
+Beside the person, what stirs is the person's: strands of hair that no mask holds would stand in the plate as ghosts.
+
 It only shows a place before a camera that stands still, see `being.capture.layers.camera_motion`.
 """
 
@@ -15,6 +17,9 @@ from numpy.typing import NDArray
 GROWN = 0.041  # the person's mask grows by this share of the shorter side: soft hair, shadows, motion blur
 MOST_FRAMES = 96  # the median of so many is as good as of all
 LEAST_SHARE = 0.02  # a pixel seen in fewer of the frames counts as never seen
+BESIDE = 0.08  # reach of what counts as beside the person, share of the shorter side
+STIRS = 4.0  # mean difference to the plate over time, grey levels, that is no noise of a sensor or an encoder
+STIRS_WEAKLY = 2.5  # times the plate's usual difference, where it touches what stirs
 ROWS = 32  # rows sorted at a time, to bound memory
 
 
@@ -48,7 +53,28 @@ def background_plate(
     colours, free = _visible(frames, labels, chosen)
     plate, count = masked_median(colours, free)
     seen = count >= max(2 if len(chosen) > 1 else 1, LEAST_SHARE * len(chosen))
+    seen &= ~stirring(colours, free, plate, seen)
     return fill_unseen(plate, seen), seen
+
+
+def stirring(
+    pictures: NDArray[np.uint8], free: NDArray[np.bool_], plate: NDArray[np.uint8], seen: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Where beside the person the plate (H, W, 3) is not at rest, (H, W): loose hair. Arguments as `masked_median`."""
+    count = free.sum(0)
+    apart = np.zeros(seen.shape, np.float32)
+    for picture, where in zip(pictures, free, strict=True):
+        apart += np.abs(picture.astype(np.int16) - plate).mean(-1, dtype=np.float32) * where
+    apart /= np.maximum(count, 1)
+    reach = 2 * round(BESIDE * min(seen.shape)) + 1
+    beside = cv2.dilate((count < len(pictures)).astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
+    rest = seen & ~beside
+    calm = float(np.median(apart[rest if rest.any() else seen])) if seen.any() else 0.0
+    weak = (seen & beside & (apart > STIRS_WEAKLY * calm + 1)).astype(np.uint8)
+    strong = weak.astype(bool) & (apart > max(STIRS, STIRS_WEAKLY * calm))
+    _, pieces = cv2.connectedComponents(weak)
+    grown = np.isin(pieces, np.unique(pieces[strong])) & (weak > 0)
+    return cv2.dilate(grown.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
 
 
 def _visible(frames: Pictures, labels: Pictures, chosen: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:

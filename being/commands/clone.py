@@ -15,8 +15,10 @@ import click
 from being.avatar.consent import ConsentRecord
 from being.commands.film_options import film_options
 from being.errors import STOPPED
+from being.progress import Progress
 
-FOOTAGE, NOTE = "footage", "clone.json"  # in the work folder: the captured dataset, and what it was captured from
+# In the work folder: the captured dataset, what it was captured from, and the refiner's folds and report.
+FOOTAGE, NOTE, REFINER = "footage", "clone.json", "refiner"
 
 
 @click.command(name="clone", context_settings={"max_content_width": 110})
@@ -57,6 +59,11 @@ FOOTAGE, NOTE = "footage", "clone.json"  # in the work folder: the captured data
     is_flag=True,
     help="Train as a job on the running Ray cluster, or on one started here (pip install 'being[train]').",
 )
+@click.option(
+    "--refine",
+    is_flag=True,
+    help="Train a refiner too (being fit-refiner): about 8 minutes more on a GPU, many hours on a CPU.",
+)
 @click.option("--keep", is_flag=True, help="Keep the captured frames and the checkpoint (to train again, to look).")
 @click.option("--restart", is_flag=True, help="Forget what an earlier, unfinished run has done.")
 @click.option("--force", is_flag=True, help="Replace OUT if it exists.")
@@ -76,6 +83,7 @@ def command(
     device: str,
     work: Path | None,
     on_ray: bool,
+    refine: bool,
     keep: bool,
     restart: bool,
     force: bool,
@@ -112,6 +120,8 @@ def command(
 
     if not video.exists():
         raise InputError(f"{video}: there is no such file", "Give a video, or a talking-portrait folder")
+    if on_ray and refine:
+        raise InputError("--refine is for training in this process", "Leave it out with --ray; then being fit-refiner")
     if on_ray and work is not None:
         raise InputError("--work is for training in this process", "Leave it out with --ray: it is OUT.run")
     work = work or out.with_name(out.name + ".run")
@@ -176,11 +186,25 @@ def command(
                 footage, out, config, progress, work=work, replace=force, name=title, consent=record, before=seconds
             )
             metrics, stopped = result.metrics, result.stopped
+        if refine and not stopped:
+            stopped = _refine(out, footage, device, work / REFINER, progress)
     if stopped:
         click.get_current_context().exit(STOPPED)
     if not keep:
         _tidy(work)
     _say(out, work, metrics, record, keep and not video.is_dir())
+
+
+def _refine(out: Path, footage: Path, device: str, work: Path, progress: Progress) -> bool:
+    """Train the refiner of a finished avatar; whether that was stopped."""
+    from being.training.refiner.config import RefinerConfig
+    from being.training.refiner.fit import fit_refiner
+
+    stopped = fit_refiner(out, footage, RefinerConfig(device=device), progress, work=work).stopped
+    if stopped:
+        again = f"being fit-refiner {out} --data {footage} --work {work}"
+        click.echo(f"being: {out} is whole, its refiner is not; go on with: {again}", err=True)
+    return stopped
 
 
 def _record(consent: str | None) -> ConsentRecord:
@@ -226,6 +250,8 @@ def _tidy(work: Path) -> None:
 
     for folder in (FOOTAGE, "checkpoints"):  # the second is of --ray
         shutil.rmtree(work / folder, ignore_errors=True)
+    for fold in (work / REFINER).glob("fold*.safetensors"):
+        fold.unlink()
     for name in (NAME, NOTE):
         (work / name).unlink(missing_ok=True)
 

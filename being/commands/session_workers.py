@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,13 @@ HAPROXY = {
     "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "86400",
     "RAY_SERVE_PORT_QUARANTINE_S": "10",
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+}
+# Each server's own, from Ray's defaults on.
+HAPROXY_PORTS = {
+    "RAY_SERVE_HAPROXY_METRICS_PORT": 9101,
+    "RAY_SERVE_HAPROXY_STATS_PORT": 8404,
+    "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": 8500,
+    "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": 9500,
 }
 
 
@@ -109,9 +118,6 @@ def without_proxy(settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, s
 
 def behind_haproxy(folder: Path) -> dict[str, str]:
     """What Ray must find in the environment; HAProxy's own files lie in `folder`, for several servers may run here."""
-    from being.ray_local import free_ports
-
-    metrics, stats = free_ports(2)
     return {
         **HAPROXY,
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
@@ -119,6 +125,15 @@ def behind_haproxy(folder: Path) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
+        **{name: str(_free_from(port)) for name, port in HAPROXY_PORTS.items()},
     }
+
+
+def _free_from(port: int) -> int:
+    """The first free port from one on. Ray's processes take theirs from far above, and start before HAProxy does."""
+    for candidate in range(port, port + 200):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("", candidate))
+            return candidate
+    return port

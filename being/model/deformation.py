@@ -79,7 +79,7 @@ def pose_splats(deformed: Deformed, head_weight: Tensor, head_pose: Tensor, tors
     torso_quat = torch.where((head_quat * torso_quat).sum(-1, keepdim=True) < 0, -torso_quat, torso_quat)
     turn = F.normalize(torch.lerp(torso_quat[:, None], head_quat[:, None], weight), dim=-1)  # (B, N, 4)
 
-    conjugate = turn * turn.new_tensor([1.0, -1.0, -1.0, -1.0])
+    conjugate = torch.cat([turn[..., :1], -turn[..., 1:]], dim=-1)
     directions = rotate(conjugate, F.normalize(means, dim=-1))
     colors = spherical_harmonics(deformed.sh.flatten(0, 1), directions.flatten(0, 1))
     return Splats(

@@ -26,7 +26,8 @@ COEFFICIENTS = (1, 4, 9, 16)  # of degree 0, 1, 2, 3
 def spherical_harmonics_reference(sh: Tensor, directions: Tensor) -> Tensor:
     """Evaluate colours in plain PyTorch; arguments as `being.raster.colour.spherical_harmonics`."""
     basis = sh_basis(directions, sh.shape[1])
-    return (0.5 + torch.einsum("nk,nkc->nc", basis, sh)).clamp(min=0.0)
+    # not an einsum: on a GPU that is as many tiny matrix products as there are splats
+    return (0.5 + (basis[..., None] * sh).sum(1)).clamp(min=0.0)
 
 
 def sh_basis(directions: Tensor, coefficients: int) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from being.avatar.library import Library
 from being.avatar.schema import AvatarManifest
 from being.avatar.trust import consent_trust
@@ -11,6 +13,8 @@ from being.live.requests import AvatarFacts
 from being.server.metrics import Meter
 from being.server.problems import Problem
 from being.server.refusals import refusal
+
+RECALL_S = 0.5
 
 
 class PlayableAvatars:
@@ -26,6 +30,7 @@ class PlayableAvatars:
         self.library = library
         self._meter = meter
         self._unconsented = unconsented
+        self._prepared: dict[str, AvatarFacts] = {}
 
     def may_serve(self, manifest: AvatarManifest) -> bool:
         """Whether its consent record, or the server's settings, allow it to be played."""
@@ -55,11 +60,22 @@ class PlayableAvatars:
             )
         return manifest
 
+    async def recall(self, avatar_id: str, graph: Graph) -> AvatarFacts:
+        """Load one for a client that comes back; a graph that does not answer holds it up for a moment only."""
+        known = self._prepared.get(avatar_id)
+        if known is None:
+            return await self.prepare(avatar_id, graph)
+        try:
+            return await asyncio.wait_for(self.prepare(avatar_id, graph), RECALL_S)
+        except TimeoutError:
+            return known
+
     async def prepare(self, avatar_id: str, graph: Graph) -> AvatarFacts:
         """Load one; 409 where its folder is damaged, 503 where the graph does not answer."""
         self.manifest(avatar_id)
         try:
-            return await graph.prepare(avatar_id)
+            facts = self._prepared[avatar_id] = await graph.prepare(avatar_id)
+            return facts
         except BeingError as error:
             raise Problem.of(error, 409) from None
         except Exception as error:

@@ -110,6 +110,8 @@ class Service:
     async def stop(self) -> None:
         """Before a planned end: sessions go on in other workers, and their clients are told to connect again."""
         self.stopping = True
+        if self.shared is not None:
+            await self.shared.wait_for_directory()
         await self.frame_loop.drain()
         if self.shared is not None:
             await self.shared.hand_over()
@@ -211,7 +213,7 @@ class Service:
             return client
 
     async def _restored(self, state: ClientState) -> ClientSession:
-        facts = await self.avatars.prepare(state.session.avatar, self.graph)
+        facts = await self.avatars.recall(state.session.avatar, self.graph)
         await self.know_background(state.session.background)
         try:
             background = self.backgrounds.live(state.session.background)

@@ -60,8 +60,12 @@ class SessionRegistry:
 
     @property
     def faded(self) -> bool:
-        """Whether strengths of the refiner are being lowered, because drawing does not keep up with those there are."""
-        return self._frame_loop.scheduler.refine_fade.share < 1
+        """Whether strengths of the refiner are being lowered, because drawing does not keep up with those there are.
+
+        A late tick says nothing for long where nobody is refined: sessions that begin make some.
+        """
+        refined = any(client.session.output.refine for client in self._sessions.values())
+        return refined and self._frame_loop.scheduler.refine_fade.share < 1
 
     def add(self, client: ClientSession) -> None:
         """A new client is connected."""

@@ -22,10 +22,11 @@ from being.server.session_store import Refused, ReportAnswer, WorkerReport
 DEPOSIT_S = 0.4  # between deposits: what a client sees again where a worker was killed
 TOGETHER_S = 0.02  # what is to be told at once waits so long for company
 METRICS_EVERY = 10  # reports: the others go without
-ANSWER_S = 2.0  # until a call is given up: the worker goes on alone
+ANSWER_S = 3.0  # until a call is given up: the worker goes on alone
 SETTLED_S = 3.0  # for which a new client waits until measurements have told whether there is room
 ASK_AGAIN_S = 0.1
 SENT_S = 1.0  # what was drawn may take so long to be sent before a planned stop
+DIRECTORY_S = 5.0  # for which a planned stop is put off where the directory does not answer
 LONGEST_REASON = 200  # characters
 
 Answer = TypeVar("Answer")
@@ -150,6 +151,13 @@ class SharedSessions:
         """A client was lost, or has come back: tell soon."""
         self._hurry.set()
 
+    async def wait_for_directory(self) -> None:
+        """Before a planned stop, until there is somebody to leave sessions with, who may be replaced as well."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DIRECTORY_S):
+                while not await self.report():
+                    await asyncio.sleep(ASK_AGAIN_S)
+
     async def hand_over(self) -> None:
         """Before a planned stop, the frame loop stands still: leave all sessions, and send their clients elsewhere."""
         clients = self._sessions.all()
@@ -191,8 +199,11 @@ class SharedSessions:
         if (picture := await self._ask(self._directory.picture(name), None)) is not None:
             self._backgrounds.keep(picture)
 
-    async def report(self) -> None:
-        """Deposit all sessions, leave those of lost clients, and let go of those that went on elsewhere."""
+    async def report(self) -> bool:
+        """Deposit all sessions, leave those of lost clients, and let go of those that went on elsewhere.
+
+        Whether the directory answered.
+        """
         async with self._reporting:
             clients = {client.session.id: client for client in self._sessions.all()}
             deposits, marks = [], {}
@@ -211,13 +222,14 @@ class SharedSessions:
             )
             answer = await self._ask(self._directory.report(report), None)
             if answer is None:
-                return  # nobody knows whether it arrived: what does not fit will be asked for
+                return False  # nobody knows whether it arrived: what does not fit will be asked for
             self._over.difference_update(over)
             self._take_answer(answer, clients, marks, left)
             if answer.store != self._store:
                 self._store = answer.store
                 for picture in self._backgrounds.all():
                     await self._ask(self._directory.keep_picture(picture), None)
+            return True
 
     def _info(self, client: ClientSession) -> dict[str, object]:
         return {**client.info().model_dump(mode="json"), "worker": self._worker}

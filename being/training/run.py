@@ -13,7 +13,7 @@ from being.model import DeformationNetwork
 from being.training.config import FitConfig
 from being.training.model.corrections import FrameCorrections
 from being.training.model.densify import ScreenGradients
-from being.training.model.parameters import GaussianParameters, adam_state, load_adam_state
+from being.training.model.parameters import GaussianParameters, adam, adam_state, load_adam_state
 
 
 @dataclass
@@ -53,6 +53,7 @@ class TrainingRun:
         gaussians: GaussianParameters, network: DeformationNetwork, corrections: FrameCorrections, config: FitConfig
     ) -> TrainingRun:
         """A run at its first step."""
+        device = gaussians.audio_gate.device
         learned = {
             name: parameter
             for name, parameter in network.named_parameters()
@@ -61,13 +62,13 @@ class TrainingRun:
         planes = [p for name, p in learned.items() if name.startswith("triplane.")]
         others = [p for name, p in learned.items() if not name.startswith("triplane.")]
         rates = {"planes": config.lr.planes, "network": config.lr.network}
-        optimizer = torch.optim.Adam(
+        optimizer = adam(
             [
                 {"params": planes, "lr": rates["planes"], "name": "planes"},
                 {"params": others, "lr": rates["network"], "name": "network"},
-            ]
+            ],
+            device,
         )
-        device = gaussians.audio_gate.device
         generator = torch.Generator().manual_seed(config.seed)
         return TrainingRun(
             gaussians,

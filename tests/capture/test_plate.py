@@ -69,3 +69,21 @@ def test_where_a_collar_hides_the_neck_cloth_goes_up_under_the_middle_of_the_hea
     alone = torso_alone(np.full((SIDE, SIDE, 3), 90, np.uint8), labels)
     assert (alone[46, 44:52, 3] == 255).all()
     assert not alone[:50, :34, 3].any() and not alone[:50, 62:, 3].any()
+
+
+def test_loose_hair_that_no_mask_holds_leaves_no_ghost() -> None:
+    """A strand hangs beside the head in every frame and sways; a pole of the wall as thin stands still."""
+    random = np.random.default_rng(2)
+    scene = np.full((SIDE, SIDE, 3), 180, np.int64)
+    scene[:, 64:66] = 30
+    labels, frames = [], []
+    for index in range(24):
+        label = person(34 + index % 3)
+        frame = np.where(label[..., None] > 0, 255, scene + random.integers(-1, 2, scene.shape))
+        sway = round(1.5 * np.sin(index))
+        frame[50:70, 26 + sway : 28 + sway] = (20, 10, 5)
+        labels.append(label)
+        frames.append(frame.astype(np.uint8))
+    plate, seen = background_plate(frames, labels)
+    assert np.abs(plate[:, :30].astype(int) - 180).max() < 12 and not seen[52:68, 26:28].any()
+    assert np.abs(plate[:, 64:66].astype(int) - 30).max() <= 2 and seen[:, 64:66].all()

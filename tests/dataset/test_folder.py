@@ -13,39 +13,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.dataset_folders import FRAMES, HEIGHT, WIDTH, pose_curve, unit_rows, write_person
 
 from being.dataset import Dataset, DatasetWriter, validate
 from being.dataset.parsing import BACKGROUND, HEAD, NECK, TORSO, labels_of_colours
-from being.dataset.pose import pose_of_tracking, tracking_of_pose
+from being.dataset.pose import tracking_of_pose
 from being.errors import BeingError, FormatError, InputError
-
-FRAMES, WIDTH, HEIGHT = 12, 40, 32
-
-
-def pose_curve(frames: int) -> np.ndarray:
-    t = np.linspace(0, 1, frames)
-    return pose_of_tracking(np.stack([0.1 * t, 0.2 * t, 0 * t], 1), np.stack([0.1 * t, 0 * t, -8 - 0 * t], 1))
 
 
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("dataset") / "person"
-    rng = np.random.default_rng(0)
-    writer = DatasetWriter(root, WIDTH, HEIGHT, focal=60.0).prepare()
-    for i in range(FRAMES):
-        labels = np.zeros((HEIGHT, WIDTH), np.uint8)
-        labels[4:16, 10:30], labels[16:20, 14:26], labels[20:, 4:36] = HEAD, NECK, TORSO
-        writer.frame(i, np.full((HEIGHT, WIDTH, 3), 10 * i, np.uint8), labels, rng.uniform(0, 30, (68, 2)))
-    writer.finish(
-        audio=0.5 * np.sin(np.arange(FRAMES * 640) * 0.1),
-        background=np.full((HEIGHT, WIDTH, 3), 200, np.uint8),
-        head_poses=pose_curve(FRAMES),
-        torso_poses=pose_curve(FRAMES)[::-1],
-        eyes=np.linspace(0, 1, FRAMES),
-        vertices=rng.normal(size=(9, 3)),
-        action_units={"AU06_r": np.linspace(0, 4, FRAMES), "AU01_r": np.zeros(FRAMES), "AU02_r": np.zeros(FRAMES)},
-    )
-    return root
+    return write_person(tmp_path_factory.mktemp("dataset") / "person")
 
 
 @pytest.fixture
@@ -182,11 +160,6 @@ def transforms_without(folder: Path, number: int) -> None:
         document = json.loads(path.read_text())
         document["frames"] = [frame for frame in document["frames"] if frame["img_id"] != number]
         path.write_text(json.dumps(document))
-
-
-def unit_rows(folder: Path, kept: Iterable[int]) -> None:
-    header, *rows = (folder / "au.csv").read_text().splitlines()
-    (folder / "au.csv").write_text("\n".join([header, *(rows[i] for i in kept)]))
 
 
 @pytest.mark.parametrize("form", ["no landmarks", "empty landmarks", "no pose", "no pose, no row", "nothing"])

@@ -76,3 +76,25 @@ def test_failure_reaches_every_caller_and_the_thread_lives() -> None:
         assert draw.alive
 
     asyncio.run(scenario())
+
+
+def test_answers_bring_the_load() -> None:
+    """Live frames that wait, the share of the time that was spent drawing, the size of a batch."""
+    press = Press()
+
+    async def scenario() -> None:
+        draw = DrawingThread(press)
+        first = asyncio.create_task(draw([drive(0)], live=True))
+        await asyncio.to_thread(press.entered.wait, 10)
+        waiting = [asyncio.create_task(draw([drive(index) for index in range(3)], live=True))]
+        waiting.append(asyncio.create_task(draw([drive(index) for index in range(5)], live=False)))
+        await asyncio.sleep(0.3)
+        press.gate.set()
+        load = (await first).load
+        assert load.waiting == 3 and 0.2 < load.busy <= 1 and 0 < load.batch <= 1
+        second, film = await asyncio.gather(*waiting)
+        assert second.load.waiting == film.load.waiting == 0
+        await asyncio.sleep(1.0)
+        assert (await draw([drive(1)], live=True)).load.busy < load.busy, "it had a rest"
+
+    asyncio.run(scenario())

@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.api_server import tone, wav
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import ClientConnection, connect
 
 pytest.importorskip("ray")
@@ -31,6 +32,7 @@ from being.ray_local import free_ports, start_ray
 
 PATIENCE_S = 300.0  # until a test is given up: minutes of a machine that has better things to do
 SPOKEN_S = 100  # sound sent ahead, so that it lasts over the outage
+SAID_S = 10  # by a session that moves
 FRESH = 10  # frames drawn after the outage
 
 
@@ -44,24 +46,24 @@ def url(tiny_folder: Path) -> Iterator[str]:
 
     (port,) = free_ports(1)
     serve.start(http_options={"host": "127.0.0.1", "port": port})
-    deploy(tiny_folder, "1")
+    deploy(tiny_folder)
     address = f"http://127.0.0.1:{port}"
     until(lambda: httpx.get(f"{address}/readyz", timeout=PATIENCE_S, trust_env=False).status_code == 200)
     yield address
     ray.shutdown()  # Serve's own farewell takes ten seconds
 
 
-def deploy(folder: Path, version: str) -> None:
-    """A version of the workers, in place of the one before."""
+def deploy(folder: Path) -> None:
     from being.deployments.ingress import Ingress
     from being.deployments.renderer import Renderer
     from being.deployments.sessions import Sessions
     from being.deployments.settings import GraphSettings
     from ray import serve
 
-    settings = GraphSettings.model_validate({"library": [str(folder)], "shards": 2})
-    below = [one.options(version="1").bind(settings) for one in (Sessions, Renderer)]
-    workers = Ingress.options(num_replicas=2, version=version).bind(settings, *below, None, None)
+    limits = {"gone_s": PATIENCE_S}  # a client may be silent while its test waits
+    settings = GraphSettings.model_validate({"library": [str(folder)], "shards": 2, "limits": limits})
+    below = [deployment.bind(settings) for deployment in (Sessions, Renderer)]
+    workers = Ingress.options(num_replicas=2).bind(settings, *below, None, None)
     serve.run(workers, name="being", route_prefix="/")
 
 
@@ -107,20 +109,17 @@ def test_a_renderer_that_dies_costs_pictures_but_no_sound(url: str) -> None:
     with connect(live, max_size=None, open_timeout=PATIENCE_S) as socket:
         client = ClientSession(socket)
         client.until(lambda: "ready" in client.events)
-        pcm = tone(SPOKEN_S)
-        for at in range(0, len(pcm), 1 << 19):
-            socket.send(pcm[at : at + (1 << 19)])
+        client.send(tone(SPOKEN_S))
         client.until(lambda: "speaking" in client.events and client.fresh >= FRESH)
         (doomed,) = replicas("Renderer")
-        (ingress,) = replicas("Ingress")
-        worker = process_of(ingress)
-        shared = frame_memory(worker)
+        workers = [process_of(ingress) for ingress in replicas("Ingress")]
+        shared = frame_memory(workers)
         assert shared, "frames come through shared memory"
         os.kill(process_of(doomed), signal.SIGKILL)
         repeats = client.repeats
         client.until(lambda: client.repeats > repeats and replicas("Renderer") - {doomed})
         fresh = client.fresh
-        client.until(lambda: client.fresh >= fresh + FRESH and frame_memory(worker) - shared)
+        client.until(lambda: client.fresh >= fresh + FRESH and frame_memory(workers) - shared)
     stream = b"".join(client.pieces)
     with av.open(io.BytesIO(stream)) as film:
         shown = [round(float(frame.pts * frame.time_base) * 25) for frame in film.decode(video=0)]
@@ -138,54 +137,85 @@ def test_a_renderer_that_dies_costs_pictures_but_no_sound(url: str) -> None:
     assert len(spoken) > 100 and np.abs(spoken).max(1).min() > 0.05, "and no hundredth of a second of it is silent"
 
 
-def test_a_session_outlives_its_workers_and_their_directory(url: str, tiny_folder: Path) -> None:
-    """Killed, then replaced; in between the directory is lost. The client comes back each time with what it has."""
-    live = f"{url.replace('http', 'ws')}/v1/avatars/tiny/live?background=%23204060"
+def test_a_session_outlives_its_workers_and_their_directory(url: str) -> None:
+    """Killed, then stopped as Serve stops one; in between the directory is lost. The client comes back each time."""
     ready: dict[str, Any] = {}
     frame = 0
-
-    def listen(until_lost: Callable[[dict[str, Any]], None], *, code: int | None = None) -> None:
-        """Connect until the session is there, hear it speak, let its worker end, and see the connection end."""
-        nonlocal ready, frame
-        known = f"&session={ready['session']}&token={ready['token']}" if ready else ""
-        with connect(live + known, max_size=None, open_timeout=PATIENCE_S) as socket:
-            client = ClientSession(socket)
-            client.until(lambda: "ready" in client.events)
-            again, ready = bool(ready), {**client.events["ready"], "before": ready.get("session")}
-            if again:
-                assert ready["session"] == ready["before"], "another session"
-                assert ready["taken_bytes"] == len(tone(SPOKEN_S))
+    for end in (kill, kill_after_the_directory, stop):
+        with closing(returned(url, ready)) as client:
+            if ready:
+                assert client.events["ready"]["session"] == ready["session"], "another session"
+                assert client.events["ready"]["taken_bytes"] == len(tone(SAID_S))
             else:
-                for at in range(0, len(tone(SPOKEN_S)), 1 << 19):
-                    socket.send(tone(SPOKEN_S)[at : at + (1 << 19)])
+                client.send(tone(SAID_S))
+            ready = client.events["ready"]
             client.until(lambda: client.fresh >= FRESH)
             assert client.events["started"]["frame"] >= frame - 25, "at most a second is said again"
             seen = len(client.pieces)
-            client.until(lambda: len(client.pieces) > seen + 25)  # it was deposited
+            client.until(lambda: len(client.pieces) > seen + 25)  # noqa: B023
             frame = int(client.events["stats"]["frame"])
-            until_lost(httpx.get(f"{url}/v1/sessions/{ready['session']}", timeout=PATIENCE_S, trust_env=False).json())
-            with pytest.raises(ConnectionClosed) as closed:
+            until_deposited(ready["session"], frame)
+            info = httpx.get(f"{url}/v1/sessions/{ready['session']}", timeout=PATIENCE_S, trust_env=False).json()
+            (holder,) = (name for name in replicas("Ingress") if name.endswith(info["worker"]))
+            end(holder, ready["session"])
+            with pytest.raises(ConnectionClosed):
                 client.until(lambda: False)
-            if code is not None:
-                assert closed.value.rcvd is not None and closed.value.rcvd.code == code
+    with closing(returned(url, ready)) as client:
+        assert client.events["ready"]["session"] == ready["session"]
+        client.until(lambda: "started" in client.events)
+        assert client.events["started"]["frame"] > frame
 
-    def kill(info: dict[str, Any]) -> None:
-        (holder,) = (name for name in replicas("Ingress") if name.endswith(info["worker"]))
-        os.kill(process_of(holder), signal.SIGKILL)
 
-    def kill_the_directory_and_then(info: dict[str, Any]) -> None:
-        (doomed,) = replicas("Sessions")
-        os.kill(process_of(doomed), signal.SIGKILL)
-        until(lambda: bool(replicas("Sessions") - {doomed}))
-        listed = f"{url}/v1/sessions"
-        until(lambda: len(httpx.get(listed, timeout=PATIENCE_S, trust_env=False).json()["sessions"]) == 1)
-        time.sleep(2.0)  # deposited again
-        kill(info)
+def until_deposited(session: str, frame: int) -> None:
+    """Wait until the directory knows of a session as it was at a frame, or later."""
+    from ray import serve
+    from ray.exceptions import RayError
+    from ray.serve.exceptions import RayServeException
 
-    listen(kill)
-    listen(kill_the_directory_and_then)
-    listen(lambda _: deploy(tiny_folder, "2"), code=1012)
-    listen(lambda _: deploy(tiny_folder, "3"), code=1012)
+    def known() -> bool:
+        try:
+            listing = serve.get_deployment_handle("Sessions", "being").listing.remote().result(timeout_s=10)
+        except (TimeoutError, RayError, RayServeException):
+            return False  # it is being replaced
+        return any(info["id"] == session and info["frame"] >= frame for info in listing)
+
+    until(known)
+
+
+def kill(worker: str, session: str) -> None:
+    os.kill(process_of(worker), signal.SIGKILL)
+
+
+def kill_after_the_directory(worker: str, session: str) -> None:
+    (doomed,) = replicas("Sessions")
+    os.kill(process_of(doomed), signal.SIGKILL)
+    until(lambda: bool(replicas("Sessions") - {doomed}))
+    until_deposited(session, 0)
+    kill(worker, session)
+
+
+def stop(worker: str, session: str) -> None:
+    """What Serve's controller asks of a replica that is to go."""
+    import ray
+
+    actor: Any = ray.get_actor(worker, namespace="serve")
+    actor.perform_graceful_shutdown.remote()
+
+
+def returned(url: str, ready: dict[str, Any]) -> ClientSession:
+    """A client whose session is there; asks again while workers come and go."""
+    live = f"{url.replace('http', 'ws')}/v1/avatars/tiny/live?background=%23204060"
+    if ready:
+        live += f"&session={ready['session']}&token={ready['token']}"
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        assert time.monotonic() < deadline, "no worker"
+        try:
+            client = ClientSession(connect(live, max_size=None, open_timeout=PATIENCE_S))
+            client.until(lambda: "ready" in client.events)  # noqa: B023
+            return client
+        except (ConnectionClosed, InvalidHandshake, OSError):
+            time.sleep(0.3)
 
 
 class ClientSession:
@@ -196,6 +226,13 @@ class ClientSession:
         self.events: dict[str, dict[str, Any]] = {}
         """The last of each kind."""
         self.pieces: list[bytes] = []
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def send(self, pcm: bytes) -> None:
+        for at in range(0, len(pcm), 1 << 19):
+            self._socket.send(pcm[at : at + (1 << 19)])
 
     @property
     def repeats(self) -> int:
@@ -227,9 +264,9 @@ def replicas(deployment: str) -> set[str]:
     return {actor["name"] for actor in list_named_actors(all_namespaces=True) if f"#{deployment}#" in actor["name"]}
 
 
-def frame_memory(process: int) -> set[str]:
-    """Inodes of the shared memory for frames that a process maps."""
-    lines = Path(f"/proc/{process}/maps").read_text().splitlines()
+def frame_memory(processes: list[int]) -> set[str]:
+    """Inodes of the shared memory for frames that processes map."""
+    lines = [line for process in processes for line in Path(f"/proc/{process}/maps").read_text().splitlines()]
     return {line.split()[4] for line in lines if "being-frames" in line}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from support.live import Measured, black_frames, tiny_client, tiny_facts
 from support.virtual_time import run_virtually
@@ -91,7 +93,11 @@ def test_nobody_comes_in_while_strengths_are_lowered(tiny_avatar: Avatar) -> Non
     fade.late()
     with parts.slots.opening(LOAD):
         pass  # the first always may
-    parts.sessions.add(tiny_client(tiny_avatar))
+    client = tiny_client(tiny_avatar)
+    parts.sessions.add(client)
+    with parts.slots.opening(LOAD):
+        pass  # nobody's strength is lowered
+    client.session.output = replace(client.session.output, refine=0.5)
     assert "come late" in str(parts.refused().details.detail)
     for _ in range(2000):
         fade.in_time()

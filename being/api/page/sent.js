@@ -1,6 +1,6 @@
 // What was said lately: a worker that was lost did not hear all of it, and the next one says from where on it wants it.
 
-const KEPT_MS = 5000; // deposits of a session are half a second apart; a network may be gone for longer
+const KEPT_MS = 30000; // deposits of a session are half a second apart; a network may be gone for longer
 
 export class Sent {
   constructor() {

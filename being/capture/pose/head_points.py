@@ -26,7 +26,8 @@ from being.dataset.parsing import HEAD
 WORK_SIDE = 512  # pixels of the longer side of the pictures that are compared; smaller ones are enlarged
 ON_FACE, OFF_FACE = 100, 60  # points at most
 APART, QUALITY = 6, 0.02  # pixels between two corners; of the best corner's strength
-CONTRAST_REACH, GRAIN = 12.0, 6.0  # pixels over which contrast is local; grey levels below which it is noise
+CONTRAST_REACH, LEAST_REACH = 12.0, 6.0  # pixels over which contrast is local; less in pictures that were enlarged
+GRAIN = 6.0  # grey levels below which contrast is noise
 WINDOW = 21
 RETURNS = 0.7  # pixels: the way back must end this near to where the way there began
 UNLIKE = 12.0  # mean difference of the windows, of 256 levels of local contrast
@@ -70,7 +71,8 @@ def follow_head(
     progress : told the share done. workers : threads.
     """
     grey, scale = _grey(pictures[reference])
-    first = _contrast(grey)
+    reach = max(LEAST_REACH, CONTRAST_REACH * min(1.0, 1 / scale))
+    first = _contrast(grey, reach)
     mesh = points[:, list(RIGID), :2].astype(np.float64) * scale - 0.5
     start = _corners(first, labels[reference], points[reference, :, :2] * scale)
     total = len(points)
@@ -87,7 +89,7 @@ def follow_head(
             flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        there, good = _find(first, _contrast(laid), start)
+        there, good = _find(first, _contrast(laid, reach), start)
         return (there @ motion[:, :2].T + motion[:, 2] + 0.5) / scale, good
 
     for index, found in enumerate(ahead((partial(find, i) for i in range(total)), workers)):
@@ -107,11 +109,11 @@ def _grey(picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
     return np.asarray(grey, np.uint8), scale
 
 
-def _contrast(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Local contrast uint8 (h, w) of grey levels."""
+def _contrast(grey: NDArray[np.uint8], reach: float) -> NDArray[np.uint8]:
+    """Local contrast uint8 (h, w) of grey levels; within `reach` pixels."""
     levels = grey.astype(np.float32)
-    levels -= cv2.GaussianBlur(levels, (0, 0), CONTRAST_REACH)
-    spread = np.sqrt(cv2.GaussianBlur(levels * levels, (0, 0), CONTRAST_REACH))
+    levels -= cv2.GaussianBlur(levels, (0, 0), reach)
+    spread = np.sqrt(cv2.GaussianBlur(levels * levels, (0, 0), reach))
     return np.clip(128 + 40 * levels / (spread + GRAIN), 0, 255).astype(np.uint8)
 
 

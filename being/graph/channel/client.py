@@ -13,6 +13,7 @@ from being.graph.channel.formats import FormatSender
 from being.graph.channel.mapped import MappedArena
 from being.graph.channel.messages import (
     CHUNK,
+    NOBODYS,
     AnswerMessage,
     ChannelLost,
     DrawMessage,
@@ -86,10 +87,8 @@ class FrameChannel:
         number = self._numbers
         waiting: asyncio.Future[Drawn] = self._loop.create_future()
         self._waiting[number] = requests, waiting
-        sounds, kept = self._sound.cut(requests)
-        batch, formats = self._formats.numbered(FrameRequestBatch.of(requests, sounds))
-        self._send(DrawMessage(number, live, batch, kept, formats, self._arena.take_released()))
         try:
+            self._ask(number, requests, live)
             return await waiting
         except asyncio.CancelledError:
             if self.alive:
@@ -97,6 +96,15 @@ class FrameChannel:
             raise
         finally:
             self._waiting.pop(number, None)
+
+    def _ask(self, number: int, requests: Sequence[FrameRequest], live: bool) -> None:
+        try:
+            sounds, kept = self._sound.cut(requests)
+            batch, formats = self._formats.numbered(FrameRequestBatch.of(requests, sounds))
+            self._send(DrawMessage(number, live, batch, kept, formats, self._arena.take_released()))
+        except Exception:
+            self.close()  # the two ends may not remember the same any more
+            raise
 
     def close(self) -> None:
         """Hang up; what is being drawn is lost. Pictures that somebody holds stay."""
@@ -132,6 +140,9 @@ class FrameChannel:
             self._arena.add(slab, self._files.popleft())
         for number in message.dropped:
             self._arena.drop(number)
+        if message.number == NOBODYS:
+            self._send(DropMessage(NOBODYS, self._arena.take_released()))
+            return
         asked = self._waiting.get(message.number)
         if asked is None or asked[1].done():
             for part in message.pictures:

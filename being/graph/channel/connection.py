@@ -15,12 +15,22 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from being.graph.channel.arena import Arena
+from being.graph.channel.arena import IDLE_S, Arena
 from being.graph.channel.formats import FormatReceiver
-from being.graph.channel.messages import CHUNK, AnswerMessage, DrawMessage, DropMessage, Hello, Unpacker, packed
+from being.graph.channel.messages import (
+    CHUNK,
+    NOBODYS,
+    AnswerMessage,
+    DrawMessage,
+    DropMessage,
+    Hello,
+    Unpacker,
+    packed,
+)
 from being.graph.channel.new_sound import SoundReceiver
 from being.graph.channel.pictures import lay_down
 from being.graph.rendered_batch import Answer, RenderedBatch, RendererLoad
+from being.inference.rendered import FrameInfo, RenderedFrames
 from being.live.requests import FrameRequest
 
 LONGEST_REASON = 300  # characters of why a tick was not drawn
@@ -49,15 +59,22 @@ class Connection:
     ----------
     accepted : socket of the worker. arena : that its frames are written into.
     ended : told the worker's ticket once it is over; None where it never said one.
+    idle_s : without answers after which the worker is asked what it has released.
     """
 
     def __init__(
-        self, accepted: socket.socket, draw: Draw, arena: Arena, ended: Callable[[Connection, str | None], None]
+        self,
+        accepted: socket.socket,
+        draw: Draw,
+        arena: Arena,
+        ended: Callable[[Connection, str | None], None],
+        idle_s: float = IDLE_S,
     ) -> None:
         self.arena = arena
         self._socket = accepted
         self._draw = draw
         self._ended = ended
+        self._idle_s = idle_s
         self._ticket: str | None = None
         self._sound = SoundReceiver()
         self._formats = FormatReceiver()
@@ -111,7 +128,14 @@ class Connection:
 
     def _write(self) -> None:
         try:
-            while (answer := self._answers.get()) is not None:
+            while True:
+                try:
+                    answer = self._answers.get(timeout=self._idle_s)
+                except queue.Empty:
+                    self._ask_for_released()
+                    continue
+                if answer is None:
+                    return
                 self._send(*answer)
         except OSError:
             self.close()
@@ -119,6 +143,12 @@ class Connection:
             self._socket.close()
             self.arena.close()
             self._ended(self, self._ticket)
+
+    def _ask_for_released(self) -> None:
+        """A worker that asks for nothing says nothing of what it has released, nor hears of slabs that go."""
+        if self.arena.bytes:
+            nothing = RenderedBatch(RenderedFrames(FrameInfo.of([])), 0.0)
+            self._send(NOBODYS, nothing)
 
     def _send(self, number: int, answer: RenderedBatch | Exception) -> None:
         if isinstance(answer, Exception):

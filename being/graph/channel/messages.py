@@ -18,6 +18,7 @@ from being.live.request_batch import FrameRequestBatch
 
 LENGTH = struct.Struct("<Q")  # in front of each message
 CHUNK = 1 << 16  # bytes read at a time
+NOBODYS = 0  # number of an answer that only brings news of slabs, and asks what was released
 
 
 class Hello(NamedTuple):

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from being.graph.channel.arena import Arena
+from being.graph.channel.arena import IDLE_S, Arena
 from being.graph.channel.connection import Connection, Draw
 
 
@@ -21,12 +21,18 @@ class ChannelServer:
     ----------
     path : of the socket, in a folder that is this user's alone.
     connections : that are open.
+
+    Parameters
+    ----------
+    draw : has a worker's requests drawn. new_arena : memory for one worker's frames.
+    idle_s : see Connection.
     """
 
-    def __init__(self, draw: Draw, new_arena: Callable[[], Arena] = Arena) -> None:
+    def __init__(self, draw: Draw, new_arena: Callable[[], Arena] = Arena, idle_s: float = IDLE_S) -> None:
         self.connections: list[Connection] = []
         self._draw = draw
         self._new_arena = new_arena
+        self._idle_s = idle_s
         self._folder = Path(tempfile.mkdtemp(prefix="being-renderer-"))
         self.path = str(self._folder / "socket")
         self._listener = socket.socket(socket.AF_UNIX)
@@ -58,7 +64,7 @@ class ChannelServer:
                 accepted, _ = self._listener.accept()
             except OSError:
                 return
-            self.connections.append(Connection(accepted, self._draw, self._new_arena(), self._over))
+            self.connections.append(Connection(accepted, self._draw, self._new_arena(), self._over, self._idle_s))
 
     def _over(self, connection: Connection, ticket: str | None) -> None:
         with contextlib.suppress(ValueError):

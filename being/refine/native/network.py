@@ -19,13 +19,15 @@ class RefineConfig(BaseModel):
     """Sizes of the network.
 
     width : channels at half resolution; twice and four times as many below. depths : residual blocks at a half, a
-    quarter and an eighth of the resolution; the first two twice, on the way down and on the way up.
+    quarter and an eighth of the resolution; the first two twice, on the way down and on the way up. band : pixels, odd;
+    only what is finer is changed, coarser shapes and colours stay the render's. 0: everything may change.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     width: int = Field(default=48, ge=8, le=256, multiple_of=8)
     depths: tuple[int, int, int] = (1, 2, 3)
+    band: int = Field(default=9, ge=0, le=65)
 
 
 class Block(nn.Module):
@@ -66,7 +68,16 @@ class RefineNetwork(nn.Module):
         c = self.middle(conv_relu(self.shrink[1], b))
         b = self.up[1](F.relu(b + F.pixel_shuffle(self.grow[1](c), 2)))
         a = self.up[0](F.relu(a + F.pixel_shuffle(self.grow[0](b), 2)))
-        return F.pixel_shuffle(self.leave(a), 2)
+        change = F.pixel_shuffle(self.leave(a), 2)
+        return change - box_blurred(change, self.config.band) if self.config.band else change
+
+
+def box_blurred(x: Tensor, side: int) -> Tensor:
+    """Means over `side` x `side` pixels, at the rim over those there are."""
+    for kernel in ((side, 1), (1, side)):
+        padding = kernel[0] // 2, kernel[1] // 2
+        x = F.avg_pool2d(x, kernel, stride=1, padding=padding, count_include_pad=False)
+    return x
 
 
 def conv_relu(conv: nn.Module, x: Tensor, residual: Tensor | None = None) -> Tensor:

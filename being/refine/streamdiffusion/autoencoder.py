@@ -43,11 +43,24 @@ def convolve_fused(
     return torch.cudnn_convolution_add_relu(x, weight, residual, 1.0, bias, (stride, stride), (1, 1), (1, 1), 1)
 
 
+def convolution(device: torch.device, dtype: torch.dtype) -> Convolution:
+    """The fused one on a GPU whose cuDNN has it for these numbers."""
+    if device.type != "cuda":
+        return convolve
+    try:
+        x = torch.zeros(1, 8, 8, 8, dtype=dtype, device=device).contiguous(memory_format=torch.channels_last)
+        weight = torch.zeros(8, 8, 3, 3, dtype=dtype, device=device).contiguous(memory_format=torch.channels_last)
+        convolve_fused(x, weight, weight[:, 0, 0, 0].contiguous(), x, 1, True)
+    except RuntimeError:
+        return convolve
+    return convolve_fused
+
+
 class _Stack:
     """The layers of TAESD's encoder or decoder, in order."""
 
-    def __init__(self, layers: nn.Sequential, ops: Operations, run: Convolution) -> None:
-        self._ops, self._run = ops, run
+    def __init__(self, layers: nn.Sequential, run: Convolution) -> None:
+        self._run = run
         self._steps: list[tuple[str, list[tuple[Tensor, Tensor | None]], int]] = []
         modules: list[Any] = [module for module in layers if not isinstance(module, nn.ReLU)]
         rectified = {id(a) for a, b in pairwise(layers) if isinstance(b, nn.ReLU)}
@@ -68,14 +81,14 @@ class _Stack:
                 convs = [_packed(part) for part in module.conv if isinstance(part, nn.Conv2d)]
                 self._steps.append(("block", convs, 1))
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, ops: Operations) -> Tensor:
         run = self._run
         for kind, convs, stride in self._steps:
             if kind == "upsample":
                 x = F.interpolate(x, scale_factor=2.0, mode="nearest")
             elif kind == "phases":  # see `upsampling_weight`
                 phases = F.conv2d(x, convs[0][0], padding=1)
-                x = self._ops.interleave(phases.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+                x = ops.interleave(phases.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
             elif kind == "block":
                 (w1, b1), (w2, b2), (w3, b3) = convs
                 y = run(run(x, w1, b1, None, 1, True), w2, b2, None, 1, True)
@@ -103,18 +116,19 @@ class Autoencoder:
     """
 
     def __init__(self, vae: Any, ops: Operations, run: Convolution = convolve) -> None:
-        self._ops = ops
-        self._encode = _Stack(vae.encoder.layers, ops, run)
-        self._decode = _Stack(vae.decoder.layers, ops, run)
+        self.ops = ops
+        self._encode = _Stack(vae.encoder.layers, run)
+        self._decode = _Stack(vae.decoder.layers, run)
         self.scale = float(vae.config.scaling_factor)
         self.dtype: torch.dtype = vae.dtype
 
     def encode(self, pictures: Tensor) -> Tensor:
         """(N, 3, S, S) in [0, 1], channels anyhow -> (N, S / 8, S / 8, 4)."""
-        planes = self._ops.channels_last(pictures, FEWEST_CHANNELS, self.dtype)
-        return (self._encode(planes) * self.scale).permute(0, 2, 3, 1)
+        planes = self.ops.channels_last(pictures, FEWEST_CHANNELS, self.dtype)
+        return (self._encode(planes, self.ops) * self.scale).permute(0, 2, 3, 1)
 
     def decode(self, latents: Tensor) -> Tensor:
         """(N, s, s, 4) -> (N, 3, 8 s, 8 s), near [0, 1]."""
         squeezed = torch.tanh(latents / (LATENT_LIMIT * self.scale)) * LATENT_LIMIT
-        return self._decode(self._ops.channels_last(squeezed.permute(0, 3, 1, 2), FEWEST_CHANNELS, self.dtype))
+        planes = self.ops.channels_last(squeezed.permute(0, 3, 1, 2), FEWEST_CHANNELS, self.dtype)
+        return self._decode(planes, self.ops)

@@ -174,11 +174,12 @@ class TransformerBlock:
 
 
 class Upsampler:
-    """Nearest upsampling by 2, then a convolution: in phases where the picture is large enough for it to pay."""
+    """Nearest upsampling by 2, then a convolution, as four small ones."""
 
     def __init__(self, module: Any) -> None:
-        self.weight, self.bias = weight_of(module.conv), module.conv.bias.detach()
-        phases = upsampling_weight(self.weight.float()).to(self.weight.dtype)
+        self.bias = module.conv.bias.detach()
+        weight = module.conv.weight.detach()
+        phases = upsampling_weight(weight.float()).to(weight.dtype)
         self.phases = phases.contiguous(memory_format=torch.channels_last)
 
     def __call__(self, x: Sum, ops: Operations) -> Sum:

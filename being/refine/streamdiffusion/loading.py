@@ -203,8 +203,10 @@ def _encoded(prompt: str, source: _Source, weights: Path) -> Tensor:
     """(T, D) embeddings of a prompt; tokenizer and text encoder are let go."""
     try:
         from transformers import CLIPTextModel, CLIPTokenizer
+        from transformers.utils import logging as transformers_logging
     except ImportError as error:
         raise MissingDependencyError("transformers", "refine", "The refiner streamdiffusion") from error
+    transformers_logging.disable_progress_bar()  # a second's bar in a server's log
     source.file("text_encoder/config.json")
     for name in ("merges.txt", "special_tokens_map.json", "tokenizer_config.json", "vocab.json"):
         source.file(f"tokenizer/{name}")

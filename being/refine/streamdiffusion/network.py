@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from being.refine.streamdiffusion.autoencoder import Autoencoder, convolve, convolve_fused
+from being.refine.streamdiffusion.autoencoder import Autoencoder, convolution
 from being.refine.streamdiffusion.control import DepthControl, depth_picture
 from being.refine.streamdiffusion.denoiser import Denoiser
 from being.refine.streamdiffusion.loading import Weights
 from being.refine.streamdiffusion.one_step import OneStep
-from being.refine.streamdiffusion.operations import operations
+from being.refine.streamdiffusion.operations import Operations, operations
 from being.refine.streamdiffusion.package_step import PackageStep
 from being.refine.streamdiffusion.schedule import signal_shares
 
@@ -43,9 +43,7 @@ class Network:
         self.dtype = weights.prompt.dtype
         self.bank = bank
         self.ops = operations(self.device)
-        self.autoencoder = Autoencoder(
-            weights.autoencoder, self.ops, convolve_fused if self.device.type == "cuda" else convolve
-        )
+        self.autoencoder = Autoencoder(weights.autoencoder, self.ops, convolution(self.device, self.dtype))
         self.denoiser = Denoiser(unet, weights.prompt, timesteps, self.ops)
         self.control: DepthControl | None = None
         if weights.controlnet is not None:
@@ -56,6 +54,10 @@ class Network:
         self.direct = OneStep(self.autoencoder, self._predict, shares, self.device, self.velocity)
         self._scheduler = dict(weights.scheduler)
         self._package: dict[tuple[int, int, int], PackageStep] = {}
+
+    def use(self, ops: Operations) -> None:
+        """Work by other small operations from now on; graphs that were recorded keep theirs."""
+        self.ops = self.autoencoder.ops = self.denoiser.ops = ops
 
     def through_package(self, timestep: int, count: int, size: int) -> PackageStep:
         """StreamDiffusion's step for rows of one timestep; kept."""

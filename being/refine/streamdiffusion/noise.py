@@ -9,6 +9,7 @@ al. 2024, "How I Warped Your Noise").
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,10 @@ CELL = 8  # pixels a latent is wide
 TEXELS = 1024  # side of a texture, which repeats
 TEXTURES = 32  # kept on the device, 8 MB each
 COARSER = 1.1  # texels are wider than pixels by this at the usual distance: none is skipped, so none flickers
+
+_APART = np.arange(1 - CELL, CELL)
+_OFFSETS = np.stack(np.meshgrid(_APART, _APART, indexing="ij")).reshape(2, -1).astype(np.float64)
+_PAIRS = np.outer(CELL - np.abs(_APART), CELL - np.abs(_APART)).ravel().astype(np.float64)  # how many are so far apart
 
 Floats = npt.NDArray[np.float64]
 
@@ -43,37 +48,52 @@ class FacePlane:
     intrinsics: tuple[float, float, float, float]
     recorded: tuple[int, int]
 
-    def texels_of_crop(
-        self, pose: npt.NDArray[np.float32], window: npt.NDArray[np.float32], frame_size: tuple[int, int], size: int
-    ) -> Floats:
-        """(3, 3) homography from a crop's pixels to texels.
 
-        pose : (3, 4) canonical to camera. window : x0, y0, x1, y1 of the crop in the frame. size : of the crop, pixels.
-        """
-        fx, fy, cx, cy = fit_intrinsics(self.intrinsics, self.recorded, *frame_size)
-        side = float(window[2] - window[0])
-        crop = np.array([[side / size, 0, window[0]], [0, side / size, window[1]], [0, 0, 1]], np.float64)
-        camera = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], np.float64)
-        at = np.asarray(pose, np.float64)
-        plane = np.stack([at[:, 0], at[:, 1], self.z * at[:, 2] + at[:, 3]], axis=1)
-        octave = 2.0 ** np.ceil(np.log2(side / size) - 1e-9)  # a resampled crop's pixels are of another size
-        pitch = COARSER * octave * self.distance / fx
-        return np.diag([1 / pitch, 1 / pitch, 1]) @ np.linalg.inv(camera @ plane) @ crop
+def texels_of_crops(
+    planes: Sequence[FacePlane],
+    poses: npt.NDArray[np.float32],
+    windows: npt.NDArray[np.float32],
+    frame_size: tuple[int, int],
+    size: int,
+) -> Floats:
+    """(N, 3, 3) homographies from crops' pixels to texels, of any scale.
+
+    poses : (N, 3, 4) canonical to camera. windows : (N, 4) x0, y0, x1, y1 of the crops in their frames. size : of the
+    crops, pixels.
+    """
+    count = len(planes)
+    camera, crop, scale = (np.tile(np.eye(3), (count, 1, 1)) for _ in range(3))
+    inner = [fit_intrinsics(plane.intrinsics, plane.recorded, *frame_size) for plane in planes]
+    camera[:, 0, 0], camera[:, 1, 1], camera[:, 0, 2], camera[:, 1, 2] = np.array(inner, np.float64).T
+    sides = (windows[:, 2] - windows[:, 0]).astype(np.float64) / size
+    crop[:, 0, 0] = crop[:, 1, 1] = sides
+    crop[:, :2, 2] = windows[:, :2]
+    at = np.asarray(poses, np.float64)
+    plane = at[:, :, [0, 1, 3]]
+    plane[:, :, 2] += np.array([plane.z for plane in planes])[:, None] * at[:, :, 2]
+    octave = 2.0 ** np.ceil(np.log2(sides) - 1e-9)  # a resampled crop's pixels are of another size
+    pitch = COARSER * octave * np.array([plane.distance for plane in planes]) / camera[:, 0, 0]
+    scale[:, 0, 0] = scale[:, 1, 1] = 1 / pitch
+    first, second, third = np.moveaxis(camera @ plane, 1, 0)  # rows
+    # the adjugate: the inverse but for its scale, and there for a plane seen from its edge too
+    back = np.stack([np.cross(second, third), np.cross(third, first), np.cross(first, second)], axis=2)
+    found = scale @ back @ crop
+    return found / np.maximum(np.abs(found).max(axis=(1, 2), keepdims=True), 1e-30)
 
 
-def deviation(texels_of_crop: Floats, size: int) -> float:
-    """Standard deviation of the average of 8 x 8 numbers in the middle of a crop.
+def deviations(texels_of_crops: Floats, size: int) -> Floats:
+    """(N,) standard deviations of the average of 8 x 8 numbers in the middle of crops.
 
     Two pixels d apart share a texel with probability max(0, 1 - |J d|) a direction, J the homography's derivative; the
     variance is the mean of that over all pairs.
     """
-    middle = texels_of_crop @ np.array([size / 2, size / 2, 1])
-    derivative = (texels_of_crop[:2, :2] - np.outer(middle[:2] / middle[2], texels_of_crop[2, :2])) / middle[2]
-    apart = np.arange(1 - CELL, CELL)
-    pairs = np.outer(CELL - np.abs(apart), CELL - np.abs(apart))
-    offsets = np.stack(np.meshgrid(apart, apart, indexing="ij"))
-    shared = np.clip(1 - np.abs(np.einsum("ij,jab->iab", derivative, offsets)), 0, None).prod(axis=0)
-    return float(np.sqrt((pairs * shared).sum()) / CELL**2)
+    middle = texels_of_crops @ np.array([size / 2, size / 2, 1])
+    edge = np.abs(middle[:, 2]) < 1e-9  # the plane goes through the camera: all pixels see one texel
+    middle[edge, 2] = 1
+    centre, depth = middle[:, :2] / middle[:, 2:], middle[:, 2, None, None]
+    derivative = (texels_of_crops[:, :2, :2] - centre[:, :, None] * texels_of_crops[:, 2:, :2]) / depth
+    shared = np.clip(1 - np.abs(derivative @ _OFFSETS), 0, None).prod(axis=1)
+    return np.where(edge, 1.0, np.sqrt(shared @ _PAIRS) / CELL**2)
 
 
 class NoiseTextures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Protocol
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor
 
 from being.refine.streamdiffusion import twins
 from being.refine.streamdiffusion.twins import Norm
+
+log = logging.getLogger(__name__)
 
 
 class Operations(Protocol):
@@ -36,9 +39,15 @@ class Operations(Protocol):
 
 
 def operations(device: torch.device) -> Operations:
-    """Triton kernels on a GPU, their twins elsewhere."""
+    """Triton kernels on a GPU where Triton works, their twins elsewhere."""
     if device.type != "cuda":
         return twins
-    from being.refine.streamdiffusion import kernels
+    try:
+        from being.refine.streamdiffusion import kernels
 
+        one = torch.ones(1, 1, 1, 1, device=device)
+        kernels.add(one, one, None)
+    except Exception as error:  # a missing C compiler, a driver that Triton does not know: it raises all sorts
+        log.warning("refining without kernels of our own, slower: Triton compiles nothing here (%s)", error)
+        return twins
     return kernels

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,7 +22,7 @@ from being.refine.streamdiffusion.graphs import Graphs
 from being.refine.streamdiffusion.loading import Weights
 from being.refine.streamdiffusion.lora import with_lora
 from being.refine.streamdiffusion.network import COLUMNS, DISTANCE, MAP, PLACE, SLOT, Network
-from being.refine.streamdiffusion.noise import TEXTURES, NoiseTextures, deviation
+from being.refine.streamdiffusion.noise import TEXTURES, NoiseTextures, deviations, texels_of_crops
 from being.refine.streamdiffusion.package_step import installed, require_installed
 from being.refine.streamdiffusion.schedule import timestep_of
 from being.refine.streamdiffusion.settings import Lora, StreamDiffusionSettings
@@ -64,6 +65,10 @@ class StreamDiffusionRefiner:
         self._package = _takes_package(settings, self._networks[None].velocity)
         self._record()
 
+    def network(self, avatar: str | None = None) -> Network:
+        """The network of an avatar with a LoRA of its own; everybody's."""
+        return self._networks.get(avatar, self._networks[None])
+
     def knows(self, avatar: str) -> bool:
         """A diffusion model takes any face."""
         return True
@@ -105,17 +110,18 @@ class StreamDiffusionRefiner:
         key = (owner, timestep, count, size)
         return self._graphs(key, lambda *given: network.refine(step, *given), count, *inputs)
 
-    def _told(self, rows: CropRows, part: Sequence[int], timesteps: Sequence[int], size: int) -> Tensor:
+    def _told(self, rows: CropRows, part: list[int], timesteps: Sequence[int], size: int) -> Tensor:
         """(N, 13) float32 in host memory, see `Network.refine`."""
         told = torch.empty(len(part), COLUMNS, pin_memory=self._device.type == "cuda")
         numbers = told.numpy()
         numbers[:, SLOT] = self._textures.slots([int(rows.seeds[row]) for row in part])
-        for number, row in zip(numbers, part, strict=True):
-            plane, pose = self._planes.of(rows.avatars[row]), rows.head_poses[row]
-            texels = plane.texels_of_crop(pose, rows.windows[row], rows.frame_size, size)
-            number[MAP] = (*texels.ravel(), deviation(texels, size))
-            number[PLACE] = self._settings.timesteps.index(timesteps[row])
-            number[DISTANCE] = plane.z * pose[2, 2] + pose[2, 3]
+        planes = [self._planes.of(rows.avatars[row]) for row in part]
+        poses = rows.head_poses[part]
+        texels = texels_of_crops(planes, poses, rows.windows[part], rows.frame_size, size)
+        numbers[:, MAP.start : MAP.stop - 1] = texels.reshape(len(part), -1)
+        numbers[:, MAP.stop - 1] = deviations(texels, size)
+        numbers[:, PLACE] = [self._settings.timesteps.index(timesteps[row]) for row in part]
+        numbers[:, DISTANCE] = np.array([plane.z for plane in planes]) * poses[:, 2, 2] + poses[:, 2, 3]
         return told
 
     @torch.inference_mode()

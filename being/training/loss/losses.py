@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
 
 import torch
 import torch.nn.functional as F
@@ -63,7 +64,7 @@ def picture_loss(
     difference = (predicted - truth).abs().mean(-1)
     parts = {"l1": weights.l1 * difference.mean()}
     if weights.ssim:
-        parts["ssim"] = weights.ssim * (1 - ssim_map(predicted, truth).mean())
+        parts["ssim"] = weights.ssim * (1 - mean_ssim(predicted, truth))
     inside = _regions(lips, eyes, teeth, *mask.shape[1:])
     if areas is None:
         areas = _sums(inside, mask)
@@ -88,7 +89,7 @@ def areas_of(lips: Tensor, eyes: Tensor, teeth: Tensor | None, mask: Tensor) -> 
 
 
 def _sums(regions: dict[str, Tensor], mask: Tensor) -> Tensor:
-    return torch.stack([*(region.sum() for region in regions.values()), mask.new_tensor(float(mask.numel()))])
+    return torch.stack([*(region.sum() for region in regions.values()), mask.new_full((), mask.numel())])
 
 
 def _regions(lips: Tensor, eyes: Tensor, teeth: Tensor | None, height: int, width: int) -> dict[str, Tensor]:
@@ -155,6 +156,20 @@ def ssim_map(a: Tensor, b: Tensor) -> Tensor:
         (mean_x**2 + mean_y**2 + SSIM_C1) * (var_x + var_y + SSIM_C2)
     )
     return ratio.reshape(batch, channels, height, width).mean(1)
+
+
+def mean_ssim(predicted: Tensor, truth: Tensor) -> Tensor:
+    """`ssim_map(predicted, truth).mean()`, on a GPU in its own kernels; differentiable in `predicted`."""
+    if predicted.device.type == "cuda" and predicted.dtype == torch.float32 and _has_triton():
+        from being.training.loss.ssim_gpu import MeanSsim
+
+        return MeanSsim.apply(predicted, truth, _ssim_kernel(predicted.device, predicted.dtype))
+    return ssim_map(predicted, truth).mean()
+
+
+@lru_cache(maxsize=1)
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
 
 
 def psnr(a: Tensor, b: Tensor, mask: Tensor) -> Tensor:

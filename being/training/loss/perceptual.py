@@ -32,6 +32,9 @@ class Perceptual(nn.Module):
     FormatError when the file cannot be read or a layer is missing or of another shape.
     """
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, path: Path) -> None:
         super().__init__()
         state = _read(path)
@@ -47,6 +50,8 @@ class Perceptual(nn.Module):
                     raise FormatError(f"{path}: features.{number}.{name} is missing or has another shape than VGG-16's")
                 target.data.copy_(value)
             self.layers[str(number)] = conv
+        self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1))
+        self.register_buffer("deviation", torch.tensor(_DEVIATION).view(3, 1, 1))
         self.requires_grad_(False)
 
     def forward(self, predicted: Tensor, truth: Tensor) -> Tensor:
@@ -59,8 +64,7 @@ class Perceptual(nn.Module):
 
     def features(self, pictures: Tensor) -> list[Tensor]:
         """Pictures (B, H, W, 3) in [0, 1] -> features (B, C, h, w) at three depths."""
-        mean, deviation = (pictures.new_tensor(v).view(3, 1, 1) for v in (_MEAN, _DEVIATION))
-        x = (pictures.permute(0, 3, 1, 2) - mean) / deviation
+        x = (pictures.permute(0, 3, 1, 2) - self.mean) / self.deviation
         found = []
         for layer in _LAYERS:
             if isinstance(layer, str):

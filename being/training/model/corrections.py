@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from being.training.config import CorrectionConfig
-from being.training.model.parameters import adam_state, load_adam_state
+from being.training.model.parameters import adam, adam_state, load_adam_state
 
 NAMES = ("exposure", "head", "torso")
 
@@ -40,9 +40,10 @@ class FrameCorrections(nn.Module):
         self._train = torch.tensor(list(train), device=device)
         rates = {"exposure": config.exposure, "head": config.pose, "torso": config.pose}
         self.rates = {name: rate for name, rate in rates.items() if rate > 0}
-        self.optimizer = torch.optim.Adam(
+        self.optimizer = adam(
             [{"params": [getattr(self, name)], "lr": rate, "name": name} for name, rate in self.rates.items()]
-            or [nn.Parameter(torch.zeros(1))]
+            or [nn.Parameter(torch.zeros(1, device=device))],
+            device,
         )
 
     @property
@@ -54,11 +55,12 @@ class FrameCorrections(nn.Module):
         """Head and torso poses (B, 3, 4) of the frames (B,), corrected."""
         if "head" not in self.rates:
             return head, torso
-        return compose(head, self.head[frames]), compose(torso, self.torso[frames])
+        frames = frames.to(self.head.device)
+        return compose(head, self.head.index_select(0, frames)), compose(torso, self.torso.index_select(0, frames))
 
     def gains(self, frames: Tensor) -> Tensor:
         """(B, 3) factors on the person's colours."""
-        return self.exposure[frames].exp()
+        return self.exposure.index_select(0, frames).exp()
 
     def cost(self) -> Tensor:
         """How far the corrections are from nothing, in units of what is ordinary; a scalar."""

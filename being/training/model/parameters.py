@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,9 +44,10 @@ class GaussianParameters:
             "head_weight": gaussians.head_weight,
         }
         self.values = {name: nn.Parameter(value.detach().clone().contiguous()) for name, value in self.values.items()}
-        self.optimizer = torch.optim.Adam(
+        self.optimizer = adam(
             [{"params": [value], "lr": self.rates[name], "name": name} for name, value in self.values.items()],
-            eps=ADAM_EPSILON,
+            gaussians.xyz.device,
+            ADAM_EPSILON,
         )
 
     @property
@@ -115,6 +117,12 @@ class GaussianParameters:
             load_adam_state(self.optimizer, value, name, state)
 
 
+def adam(parameters: Iterable[Any], device: torch.device | str, eps: float = 1e-8) -> torch.optim.Adam:
+    """Adam over groups; on a GPU in one kernel a group, its steps counted where the gradients are."""
+    there = torch.device(device).type == "cuda"
+    return torch.optim.Adam(parameters, eps=eps, fused=there or None, capturable=there)
+
+
 def adam_state(optimizer: torch.optim.Adam, parameter: Tensor, name: str) -> dict[str, Tensor]:
     """Adam's numbers for one parameter as flat tensors; empty before its first step."""
     state = optimizer.state.get(parameter, {})
@@ -125,5 +133,6 @@ def load_adam_state(optimizer: torch.optim.Adam, parameter: Tensor, name: str, s
     """Inverse of `adam_state`."""
     found = {key: state[f"adam.{key}.{name}"] for key in ("step", *MOMENTS) if f"adam.{key}.{name}" in state}
     if found:
-        step = found.pop("step").to("cpu", torch.float32)
+        counted = parameter.device if optimizer.defaults["capturable"] else "cpu"
+        step = found.pop("step").to(counted, torch.float32)
         optimizer.state[parameter] = {"step": step, **{k: v.to(parameter.device) for k, v in found.items()}}

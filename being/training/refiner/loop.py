@@ -74,11 +74,13 @@ def train(
         torch.stack([part.float() for part in parts.values()]).sum().backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
-        with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            judged = discriminator_loss(discriminator, refined, crops)
-        critic.zero_grad(set_to_none=True)
-        judged.backward()
-        critic.step()
+        judged = torch.zeros(())
+        if config.loss.adversarial or config.loss.features:
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                judged = discriminator_loss(discriminator, refined, crops)
+            critic.zero_grad(set_to_none=True)
+            judged.backward()
+            critic.step()
         keep = min(AVERAGE, (1 + out.steps) / (10 + out.steps))
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - keep)

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from support.scene import speech
 
-from being.graph.channel.arena import Arena
+from being.graph.channel.arena import IDLE_S, Arena
 from being.graph.channel.client import FrameChannel
 from being.graph.channel.messages import ChannelLost
 from being.graph.channel.server import ChannelServer
@@ -168,6 +168,28 @@ def test_a_pass_given_up_is_not_drawn(graph: InProcessGraph, server: ChannelServ
         channel.close()
 
     asyncio.run(scenario())
+
+
+def test_memory_goes_back_when_a_worker_asks_for_nothing(graph: InProcessGraph, renderer: Renderer) -> None:
+    late = 0.0
+    server = ChannelServer(renderer, lambda: Arena(now=lambda: time.monotonic() + late), idle_s=0.05)
+
+    async def scenario() -> None:
+        nonlocal late
+        channel = FrameChannel(server.path)
+        session = (await sessions_of(graph))[0]
+        await channel.draw([session.take(1, 0.0).request])
+        (connection,) = server.connections
+        await asyncio.to_thread(until, lambda: connection.arena.leased == 0)
+        assert connection.arena.bytes > 0
+        late = IDLE_S + 1
+        await asyncio.to_thread(until, lambda: connection.arena.bytes == 0)
+        await channel.draw([session.take(1, 0.0).request])
+        assert connection.arena.bytes > 0, "and is taken again"
+        channel.close()
+
+    asyncio.run(scenario())
+    server.close()
 
 
 def test_a_failure_is_told_and_no_end(graph: InProcessGraph, server: ChannelServer, renderer: Renderer) -> None:

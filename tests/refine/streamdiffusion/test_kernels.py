@@ -36,11 +36,11 @@ def test_sum(residual: bool, bias: int) -> None:
     close(kernels.add(a, r, b), twins.add(a, r, b))
 
 
-@pytest.mark.parametrize("size", [(2, 4, 6), (2, 40, 33), (1, 96, 64)], ids=["one kernel", "odd", "two kernels"])
-@pytest.mark.parametrize("skip", [0, 16])
-@pytest.mark.parametrize("residual", [False, True])
-@pytest.mark.parametrize("bias", [0, 1, 2])
-@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize(
+    ("skip", "residual", "bias", "keep"),
+    [(0, False, 0, True), (0, True, 1, True), (16, True, 1, True), (16, False, 2, False), (0, True, 2, False)],
+)
+@pytest.mark.parametrize("size", [(2, 4, 6), (2, 60, 73)], ids=["one kernel", "two kernels"])
 def test_group_normalization(size: tuple[int, int, int], skip: int, residual: bool, bias: int, keep: bool) -> None:
     count = size[0]
     a = 2 * numbers(*size, 24) + 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from being.refine.streamdiffusion.noise import FacePlane, NoiseTextures, anchored_noise, deviation
+from being.refine.streamdiffusion.noise import FacePlane, NoiseTextures, anchored_noise, deviations, texels_of_crops
 
 CPU = torch.device("cpu")
 SIZE = 256
@@ -26,12 +26,11 @@ def pose(x: float = 0.0, y: float = 0.0, z: float = Z, turn: float = 0.0, roll: 
 
 def noise_of(poses: list[np.ndarray], seeds: list[int], window: np.ndarray = WINDOW, size: int = SIZE) -> torch.Tensor:
     textures = NoiseTextures(CPU, 4)
-    maps = []
-    for at in poses:
-        texels = PLANE.texels_of_crop(at, window, (512, 512), size)
-        maps.append([*texels.ravel(), deviation(texels, size)])
+    count = len(poses)
+    texels = texels_of_crops([PLANE] * count, np.array(poses), np.tile(window, (count, 1)), (512, 512), size)
+    maps = np.concatenate([texels.reshape(count, 9), deviations(texels, size)[:, None]], axis=1)
     slots = torch.tensor(textures.slots(seeds))
-    return anchored_noise(textures.bank, slots, torch.tensor(np.array(maps), dtype=torch.float32), size)
+    return anchored_noise(textures.bank, slots, torch.tensor(maps, dtype=torch.float32), size)
 
 
 @pytest.mark.parametrize(
@@ -100,3 +99,13 @@ def test_a_batch_never_loses_a_texture_it_uses() -> None:
     one, three = textures.slots([1, 3])
     assert one != three
     assert textures.slots([1]) == [one]
+
+
+def test_a_face_seen_from_its_edge_has_noise_all_the_same() -> None:
+    edge = pose(x=0.0)
+    edge[:, :3] = np.array([[0, 0, 1], [0, -1, 0], [1, 0, 0]])
+    edge[:, 3] = [-0.6, 0, 8]  # the plane goes through the camera
+    ahead = pose()
+    for noise in noise_of([edge, pose(turn=1.5), pose(turn=2.5), ahead], [5] * 4):
+        assert noise.isfinite().all() and float(noise.abs().max()) < 12
+    assert torch.equal(noise_of([edge, ahead], [5, 5])[1], noise_of([ahead], [5])[0])

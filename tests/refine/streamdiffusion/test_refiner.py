@@ -19,10 +19,12 @@ from support.tiny_diffusion import make_controlnet, make_unet, save_diffusion
 from being.avatar.folder import save_avatar
 from being.avatar.library import Library
 from being.errors import InputError, MissingDependencyError
-from being.inference.frames import Extras
+from being.inference.engine import Engine
+from being.inference.frames import Drive, Extras
 from being.refine.contract import Conditions, CropRows, Refiner
 from being.refine.load import load_refiner
 from being.refine.settings import RefinerSettings
+from being.refine.stage import RefineStage
 from being.refine.streamdiffusion.package_step import installed
 
 PACKAGE = pytest.mark.skipif(not installed(), reason="needs pip install --no-deps streamdiffusion==0.1.1")
@@ -210,3 +212,27 @@ def test_the_package_is_only_asked_for_where_settings_do(
     with refiner_error as caught:
         load(model, library, through="package")
     assert "\n" not in str(caught.value)
+
+
+def test_behind_the_renderer_only_faces_that_ask_for_it_change(model: Path, library: Library) -> None:
+    stage = RefineStage(load(model, library))
+    plain, refining = Engine(library, "cpu"), Engine(library, "cpu", stages=[stage])
+    renderable = plain.prepare("one")
+    config, motion = renderable.network.config, renderable.avatar.motion
+    silence = np.zeros((config.audio_frames, config.audio_window, config.audio_width), np.float32)
+    drive = Drive("one", silence, 0.0, motion.head_pose[0], motion.torso_pose[0], width=256, height=192)
+    asked = [drive, replace(drive, refine=1.0), replace(drive, refine=0.5)]
+    expected = plain.render([drive])[0].image
+    none, whole, half = (record.image for record in refining.render(asked))
+    assert expected is not None and none is not None and whole is not None and half is not None
+    np.testing.assert_array_equal(none, expected)
+    box = renderable.face_box(drive.head_pose, 256, 192)
+    assert box is not None
+    x0, y0, x1, y1 = (int(side) for side in box)
+    change, less = (np.abs(image.astype(int) - expected) for image in (whole, half))
+    face = np.s_[y0:y1, x0:x1]
+    assert change[face].mean() > 2
+    assert 0.35 * change[face].mean() < less[face].mean() < 0.65 * change[face].mean()
+    padding = int(0.25 * max(x1 - x0, y1 - y0)) + 2
+    change[max(y0 - padding, 0) : y1 + padding, max(x0 - padding, 0) : x1 + padding] = 0
+    assert not change.any()

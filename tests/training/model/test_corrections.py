@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
+from support.one_device import OneDevice
 
 from being.training.config import CorrectionConfig
 from being.training.model.corrections import FrameCorrections, compose, rotation_of
@@ -69,3 +70,13 @@ def test_switched_off_corrections_change_nothing_and_their_state_comes_back() ->
         c.step(0.5)
     torch.testing.assert_close(again.head, on.head)
     assert on.extent()["turn_degrees"] == pytest.approx(again.extent()["turn_degrees"])
+
+
+def test_frames_counted_on_the_cpu_find_their_poses_on_a_gpu() -> None:
+    with OneDevice():
+        corrections = FrameCorrections(4, [0, 1, 2], CorrectionConfig(), "meta")
+        poses = torch.zeros(4, 3, 4, device="meta")
+        head, torso = corrections.posed(torch.arange(4), poses, poses)
+        with pytest.raises(RuntimeError, match="tensors on"):
+            corrections.head.index_select(0, torch.arange(4))
+    assert head.device.type == torso.device.type == "meta" and head.shape == (4, 3, 4)

@@ -11,6 +11,7 @@ from being.refine.streamdiffusion.twins import Norm
 
 TILE = 8192  # numbers that a program holds at a time
 PROGRAMS = 512  # enough to fill a GPU with
+SPLITS = 64  # of a picture's pixels, at most
 
 
 @triton.jit
@@ -35,8 +36,8 @@ def _summed(
 
 @triton.jit
 def _group_norm(
-    a, r, b, s, x, y, weight, shift, eps, bias_stride,
-    PIXELS: tl.constexpr, C1: tl.constexpr, C2: tl.constexpr, PER_GROUP: tl.constexpr, GROUPS: tl.constexpr,
+    a, r, b, s, x, y, weight, shift, eps, bias_stride, pixels,
+    C1: tl.constexpr, C2: tl.constexpr, PER_GROUP: tl.constexpr, GROUPS: tl.constexpr,
     HAS_R: tl.constexpr, HAS_B: tl.constexpr, HAS_S: tl.constexpr, KEEP: tl.constexpr, SILU: tl.constexpr,
     BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
@@ -45,15 +46,15 @@ def _group_norm(
     lanes = tl.arange(0, BC)
     inside = lanes < PER_GROUP
     columns = tl.program_id(0) % GROUPS * PER_GROUP + lanes
-    base = picture * PIXELS
+    base = picture * pixels
     scale = tl.load(weight + columns, mask=inside, other=0).to(tl.float32)
     offset = tl.load(shift + columns, mask=inside, other=0).to(tl.float32)
     rows = tl.arange(0, BP)
-    mask = (rows < PIXELS)[:, None] & inside[None, :]
+    mask = (rows < pixels)[:, None] & inside[None, :]
     value = _summed(
         a, r, b + picture * bias_stride, s, base, rows, columns, mask, inside, C1, C2, HAS_R, HAS_B, HAS_S
     )  # fmt: skip
-    count: tl.constexpr = PIXELS * PER_GROUP
+    count = pixels * PER_GROUP
     centred = tl.where(mask, value - tl.sum(value) / count, 0.0)
     rstd = 1 / tl.sqrt_rn(tl.sum(centred * centred) / count + eps)
     at = (base + rows)[:, None] * (C1 + C2) + columns[None, :]
@@ -65,24 +66,24 @@ def _group_norm(
     tl.store(y + at, out, mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["per_split"])
 def _group_sums(
-    a, r, b, s, x, sums, bias_stride,
-    PIXELS: tl.constexpr, C1: tl.constexpr, C2: tl.constexpr, PER_GROUP: tl.constexpr, GROUPS: tl.constexpr,
-    TOGETHER: tl.constexpr, ROWS: tl.constexpr, HAS_R: tl.constexpr, HAS_B: tl.constexpr, HAS_S: tl.constexpr,
+    a, r, b, s, x, sums, bias_stride, pixels, per_split,
+    C1: tl.constexpr, C2: tl.constexpr, PER_GROUP: tl.constexpr, GROUPS: tl.constexpr,
+    TOGETHER: tl.constexpr, HAS_R: tl.constexpr, HAS_B: tl.constexpr, HAS_S: tl.constexpr,
     KEEP: tl.constexpr, BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """Sums and squares of `TOGETHER` groups over `ROWS` pixels into (picture, split, group, 2)."""
+    """Sums and squares of `TOGETHER` groups over `per_split` pixels into (picture, split, group, 2)."""
     picture, block, split = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     lanes = tl.arange(0, BC)
     inside = lanes < TOGETHER * PER_GROUP
     columns = block * (TOGETHER * PER_GROUP) + lanes
-    base = picture * PIXELS
+    base = picture * pixels
     total = tl.zeros([BC], tl.float32)
     squares = tl.zeros([BC], tl.float32)
-    for start in range(0, ROWS, BP):
-        rows = split * ROWS + start + tl.arange(0, BP)
-        mask = (rows < PIXELS)[:, None] & inside[None, :]
+    for start in range(0, per_split, BP):
+        rows = split * per_split + start + tl.arange(0, BP)
+        mask = (rows < pixels)[:, None] & inside[None, :]
         value = _summed(
             a, r, b + picture * bias_stride, s, base, rows, columns, mask, inside, C1, C2, HAS_R, HAS_B, HAS_S
         )  # fmt: skip
@@ -97,19 +98,19 @@ def _group_sums(
     tl.store(sums + at + 1, tl.sum(tl.where(member, squares[None, :], 0.0), axis=1))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["split_count"])
 def _normalize(
-    a, b, s, sums, y, weight, shift, eps, bias_stride,
-    PIXELS: tl.constexpr, C1: tl.constexpr, C2: tl.constexpr, PER_GROUP: tl.constexpr, GROUPS: tl.constexpr,
+    a, b, s, sums, y, weight, shift, eps, bias_stride, pixels, split_count,
+    C1: tl.constexpr, C2: tl.constexpr, PER_GROUP: tl.constexpr, GROUPS: tl.constexpr,
     TOGETHER: tl.constexpr, SPLITS: tl.constexpr, HAS_B: tl.constexpr, HAS_S: tl.constexpr, SILU: tl.constexpr,
-    BP: tl.constexpr, BC: tl.constexpr, BS: tl.constexpr,
+    BP: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """By the sums of `_group_sums`; what is normalized is [a + b, s]."""
     picture, block = tl.program_id(0), tl.program_id(1)
-    groups, splits, lanes = tl.arange(0, TOGETHER), tl.arange(0, BS), tl.arange(0, BC)
-    at = ((picture * SPLITS + splits)[:, None] * GROUPS + block * TOGETHER + groups[None, :]) * 2
-    there = (splits < SPLITS)[:, None] & (groups < TOGETHER)[None, :]
-    count: tl.constexpr = PIXELS * PER_GROUP
+    groups, splits, lanes = tl.arange(0, TOGETHER), tl.arange(0, SPLITS), tl.arange(0, BC)
+    at = ((picture * split_count + splits)[:, None] * GROUPS + block * TOGETHER + groups[None, :]) * 2
+    there = (splits < split_count)[:, None] & (groups < TOGETHER)[None, :]
+    count = pixels * PER_GROUP
     mean = tl.sum(tl.load(sums + at, mask=there, other=0), axis=0) / count
     square = tl.sum(tl.load(sums + at + 1, mask=there, other=0), axis=0) / count
     rstd = 1 / tl.sqrt_rn(tl.maximum(square - mean * mean, 0.0) + eps)
@@ -121,8 +122,8 @@ def _normalize(
     offset = tl.load(shift + columns, mask=inside, other=0).to(tl.float32)
     offset = offset - scale * tl.sum(tl.where(member, mean[:, None], 0.0), axis=0)
     rows = tl.program_id(2) * BP + tl.arange(0, BP)
-    mask = (rows < PIXELS)[:, None] & inside[None, :]
-    base = picture * PIXELS
+    mask = (rows < pixels)[:, None] & inside[None, :]
+    base = picture * pixels
     value = _summed(
         a, a, b + picture * bias_stride, s, base, rows, columns, mask, inside, C1, C2, False, HAS_B, HAS_S
     )  # fmt: skip
@@ -175,35 +176,37 @@ def group_norm(
     kept = torch.empty_like(out) if keep or residual is not None else value
     lines = bias.stride(0) if bias is not None and bias.dim() == 2 else 0
     per_group = channels // groups
-    sizes = {"PIXELS": pixels, "C1": first, "C2": second, "PER_GROUP": per_group, "GROUPS": groups}
+    sizes = {"C1": first, "C2": second, "PER_GROUP": per_group, "GROUPS": groups}
     r, b, s = (part if part is not None else value for part in (residual, bias, skip))
     has = {"HAS_R": residual is not None, "HAS_B": bias is not None, "HAS_S": skip is not None}
     lanes, all_pixels = triton.next_power_of_2(per_group), triton.next_power_of_2(pixels)
     if all_pixels * lanes <= 2 * TILE:
         _group_norm[(count * groups,)](
-            value, r, b, s, kept, out, norm.weight, norm.bias, norm.eps, lines,
+            value, r, b, s, kept, out, norm.weight, norm.bias, norm.eps, lines, pixels,
             **sizes, **has, KEEP=keep, SILU=silu, BP=all_pixels, BC=lanes,
             num_warps=8 if all_pixels * lanes >= TILE // 2 else 4,
         )  # fmt: skip
         return (kept if keep else value), out
     together = _groups_together(per_group, groups)
     lanes = triton.next_power_of_2(together * per_group)
-    tile = min(all_pixels, max(TILE // 2 // lanes, 16))
+    tile = max(TILE // 2 // lanes, 16)
     blocks = groups // together
-    rows = tile * max(1, triton.next_power_of_2(count * blocks * pixels // (PROGRAMS * tile)))
-    splits = triton.cdiv(pixels, rows)
+    tiles = triton.cdiv(pixels, tile)
+    splits = min(tiles, SPLITS, max(1, PROGRAMS // (count * blocks)))
+    per_split = tile * triton.cdiv(tiles, splits)
+    splits = triton.cdiv(pixels, per_split)
     sums = torch.empty(count, splits, groups, 2, dtype=torch.float32, device=value.device)
-    _group_sums[(count, blocks, splits)](
-        value, r, b, s, kept, sums, lines,
-        **sizes, **has, TOGETHER=together, ROWS=rows, KEEP=kept is not value, BP=tile, BC=lanes, num_warps=4,
-    )  # fmt: skip
     whole = kept is not value
+    _group_sums[(count, blocks, splits)](
+        value, r, b, s, kept, sums, lines, pixels, per_split,
+        **sizes, **has, TOGETHER=together, KEEP=whole, BP=tile, BC=lanes, num_warps=4,
+    )  # fmt: skip
     if whole:
         sizes |= {"C1": channels, "C2": 0}
-    _normalize[(count, blocks, triton.cdiv(pixels, tile))](
-        kept, b, s, sums, out, norm.weight, norm.bias, norm.eps, lines,
-        **sizes, TOGETHER=together, SPLITS=splits, HAS_B=has["HAS_B"] and not whole, HAS_S=has["HAS_S"] and not whole,
-        SILU=silu, BP=tile, BC=lanes, BS=triton.next_power_of_2(splits), num_warps=4,
+    _normalize[(count, blocks, tiles)](
+        kept, b, s, sums, out, norm.weight, norm.bias, norm.eps, lines, pixels, splits,
+        **sizes, TOGETHER=together, SPLITS=SPLITS, HAS_B=has["HAS_B"] and not whole, HAS_S=has["HAS_S"] and not whole,
+        SILU=silu, BP=tile, BC=lanes, num_warps=4,
     )  # fmt: skip
     return (kept if keep else value), out
 

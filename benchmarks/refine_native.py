@@ -1,0 +1,119 @@
+"""What the native refiner costs by how many crops are refined at once and how large they are, and how exact it is.
+
+    python benchmarks/refine_native.py                                      # this machine
+    python benchmarks/refine_native.py --device cuda --side 512 --batch 16 --json refine.json
+
+Crops on the device in, changes on the device out, as the stage calls it: float16, CUDA graphs, random weights (the time
+does not depend on them). `swapped` alternates two people, so that weights are copied into place before every batch.
+Medians over the repeats. Errors are of float16 against float32, the largest of all pixels, colours in [0, 1].
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from machine import facts
+
+from being.refine.native.network import RefineConfig, RefineNetwork, flops
+from being.refine.native.runner import Runner
+
+REPEATS, CALLS = 5, 20
+
+
+@click.command(help=__doc__)
+@click.option("--device", default="auto", show_default=True)
+@click.option("--side", "sides", multiple=True, type=int, default=(256, 512), show_default=True)
+@click.option("--batch", "batches", multiple=True, type=int, default=(1, 4, 16), show_default=True)
+@click.option("--calls", default=CALLS, show_default=True, help="Batches in each of the repeats.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures here.")
+@torch.inference_mode()
+def main(device: str, sides: tuple[int, ...], batches: tuple[int, ...], calls: int, json_path: Path | None) -> None:
+    """See the module."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    where, config = torch.device(device), RefineConfig()
+    gpu = where.type == "cuda"
+    exact = Runner(config, where, torch.float32, graphs=False)
+    runner = Runner(config, where, torch.float16, graphs=True) if gpu else exact
+    people = [weights(config, seed) for seed in (0, 1)]
+    packed, reference = ([one.packed(state) for state in people] for one in (runner, exact))
+    document: dict[str, Any] = {"machine": facts(), "device": torch.cuda.get_device_name() if gpu else "CPU"}
+    document |= {"network": config.model_dump(), "parameters": sum(value.numel() for value in people[0].values())}
+    rows = []
+    for side in sides:
+        for batch in batches:
+            crops = torch.rand(batch, 3, side, side, device=where)
+            alpha = torch.rand(batch, 1, side, side, device=where)
+            row: dict[str, Any] = {"side": side, "batch": batch, "gflop_each": flops(config, side) / 1e9}
+            for name, people_in_turn in (("", 1), ("swapped_", 2)):
+                seconds = timed(runner, packed[:people_in_turn], crops, alpha, calls)
+                row[f"{name}frames_per_s"] = batch / seconds
+            row |= exactness(runner, exact, packed[0], reference[0], crops, alpha)
+            rows.append(row)
+            click.echo(
+                json.dumps({key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()})
+            )
+    document["rows"] = rows
+    if gpu:
+        document["peak_memory_mb"] = torch.cuda.max_memory_allocated() / 1e6
+    if json_path is not None:
+        json_path.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def weights(config: RefineConfig, seed: int) -> dict[str, torch.Tensor]:
+    """Random weights of a network that changes something."""
+    torch.manual_seed(seed)
+    network = RefineNetwork(config)
+    for name, value in network.named_parameters():
+        if name.endswith("weight"):
+            torch.nn.init.normal_(value, std=0.02)
+    return network.state_dict()
+
+
+def timed(
+    runner: Runner, people: Sequence[torch.Tensor], crops: torch.Tensor, alpha: torch.Tensor, calls: int
+) -> float:
+    """Seconds of a call, the people taking turns: the median of the repeats."""
+    found = []
+    for repeat in range(REPEATS + 1):
+        start = time.perf_counter()
+        for call in range(calls):
+            runner.run(people[call % len(people)], crops, alpha)
+        if crops.is_cuda:
+            torch.cuda.synchronize()
+        if repeat:  # the first captures and warms up
+            found.append((time.perf_counter() - start) / calls)
+    return statistics.median(found)
+
+
+def exactness(
+    runner: Runner,
+    exact: Runner,
+    packed: torch.Tensor,
+    reference: torch.Tensor,
+    crops: torch.Tensor,
+    alpha: torch.Tensor,
+) -> dict[str, Any]:
+    """Against float32, a batch against one by one, and whether a row that changes leaves the others alone."""
+    made, wanted = runner.run(packed, crops, alpha), exact.run(reference, crops, alpha)
+    out: dict[str, Any] = {"error": float((made - wanted).abs().max()), "largest_change": float(wanted.abs().max())}
+    if len(crops) > 1:
+        few = min(len(crops), 4)
+        alone = torch.cat([exact.run(reference, crops[i : i + 1], alpha[i : i + 1]) for i in range(few)])
+        out["float32_batch_against_one_by_one"] = float((alone - wanted[:few]).abs().max())
+        other = crops.clone()
+        other[1] = 1 - other[1]
+        again = runner.run(packed, other, alpha)
+        out["other_rows_identical"] = all(torch.equal(again[i], made[i]) for i in range(len(crops)) if i != 1)
+    return out
+
+
+if __name__ == "__main__":
+    main()
