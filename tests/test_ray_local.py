@@ -13,7 +13,7 @@ import yaml
 ray = pytest.importorskip("ray")
 
 from being import ray_local
-from being.commands import serve
+from being.commands import serve, session_workers
 from being.ray_local import free_ports
 
 ROOT = Path(__file__).parents[1]
@@ -33,7 +33,8 @@ def read_by_ray(variable: str) -> bool:
 
 def said() -> set[str]:
     """Variables of `being serve`, of a Ray started here, of the images and of the Kubernetes manifest."""
-    names = {*ray_local.ENVIRONMENT, *serve.ENVIRONMENT, *serve.DIRECT}
+    names = {*ray_local.ENVIRONMENT, *serve.ENVIRONMENT}
+    names |= {*session_workers.DIRECT, *session_workers.HAPROXY, *session_workers.HAPROXY_PORTS}
     for page in ("Dockerfile", "Dockerfile.gpu"):
         names |= set(NAME.findall((ROOT / page).read_text()))
     manifest = yaml.safe_load((ROOT / "deploy" / "rayservice.yaml").read_text())

@@ -14,7 +14,7 @@ from being.server.metrics import Meter
 from being.server.problems import Problem
 from being.server.refusals import refusal
 
-RECALL_S = 0.5
+PREPARE_AGAIN_S = 0.5
 
 
 class PlayableAvatars:
@@ -60,13 +60,13 @@ class PlayableAvatars:
             )
         return manifest
 
-    async def recall(self, avatar_id: str, graph: Graph) -> AvatarFacts:
+    async def prepare_again(self, avatar_id: str, graph: Graph) -> AvatarFacts:
         """Load one for a client that comes back; a graph that does not answer holds it up for a moment only."""
         known = self._prepared.get(avatar_id)
         if known is None:
             return await self.prepare(avatar_id, graph)
         try:
-            return await asyncio.wait_for(self.prepare(avatar_id, graph), RECALL_S)
+            return await asyncio.wait_for(self.prepare(avatar_id, graph), PREPARE_AGAIN_S)
         except TimeoutError:
             return known
 

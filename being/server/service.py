@@ -213,7 +213,7 @@ class Service:
             return client
 
     async def _restored(self, state: ClientState) -> ClientSession:
-        facts = await self.avatars.recall(state.session.avatar, self.graph)
+        facts = await self.avatars.prepare_again(state.session.avatar, self.graph)
         await self.know_background(state.session.background)
         try:
             background = self.backgrounds.live(state.session.background)

@@ -85,7 +85,7 @@ class _Record:
 
 @dataclass(eq=False)
 class _Worker:
-    heard: float
+    last_call: float
     costs: Mapping[Load, float] = field(default_factory=dict)
     metrics: bytes = b""
 
@@ -113,7 +113,7 @@ class SessionStore:
 
     def report(self, report: WorkerReport, now: float) -> ReportAnswer:
         """A worker's sessions as they are now."""
-        known = self._heard(report.worker, now)
+        known = self._worker_of(report.worker, now)
         known.costs = report.costs
         if report.metrics is not None:
             known.metrics = report.metrics
@@ -137,7 +137,7 @@ class SessionStore:
 
     def reserve(self, worker: str, session_id: str, load: Load, now: float) -> Refused | None:
         """Hold a place for a new session; None where it was given. Lost clients' sessions give way, oldest first."""
-        self._heard(worker, now)
+        self._worker_of(worker, now)
         self._expire(now)
         if session_id in self._records:
             return Refused(taken=True)
@@ -156,7 +156,7 @@ class SessionStore:
 
     def withdraw(self, worker: str, session_id: str, token: str, avatar: str, now: float) -> Deposit | None:
         """The last whole deposit of a session, which is this worker's from now on; None where it is not known."""
-        self._heard(worker, now)
+        self._worker_of(worker, now)
         self._expire(now)
         record = self._records.get(session_id)
         if record is None or record.deposit is None or record.load.avatar != avatar:
@@ -197,9 +197,9 @@ class SessionStore:
         """One of them."""
         return self._pictures.get(name)
 
-    def _heard(self, worker: str, now: float) -> _Worker:
+    def _worker_of(self, worker: str, now: float) -> _Worker:
         known = self._workers.setdefault(worker, _Worker(now))
-        known.heard = now
+        known.last_call = now
         return known
 
     def _put(self, deposit: Deposit, worker: str | None, now: float) -> bool:
@@ -230,7 +230,7 @@ class SessionStore:
 
     def _expire(self, now: float) -> None:
         for name, worker in list(self._workers.items()):
-            if now - worker.heard > WORKER_LOST_S:
+            if now - worker.last_call > WORKER_LOST_S:
                 del self._workers[name]
         for name, record in list(self._records.items()):
             if record.worker is not None and record.worker not in self._workers:
