@@ -22,7 +22,7 @@ from being.avatar.trust import consent_trust
 from being.dataset.folder import read_picture
 from being.errors import BeingError, FormatError, InputError
 from being.graph.local import InProcessGraph
-from being.graph.offline import perform
+from being.graph.offline import perform, whole
 from being.graph.recorded import RecordedEncoder
 from being.inference.engine import Engine
 from being.inference.frames import Drive
@@ -166,7 +166,8 @@ def test_a_published_audio_file_drives_it(root: Path, tmp_path: Path) -> None:
         assert facts.audio_range.look_ahead_s == pytest.approx(0.24)  # after the end of a frame's own 40 ms
         face = np.zeros(640 * frames, np.float32)
         sink = Kept()
-        asyncio.run(perform(graph, facts, OutputFormat(64, 48), face, np.zeros((3 * len(face), 1), np.float32), sink))  # type: ignore[arg-type]
+        sound = whole(face, np.zeros((3 * len(face), 1), np.float32))
+        asyncio.run(perform(graph, facts, OutputFormat(64, 48), sound, sink))  # type: ignore[arg-type]
         assert len(sink.pictures) == frames
         # What each frame was fed: windows t-4 .. t+3, the last one repeated to the sound's end, zero outside it.
         held = np.concatenate([windows, windows[-1:], windows[-1:]])
