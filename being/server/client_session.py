@@ -253,6 +253,8 @@ class ClientSession:
         output, format = self.session.output, self._control.format
         stream = await self._pump.open(transport, format, output.width, output.height)
         self._liveness.restart()
+        while self._input.busy:  # a piece that the last connection brought: `taken_bytes` is to count it
+            await asyncio.sleep(0.005)
         await transport.send_event(
             {
                 "type": "ready",

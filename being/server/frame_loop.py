@@ -115,7 +115,8 @@ class FrameLoop:
         self._meter.add("being_ticks")
         self._meter.add("being_late_ticks", float(late))
         try:
-            records = await asyncio.wait_for(self._graph.submit(tick.requests), self.scheduler.patience_s)
+            async with asyncio.timeout(self.scheduler.patience_s):  # no task of its own, as wait_for makes
+                records = await self._graph.submit(tick.requests)
         except TimeoutError:
             self._fail(tick, "late")
         except Exception as error:

@@ -155,7 +155,11 @@ class Service:
             output = OutputFormat(width, height, background, pixel_format, refine)
             session = await asyncio.to_thread(self._new_session, name, facts, output)
             client = self._client(session, options.format, options.sample_rate)
+            if self.stopping:  # meanwhile: nobody would draw for it any more
+                raise Moved
             self.sessions.add(client)
+            if self.shared is not None:
+                self.shared.hurry()
         return client
 
     def detach(self, client: ClientSession, *, may_return: bool) -> None:
@@ -180,7 +184,9 @@ class Service:
         if self.shared is None:
             return self.prometheus.exposition()
         by_worker = await self.shared.metrics()
-        return merged_exposition(by_worker) if len(by_worker) > 1 else self.prometheus.exposition()
+        if len(by_worker) == 1:
+            return self.prometheus.exposition()
+        return await asyncio.to_thread(merged_exposition, by_worker)
 
     async def know_background(self, name: str) -> None:
         """Know a picture that another worker was sent, too."""
@@ -208,6 +214,8 @@ class Service:
                 client = await self._restored(state)
             except ValueError:  # of another version
                 return None
+            if self.stopping:  # meanwhile: whichever worker the client reaches next withdraws it once more
+                raise Moved
             self.sessions.add(client)
             self.shared.entered(session_id, Mark.of(state))
             return client

@@ -67,15 +67,17 @@ class SessionControl:
         background = output.background
         if wanted.background is not None:
             background = self._backgrounds.live(wanted.background)
+        target = None
         if wanted.emotion is not None:
             try:
                 target = target_values(self.emotions, wanted.emotion)
             except InputError as error:
                 raise Problem.of(error, 422) from error
-            self._session.emotion_targets.ask(target)
         refine = output.refine
         if wanted.refine is not None:
             refine = strength_for(self._session.avatar, wanted.refine)
+        if target is not None:
+            self._session.emotion_targets.ask(target)
         another = (width, height, format) != (output.width, output.height, self.format)
         self.format = format
         pixel_format = PixelFormat.YUV420 if format == "mp4" else PixelFormat.RGB

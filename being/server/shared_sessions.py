@@ -19,10 +19,12 @@ from being.server.refusals import refusal
 from being.server.session_registry import SessionRegistry
 from being.server.session_store import Refused, ReportAnswer, WorkerReport
 
-DEPOSIT_S = 0.4  # between deposits: what a client sees again where a worker was killed
+DEPOSIT_S = 0.6  # between deposits: what a client sees again where a worker was killed
+IDLE_REPORT_S = 1.5  # between reports of a worker without sessions
 TOGETHER_S = 0.02  # what is to be told at once waits so long for company
 METRICS_EVERY = 10  # reports: the others go without
 ANSWER_S = 3.0  # until a call is given up: the worker goes on alone
+ALONE_ANSWER_S = 0.3  # the same while it has been silent
 SETTLED_S = 3.0  # for which a new client waits until measurements have told whether there is room
 ASK_AGAIN_S = 0.1
 SENT_S = 1.0  # what was drawn may take so long to be sent before a planned stop
@@ -148,7 +150,7 @@ class SharedSessions:
         self.hurry()
 
     def hurry(self) -> None:
-        """A client was lost, or has come back: tell soon."""
+        """A client has come, was lost, or has come back: tell soon."""
         self._hurry.set()
 
     async def wait_for_directory(self) -> None:
@@ -168,8 +170,8 @@ class SharedSessions:
         for client in clients:
             self._sessions.detach(client, may_return=True)
         for _ in range(2):  # once more for those whose whole state is wanted
-            if len(self._sessions):
-                await self.report()
+            if len(self._sessions) and not await self.report():
+                break  # clients are told all the same: they begin anew elsewhere
         for client in clients:
             client.disconnect(Moved())
 
@@ -220,7 +222,7 @@ class SharedSessions:
             report = WorkerReport(
                 self._worker, tuple(clients), tuple(deposits), left, over, self._admission.costs(), metrics
             )
-            answer = await self._ask(self._directory.report(report), None)
+            answer = await self._ask(self._directory.report(report), None, patient=True)
             if answer is None:
                 return False  # nobody knows whether it arrived: what does not fit will be asked for
             self._over.difference_update(over)
@@ -257,14 +259,16 @@ class SharedSessions:
             except Exception:
                 log.exception("the sessions could not be deposited")
             with suppress(TimeoutError):
-                async with asyncio.timeout(DEPOSIT_S):
+                async with asyncio.timeout(DEPOSIT_S if len(self._sessions) else IDLE_REPORT_S):
                     await self._hurry.wait()
             if self._hurry.is_set():
                 await asyncio.sleep(TOGETHER_S)
 
-    async def _ask(self, call: Awaitable[Answer], otherwise: Answer) -> Answer:
+    async def _ask(self, call: Awaitable[Answer], otherwise: Answer, *, patient: bool = False) -> Answer:
+        """patient : wait the whole time also while the directory is silent; only reports do, clients do not wait."""
         try:
-            answer = await asyncio.wait_for(call, ANSWER_S)
+            async with asyncio.timeout(ALONE_ANSWER_S if self._alone and not patient else ANSWER_S):
+                answer = await call
         except Exception as error:
             if not self._alone:
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:LONGEST_REASON]

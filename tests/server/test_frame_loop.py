@@ -100,7 +100,7 @@ def sleep(seconds: float) -> Callable[[FrameLoop], Awaitable[None]]:
 
 def test_ticks_start_when_they_are_due(tiny_avatar: Avatar) -> None:
     run = Run(tiny_avatar, lambda number: 0.03)
-    run.play(sleep(1.99))
+    run.play(sleep(1.995))
     np.testing.assert_allclose(run.graph.asked, FRAME_S * np.arange(50), atol=1e-6)
     assert all(isinstance(one, Picture) for _, one in run.sink.shown)
     assert [one.index for _, one in run.sink.shown] == list(range(50))

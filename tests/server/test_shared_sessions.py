@@ -39,6 +39,10 @@ class Worker:
             directory, name, self.sessions, self.backgrounds, self.admission, self.meter, lambda: name.encode()
         )
 
+    def enter(self, client: ClientSession) -> None:
+        self.sessions.add(client)
+        self.shared.hurry()
+
     def lose(self, client: ClientSession) -> None:
         self.sessions.detach(client, may_return=True)
         self.shared.hurry()
@@ -72,7 +76,7 @@ def say(client: ClientSession, seconds: float) -> None:
 def test_a_lost_client_s_session_is_left_at_once_and_forgotten_here(tiny_avatar: Avatar) -> None:
     async def scenario(directory: LocalDirectory, one: Worker, two: Worker) -> None:
         client = tiny_client(tiny_avatar)
-        one.sessions.add(client)
+        one.enter(client)
         await asyncio.sleep(2 * DEPOSIT_S)
         say(client, 3.0)
         one.lose(client)
@@ -89,7 +93,7 @@ def test_a_lost_client_s_session_is_left_at_once_and_forgotten_here(tiny_avatar:
 def test_who_holds_a_session_that_went_on_elsewhere_lets_go(tiny_avatar: Avatar) -> None:
     async def scenario(directory: LocalDirectory, one: Worker, two: Worker) -> None:
         client = tiny_client(tiny_avatar)
-        one.sessions.add(client)
+        one.enter(client)
         await asyncio.sleep(DEPOSIT_S)
         assert await two.shared.withdraw("a", client.token, "tiny") is not None
         await asyncio.sleep(2 * DEPOSIT_S)
@@ -101,7 +105,7 @@ def test_who_holds_a_session_that_went_on_elsewhere_lets_go(tiny_avatar: Avatar)
 def test_the_directory_is_lost_and_learns_all_again(tiny_avatar: Avatar) -> None:
     async def scenario(directory: LocalDirectory, one: Worker, two: Worker) -> None:
         client = tiny_client(tiny_avatar)
-        one.sessions.add(client)
+        one.enter(client)
         one.backgrounds.keep(PictureFile("0123456789abcdef", b"jpeg"))
         say(client, 3.0)
         await asyncio.sleep(2 * DEPOSIT_S)
@@ -118,7 +122,7 @@ def test_the_directory_is_lost_and_learns_all_again(tiny_avatar: Avatar) -> None
 def test_a_worker_goes_on_alone(tiny_avatar: Avatar) -> None:
     async def scenario(directory: LocalDirectory, one: Worker, two: Worker) -> None:
         client = tiny_client(tiny_avatar)
-        one.sessions.add(client)
+        one.enter(client)
         directory.down = True
         async with one.shared.place(["b"], LOAD) as name:
             assert name == "b"
@@ -146,7 +150,7 @@ def test_a_hand_over_leaves_everything(tiny_avatar: Avatar) -> None:
     async def scenario(directory: LocalDirectory, one: Worker, two: Worker) -> None:
         clients = [tiny_client(tiny_avatar, name) for name in "abc"]
         for client in clients:
-            one.sessions.add(client)
+            one.enter(client)
         await asyncio.sleep(DEPOSIT_S)
         directory.restart()  # it knows nothing of them: all is asked for once more
         for client in clients:
@@ -163,7 +167,7 @@ def test_a_hand_over_leaves_everything(tiny_avatar: Avatar) -> None:
 def test_who_comes_back_before_it_is_left_stays(tiny_avatar: Avatar) -> None:
     async def scenario(directory: LocalDirectory, one: Worker, two: Worker) -> None:
         client = tiny_client(tiny_avatar)
-        one.sessions.add(client)
+        one.enter(client)
         one.lose(client)
         await asyncio.sleep(0.002)  # it is being told
         assert ("a",) in [report.left for report in directory.reports] and len(one.sessions) == 1
@@ -208,7 +212,7 @@ def test_the_first_free_id_is_taken(tiny_avatar: Avatar) -> None:
     async def scenario(directory: LocalDirectory, one: Worker, two: Worker) -> None:
         two.admission.observe({LOAD: 1}, 0.001)
         async with one.shared.place(["wished", "own"], LOAD) as first:
-            one.sessions.add(tiny_client(tiny_avatar, first))
+            one.enter(tiny_client(tiny_avatar, first))
             for _ in range(10):
                 one.admission.observe({LOAD: 1}, 0.001)
             async with two.shared.place(["wished", "own"], LOAD) as second:
@@ -232,7 +236,7 @@ def test_a_place_is_given_back_where_opening_fails(tiny_avatar: Avatar) -> None:
 def test_deposits_hold_only_what_is_new(tiny_avatar: Avatar) -> None:
     async def scenario(directory: LocalDirectory, one: Worker, two: Worker) -> None:
         client = tiny_client(tiny_avatar)
-        one.sessions.add(client)
+        one.enter(client)
         say(client, 60.0)
         await asyncio.sleep(3 * DEPOSIT_S)
         sizes = [sum(len(one.model.pcm) for one in report.deposits) for report in directory.reports]

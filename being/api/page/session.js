@@ -71,7 +71,8 @@ export class LiveSession extends EventTarget {
       this.interrupting = false;
       this.generation = 0;
     } else if (this.ready) {
-      this.send({ type: "configure", background: this.options.background });
+      const { background, refine } = this.options;
+      this.send({ type: "configure", background, ...(ready.refine !== null && refine !== undefined && { refine }) });
     }
     if (this.interrupting || ready.generation < this.generation) this.send({ type: "interrupt" });
     for (const message of this.sent.after(ready.taken_bytes)) this.send(message);
