@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections import deque
@@ -30,6 +31,8 @@ from being.live.request_batch import FrameRequestBatch
 from being.live.requests import FrameRequest
 
 MOST_FILES = 253  # descriptors that may come with one message, by the kernel (SCM_MAX_FD)
+
+log = logging.getLogger(__name__)
 
 Drawn = tuple[list[FrameRecord], float, RendererLoad]
 
@@ -132,8 +135,12 @@ class FrameChannel:
         if not data:
             self.close()
             return
-        for message in self._unpacker.push(data):
-            self._take(message)
+        try:
+            for message in self._unpacker.push(data):
+                self._take(message)
+        except Exception:  # no descriptor left, no memory to map: the two ends do not agree any more
+            log.exception("the channel to the renderer is broken: frames come by value until another is open")
+            self.close()
 
     def _take(self, message: AnswerMessage) -> None:
         for slab in message.slabs:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from being.graph.channel.arena import IDLE_S, Arena
 from being.graph.channel.connection import Connection, Draw
+
+ACCEPT_AGAIN_S = 0.1  # after a failure, for example of descriptors
+
+log = logging.getLogger(__name__)
 
 
 class ChannelServer:
@@ -33,10 +39,16 @@ class ChannelServer:
         self._draw = draw
         self._new_arena = new_arena
         self._idle_s = idle_s
+        self._closing = False
         self._folder = Path(tempfile.mkdtemp(prefix="being-renderer-"))
         self.path = str(self._folder / "socket")
         self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(self.path)
+        try:
+            self._listener.bind(self.path)
+        except OSError:
+            self._listener.close()
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
         self._listener.listen()
         self._expected: dict[str, Callable[[], None]] = {}
         threading.Thread(target=self._accept, name="being-channels", daemon=True).start()
@@ -51,6 +63,7 @@ class ChannelServer:
 
     def close(self) -> None:
         """Hang up on everybody."""
+        self._closing = True
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -62,9 +75,19 @@ class ChannelServer:
         while True:
             try:
                 accepted, _ = self._listener.accept()
-            except OSError:
-                return
-            self.connections.append(Connection(accepted, self._draw, self._new_arena(), self._over, self._idle_s))
+            except OSError as error:
+                if self._closing:
+                    return
+                log.warning("a session worker could not connect (%s)", error.strerror or error)
+                time.sleep(ACCEPT_AGAIN_S)
+                continue
+            try:
+                connection = Connection(accepted, self._draw, self._new_arena(), self._over, self._idle_s)
+            except (OSError, RuntimeError) as error:  # no descriptor, no thread
+                log.warning("a session worker cannot have a channel (%s)", error)
+                accepted.close()  # it goes on by value
+                continue
+            self.connections.append(connection)
 
     def _over(self, connection: Connection, ticket: str | None) -> None:
         with contextlib.suppress(ValueError):

@@ -262,6 +262,19 @@ def test_what_is_no_message_closes_the_channel_and_no_more(graph: InProcessGraph
     asyncio.run(scenario())
 
 
+def test_a_channel_that_cannot_be_followed_is_closed(graph: InProcessGraph, server: ChannelServer) -> None:
+    async def scenario() -> None:
+        channel = FrameChannel(server.path)
+        session = (await sessions_of(graph))[0]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(channel._arena, "add", lambda slab, file: 1 / 0)  # as where no memory can be mapped
+            with pytest.raises(ChannelLost):
+                await asyncio.wait_for(channel.draw([session.take(1, 0.0).request]), PATIENCE_S)
+        assert not channel.alive and channel.closed.is_set()
+
+    asyncio.run(scenario())
+
+
 def test_the_socket_is_this_users_alone(server: ChannelServer) -> None:
     folder = Path(server.path).parent
     assert folder.stat().st_mode & 0o777 == 0o700
