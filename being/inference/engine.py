@@ -29,6 +29,7 @@ from being.inference.items import RenderItem, alike
 from being.inference.output import start_to_host, to_output
 from being.inference.renderable import RenderableAvatar
 from being.inference.rendered import FrameInfo, Pictures, RenderedFrames
+from being.model.device import on_device
 
 Fast = Literal["auto", "off", "full", "pruned", "pca", "distilled"]
 
@@ -90,10 +91,15 @@ class Engine:
             if loaded is not None and loaded[0] is entry:
                 self._loaded.move_to_end(avatar_id)
                 return loaded[1]
+        with on_device(self.device):
+            return self._prepared(avatar_id, entry)
+
+    def _prepared(self, avatar_id: str, entry: LibraryEntry) -> RenderableAvatar:
         renderable = RenderableAvatar(self.library.load(avatar_id), self.device)
         self.backend.prepare(renderable)
-        for stage in self.stages:
-            stage.prepare(avatar_id)
+        with self._staging:  # a stage may be at work on frames: it is called by one thread at a time
+            for stage in self.stages:
+                stage.prepare(avatar_id)
         with self._lock:
             self._loaded[avatar_id] = (entry, renderable)
             self._loaded.move_to_end(avatar_id)
@@ -126,6 +132,10 @@ class Engine:
 
     def render_frames(self, drives: Sequence[Drive]) -> RenderedFrames:
         """As `render`, by column."""
+        with on_device(self.device):
+            return self._rendered(drives)
+
+    def _rendered(self, drives: Sequence[Drive]) -> RenderedFrames:
         needs = reduce(or_, (stage.needs for stage in self.stages), Extras.NONE)
         errors: dict[int, str] = {}
         items: list[RenderItem] = []

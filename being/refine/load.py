@@ -10,6 +10,7 @@ import torch
 from being.avatar.library import Library
 from being.errors import InputError
 from being.inference.frame_batch import FrameStage
+from being.model.device import on_device
 from being.refine.contract import Refiner
 from being.refine.settings import RefinerSettings
 from being.refine.stage import RefineStage
@@ -24,7 +25,8 @@ def load_stage(settings: RefinerSettings, library: Library) -> FrameStage:
         A name that cannot be imported, a package or weights that are missing or damaged: one line with the remedy.
     """
     if settings.load is None:
-        return RefineStage(load_refiner(settings, library))
+        with on_device(device_of(settings.device)):
+            return RefineStage(load_refiner(settings, library))
     module, _, name = settings.load.partition(":")
     try:
         load: Callable[..., FrameStage] = getattr(importlib.import_module(module), name)

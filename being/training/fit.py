@@ -254,6 +254,8 @@ def choose_device(config: FitConfig) -> tuple[torch.device, str]:
         precision = "tf32" if device.type == "cuda" else "float32"
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+        if device.index is not None:
+            torch.cuda.set_device(device)  # Triton launches on the current device, wherever tensors lie
         torch.backends.cudnn.allow_tf32 = False  # SSIM subtracts nearly equal numbers
     return device, precision
 

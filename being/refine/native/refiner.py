@@ -63,7 +63,7 @@ class NativeRefiner:
         if runner is None:
             runner = Runner(config, self._device, self._precision, self._graphs)
             self._runners[config] = runner
-        for side in trained.facts.sides[:1]:
+        for side in trained.facts.sides:
             runner.warm_up(side)
         self._loaded[avatar] = entry, (runner, runner.packed(trained.state), trained.facts.strength)
 

@@ -7,6 +7,7 @@ captured once for a size of crops serves everybody.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,6 +41,7 @@ class Runner:
                 value.data = flat.view(outside, height, width, inside).permute(0, 3, 1, 2)
             else:
                 value.data = flat
+        self._pool: Any = None
         self._holds: Tensor | None = None
 
     def packed(self, state: Mapping[str, Tensor]) -> Tensor:
@@ -63,23 +65,19 @@ class Runner:
         """Capture what crops of this side will need, so that no live frame waits for it."""
         if self._graphs is not None:
             for count in (1, 2, 4, 8, 16):
-                self._graph(count, side)
+                if (count, side) not in self._graphs:
+                    self._graphs[count, side] = self._captured(count, side)
 
     def _run(self, x: Tensor) -> Tensor:
-        if self._graphs is None:
+        count, side = len(x), x.shape[-1]
+        key = 1 << (count - 1).bit_length(), side
+        if self._graphs is None or key not in self._graphs:  # a size that nobody warmed up: live frames do not wait
             x = x.to(self.precision).contiguous(memory_format=torch.channels_last)
             return self._network(x).float()
-        count, side = len(x), x.shape[-1]
-        entry, out, replay = self._graph(1 << (count - 1).bit_length(), side)
+        entry, out, replay = self._graphs[key]
         entry[:count].copy_(x)
         replay()
         return out[:count].float()
-
-    def _graph(self, count: int, side: int) -> tuple[Tensor, Tensor, Callable[[], None]]:
-        assert self._graphs is not None
-        if (count, side) not in self._graphs:
-            self._graphs[count, side] = self._captured(count, side)
-        return self._graphs[count, side]
 
     def _captured(self, count: int, side: int) -> tuple[Tensor, Tensor, Callable[[], None]]:
         """(input, output, replay) of a graph for `count` crops of `side` pixels."""
@@ -90,11 +88,10 @@ class Runner:
         with torch.cuda.stream(beside), torch.backends.cudnn.flags(enabled=True, benchmark=True):
             for _ in range(3):  # chooses kernels and allocates before it is recorded
                 self._network(entry)
+            beside.synchronize()
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=self._pool, stream=beside, capture_error_mode="thread_local"):
+                out = self._network(entry)
         torch.cuda.current_stream(self.device).wait_stream(beside)
-        graph = torch.cuda.CUDAGraph()
-        with (
-            torch.backends.cudnn.flags(enabled=True, benchmark=True),
-            torch.cuda.graph(graph, capture_error_mode="thread_local"),
-        ):
-            out = self._network(entry)
+        self._pool = self._pool or graph.pool()
         return entry, out, graph.replay

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
@@ -36,6 +37,9 @@ from being.training.refiner.pairs import Pairs
 from being.training.refiner.report import write_report
 
 INNER_SHARE = 0.04  # of the footage held out inside, as `being clone` and `being fit` do
+PAIRS_BYTES = (
+    6e9  # of pictures that training may hold on the device: of long footage every second, third ... run of frames
+)
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ def fit_refiner(
     if restart:
         shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True, exist_ok=True)
+    check_folds(work, avatar, dataset, config)
     seconds: dict[str, float] = {}
     fold_config = fold_config or config_for(dataset, config.device, config.fold_minutes)
     device, _ = choose_device(fold_config)
@@ -105,7 +110,7 @@ def fit_refiner(
                 sources.append((renders, False))
         with _timed(seconds, "render"):
             progress.part("render")
-            own = spread(places.in_sight(learned), max(1, len(learned) // 2))
+            own = spread(places.in_sight(learned), min(len(learned) // 2, _most_frames(places) // 3))
             drawn = [
                 render_frames(avatar, dataset, frames, fold_config, work, places.square) for frames in (own, judged_on)
             ]
@@ -143,6 +148,22 @@ def check_match(avatar: Avatar, dataset: Dataset) -> None:
         )
 
 
+def check_folds(work: Path, avatar: Avatar, dataset: Dataset, config: RefinerConfig) -> None:
+    """InputError where `work` holds folds of another avatar, other footage or other settings; else note which."""
+    made_of = {
+        "avatar": avatar.manifest.files["gaussians.ply"],
+        "footage": hashlib.sha256(np.ascontiguousarray(dataset.head_poses).tobytes()).hexdigest(),
+        "folds": config.folds,
+        "fold_minutes": config.fold_minutes,
+    }
+    note = work / "folds.json"
+    if note.exists() and (found := json.loads(note.read_text())) != made_of:
+        other = ", ".join(name for name in made_of if found.get(name) != made_of[name])
+        raise InputError(f"{work} holds folds of another run ({other} differ)", "Pass --restart, or another --work")
+    with whole_file(note) as partial:
+        partial.write_text(json.dumps(made_of))
+
+
 def store(
     folder: Path,
     avatar: Avatar,
@@ -172,6 +193,11 @@ def spread(frames: Sequence[int], count: int) -> list[int]:
     return [frame for place, frame in enumerate(frames) if place // 8 % every == 0]
 
 
+def _most_frames(places: FacePlaces) -> int:
+    """Frames that training holds on the device: render, film and coverage, 7 bytes a pixel."""
+    return int(PAIRS_BYTES // (7 * places.square[2] ** 2))
+
+
 def _fold(
     dataset: Dataset,
     places: FacePlaces,
@@ -194,6 +220,8 @@ def _fold(
     if result.avatar is None:
         return None
     frames = places.in_sight(left_out)
+    share = len(left_out) / max(1, dataset.frames)
+    frames = spread(frames, min(len(frames), int(share * _most_frames(places) * 2 / 3)))
     renders = render_frames(result.avatar, Dataset(source), frames, config, work, places.square)
     with whole_file(path) as partial:
         save_file(

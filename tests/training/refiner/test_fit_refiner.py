@@ -147,7 +147,10 @@ def test_a_refiner_is_trained_judged_and_stored(clip: Path, tmp_path: Path) -> N
     facts = load_refiner(folder / FILE).facts
     assert facts.gaussians == manifest.files["gaussians.ply"] and facts.network == SMALL.network
     work = folder.with_name("person.refiner")
-    assert sorted(path.name for path in work.glob("fold*")) == ["fold0.safetensors", "fold1.safetensors"]
+    assert sorted(path.name for path in work.glob("fold*")) == ["fold0.safetensors", "fold1.safetensors", "folds.json"]
+    with pytest.raises(InputError, match=r"another run \(folds differ\)") as refused:
+        fit_refiner(folder, clip, SMALL.model_copy(update={"folds": 3}), fold_config=TINY)
+    assert "--restart" in refused.value.remedy
     stopped = Stop()
     stopped.wanted = True
     assert fit_refiner(folder, clip, SMALL, fold_config=TINY, stop=stopped).stopped
