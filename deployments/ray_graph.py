@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from being.deployments.messages import Refusal
@@ -78,6 +79,11 @@ class RayGraph:
         if isinstance(answer, Refusal):
             raise answer.error()
         facts: AvatarFacts = answer
+        if self._refiner is not None and facts.refine is not None:
+            known = await asyncio.wait_for(self._refiner.prepare.remote(avatar), PREPARE_S)
+            if isinstance(known, Refusal):
+                raise known.error()
+            facts = replace(facts, refine=facts.refine if known else None)
         return facts
 
     async def submit(self, tick: Sequence[FrameRequest]) -> list[FrameRecord]:

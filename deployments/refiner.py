@@ -7,17 +7,21 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from being.deployments.messages import Refusal
 from being.deployments.settings import GraphSettings
 from ray import serve
 
+from being.errors import BeingError, InputError
 from being.graph.rendered_batch import RenderedBatch
+from being.graph.tick import can_be_refined
 from being.inference.backends.kernels import planes_kernel
 from being.inference.compositing import Transparent
 from being.inference.frame_batch import FrameBatch, FrameStage
-from being.inference.frames import PixelFormat
+from being.inference.frames import Extras, PixelFormat
 from being.inference.output import to_host, to_output
 from being.inference.rendered import FrameInfo, Pictures, RenderedFrames
 from being.live.request_batch import FrameRequestBatch
+from being.model.device import on_device
 from being.refine.load import device_of, load_stage
 
 
@@ -66,10 +70,36 @@ class Refiner:
     def __init__(self, settings: GraphSettings) -> None:
         assert settings.refiner is not None
         self._stage = load_stage(settings.refiner, settings.open_library())
+        if Extras.DEPTH in self._stage.needs:
+            raise InputError(
+                "refiner: depth is not sent to a refiner of its own", "Set place: renderer, or leave controlnet out"
+            )
         self._device = device_of(settings.refiner.device)
         self._one_at_a_time = asyncio.Lock()
+        self._prepared: set[str] = set()
+
+    async def prepare(self, avatar: str) -> bool | Refusal:
+        """Load what an avatar's frames need; whether they can be refined."""
+        async with self._one_at_a_time:
+            try:
+                return await asyncio.to_thread(self._concerned, avatar)
+            except BeingError as error:
+                return Refusal.of(error)
+
+    def _refined(self, frames: RenderedFrames, requests: FrameRequestBatch) -> RenderedFrames:
+        with on_device(self._device):
+            return refined(self._stage, frames, requests, self._device)
+
+    def _concerned(self, avatar: str) -> bool:
+        with on_device(self._device):
+            self._stage.prepare(avatar)
+        self._prepared.add(avatar)
+        return can_be_refined(self._stage, avatar)
 
     async def refine(self, drawn: RenderedBatch, requests: FrameRequestBatch) -> RenderedBatch:
         async with self._one_at_a_time:
-            frames = await asyncio.to_thread(refined, self._stage, drawn.frames, requests, self._device)
+            for avatar, number in zip(requests.avatars, requests.format_of, strict=True):
+                if requests.formats[number].refine and avatar not in self._prepared:  # another replica was asked
+                    await asyncio.to_thread(self._concerned, avatar)
+            frames = await asyncio.to_thread(self._refined, drawn.frames, requests)
             return replace(drawn, frames=frames)

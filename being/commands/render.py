@@ -63,17 +63,13 @@ COMPILING_S = 3.0  # a warm-up that takes longer is compiling, not reading the c
 )
 @click.option(
     "--refine",
-    default=0.0,
-    show_default=True,
     type=click.FloatRange(0, 1),
-    help="How much a refiner changes the frames; native needs being fit-refiner before.",
+    help="How much a refiner changes the frames; native needs being fit-refiner before [default: 0; 1 with --refiner].",
 )
 @click.option(
     "--refiner",
-    default="native",
-    show_default=True,
     type=click.Choice(["native", "streamdiffusion"]),
-    help="Which refiner.",
+    help="Which refiner [default: native].",
 )
 @click.option("--seed", default=0, show_default=True, help="Another seed, another natural motion of the head.")
 @click.option(
@@ -96,8 +92,8 @@ def command(
     size: str | None,
     features: Path | None,
     emotions: tuple[str, ...],
-    refine: float,
-    refiner: Backend,
+    refine: float | None,
+    refiner: Backend | None,
     seed: int,
     limit: float,
     audio_track: int | None,
@@ -149,8 +145,10 @@ def command(
         click.echo(f"note: {note}", err=True)
     encoder = recorded(features, manifest, sound) if features else None
     planes = out.suffix.lower() in (".mp4", ".webm") and not alpha
+    if refine is None:
+        refine = 0.0 if refiner is None else 1.0
     output = OutputFormat(width, height, stand_in, PixelFormat.YUV420 if planes else PixelFormat.RGB, refine)
-    settings = RefinerSettings(backend=refiner, device=device) if refine else None
+    settings = RefinerSettings(backend=refiner or "native", device=device) if refine else None
 
     format = StreamFormat(width, height, sound_channels=sound.sides)
     with open_writer(out, format, alpha=alpha, overwrite=force) as writer, show_progress() as progress:

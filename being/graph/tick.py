@@ -16,6 +16,7 @@ from being.errors import BeingError
 from being.graph.sound_encoder import SoundEncoder
 from being.inference.compositing import Transparent
 from being.inference.engine import Engine
+from being.inference.frame_batch import FrameStage
 from being.inference.frames import Drive, Extras, PixelFormat
 from being.inference.rendered import FrameInfo, RenderedFrames
 from being.live.requests import AvatarFacts, FrameRequest
@@ -111,10 +112,14 @@ def avatar_facts(engine: Engine, encoder: SoundEncoder, avatar: str) -> AvatarFa
     loaded = engine.prepare(avatar).avatar
     manifest = loaded.manifest
     audio_range = encoder.audio_range(manifest.features, manifest.windows)
-    pose = loaded.motion.head_pose[0]
-    asking = Drive(avatar, np.zeros((0, 0, 0), np.float32), 0.0, pose, pose, refine=1.0)
-    refine = 1.0 if any(stage.concerns(asking) for stage in engine.stages) else None
+    refine = 1.0 if any(can_be_refined(stage, avatar) for stage in engine.stages) else None
     return AvatarFacts(manifest.id, manifest.width, manifest.height, audio_range, loaded.motion, refine)
+
+
+def can_be_refined(stage: FrameStage, avatar: str) -> bool:
+    """Whether a stage that has prepared an avatar would change its frames at full strength."""
+    pose = np.eye(3, 4, dtype=np.float32)
+    return stage.concerns(Drive(avatar, np.zeros((0, 0, 0), np.float32), 0.0, pose, pose, refine=1.0))
 
 
 def _info(requests: Sequence[FrameRequest]) -> FrameInfo:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support.native_refiner import give_refiner, trained
 
 pytest.importorskip("ray")
 
@@ -18,6 +20,7 @@ from being.deployments.renderer import Renderer
 from being.deployments.settings import GraphSettings
 from ray import serve
 
+from being.avatar.folder import Avatar
 from being.inference.frames import PixelFormat
 from being.live.requests import OutputFormat
 from being.live.session import Session
@@ -62,3 +65,35 @@ def test_sound_goes_through_every_stage(tiny_folder: Path, place: str) -> None:
     assert planes[48:60].reshape(24, 32)[4, 4] < 128 < planes[60:].reshape(24, 32)[4, 4], "red has little blue"
     ((frames, seconds),) = costs
     assert sum(frames.values()) == 4 and seconds > 0
+
+
+def test_a_refiner_of_its_own_refines_whom_it_knows(tiny_avatar: Avatar, tmp_path: Path) -> None:
+    give_refiner(tiny_avatar, tmp_path, trained())
+    assert tiny_avatar.folder is not None
+    library = [str(tiny_avatar.folder.parent)]
+    pictures: dict[str, list[Any]] = {}
+    for place in ("own", "renderer"):
+        settings = GraphSettings.model_validate({"library": library, "refiner": {"place": place, "device": "cpu"}})
+        refiner = local(Refiner, settings) if place == "own" else None
+        graph = RayGraph(settings, local(Renderer, settings), None, refiner)
+
+        async def drawn(graph: RayGraph = graph) -> list[Any]:
+            facts = await graph.prepare("tiny")
+            assert facts.refine == 1.0
+            session = Session("s", facts, OutputFormat(192, 144))
+            request = session.take(1, 0.0).request
+            ticks = [[replace(request, output=replace(request.output, refine=strength))] for strength in (0.0, 1.0)]
+            return [(await graph.submit(tick))[0].image.astype(int) for tick in ticks]
+
+        pictures[place] = asyncio.run(drawn())
+    for plain, refined in pictures.values():
+        assert np.abs(refined - plain).max() > 20
+    assert np.abs(pictures["own"][1] - pictures["renderer"][1]).max() <= 2, "pictures are rounded on their way"
+
+
+def test_a_refiner_of_its_own_says_for_whom_there_is_none(tiny_folder: Path) -> None:
+    settings = GraphSettings.model_validate(
+        {"library": [str(tiny_folder)], "refiner": {"place": "own", "device": "cpu"}}
+    )
+    graph = RayGraph(settings, local(Renderer, settings), None, local(Refiner, settings))
+    assert asyncio.run(graph.prepare("tiny")).refine is None
