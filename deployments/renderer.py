@@ -95,7 +95,7 @@ class Renderer:
         The call lasts as long as the worker stays: Serve spreads such calls, and so the workers, over the replicas.
         """
         await self._claim_shard()
-        if self._channels is None:
+        if self._channels is None or not ray.is_initialized():  # asking for the node would start a Ray
             yield ChannelAddress("", "", "")
             return
         loop, ended, ticket = asyncio.get_running_loop(), asyncio.Event(), secrets.token_hex(8)

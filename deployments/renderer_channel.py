@@ -52,9 +52,10 @@ class RendererChannel:
         response = cast("DeploymentResponseGenerator[ChannelAddress]", self._renderer.channel.remote())
         try:
             address = await asyncio.wait_for(response.__anext__(), OPENING_S)
-            if address.node != ray.get_runtime_context().get_node_id():
+            if not address.path or address.node != ray.get_runtime_context().get_node_id():
                 again_s = ELSEWHERE_S
-                self._say("the renderer is on another node: its frames travel by value")
+                where = "on another node" if address.path else "without a channel"
+                self._say(f"the renderer is {where}: its frames travel by value")
                 return
             self._channel = FrameChannel(address.path, address.ticket)
             self._said = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import os
 import re
 import socket
 import subprocess
@@ -79,27 +80,28 @@ def test_a_changed_ray_is_told_of() -> None:
         ray_compat._replace(SimpleNamespace(), "no_such_name", 1)
 
 
-def test_answers_may_be_large_without_a_word_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ray.serve._private.request_router import replica_wrapper
+CALLER = """
+from types import SimpleNamespace
 
-    monkeypatch.setattr(replica_wrapper, MESSAGE_VARIABLE, 4 << 20)
-    ray_compat.receive_large_answers()
-    opened: list[tuple[str, int]] = []
+from ray.serve._private.request_router import replica_wrapper
+from ray.serve._private.router import RunningReplica
+from being import ray_compat
 
-    def channel(address: str, options: list[tuple[str, int]], **_: object) -> None:
-        opened.extend(options)
+ray_compat.receive_large_answers()
+replica_wrapper.init_grpc_channel = lambda address, options, **_: print(*options)
+replica_wrapper.ASGIServiceStub = lambda channel: channel
+replica = RunningReplica.__new__(RunningReplica)
+replica._stub = None
+replica._replica_info = SimpleNamespace(node_ip="127.0.0.1", port=1)
+replica.stub
+"""
 
-    monkeypatch.setattr(replica_wrapper, "init_grpc_channel", channel)
-    monkeypatch.setattr(replica_wrapper, "ASGIServiceStub", lambda channel: channel)
-    replica = replica_wrapper.RunningReplica.__new__(replica_wrapper.RunningReplica)
-    replica._stub = None
-    replica._replica_info = SimpleNamespace(node_ip="127.0.0.1", port=1)
 
-    async def stub() -> object:  # gRPC looks for the event loop
-        return replica.stub
-
-    assert asyncio.run(stub()) is None  # what the channel above gave
-    assert opened == [("grpc.max_receive_message_length", LARGEST_MESSAGE)]
+def test_answers_may_be_large_without_a_word_in_the_environment() -> None:
+    """In its own process: where deployments are declared, Serve gives its classes other globals (it pickles them)."""
+    environment = {key: value for key, value in os.environ.items() if key != MESSAGE_VARIABLE}
+    said = subprocess.run([sys.executable, "-c", CALLER], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == f"('grpc.max_receive_message_length', {LARGEST_MESSAGE})"
 
 
 def test_the_graph_receives_large_answers() -> None:
@@ -137,7 +139,6 @@ def left_waiting() -> int:
 
 
 def test_a_waiting_port_is_taken_and_a_used_one_refused() -> None:
-    import asyncio
 
     from ray.serve._private import http_util
     from ray.serve.config import HTTPOptions
@@ -163,7 +164,6 @@ def test_a_waiting_port_is_taken_and_a_used_one_refused() -> None:
 
 
 def test_websockets_of_a_replica_are_not_compressed() -> None:
-    import asyncio
 
     from ray.serve._private import http_util
     from ray.serve.config import HTTPOptions
@@ -198,7 +198,6 @@ def test_ray_is_told_the_ports_of_its_helpers() -> None:
 
 
 def test_a_replica_says_farewell_while_it_drains(monkeypatch: pytest.MonkeyPatch) -> None:
-    import asyncio
 
     from ray.serve._private import replica
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from support.native_refiner import give_refiner, trained
 
 pytest.importorskip("ray")
 
+import ray
 from being.deployments.audio_encoder import AudioEncoder
 from being.deployments.ray_graph import RayGraph
 from being.deployments.refiner import Refiner
@@ -24,6 +26,13 @@ from being.avatar.folder import Avatar
 from being.inference.frames import PixelFormat
 from being.live.requests import OutputFormat
 from being.live.session import Session
+
+
+@pytest.fixture(autouse=True)
+def no_ray() -> Iterator[None]:
+    """Serve's local testing mode needs no Ray, and the tests after these start their own."""
+    yield
+    assert not ray.is_initialized()
 
 
 def local(deployment: Any, settings: Any) -> Any:
