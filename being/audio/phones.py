@@ -215,8 +215,8 @@ class PhonesStream:
 
     def shape(self, samples: int) -> Hashable:
         """Streams for which this is the same can push so many samples together."""
-        tails = tuple(len(tail) for tail in self._tails.values())
-        return samples, len(self._pcm), len(self._unmeasured), len(self._power), self._skip, tails
+        halves = len(self._tails[STEM[1].name])  # the one layer with a stride; the others' tails are always as long
+        return samples, len(self._pcm), len(self._unmeasured), len(self._power), self._skip, halves
 
     @staticmethod
     def push_together(streams: Sequence[PhonesStream], blocks: Sequence[Array]) -> list[Array]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -141,5 +142,10 @@ def step_total(count: int) -> int:
 
 def contexts_of(steps: FloatArray, count: int) -> FloatArray:
     """Contexts (count, 8, 16, D) from all steps they read: step j of window i of frame t is row 2 (t + i) + j."""
+    return np.ascontiguousarray(steps[_step_rows(count)], dtype=np.float32)
+
+
+@lru_cache(maxsize=32)
+def _step_rows(count: int) -> npt.NDArray[np.int64]:
     frames, rows, columns = np.ix_(np.arange(count), np.arange(CONTEXT_FRAMES), np.arange(WINDOW_STEPS))
-    return np.ascontiguousarray(steps[STEPS_PER_FRAME * (frames + rows) + columns], dtype=np.float32)
+    return STEPS_PER_FRAME * (frames + rows) + columns
