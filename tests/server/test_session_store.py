@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -77,6 +78,19 @@ def test_only_new_sound_is_sent_and_all_of_it_withdrawn(store: SessionStore, cli
     assert wanted is not None and state.session.next_frame == wanted.session.next_frame == 2
     np.testing.assert_array_equal(state.session.model_timeline.pcm, wanted.session.model_timeline.pcm)
     np.testing.assert_array_equal(state.session.playback_timeline.pcm, wanted.session.playback_timeline.pcm)
+
+
+def test_sound_that_waits_is_neither_sent_nor_copied_again(client: ClientSession) -> None:
+    """Two minutes of sound made beforehand: a deposit that brings nothing new is a few hundred bytes."""
+    say(client, 110.0)
+    first = pickle.loads(pickle.dumps(deposit(client))).after(None)
+    later = deposit(client, mark(client))
+    assert len(pickle.dumps(later)) < 4096 < 1_000_000 < len(pickle.dumps(first))
+    whole = later.after(first)
+    assert whole is not None and whole.playback.end == first.playback.end
+    assert all(
+        np.shares_memory(one, other) for one, other in zip(whole.playback.blocks, first.playback.blocks, strict=True)
+    )
 
 
 def test_sound_of_an_interruption_replaces_what_was_deposited(store: SessionStore, client: ClientSession) -> None:

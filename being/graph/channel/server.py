@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import shutil
 import socket
@@ -16,6 +17,9 @@ from being.graph.channel.arena import IDLE_S, Arena
 from being.graph.channel.connection import Connection, Draw
 
 ACCEPT_AGAIN_S = 0.1  # after a failure, for example of descriptors
+FOLDER = "being-renderer-"
+SOCKET = "socket"
+BEGINNING_S = 60.0  # a folder without a socket may be so old: its renderer is just starting
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +44,9 @@ class ChannelServer:
         self._new_arena = new_arena
         self._idle_s = idle_s
         self._closing = False
-        self._folder = Path(tempfile.mkdtemp(prefix="being-renderer-"))
-        self.path = str(self._folder / "socket")
+        remove_left_behind(Path(tempfile.gettempdir()))
+        self._folder = Path(tempfile.mkdtemp(prefix=FOLDER))
+        self.path = str(self._folder / SOCKET)
         self._listener = socket.socket(socket.AF_UNIX)
         try:
             self._listener.bind(self.path)
@@ -94,3 +99,27 @@ class ChannelServer:
             self.connections.remove(connection)
         if ticket is not None and (ended := self._expected.pop(ticket, None)) is not None:
             ended()
+
+
+def remove_left_behind(temporary: Path) -> None:
+    """Remove the folders of this user's renderers that were killed."""
+    for folder in temporary.glob(f"{FOLDER}*"):
+        with contextlib.suppress(OSError):  # another user's, or another renderer removes it at the same time
+            if not _lives(folder / SOCKET):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lives(path: Path) -> bool:
+    """Whether a process has the socket; it is not told. OSError where that cannot be known."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError as error:
+            if error.errno == errno.EPROTOTYPE:  # a stream socket, as ours are
+                return True
+            if error.errno == errno.ECONNREFUSED:
+                return False
+            if error.errno == errno.ENOENT:
+                return time.time() - path.parent.stat().st_mtime < BEGINNING_S
+            raise
+    return True
