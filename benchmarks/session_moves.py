@@ -106,7 +106,7 @@ class Serving:
         from ray import serve
 
         settings = GraphSettings()
-        below = [deployment.bind(settings) for deployment in (Sessions, Renderer)]
+        below = [Sessions.bind(settings.limits.gone_s, settings.budget, settings.shards), Renderer.bind(settings)]
         ingress = Ingress.options(num_replicas=self.workers)
         serve.run(ingress.bind(settings, *below, None, None), name="being", route_prefix="/")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from being.deployments.settings import GraphSettings
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
@@ -24,10 +23,17 @@ from being.server.session_store import Refused, ReportAnswer, SessionStore, Work
     ray_actor_options={"num_cpus": 0.1},
 )
 class Sessions:
-    """Its replica's death costs nothing but a moment: workers go on alone, and deposit again with its successor."""
+    """Its replica's death costs nothing but a moment: workers go on alone, and deposit again with its successor.
 
-    def __init__(self, settings: GraphSettings) -> None:
-        self._store = SessionStore(settings.limits.gone_s, settings.budget, settings.shards)
+    It is given plain numbers: the graph's settings would bring PyTorch along, three hundred megabytes of it.
+
+    Parameters
+    ----------
+    gone_s, budget, shards : as `being.server.session_store.SessionStore` has them.
+    """
+
+    def __init__(self, gone_s: float, budget: float, shards: int) -> None:
+        self._store = SessionStore(gone_s, budget, shards)
 
     async def report(self, report: WorkerReport) -> ReportAnswer:
         return self._store.report(report, time.monotonic())

@@ -8,7 +8,7 @@ from being.live.audio_timeline import TimelineState
 from being.live.plain import pack, unpack
 from being.live.session_state import SessionState
 from being.server.admission import Load
-from being.server.pcm_input import PcmState
+from being.server.pcm_state import PcmState
 from being.server.schemas import LiveFormat
 
 
