@@ -39,7 +39,8 @@ log = logging.getLogger(__name__)
     max_ongoing_requests=256,
     health_check_period_s=2,
     graceful_shutdown_timeout_s=5,
-    ray_actor_options={"num_cpus": 0.8},
+    max_surge_percent=20,  # one more while it is replaced: without any nobody draws
+    ray_actor_options={"num_cpus": 0.6},  # twice, beside the others, on two cores
 )
 class Renderer:
     def __init__(self, settings: GraphSettings) -> None:
@@ -58,7 +59,7 @@ class Renderer:
         self._encoder = warm_encoder(self._library) if encodes else SoundEncoder()
         self._sharded = settings.shards > 1
         self._draw = DrawingThread(self._engine.render_frames)
-        self._channels = _channel_server(self._order) if encodes and not self._refiner_apart else None
+        self._channels = _channel_server(self._order, self._draw) if encodes and not self._refiner_apart else None
         before_replica_stops(self._farewell)
         self._warm_up()
 
@@ -152,9 +153,9 @@ class Renderer:
                 log.warning("avatar %s cannot be played: %s", entry.id, error)
 
 
-def _channel_server(draw: Draw) -> ChannelServer | None:
+def _channel_server(draw: Draw, thread: DrawingThread) -> ChannelServer | None:
     try:
-        return ChannelServer(draw)
+        return ChannelServer(draw, load=thread.load)
     except OSError as error:
         log.warning("frames travel by value: no socket for session workers of this node (%s)", error.strerror or error)
         return None

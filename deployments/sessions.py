@@ -11,6 +11,7 @@ from ray.serve.handle import DeploymentHandle
 from being.inference.compositing import PictureFile
 from being.server.admission import Load
 from being.server.client_state import Deposit
+from being.server.room_plan import Room
 from being.server.session_store import Refused, ReportAnswer, SessionStore, WorkerReport
 
 
@@ -47,8 +48,8 @@ class Sessions:
     async def listing(self) -> list[dict[str, object]]:
         return self._store.listing(time.monotonic())
 
-    async def room(self, load: Load, most: int) -> int:
-        return self._store.room(load, most)
+    async def room(self, load: Load) -> Room:
+        return self._store.room(load, time.monotonic())
 
     async def metrics(self) -> dict[str, bytes]:
         return self._store.metrics(time.monotonic())
@@ -85,8 +86,8 @@ class SessionsHandle:
         answer: list[dict[str, object]] = await self._handle.listing.remote()
         return answer
 
-    async def room(self, load: Load, most: int) -> int:
-        answer: int = await self._handle.room.remote(load, most)
+    async def room(self, load: Load) -> Room:
+        answer: Room = await self._handle.room.remote(load)
         return answer
 
     async def metrics(self) -> dict[str, bytes]:

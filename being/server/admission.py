@@ -1,4 +1,4 @@
-"""Who may come in: a session is admitted only where the measured cost of its frames still fits the clock."""
+"""What sessions cost: the renderer's time and the session worker's own for each frame, as it was measured."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from being.constants import FPS
-
 SMOOTHING = 0.05  # weight of a new measurement: about twenty ticks are remembered
 SLOW_START = 5  # measurements before a cost counts: the first frames of an avatar load and compile
-PROCESS_BUDGET = 1.0  # cores that one process with one interpreter lock may plan with; measured: at 1.1 it falls behind
 WINDOW_S = 1.0  # over which the process' own time is measured
 USUAL_FRAME_S = 0.005  # of a process' own time, where it was not measured yet: a burst of arrivals is bounded by it
 
@@ -123,38 +120,6 @@ class Admission:
         # Measured on a CPU: four times the pixels take one and a half times as long, for the Gaussians stay the same.
         guesses = [seconds * max(1.0, load.pixels / other.pixels) ** 0.5 for other, seconds in known.items()]
         return max(guesses) if guesses else None
-
-    def unmeasured(self, running: Mapping[Load, int], asked: Load) -> bool:
-        """Whether nothing is known of a frame's cost while others were let in to measure it: wait a moment."""
-        return self.cost(asked) is None and bool(self._here(running, asked))
-
-    def admits(self, running: Mapping[Load, int], asked: Load) -> bool:
-        """Whether one more session fits beside those that run. The first one always may: it is the measurement."""
-        here = self._here(running, asked)
-        sessions = sum(running.values())
-        if sessions and (sessions + 1) * FPS * self.own_cost > PROCESS_BUDGET:
-            return False
-        if not here:
-            return True
-        needed = self._seconds(here) + (self.cost(asked) or 0.0)
-        return needed * FPS <= self.budget
-
-    def room(self, running: Mapping[Load, int], asked: Load, most: int) -> int:
-        """How many more sessions of a kind would be admitted one after another, at most `most`."""
-        planned = dict(running)
-        for count in range(most):
-            if not self.admits(planned, asked):
-                return count
-            planned[asked] = planned.get(asked, 0) + 1
-        return most
-
-    def _here(self, running: Mapping[Load, int], asked: Load) -> dict[Load, int]:
-        """Sessions that the asked one would share a renderer with."""
-        shard = shard_of(asked.avatar, self.shards)
-        return {load: count for load, count in running.items() if count and shard_of(load.avatar, self.shards) == shard}
-
-    def _seconds(self, running: Mapping[Load, int]) -> float:
-        return sum(count * (self.cost(load) or 0.0) for load, count in running.items())
 
 
 Observer = Callable[[Mapping[Load, int], float], None]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from being.graph.channel.arena import IDLE_S, Arena
 from being.graph.channel.connection import Connection, Draw
+from being.graph.rendered_batch import RendererLoad
 
 ACCEPT_AGAIN_S = 0.1  # after a failure, for example of descriptors
 FOLDER = "being-renderer-"
@@ -35,14 +36,21 @@ class ChannelServer:
     Parameters
     ----------
     draw : has a worker's requests drawn. new_arena : memory for one worker's frames.
-    idle_s : see Connection.
+    idle_s, load : see Connection.
     """
 
-    def __init__(self, draw: Draw, new_arena: Callable[[], Arena] = Arena, idle_s: float = IDLE_S) -> None:
+    def __init__(
+        self,
+        draw: Draw,
+        new_arena: Callable[[], Arena] = Arena,
+        idle_s: float = IDLE_S,
+        load: Callable[[], RendererLoad] = RendererLoad,
+    ) -> None:
         self.connections: list[Connection] = []
         self._draw = draw
         self._new_arena = new_arena
         self._idle_s = idle_s
+        self._load = load
         self._closing = False
         remove_left_behind(Path(tempfile.gettempdir()))
         self._folder = Path(tempfile.mkdtemp(prefix=FOLDER))
@@ -87,7 +95,8 @@ class ChannelServer:
                 time.sleep(ACCEPT_AGAIN_S)
                 continue
             try:
-                connection = Connection(accepted, self._draw, self._new_arena(), self._over, self._idle_s)
+                arena = self._new_arena()
+                connection = Connection(accepted, self._draw, arena, self._over, self._idle_s, self._load)
             except (OSError, RuntimeError) as error:  # no descriptor, no thread
                 log.warning("a session worker cannot have a channel (%s)", error)
                 accepted.close()  # it goes on by value
