@@ -108,7 +108,8 @@ class SessionStore:
     def __init__(self, gone_s: float, budget: float, shards: int = 1) -> None:
         self.name = secrets.token_hex(8)
         self._gone_s = gone_s
-        self._admission = Admission(budget, shards)
+        self._now = 0.0  # of the call
+        self._admission = Admission(budget, shards, now=lambda: self._now)
         self._records: dict[str, _Record] = {}
         self._workers: dict[str, _Worker] = {}
         self._pictures: OrderedDict[str, PictureFile] = OrderedDict()
@@ -233,6 +234,7 @@ class SessionStore:
                 record.worker, record.since = None, now
 
     def _expire(self, now: float) -> None:
+        self._now = now
         for name, worker in list(self._workers.items()):
             if now - worker.last_call > WORKER_LOST_S:
                 del self._workers[name]
@@ -253,7 +255,7 @@ class SessionStore:
         return RoomPlan(self._admission, {name: worker.use for name, worker in workers}, running)
 
     def _costs(self) -> dict[Load, float]:
-        """Of a frame, the mean over the workers that measured it."""
+        """Of a frame, the mean over the workers that have just measured it."""
         found: dict[Load, list[float]] = {}
         for worker in self._workers.values():
             for load, cost in worker.costs.items():

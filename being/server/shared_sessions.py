@@ -30,7 +30,7 @@ ALONE_ANSWER_S = 0.3  # the same while it has been silent
 SETTLED_S = 4.0  # for which a new client waits until measurements have told whether there is room
 ASK_AGAIN_S = 0.1
 SENT_S = 1.0  # what was drawn may take so long to be sent before a planned stop
-DIRECTORY_S = 12.0  # for which a planned stop is put off where the directory does not answer
+DIRECTORY_S = 15.0  # for which a planned stop is put off where the directory does not answer
 LONGEST_REASON = 200  # characters
 
 Answer = TypeVar("Answer")
@@ -159,6 +159,8 @@ class SharedSessions:
 
     async def wait_for_directory(self) -> None:
         """Before a planned stop, until there is somebody to leave sessions with, who may be replaced as well."""
+        if not len(self._sessions):
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(DIRECTORY_S):
                 while not await self.report():

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from being.server.admission import USUAL_FRAME_S, Admission, Load, ProcessTime
+from being.server.admission import (
+    MOST_LOADS,
+    OUTDATED_S,
+    RECENT_S,
+    SLOW_START,
+    USUAL_FRAME_S,
+    Admission,
+    Load,
+    ProcessTime,
+)
 
 SMALL, LARGE = Load("a", 256, 256), Load("a", 512, 512)
 
@@ -40,6 +49,35 @@ def test_first_frames_do_not_count() -> None:
     for _ in range(10):
         admission.observe({LARGE: 1}, 0.010)
     assert (admission.cost(LARGE) or 0) < 0.011
+
+
+def test_what_was_measured_long_ago_gives_way_to_what_is_measured_now() -> None:
+    """A worker that was busy when its last client left says nothing of it for ever, nor for good."""
+    clock = [0.0]
+    admission = Admission(now=lambda: clock[0])
+    for _ in range(10):
+        admission.observe({LARGE: 1}, 0.200)
+    assert admission.costs() == {LARGE: pytest.approx(0.2)}
+    clock[0] += RECENT_S
+    assert admission.costs() == {}
+    clock[0] += OUTDATED_S
+    assert admission.cost(LARGE) == pytest.approx(0.2), "nothing else is known"
+    admission.learn({SMALL: 0.010})
+    assert admission.cost(LARGE) == pytest.approx(0.020)
+
+
+def test_a_frame_that_loads_its_avatar_again_counts_little() -> None:
+    admission = measured(0.010)
+    admission.observe({LARGE: 1}, 5.0)
+    assert (admission.cost(LARGE) or 0) < 0.012
+
+
+def test_clients_that_ask_for_every_size_fill_no_memory() -> None:
+    admission = Admission()
+    for side in range(100, 100 + 2 * MOST_LOADS):
+        for _ in range(SLOW_START + 1):
+            admission.observe({Load("a", side, side): 1}, 0.010)
+    assert len(admission.costs()) == MOST_LOADS
 
 
 def test_a_process_counts_its_own_time() -> None:
