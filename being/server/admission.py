@@ -11,9 +11,7 @@ SMOOTHING = 0.05  # weight of a new measurement: about twenty ticks are remember
 SLOW_START = 5  # measurements before a cost counts: the first frames of an avatar load and compile
 HICCUP = 4.0  # times its usual cost that a frame counts at most: a renderer that was replaced loads the avatar again
 RECENT_S = 10.0  # for which a worker tells others of a measurement
-OUTDATED_S = (
-    60.0  # after which a cost is forgotten where another was measured since: the machine may have been busy then
-)
+OUTDATED_S = 60.0  # after which a cost is forgotten where others are measured: the machine may have been busy then
 MOST_LOADS = 256  # remembered: clients choose the sizes
 WINDOW_S = 1.0  # over which the process' own time is measured
 USUAL_FRAME_S = 0.005  # of a process' own time, where it was not measured yet: a burst of arrivals is bounded by it
@@ -124,9 +122,7 @@ class Admission:
     def costs(self) -> dict[Load, float]:
         """Seconds of a frame of each load that was drawn just now, and often enough to count."""
         since = self._now() - RECENT_S
-        return {
-            load: cost.seconds for load, cost in self._costs.items() if cost.measured > SLOW_START and cost.at > since
-        }
+        return {load: cost.seconds for load, cost in self._counting().items() if cost.at > since}
 
     def learn(self, costs: Mapping[Load, float]) -> None:
         """Take over what others have just measured."""
@@ -139,9 +135,12 @@ class Admission:
         if len(self._costs) > MOST_LOADS:
             self._costs.pop(next(iter(self._costs)))
 
+    def _counting(self) -> dict[Load, _Cost]:
+        return {load: cost for load, cost in self._costs.items() if cost.measured > SLOW_START}
+
     def _known(self) -> dict[Load, float]:
         """What is not outdated; all of it where everything is."""
-        counting = {load: cost for load, cost in self._costs.items() if cost.measured > SLOW_START}
+        counting = self._counting()
         since = self._now() - OUTDATED_S
         known = {load: cost.seconds for load, cost in counting.items() if cost.at > since}
         return known or {load: cost.seconds for load, cost in counting.items()}

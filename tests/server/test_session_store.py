@@ -198,6 +198,18 @@ def test_sixty_four_before_anything_was_measured(store: SessionStore) -> None:
     assert store.reserve("one", "s2", LOAD, 0.6) is not None
 
 
+def test_a_worker_without_sessions_says_nothing_of_costs(store: SessionStore) -> None:
+    """Its last measurement may be of a bad moment: others would be refused for as long as it is not let draw again."""
+    store.report(replace(measured(0.100), worker="idle"), 0.0)
+    store.report(measured(0.004, "a"), 1.0)
+    assert store.reserve("one", "b", LOAD, 1.1) is not None, "the mean of both"
+    for now in (2.0, 4.0):
+        store.report(report("idle"), now)
+        store.report(measured(0.004, "a"), now)
+    assert store.reserve("one", "b", LOAD, 4.1) is None
+    assert store.room(LOAD, 4.2).in_all > 1
+
+
 def test_an_id_is_given_once(store: SessionStore) -> None:
     assert store.reserve("one", "a", LOAD, 0.0) is None
     taken = store.reserve("two", "a", LOAD, 0.0)
