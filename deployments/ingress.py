@@ -25,7 +25,7 @@ DEREGISTERED_S = 0.5  # proxies hear within so long of a replica that is going
     name="Ingress",
     max_ongoing_requests=1000,
     health_check_period_s=5,
-    graceful_shutdown_timeout_s=25,  # it may wait for a directory that is replaced as well
+    graceful_shutdown_timeout_s=45,  # it may wait for a directory that is replaced as well
     ray_actor_options={"num_cpus": 0.4},
 )
 @serve.ingress()

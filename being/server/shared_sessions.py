@@ -30,7 +30,7 @@ ALONE_ANSWER_S = 0.3  # the same while it has been silent
 SETTLED_S = 4.0  # for which a new client waits until measurements have told whether there is room
 ASK_AGAIN_S = 0.1
 SENT_S = 1.0  # what was drawn may take so long to be sent before a planned stop
-DIRECTORY_S = 15.0  # for which a planned stop is put off where the directory does not answer
+DIRECTORY_S = 30.0  # for which a planned stop is put off where the directory does not answer
 LONGEST_REASON = 200  # characters
 
 Answer = TypeVar("Answer")
