@@ -31,7 +31,7 @@ from being.commands.serve import ENVIRONMENT
 from being.commands.session_workers import behind_haproxy
 
 SPOKEN_S = 20.0
-UPGRADED_S = 90.0  # of speech while everything is replaced, one worker after the other
+UPGRADED_S = 60.0  # of speech while everything is replaced, one worker after the other
 LOST_AT_S = 8.0
 PATIENCE_S = 400.0
 BACKGROUND = "%23ff0000"  # red
