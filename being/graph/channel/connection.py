@@ -1,7 +1,6 @@
 """The renderer's end of one channel: a thread that reads and one that writes.
 
-Reading includes what is done before the drawing thread is needed (features of the sound), writing the copy into shared
-memory: both happen while another batch is drawn.
+Writing includes the copy into shared memory, which happens while another batch is drawn.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ class Order(Protocol):
 
 
 Draw = Callable[[list[FrameRequest], bool, Answer], Order]
-"""Have requests drawn (live or not) and answered; may take as long as their sound takes to be encoded."""
+"""Have requests drawn (live or not) and answered, on some other thread."""
 
 
 class Connection:
