@@ -40,7 +40,8 @@ log = logging.getLogger(__name__)
     max_ongoing_requests=256,
     health_check_period_s=2,
     graceful_shutdown_timeout_s=5,
-    ray_actor_options={"num_cpus": 0.8},
+    max_surge_percent=20,  # one more while it is replaced: without any nobody draws
+    ray_actor_options={"num_cpus": 0.6},  # twice, beside the others, on two cores
 )
 class Renderer:
     def __init__(self, settings: GraphSettings) -> None:
@@ -60,7 +61,8 @@ class Renderer:
         self._sharded = settings.shards > 1
         self._draw = DrawingThread(self._engine.render_frames)
         self._encoding = EncodingThread(self._encode, self._draw)
-        self._channels = _channel_server(self._encoding.order) if encodes and not self._refiner_apart else None
+        apart = not encodes or self._refiner_apart
+        self._channels = None if apart else _channel_server(self._encoding.order, self._draw)
         before_replica_stops(self._farewell)
         self._warm_up()
 
@@ -147,9 +149,9 @@ class Renderer:
                 log.warning("avatar %s cannot be played: %s", entry.id, error)
 
 
-def _channel_server(draw: Draw) -> ChannelServer | None:
+def _channel_server(draw: Draw, thread: DrawingThread) -> ChannelServer | None:
     try:
-        return ChannelServer(draw)
+        return ChannelServer(draw, load=thread.load)
     except OSError as error:
         log.warning("frames travel by value: no socket for session workers of this node (%s)", error.strerror or error)
         return None

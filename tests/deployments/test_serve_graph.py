@@ -62,7 +62,7 @@ def deploy(folder: Path) -> None:
 
     limits = {"gone_s": PATIENCE_S}  # a client may be silent while its test waits
     settings = GraphSettings.model_validate({"library": [str(folder)], "shards": 2, "limits": limits})
-    below = [deployment.bind(settings) for deployment in (Sessions, Renderer)]
+    below = [Sessions.bind(settings.limits.gone_s, settings.budget, settings.shards), Renderer.bind(settings)]
     workers = Ingress.options(num_replicas=2).bind(settings, *below, None, None)
     serve.run(workers, name="being", route_prefix="/")
 
@@ -102,6 +102,11 @@ def test_a_picture_reaches_the_renderer(url: str) -> None:
     with av.open(io.BytesIO(film.content)) as container:
         corner = next(container.decode(video=0)).to_ndarray(format="rgb24")[2, 2].astype(int)
     assert np.abs(corner - (0, 176, 64)).max() < 16
+
+
+def test_the_directory_of_sessions_loads_no_torch(url: str) -> None:
+    (directory,) = replicas("Sessions")
+    assert "libtorch" not in Path(f"/proc/{process_of(directory)}/maps").read_text()
 
 
 def test_a_renderer_that_dies_costs_pictures_but_no_sound(url: str) -> None:

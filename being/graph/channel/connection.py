@@ -59,6 +59,7 @@ class Connection:
     accepted : socket of the worker. arena : that its frames are written into.
     ended : told the worker's ticket once it is over; None where it never said one.
     idle_s : without answers after which the worker is asked what it has released.
+    load : how busy the renderer is: told at once, and with each answer.
     """
 
     def __init__(
@@ -68,12 +69,14 @@ class Connection:
         arena: Arena,
         ended: Callable[[Connection, str | None], None],
         idle_s: float = IDLE_S,
+        load: Callable[[], RendererLoad] = RendererLoad,
     ) -> None:
         self.arena = arena
         self._socket = accepted
         self._draw = draw
         self._ended = ended
         self._idle_s = idle_s
+        self._load = load
         self._ticket: str | None = None
         self._sound = SoundReceiver()
         self._formats = FormatReceiver()
@@ -104,6 +107,7 @@ class Connection:
     def _take(self, message: Any) -> None:
         if isinstance(message, Hello):
             self._ticket = message.ticket
+            self._answers.put((NOBODYS, self._nothing()))
             return
         for slab, index in message.released:
             self.arena.release(slab, index)
@@ -146,8 +150,10 @@ class Connection:
     def _ask_for_released(self) -> None:
         """A worker that asks for nothing says nothing of what it has released, nor hears of slabs that go."""
         if self.arena.bytes:
-            nothing = RenderedBatch(RenderedFrames(FrameInfo.of([])), 0.0)
-            self._send(NOBODYS, nothing)
+            self._send(NOBODYS, self._nothing())
+
+    def _nothing(self) -> RenderedBatch:
+        return RenderedBatch(RenderedFrames(FrameInfo.of([])), 0.0, self._load())
 
     def _send(self, number: int, answer: RenderedBatch | Exception) -> None:
         if isinstance(answer, Exception):
