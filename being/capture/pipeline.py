@@ -187,7 +187,7 @@ class _Job:
         track = Track(crop.map(filmed.points, self.size), filmed.found & ~outside, filmed.faces)
         self._film(crop, selection.frames)
         pose = self._pose(track)
-        writer = DatasetWriter(self.place.path, self.size, self.size, pose.focal, pose.cx, pose.cy).prepare()
+        writer = DatasetWriter(self.place.path, self.size, self.size, pose.focal, pose.cx, pose.cy).prepare(again=True)
         motion = self._labels(track, writer)
         plate, seen, shows = self._plate(motion)
         pose = self._head(track, pose, not motion.still)
@@ -253,7 +253,7 @@ class _Job:
     def _film(self, crop: Crop, frames: NDArray[np.int64]) -> None:
         """Write the pictures of the film's frames (N,) that take part."""
         with self._step("pictures"):
-            writer = DatasetWriter(self.place.path, self.size, self.size, 1.0).prepare()
+            writer = DatasetWriter(self.place.path, self.size, self.size, 1.0).prepare(again=True)
             have = self._done_before("ori_imgs", ".png")
             if have == self.count:
                 return
