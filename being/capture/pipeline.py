@@ -41,7 +41,7 @@ from being.dataset.writer import DatasetWriter
 from being.errors import InputError
 from being.progress import Progress, Silent
 
-VERSION = 6  # raise when a step's result changes, so that no run goes on from an older one's
+VERSION = 7  # raise when a step's result changes, so that no run goes on from an older one's
 SMALLEST, LARGEST = 64, 1080  # pixels a side
 BYTES_A_PIXEL = 3.3  # of the finished folder, for each pixel of each frame; measured 2.3 (256 px) to 3.0 (160 px)
 BLINK_GAIN = 1.5  # AU45 = 3 x closure: at 25 frames a second lids are rarely caught wholly shut
