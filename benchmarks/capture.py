@@ -118,26 +118,34 @@ def _in_this_process(video: Path, out: Path, size: int, workers: int | None) -> 
     return report.as_json(), used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
 
 
-def against_truth(truth: Path, captured: Path) -> dict[str, Any]:
-    """The capture of a clip beside its truth folder."""
+def against_truth(truth: Path, captured: Path, known_as: NDArray[np.int64] | None = None) -> dict[str, Any]:
+    """The capture of a clip beside its truth folder.
+
+    known_as : the frame of the truth that each frame of the capture shows, -1 none; by default the same.
+    """
     from being.dataset import Dataset
 
     known, told = Dataset(truth), Dataset(captured)
-    frames = min(known.frames, told.frames)
-    solved = np.stack([told.head_pose(i)[:, :3] for i in range(frames)]).astype(np.float64)
-    true = np.stack([known.head_pose(i)[:, :3] for i in range(frames)]).astype(np.float64)
+    if known_as is None:
+        known_as = np.arange(min(known.frames, told.frames))
+    ours = np.flatnonzero(known_as >= 0)
+    theirs = known_as[ours]
+    pairs = list(zip(ours.tolist(), theirs.tolist(), strict=True))
+    frames = len(pairs)
+    solved = np.stack([told.head_pose(i)[:, :3] for i in ours.tolist()]).astype(np.float64)
+    true = np.stack([known.head_pose(i)[:, :3] for i in theirs.tolist()]).astype(np.float64)
     constant = Rotation.from_matrix(true.transpose(0, 2, 1) @ solved).mean().as_matrix()
     apart = Rotation.from_matrix((true @ constant).transpose(0, 2, 1) @ solved).magnitude()
     still = Rotation.from_matrix(true).mean().as_matrix()
     moved = Rotation.from_matrix(still.T @ true).magnitude()
     x0, y0, side = json.loads((captured / "capture.json").read_text())["crop"]
     person, head = np.zeros((frames, 2)), np.zeros((frames, 2))
-    for i in range(frames):
-        labels = told.parsing(i)
-        square = Image.fromarray(known.parsing(i)[y0 : y0 + side, x0 : x0 + side])
+    for i, (own, other) in enumerate(pairs):
+        labels = told.parsing(own)
+        square = Image.fromarray(known.parsing(other)[y0 : y0 + side, x0 : x0 + side])
         right = np.asarray(square.resize(labels.shape[::-1], Image.Resampling.NEAREST))
         person[i], head[i] = _overlap(labels > 0, right > 0), _overlap(labels == 1, right == 1)
-    hit, found, there = _blinks(told.eyes[:frames] / GAIN > BLINK, known.eyes[:frames] > BLINK)
+    hit, found, there = _blinks(told.eyes[ours] / GAIN > BLINK, known.eyes[theirs] > BLINK)
     return {
         "rotation_rms_deg": _rms_deg(apart),
         "rotation_of_truth_rms_deg": _rms_deg(moved),

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from being.constants import FPS
 from being.errors import InputError
-from being.media.reading.colour import coding_of, to_rgb
+from being.media.reading.colour import coding_of, is_dolby_alone, to_rgb
 from being.media.reading.combing import undeclared_fields
 from being.media.reading.file_clock import FileClock
 from being.media.reading.film_decoding import HOLE_S, Decoding, decoded, spans_of, with_holes_alone
@@ -172,8 +172,8 @@ def open_film(
     Raises
     ------
     InputError
-        Not there, not a film, no picture can be decoded, less than half of it is there, longer than `longest_s`, or
-        nothing between start and end.
+        Not there, not a film, no picture can be decoded, less than half of it is there, longer than `longest_s`,
+        colours that cannot be read, or nothing between start and end.
     """
     path = Path(path)
     index = read_index(path)
@@ -199,6 +199,11 @@ def open_film(
     if sound and start == 0 and begins - min(sound) > LATE_S:
         text = f"The first picture comes {begins - min(sound):.2f} s after the sound: what is heard before is left out"
         notes.append(Note(NoteKind.LATE, text))
+    if is_dolby_alone(first, index.tag):
+        raise InputError(
+            f"{path} is Dolby Vision whose colours no other display can show (profile 5)",
+            "Convert it to SDR, HDR10 or HLG first: docs/capture.md says how",
+        )
     coding = coding_of(first)
     if coding is not None:
         notes.append(Note(NoteKind.COLOUR, f"{coding} colours were converted to those of a standard display (BT.709)"))
