@@ -4,8 +4,9 @@
     python benchmarks/capture.py --work DISK --video talk.mp4
 
 Each --seed is a clip of the synthetic person, drawn, encoded as MP4 and captured from that file; the truth is looked at
-afterwards only: head rotation in degrees after removing one constant rotation, blinks (F1 of events), and the overlap
-with the true masks (IoU of person and head, of all frames together and in the worst one). Each --video is anyone's:
+afterwards only: head rotation in degrees after removing one constant rotation, blinks (F1 of events), the overlap with
+the true masks (IoU of person and head, of all frames together and in the worst one), and landmarks, pixels after
+removing a constant of each (the 68 of a mesh lie elsewhere on a face than the true ones). Each --video is anyone's:
 frames tracked, reprojection, time and memory. Clips and captures stay in --work and are used again.
 """
 
@@ -145,6 +146,8 @@ def against_truth(truth: Path, captured: Path, known_as: NDArray[np.int64] | Non
         square = Image.fromarray(known.parsing(other)[y0 : y0 + side, x0 : x0 + side])
         right = np.asarray(square.resize(labels.shape[::-1], Image.Resampling.NEAREST))
         person[i], head[i] = _overlap(labels > 0, right > 0), _overlap(labels == 1, right == 1)
+    corner, scale = np.array((x0, y0)), told.width / side
+    marks = np.stack([told.landmarks(own) - (known.landmarks(other) - corner) * scale for own, other in pairs])
     hit, found, there = _blinks(told.eyes[ours] / GAIN > BLINK, known.eyes[theirs] > BLINK)
     return {
         "rotation_rms_deg": _rms_deg(apart),
@@ -155,6 +158,7 @@ def against_truth(truth: Path, captured: Path, known_as: NDArray[np.int64] | Non
         "blink_f1": _f1(hit, found, there),
         **_iou("person", person),
         **_iou("head", head),
+        "landmarks_rms_px": round(float(np.sqrt(np.square(marks - marks.mean(axis=0)).sum(axis=-1).mean())), 4),
     }
 
 
