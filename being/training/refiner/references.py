@@ -16,6 +16,8 @@ FINER = 1.25  # texels of a pixel, as they are sampled twice
 MOST_TEXELS = 512
 MOST = 96  # references
 BYTES = 32e6  # of an avatar's references
+EVENLY = 0.75  # of the references are evenly spread over the footage
+MAY_BE_WORSE = 4.0  # dB than the median render, to be a reference
 CANDIDATES = 512  # frames that references are chosen from
 AT_ONCE = 8  # frames
 
@@ -24,7 +26,25 @@ def size_of(pairs: Pairs) -> tuple[int, int]:
     """(references, texels) that the footage allows; no references where the avatar was trained on none of the pairs."""
     side = int((pairs.windows[:, 2] - pairs.windows[:, 0]).max())
     texels = min(max(round(FINER * side / STEP), 1) * STEP, MOST_TEXELS)
-    return min(int(pairs.seen.sum()), MOST, int(BYTES / (3 * texels**2))), texels
+    return min(len(candidates(pairs)), MOST, int(BYTES / (3 * texels**2))), texels
+
+
+def candidates(pairs: Pairs) -> Tensor:
+    """Rows that references may be chosen from: of frames that the avatar was trained on, and drawn about as well as the
+    others. Where the head was not followed, film minus render is the face beside itself."""
+    seen = torch.nonzero(pairs.seen).flatten()
+    if not len(seen):
+        return seen
+    errors = torch.stack([_error(pairs, int(row)) for row in seen])
+    kept = seen[errors <= errors.median() * 10 ** (MAY_BE_WORSE / 10)]
+    return kept[torch.linspace(0, len(kept) - 1, min(len(kept), CANDIDATES)).round().long()]
+
+
+def _error(pairs: Pairs, row: int) -> Tensor:
+    """Mean squared difference of a render to the film inside its window, on the CPU."""
+    x0, y0, x1, y1 = pairs.windows[row].tolist()
+    difference = pairs.truth[row, y0:y1, x0:x1].float() - pairs.renders[row, y0:y1, x0:x1].float()
+    return difference.square().mean().cpu()
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,20 +73,16 @@ def pictures(source: Tensor, rows: Tensor) -> Tensor:
 
 @torch.no_grad()
 def choose(pairs: Pairs, count: int, texels: int) -> Chosen:
-    """References among the frames that the avatar was trained on, as different from each other as can be."""
+    """References among the frames that the avatar was trained on."""
     device = pairs.renders.device
-    seen = torch.nonzero(pairs.seen).flatten()
-    candidates = seen[torch.linspace(0, len(seen) - 1, min(len(seen), CANDIDATES)).round().long()]
+    among = candidates(pairs)
     references = References(count, texels).to(device)
-    _place_chart(references, pairs, candidates)
+    _place_chart(references, pairs, among)
     thumbs = torch.cat(
-        [
-            references.thumbnails(pictures(pairs.renders, rows), view_of(pairs, rows))
-            for rows in candidates.split(AT_ONCE)
-        ]
+        [references.thumbnails(pictures(pairs.renders, rows), view_of(pairs, rows)) for rows in among.split(AT_ONCE)]
     )
-    taken = _unlike(thumbs * references.covered, count)
-    rows = candidates[taken.cpu()]
+    taken = _spread(thumbs * references.covered, count)
+    rows = among[taken]
     references.thumbs.copy_(thumbs[taken])
     points = references.points.permute(2, 0, 1)[None]
     fine = F.interpolate(points, size=(texels, texels), mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
@@ -133,13 +149,21 @@ def _filled(total: Tensor, count: Tensor) -> Tensor:
     return found
 
 
-def _unlike(thumbs: Tensor, count: int) -> Tensor:
-    """(count,) rows of (N, 3, t, t), each the one that is furthest from those before (Gonzalez 1985)."""
+def _spread(thumbs: Tensor, count: int) -> Tensor:
+    """(count,) rows of (N, 3, t, t): a share evenly over the footage, which is how the face mostly looks, then each the
+    one that is furthest from all before (Gonzalez 1985), which is how it looks seldom."""
     flat = F.avg_pool2d(thumbs, 2).flatten(1)
-    first = (flat - flat.mean(0)).norm(dim=1).argmin()
-    taken, far = [first], (flat - flat[first]).norm(dim=1)
+    evenly = max(1, round(EVENLY * count))
+    taken = (
+        (torch.arange(evenly) * len(flat) / evenly + len(flat) / evenly / 2).long().clamp(max=len(flat) - 1).tolist()
+    )
+    far = torch.full((len(flat),), float("inf"), device=flat.device)
+    for row in taken:
+        far = torch.minimum(far, (flat - flat[row]).norm(dim=1))
+    far[taken] = -1  # nobody twice, even where renders are alike
     while len(taken) < count:
-        far[taken[-1]] = -1  # nobody twice, even where renders are alike
-        taken.append(far.argmax())
-        far = torch.minimum(far, (flat - flat[taken[-1]]).norm(dim=1))
-    return torch.stack(taken)
+        row = int(far.argmax())
+        taken.append(row)
+        far = torch.minimum(far, (flat - flat[row]).norm(dim=1))
+        far[row] = -1
+    return torch.tensor(taken)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from being.refine.native.references import View, unprojected
 from being.training.refiner.pairs import Pairs, packed, unpacked
-from being.training.refiner.references import choose, guides, pictures, size_of, view_of
+from being.training.refiner.references import candidates, choose, guides, pictures, size_of, view_of
 
 COUNT, SIDE = 12, 96
 
@@ -56,6 +56,17 @@ def test_what_is_fixed_to_the_face_is_found_again_in_another_frame() -> None:
     wanted = ((pairs.truth.float() - pairs.renders.float()) / 255).permute(0, 3, 1, 2)[..., 16:80, 16:80]
     unexplained = (wanted - found).square().sum((1, 2, 3)) / wanted.square().sum((1, 2, 3))
     assert float(unexplained.max()) < 0.05
+
+
+def test_frames_in_which_the_head_was_lost_are_no_references() -> None:
+    pairs = turning_plane()
+    pairs.renders[4] = 250
+    pairs.seen[7] = False
+    assert sorted(candidates(pairs).tolist()) == [row for row in range(COUNT) if row not in (4, 7)]
+    assert size_of(pairs)[0] == COUNT - 2
+    assert not {4, 7} & set(choose(pairs, 10, 128).frames.tolist())
+    pairs.seen[:] = False
+    assert size_of(pairs)[0] == 0
 
 
 def test_guides_as_bytes_come_back() -> None:
