@@ -144,7 +144,7 @@ def mixed(cells: Tensor, weights: Tensor) -> Tensor:
 
 def projected(points: Tensor, poses: Tensor, cameras: Tensor) -> Tensor:
     """Points (N, h, w, 3) of head space -> pixels (N, h, w, 2), the first pixel's centre at 0.5."""
-    seen = points @ poses[:, None, :, :3].transpose(-1, -2) + poses[:, None, None, :, 3]
+    seen = _turned(points, poses[:, :, :3]) + poses[:, None, None, :, 3]
     focal, centre = cameras[:, None, None, :2], cameras[:, None, None, 2:]
     return focal * seen[..., :2] / seen[..., 2:].clamp(min=1e-3) + centre
 
@@ -154,7 +154,13 @@ def unprojected(depth: Tensor, poses: Tensor, cameras: Tensor) -> Tensor:
     at = torch.arange(depth.shape[-1], device=depth.device, dtype=depth.dtype) + 0.5
     fx, fy, cx, cy = cameras[:, :, None, None].unbind(1)
     x, y = (at[None, None, :] - cx) / fx * depth, (at[None, :, None] - cy) / fy * depth
-    return (torch.stack([x, y, depth], -1) - poses[:, None, None, :, 3]) @ poses[:, None, :, :3]
+    return _turned(torch.stack([x, y, depth], -1) - poses[:, None, None, :, 3], poses[:, :, :3].transpose(1, 2))
+
+
+def _turned(points: Tensor, rotations: Tensor) -> Tensor:
+    """Points (N, h, w, 3) by rotations (N, 3, 3); no matrix product, which a GPU may round to ten bits (TF32)."""
+    columns = rotations[:, None, None].unbind(-1)
+    return points[..., :1] * columns[0] + points[..., 1:2] * columns[1] + points[..., 2:] * columns[2]
 
 
 def _tents(small: int, device: torch.device) -> Tensor:

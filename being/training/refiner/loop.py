@@ -56,7 +56,7 @@ def train(
         progress.note(f"laying {count} reference frames onto {len(pairs)} renders")
         chosen = choose(pairs, count, texels)
         network.references = chosen.references
-        guided = guides(pairs, chosen, config.gap)
+        guided = guides(pairs, chosen)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     discriminator = Discriminator().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network).requires_grad_(False)

@@ -20,6 +20,7 @@ EVENLY = 0.75  # of the references are evenly spread over the footage
 MAY_BE_WORSE = 4.0  # dB than the median render, to be a reference
 CANDIDATES = 512  # frames that references are chosen from
 AT_ONCE = 8  # frames
+GAP = 12  # frames: references filmed within so many of a pair are not shown to it, as live nothing was filmed then
 
 
 def size_of(pairs: Pairs) -> tuple[int, int]:
@@ -96,7 +97,7 @@ def choose(pairs: Pairs, count: int, texels: int) -> Chosen:
 
 
 @torch.no_grad()
-def guides(pairs: Pairs, chosen: Chosen, gap: int) -> Tensor:
+def guides(pairs: Pairs, chosen: Chosen, gap: int = GAP) -> Tensor:
     """(N, S, S, 4) uint8 of all pairs, by references that were filmed more than `gap` frames before or after."""
     device = pairs.renders.device
     cells = chosen.references.cells(torch.float32)
