@@ -87,7 +87,7 @@ class References(nn.Module):
         """The differences in units of colour, cell by cell: (CELLS^2, M, 3 c c), c = T / CELLS."""
         count, side = len(self.differences), self.texels // CELLS
         found = (self.differences.to(dtype) - ZERO) / 255
-        found = found.view(count, 3, CELLS, side, CELLS, side).permute(2, 4, 0, 1, 3, 5)
+        found = found.reshape(count, 3, CELLS, side, CELLS, side).permute(2, 4, 0, 1, 3, 5)
         return found.reshape(CELLS * CELLS, count, 3 * side * side).contiguous()
 
     def thumbnails(self, crops: Tensor, view: View) -> Tensor:

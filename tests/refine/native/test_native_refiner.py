@@ -159,6 +159,32 @@ def test_the_engine_lays_references_onto_frames_by_their_depth(tmp_path: Path) -
 
 
 @torch.inference_mode()
+def test_crops_are_placed_by_the_avatars_camera_and_their_windows(tmp_path: Path) -> None:
+    avatar = save_avatar(make_tiny_avatar(), tmp_path / "avatars" / "tiny")
+    give_refiner(avatar, tmp_path, trained(config=GUIDED, strength=0.5))
+    refiner = load_backend(RefinerSettings(device="cpu"), Library([tmp_path / "avatars"]))
+    refiner.prepare("tiny")
+    manifest, view = avatar.manifest, view_on_a_plane(2)
+    windows = np.array([[3, 5, 35, 37], [10, 2, 26, 18]], np.float32)  # as large as the crop; resampled by 2
+    rows = replace(
+        rows_of(("tiny", "tiny")),
+        windows=windows,
+        head_poses=view.poses.numpy(),
+        frame_size=(2 * manifest.width, 2 * manifest.height),
+    )
+    crops, alpha = torch.rand(2, 3, 32, 32), torch.rand(2, 1, 32, 32)
+    made = refiner.refine(crops, Conditions(alpha, view.depth), rows)
+    fx, fy, cx, cy = (2 * value for value in manifest.intrinsics)
+    cameras = torch.tensor([[fx, fy, cx - 3, cy - 5], [2 * fx, 2 * fy, 2 * (cx - 10), 2 * (cy - 2)]])
+    network = RefineNetwork(GUIDED)
+    network.load_state_dict(dict(trained(config=GUIDED).state))
+    assert network.references is not None
+    guide = network.references(crops, replace(view, cameras=cameras))
+    wanted = crops + 0.5 * network(torch.cat([crops, alpha, guide], 1))
+    torch.testing.assert_close(made, wanted, atol=2e-3, rtol=0)  # weights are stored in half precision
+
+
+@torch.inference_mode()
 def test_rows_of_several_people_do_not_mix_and_equal_one_by_one(three: Library) -> None:
     refiner = load_backend(RefinerSettings(device="cpu"), three)
     for name in ("one", "two", "plain"):
