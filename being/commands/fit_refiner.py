@@ -56,7 +56,8 @@ def command(
     A refiner brings the detail of rendered frames nearer to the film's. It must learn from frames that the avatar has
     not seen, so the footage is divided into parts (--folds), an avatar is trained without each, and draws it. The
     network is then trained on (render, film) pairs, judged on frames that nothing was trained on, and stored as
-    refiner.safetensors. Its strength is lowered where it would move the lips or lose what the render has.
+    refiner.safetensors, with what up to 96 frames of the film showed beyond their renders: the network lays that onto
+    frames that look alike. Its strength is lowered where it would move the lips or lose what the render has.
 
     Look at AVATAR.refiner/report.html before you use it. Ctrl-C stops; the same command goes on from finished folds.
 

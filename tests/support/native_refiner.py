@@ -12,14 +12,23 @@ from being.refine.native.weights import FILE, RefinerFacts, TrainedRefiner, save
 
 SMALL = RefineConfig(width=8, depths=(1, 1, 1))
 
+GUIDED = SMALL.model_copy(update={"references": 8, "texels": 64})
 
-def trained(seed: int = 0, strength: float = 1.0) -> TrainedRefiner:
-    """Random weights that change a picture visibly."""
+
+def trained(seed: int = 0, strength: float = 1.0, config: RefineConfig = SMALL) -> TrainedRefiner:
+    """Random weights that change a picture visibly; references, if any, of random differences on a plane."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = RefineNetwork(SMALL)
+        network = RefineNetwork(config)
         torch.nn.init.normal_(network.leave.weight, std=0.3)
-    return TrainedRefiner(RefinerFacts(network=SMALL, strength=strength, sides=(32,)), network.state_dict())
+        if (references := network.references) is not None:
+            references.differences.random_(78, 178)
+            references.thumbs.uniform_(0, 255)
+            references.points.uniform_(-0.5, 0.5)
+            references.covered.fill_(1)
+            references.pose[2, 3] = 8
+            references.camera.copy_(torch.tensor([400.0, 400, 32, 32]))
+    return TrainedRefiner(RefinerFacts(network=config, strength=strength, sides=(32,)), network.state_dict())
 
 
 def give_refiner(avatar: Avatar, scratch: Path, refiner: TrainedRefiner) -> None:

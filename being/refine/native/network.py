@@ -1,7 +1,8 @@
 """The network: a shallow U-Net of plain 3x3 convolutions that adds what the render lacks.
 
 Half resolution by pixel-unshuffle, two levels below it, residual blocks whose activation follows the sum (He et al.
-2016), so that on a GPU each convolution, its bias, sum and activation are one kernel.
+2016), so that on a GPU each convolution, its bias, sum and activation are one kernel. Where it has reference frames,
+what they showed beyond their renders comes in beside the render, and a learned share of it is added as it is.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from being.refine.native.references import CELLS, GUIDE, THUMB, References
+
 CHANNELS = 4  # RGB and coverage
 STRIDE = 8  # sides of crops are multiples of it
+SHARE = 0.8  # of what the references showed, before anything is learned
 
 
 class RefineConfig(BaseModel):
@@ -20,7 +24,8 @@ class RefineConfig(BaseModel):
 
     width : channels at half resolution; twice and four times as many below. depths : residual blocks at a half, a
     quarter and an eighth of the resolution; the first two twice, on the way down and on the way up. band : pixels, odd;
-    only what is finer is changed, coarser shapes and colours stay the render's. 0: everything may change.
+    only what is finer is changed, coarser shapes and colours stay the render's. 0: everything may change. references :
+    frames of the footage that it has, see `being.refine.native.references`; 0 for none. texels : side of their chart.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,6 +33,13 @@ class RefineConfig(BaseModel):
     width: int = Field(default=48, ge=8, le=256, multiple_of=8)
     depths: tuple[int, int, int] = (1, 2, 3)
     band: int = Field(default=9, ge=0, le=65)
+    references: int = Field(default=0, ge=0, le=256)
+    texels: int = Field(default=320, ge=CELLS * THUMB, le=1024, multiple_of=CELLS * THUMB)
+
+    @property
+    def channels(self) -> int:
+        """Of what comes in: RGB, coverage, and the guide where there are references."""
+        return CHANNELS + (GUIDE if self.references else 0)
 
 
 class Block(nn.Module):
@@ -44,31 +56,34 @@ class Block(nn.Module):
 
 
 class RefineNetwork(nn.Module):
-    """Render -> what to add to it; adds nothing before it is trained."""
+    """Render -> what to add to it; before it is trained nothing but SHARE of what its references showed."""
 
     def __init__(self, config: RefineConfig) -> None:
         super().__init__()
         self.config = config
         a, b, c = config.width, 2 * config.width, 4 * config.width
-        self.enter = nn.Conv2d(4 * CHANNELS, a, 3, padding=1)
+        self.enter = nn.Conv2d(4 * config.channels, a, 3, padding=1)
         self.down = nn.ModuleList([_blocks(a, config.depths[0]), _blocks(b, config.depths[1])])
         self.shrink = nn.ModuleList([nn.Conv2d(a, b, 2, stride=2), nn.Conv2d(b, c, 2, stride=2)])
         self.middle = _blocks(c, config.depths[2])
         self.grow = nn.ModuleList([nn.Conv2d(b, 4 * a, 1), nn.Conv2d(c, 4 * b, 1)])
         self.up = nn.ModuleList([_blocks(a, config.depths[0]), _blocks(b, config.depths[1])])
-        self.leave = nn.Conv2d(a, 12, 3, padding=1)
+        self.leave = nn.Conv2d(a, 16 if config.references else 12, 3, padding=1)
         nn.init.zeros_(self.leave.weight)
         assert self.leave.bias is not None
         nn.init.zeros_(self.leave.bias)
+        self.references = References(config.references, config.texels) if config.references else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 4, S, S) RGB and coverage in [0, 1] -> (N, 3, S, S) change of RGB; S a multiple of STRIDE."""
+        """(N, channels, S, S) RGB, coverage and guide -> (N, 3, S, S) change of RGB; S a multiple of STRIDE."""
         a = self.down[0](conv_relu(self.enter, F.pixel_unshuffle(x - 0.5, 2)))
         b = self.down[1](conv_relu(self.shrink[0], a))
         c = self.middle(conv_relu(self.shrink[1], b))
         b = self.up[1](F.relu(b + F.pixel_shuffle(self.grow[1](c), 2)))
         a = self.up[0](F.relu(a + F.pixel_shuffle(self.grow[0](b), 2)))
         change = F.pixel_shuffle(self.leave(a), 2)
+        if self.references is not None:
+            change = change[:, :3] + (change[:, 3:] + SHARE) * x[:, CHANNELS : CHANNELS + 3]
         return change - box_blurred(change, self.config.band) if self.config.band else change
 
 
@@ -111,5 +126,5 @@ def flops(config: RefineConfig, side: int) -> float:
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             module.register_forward_hook(count)
-    network(torch.empty(1, CHANNELS, side, side, device="meta"))
+    network(torch.empty(1, config.channels, side, side, device="meta"))
     return float(total)

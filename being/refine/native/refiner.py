@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from being.avatar.library import Library, LibraryEntry
 from being.errors import InputError
+from being.inference.compositing import fit_intrinsics
 from being.inference.frames import Extras
 from being.refine.contract import Conditions, CropRows
 from being.refine.native.network import RefineConfig
-from being.refine.native.runner import Runner
+from being.refine.native.references import View
+from being.refine.native.runner import Packed, Runner
 from being.refine.native.weights import FILE, load_refiner
 
 SIZES = (128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768)  # sides of crops, pixels
@@ -34,7 +37,7 @@ class NativeOptions(BaseModel):
 class NativeRefiner:
     """See `being.refine.contract`. An avatar without a trained refiner passes as it is."""
 
-    needs = Extras.NONE
+    needs = Extras.DEPTH
     sizes: tuple[int, ...] = SIZES
     fade = 1.0
 
@@ -46,7 +49,7 @@ class NativeRefiner:
         self._precision: torch.dtype = getattr(torch, precision)
         self._graphs = options.cuda_graphs and device.type == "cuda"
         self._runners: dict[RefineConfig, Runner] = {}
-        self._loaded: dict[str, tuple[LibraryEntry, tuple[Runner, Tensor, float] | None]] = {}
+        self._loaded: dict[str, tuple[LibraryEntry, tuple[Runner, Packed, float] | None]] = {}
 
     def prepare(self, avatar: str) -> None:
         """Load the avatar's refiner if it has one; FormatError where it is damaged."""
@@ -82,11 +85,32 @@ class NativeRefiner:
         for avatar in dict.fromkeys(rows.avatars):
             known = self._loaded[avatar][1]
             assert known is not None
-            runner, weights, strength = known
+            runner, packed, strength = known
             own = [row for row, name in enumerate(rows.avatars) if name == avatar]
             at = slice(None) if len(own) == len(rows) else torch.tensor(own, device=crops.device)
-            out[at] += strength * runner.run(weights, crops[at], conditions.alpha[at])
+            view = None
+            if runner.config.references:
+                manifest = self._loaded[avatar][0].manifest
+                recorded = manifest.width, manifest.height
+                whole = fit_intrinsics(manifest.intrinsics, recorded, *rows.frame_size)
+                view = view_of(rows.take(own), conditions, at, whole)
+            out[at] += strength * runner.run(packed, crops[at], conditions.alpha[at], view)
         return out
+
+
+def view_of(
+    rows: CropRows, conditions: Conditions, at: Tensor | slice, intrinsics: tuple[float, float, float, float]
+) -> View:
+    """Where the crops `at` of `conditions` lie in space. rows : of these alone. intrinsics : fx, fy, cx, cy of the
+    whole frames."""
+    assert conditions.depth is not None
+    depth = conditions.depth[at]
+    fx, fy, cx, cy = intrinsics
+    x0, y0, x1, _ = rows.windows.T
+    scale = depth.shape[-1] / (x1 - x0)
+    cameras = np.stack([fx * scale, fy * scale, (cx - x0) * scale, (cy - y0) * scale], 1).astype(np.float32)
+    place = (torch.from_numpy(np.ascontiguousarray(part, np.float32)) for part in (cameras, rows.head_poses))
+    return View(depth, *(part.to(depth.device) for part in place))
 
 
 def load(options: dict[str, Any], library: Library, device: torch.device) -> NativeRefiner:

@@ -1,21 +1,33 @@
 """One network on a device for all avatars of one architecture: weights are swapped in, CUDA graphs are shared.
 
-All weights lie in one buffer, so that swapping an avatar in is one copy on the device (6 MB, microseconds), and a graph
-captured once for a size of crops serves everybody.
+All weights lie in one buffer, and the references beside it, so that swapping an avatar in is a few copies on the device
+(6 MB and, with references, four times as much: microseconds), and a graph captured once for a size of crops serves
+everybody.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from being.refine.native.network import CHANNELS, RefineConfig, RefineNetwork
+from being.refine.native.references import View
 
 ALIGNMENT = 64  # numbers; kernels read weights in blocks of 128 bytes
 MOST_AT_ONCE = 16  # crops; of more, several passes are made
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """An avatar's network on the device: weights in one row, references cell by cell and their buffers by name."""
+
+    weights: Tensor
+    cells: Tensor | None = None
+    buffers: Mapping[str, Tensor] | None = None
 
 
 class Runner:
@@ -25,8 +37,10 @@ class Runner:
     """
 
     def __init__(self, config: RefineConfig, device: torch.device, precision: torch.dtype, graphs: bool) -> None:
-        self.device, self.precision = device, precision
-        self._graphs: dict[tuple[int, int], tuple[Tensor, Tensor, Callable[[], None]]] | None = {} if graphs else None
+        self.config, self.device, self.precision = config, device, precision
+        self._graphs: dict[tuple[int, int], tuple[tuple[Tensor, ...], Tensor, Callable[[], None]]] | None = (
+            {} if graphs else None
+        )
         self._network = RefineNetwork(config).eval().requires_grad_(False)
         self._places: dict[str, slice] = {}
         end = 0
@@ -41,24 +55,48 @@ class Runner:
                 value.data = flat.view(outside, height, width, inside).permute(0, 3, 1, 2)
             else:
                 value.data = flat
+        self._cells: Tensor | None = None
+        if self._network.references is not None:
+            self._network.references.to(device)
+            self._cells = self._network.references.cells(precision)
         self._pool: Any = None
-        self._holds: Tensor | None = None
+        self._holds: Packed | None = None
 
-    def packed(self, state: Mapping[str, Tensor]) -> Tensor:
-        """An avatar's weights as `run` takes them, on the device."""
+    def packed(self, state: Mapping[str, Tensor]) -> Packed:
+        """An avatar's weights and references as `run` takes them, on the device."""
         flat = torch.zeros(self._weights.shape, dtype=self.precision)
         for name, place in self._places.items():
             value = state[name].to(self.precision)
             flat[place] = (value.permute(0, 2, 3, 1) if value.dim() == 4 else value).reshape(-1)
-        return flat.to(self.device)
+        if self._network.references is None:
+            return Packed(flat.to(self.device))
+        own = RefineNetwork(self.config)
+        own.load_state_dict(dict(state))
+        assert own.references is not None
+        references = own.references.to(self.device)
+        buffers = {name: value for name, value in references.named_buffers() if name != "differences"}
+        return Packed(flat.to(self.device), references.cells(self.precision), buffers)
 
-    def run(self, weights: Tensor, crops: Tensor, alpha: Tensor) -> Tensor:
-        """Packed weights, crops (N, 3, S, S) and coverage (N, 1, S, S) float32 -> changes (N, 3, S, S) float32."""
-        if self._holds is not weights:
-            self._weights.copy_(weights)
-            self._holds = weights
-        parts = zip(crops.split(MOST_AT_ONCE), alpha.split(MOST_AT_ONCE), strict=True)
-        return torch.cat([self._run(torch.cat(part, 1)) for part in parts])
+    def run(self, packed: Packed, crops: Tensor, alpha: Tensor, view: View | None = None) -> Tensor:
+        """Crops (N, 3, S, S) and coverage (N, 1, S, S) float32 -> changes (N, 3, S, S) float32; view where the network
+        has references."""
+        if self._holds is not packed:
+            self._swap_in(packed)
+        entries = [torch.cat([crops, alpha], 1)]
+        if self._network.references is not None:
+            assert view is not None
+            entries += [view.depth, view.cameras, view.poses]
+        parts = zip(*(entry.split(MOST_AT_ONCE) for entry in entries), strict=True)
+        return torch.cat([self._run(*part) for part in parts])
+
+    def _swap_in(self, packed: Packed) -> None:
+        self._weights.copy_(packed.weights)
+        if self._network.references is not None:
+            assert self._cells is not None and packed.cells is not None and packed.buffers is not None
+            self._cells.copy_(packed.cells)
+            for name, value in packed.buffers.items():
+                self._network.references.get_buffer(name).copy_(value)
+        self._holds = packed
 
     @torch.inference_mode()
     def warm_up(self, side: int) -> None:
@@ -68,30 +106,42 @@ class Runner:
                 if (count, side) not in self._graphs:
                     self._graphs[count, side] = self._captured(count, side)
 
-    def _run(self, x: Tensor) -> Tensor:
+    def _run(self, x: Tensor, *place: Tensor) -> Tensor:
         count, side = len(x), x.shape[-1]
         key = 1 << (count - 1).bit_length(), side
         if self._graphs is None or key not in self._graphs:  # a size that nobody warmed up: live frames do not wait
-            x = x.to(self.precision).contiguous(memory_format=torch.channels_last)
-            return self._network(x).float()
-        entry, out, replay = self._graphs[key]
-        entry[:count].copy_(x)
+            return self._change(x, *place).float()
+        entries, out, replay = self._graphs[key]
+        for entry, value in zip(entries, (x, *place), strict=True):
+            entry[:count].copy_(value)
         replay()
         return out[:count].float()
 
-    def _captured(self, count: int, side: int) -> tuple[Tensor, Tensor, Callable[[], None]]:
-        """(input, output, replay) of a graph for `count` crops of `side` pixels."""
-        entry = torch.zeros(count, CHANNELS, side, side, dtype=self.precision, device=self.device)
-        entry = entry.contiguous(memory_format=torch.channels_last)
+    def _change(self, x: Tensor, *place: Tensor) -> Tensor:
+        """x (N, 4, S, S) float32; with references also depth, cameras and poses, see `View`."""
+        if self._network.references is None:
+            return self._network(x.to(self.precision).contiguous(memory_format=torch.channels_last))
+        guide = self._network.references(x[:, :3], View(*place), self._cells)
+        both = torch.cat([x, guide], 1).to(self.precision)
+        return self._network(both.contiguous(memory_format=torch.channels_last))
+
+    def _captured(self, count: int, side: int) -> tuple[tuple[Tensor, ...], Tensor, Callable[[], None]]:
+        """(inputs, output, replay) of a graph for `count` crops of `side` pixels."""
+        entries = [torch.zeros(count, CHANNELS, side, side, device=self.device)]
+        if self._network.references is None:
+            entries[0] = entries[0].to(self.precision).contiguous(memory_format=torch.channels_last)
+        else:
+            shapes = (1, side, side), (4,), (3, 4)
+            entries += [torch.zeros(count, *shape, device=self.device) for shape in shapes]
         beside = torch.cuda.Stream(self.device)
         beside.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(beside), torch.backends.cudnn.flags(enabled=True, benchmark=True):
             for _ in range(3):  # chooses kernels and allocates before it is recorded
-                self._network(entry)
+                self._change(*entries)
             beside.synchronize()
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, pool=self._pool, stream=beside, capture_error_mode="thread_local"):
-                out = self._network(entry)
+                out = self._change(*entries)
         torch.cuda.current_stream(self.device).wait_stream(beside)
         self._pool = self._pool or graph.pool()
-        return entry, out, graph.replay
+        return tuple(entries), out, graph.replay

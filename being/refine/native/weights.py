@@ -21,6 +21,7 @@ from being.refine.native.network import RefineConfig, RefineNetwork
 
 FILE = "refiner.safetensors"
 _HEADER = "being.refiner"
+_REFERENCES = "references."
 _REMEDY = "Train it again: being fit-refiner"
 
 
@@ -35,7 +36,7 @@ class RefinerFacts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["native"] = "native"
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2  # 2: may hold references
     network: RefineConfig = RefineConfig()
     strength: float = Field(default=1.0, ge=0, le=1)
     sides: tuple[int, ...] = ()
@@ -45,15 +46,17 @@ class RefinerFacts(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class TrainedRefiner:
-    """Facts and weights by name, on the CPU in single precision."""
+    """Facts, and weights and references by name, on the CPU; in single precision, differences as bytes."""
 
     facts: RefinerFacts
     state: Mapping[str, Tensor]
 
 
 def save_refiner(path: Path, refiner: TrainedRefiner) -> None:
-    """Write the file whole or not at all; weights in half precision, in which they run on a GPU."""
-    state = {name: value.detach().half().cpu().contiguous() for name, value in refiner.state.items()}
+    """Write the file whole or not at all; weights in half precision, in which they run on a GPU, references as they
+    are."""
+    kept = {name: value.detach().cpu().contiguous() for name, value in refiner.state.items()}
+    state = {name: value if name.startswith(_REFERENCES) else value.half() for name, value in kept.items()}
     with whole_file(path) as partial:
         save_file(state, partial, {_HEADER: refiner.facts.model_dump_json()})
 
@@ -85,10 +88,15 @@ def load_refiner(path: Path) -> TrainedRefiner:
         if found is None or found.shape != value.shape:
             shape = "is missing" if found is None else f"has shape {tuple(found.shape)}, expected {tuple(value.shape)}"
             raise FormatError(f"{path}: tensor {name} {shape}", _REMEDY)
+        if value.dtype == torch.uint8:
+            if found.dtype != torch.uint8:
+                raise FormatError(f"{path}: tensor {name} is {found.dtype}, expected bytes", _REMEDY)
+            continue
         try:
             check_finite(name, found)
         except FormatError as error:
             raise FormatError(f"{path}: {error.problem}", _REMEDY) from None
     if unknown := sorted(set(state) - set(wanted)):
         raise FormatError(f"{path}: tensor {unknown[0]} is unknown", _REMEDY)
-    return TrainedRefiner(facts, {name: value.float() for name, value in state.items()})
+    whole = {name: value if value.dtype == torch.uint8 else value.float() for name, value in state.items()}
+    return TrainedRefiner(facts, whole)

@@ -32,11 +32,12 @@ class RenderSettings:
 
 @dataclass(frozen=True)
 class Picture:
-    """B drawn frames: rgb (B, H, W, 3) over the batch's backgrounds, alpha (B, H, W), radii (B N,), offsets or None
-    (static)."""
+    """B drawn frames: rgb (B, H, W, 3) over the batch's backgrounds, alpha (B, H, W), depth (B, H, W) in decimetres
+    weighed by it, radii (B N,), offsets or None (static)."""
 
     rgb: Tensor
     alpha: Tensor
+    depth: Tensor
     radii: Tensor
     offsets: Offsets | None
 
@@ -88,4 +89,4 @@ def draw(
     if corrections is not None:
         person = person * corrections.gains(batch.frames)[:, None, None]
     rgb = person + (1 - raster.alpha[..., None]) * batch.behind
-    return Picture(rgb, raster.alpha, raster.radii, offsets)
+    return Picture(rgb, raster.alpha, raster.depth, raster.radii, offsets)

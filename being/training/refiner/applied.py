@@ -13,7 +13,7 @@ from being.inference.frames import Extras, PixelFormat
 from being.inference.rendered import FrameInfo
 from being.refine.contract import Conditions, CropRows
 from being.refine.native.network import RefineConfig, RefineNetwork
-from being.refine.native.refiner import SIZES
+from being.refine.native.refiner import SIZES, view_of
 from being.refine.stage import RefineStage
 from being.training.refiner.pairs import Pairs
 
@@ -23,11 +23,19 @@ AT_ONCE = 8  # pictures
 class NetworkInMemory:
     """A refiner of one network, for everybody; see `being.refine.contract`."""
 
-    needs = Extras.NONE
+    needs = Extras.DEPTH
     sizes: tuple[int, ...] = SIZES
     fade = 1.0
 
-    def __init__(self, config: RefineConfig, state: Mapping[str, Tensor], device: torch.device) -> None:
+    def __init__(
+        self,
+        config: RefineConfig,
+        state: Mapping[str, Tensor],
+        device: torch.device,
+        camera: tuple[float, float, float, float] = (1.0, 1.0, 0.0, 0.0),
+    ) -> None:
+        """camera : fx, fy, cx, cy of the pictures, where the network has references."""
+        self._camera = camera
         self._network = RefineNetwork(config)
         self._network.load_state_dict(dict(state))
         self._network.to(device).eval().requires_grad_(False)
@@ -44,7 +52,10 @@ class NetworkInMemory:
 
     def refine(self, crops: Tensor, conditions: Conditions, rows: CropRows) -> Tensor:
         """In single precision."""
-        changed: Tensor = crops + self._network(torch.cat([crops, conditions.alpha], 1))
+        entering = [crops, conditions.alpha]
+        if self._network.references is not None:
+            entering.append(self._network.references(crops, view_of(rows, conditions, slice(None), self._camera)))
+        changed: Tensor = crops + self._network(torch.cat(entering, 1))
         return changed
 
 
@@ -68,6 +79,7 @@ def refined_pictures(pairs: Pairs, refiner: NetworkInMemory, strength: float) ->
         )
         nothing = torch.zeros(count, dtype=torch.int32, device=pixels.device)
         clear = np.zeros(count, bool)
-        batch = FrameBatch(info, pixels, pairs.alpha[rows], PixelFormat.RGB, pixels[:0], nothing, clear)
+        depth = pairs.depth[rows].float()
+        batch = FrameBatch(info, pixels, pairs.alpha[rows], PixelFormat.RGB, pixels[:0], nothing, clear, depth)
         parts.append(stage(batch).pixels)
     return torch.cat(parts)

@@ -36,7 +36,9 @@ class RefinerConfig(BaseModel):
 
     minutes : of the network itself. folds : avatars trained without a part of the footage each, whose renders of that
     part are learned from; fold_minutes : of each. seen : share of the crops that are renders of frames the avatar was
-    trained on, as its hair, skin and background look live. steps : in place of minutes. size : side of training crops.
+    trained on, as its hair, skin and background look live. references : frames that the network has beside it, see
+    `being.refine.native.references`; None for as many as the footage allows, 0 for none. steps : in place of
+    minutes. size : side of training crops.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +48,7 @@ class RefinerConfig(BaseModel):
     steps: int | None = Field(default=None, ge=1)
     folds: int = Field(default=2, ge=2, le=8)
     fold_minutes: float = Field(default=2.0, gt=0)
+    references: int | None = Field(default=None, ge=0, le=256)
     seen: float = Field(default=0.5, ge=0, le=1)
     batch: int = Field(default=8, ge=2, multiple_of=2)
     size: int = Field(default=128, ge=32, multiple_of=8)

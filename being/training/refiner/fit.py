@@ -33,13 +33,14 @@ from being.training.refiner.folds import Renders, folds, render_frames, write_wi
 from being.training.refiner.gathering import FacePlaces, pairs_of
 from being.training.refiner.judging import Judged, judge
 from being.training.refiner.loop import Trained, train
-from being.training.refiner.pairs import Pairs
 from being.training.refiner.report import write_report
 
 INNER_SHARE = 0.04  # of the footage held out inside, as `being clone` and `being fit` do
 PAIRS_BYTES = (
     6e9  # of pictures that training may hold on the device: of long footage every second, third ... run of frames
 )
+
+FOLD_FORMAT = 2  # of what is kept of a finished fold; 2: with depth
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def fit_refiner(
                 sources.append((renders, False))
         with _timed(seconds, "render"):
             progress.part("render")
-            own = spread(places.in_sight(learned), min(len(learned) // 2, _most_frames(places) // 3))
+            own = spread(places.in_sight(learned), min(len(learned), _most_frames(places) // 3))
             drawn = [
                 render_frames(avatar, dataset, frames, fold_config, work, places.square) for frames in (own, judged_on)
             ]
@@ -125,9 +126,11 @@ def fit_refiner(
         return RefinerResult(None, {}, seconds, work / "report.html", stopped=True)
     with _timed(seconds, "judge"):
         progress.part("judge")
-        judged = _judged(avatar, dataset, places, shown, config, trained, perceptual)
+        landmarks = avatar.manifest.landmarks
+        depth = float(np.mean([point[2] for point in landmarks])) if landmarks else 0.0
+        judged = judge(shown, trained.network, trained.state, depth, perceptual)
     if judged.harmless:
-        store(folder, avatar, config, trained, judged, places, work)
+        store(folder, avatar, trained, judged, places, work)
     write_report(work / "report.html", avatar.manifest.name, shown, judged, trained.history, seconds)
     (work / "refiner.json").write_text(json.dumps({"metrics": judged.metrics(), "seconds": seconds}, indent=1))
     wrote = f"wrote {folder / FILE} and" if judged.harmless else "it does harm at any strength and is not kept;"
@@ -155,6 +158,7 @@ def check_folds(work: Path, avatar: Avatar, dataset: Dataset, config: RefinerCon
         "footage": hashlib.sha256(np.ascontiguousarray(dataset.head_poses).tobytes()).hexdigest(),
         "folds": config.folds,
         "fold_minutes": config.fold_minutes,
+        "format": FOLD_FORMAT,
     }
     note = work / "folds.json"
     if note.exists() and (found := json.loads(note.read_text())) != made_of:
@@ -167,7 +171,6 @@ def check_folds(work: Path, avatar: Avatar, dataset: Dataset, config: RefinerCon
 def store(
     folder: Path,
     avatar: Avatar,
-    config: RefinerConfig,
     trained: Trained,
     judged: Judged,
     places: FacePlaces,
@@ -175,7 +178,7 @@ def store(
 ) -> None:
     """Put the refiner into the avatar, signed again where somebody agreed to it."""
     facts = RefinerFacts(
-        network=config.network,
+        network=trained.network,
         strength=judged.strength,
         sides=places.sides(),
         gaussians=avatar.manifest.files["gaussians.ply"],
@@ -192,8 +195,8 @@ def spread(frames: Sequence[int], count: int) -> list[int]:
 
 
 def _most_frames(places: FacePlaces) -> int:
-    """Frames that training holds on the device: render, film and coverage, 7 bytes a pixel."""
-    return int(PAIRS_BYTES // (7 * places.square[2] ** 2))
+    """Frames that training holds on the device: render, film, coverage, depth and guide, 13 bytes a pixel."""
+    return int(PAIRS_BYTES // (13 * places.square[2] ** 2))
 
 
 def _fold(
@@ -223,27 +226,12 @@ def _fold(
     renders = render_frames(result.avatar, Dataset(source), frames, config, work, places.square)
     with whole_file(path) as partial:
         save_file(
-            {name: getattr(renders, name).contiguous() for name in ("frames", "rgb", "alpha", "head_poses")}, partial
+            {name: getattr(renders, name).contiguous() for name in ("frames", "rgb", "alpha", "depth", "head_poses")},
+            partial,
         )
     for folder in (source, out, work / f"fold{number}-run"):
         shutil.rmtree(folder)
     return renders
-
-
-def _judged(
-    avatar: Avatar,
-    dataset: Dataset,
-    places: FacePlaces,
-    shown: Pairs,
-    config: RefinerConfig,
-    trained: Trained,
-    perceptual: Perceptual | None,
-) -> Judged:
-    fx, fy, cx, cy = (float(value) for value in dataset.intrinsics)
-    x, y, _ = places.square
-    landmarks = avatar.manifest.landmarks
-    depth = float(np.mean([point[2] for point in landmarks])) if landmarks else 0.0
-    return judge(shown, config.network, trained.state, (fx, fy, cx - x, cy - y), depth, perceptual)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from being.avatar.folder import Avatar
 from being.dataset import Dataset
+from being.inference.backends.torch import mean_depth
 from being.training.config import FitConfig
 from being.training.data.footage import Footage
 from being.training.data.speech import listen
@@ -53,13 +54,15 @@ def write_without(dataset: Dataset, frames: Sequence[int], folder: Path) -> Path
 
 @dataclass(frozen=True, eq=False)
 class Renders:
-    """Frames as an avatar draws them: numbers (N,), rgb (N, H, W, 3) uint8 over the plate, alpha (N, H, W) uint8, the
-    head poses (N, 3, 4) float32 they were drawn with; on the CPU.
+    """Frames as an avatar draws them: numbers (N,), rgb (N, H, W, 3) uint8 over the plate, alpha (N, H, W) uint8,
+    depth (N, H, W) float16 mean distance in decimetres, 0 where nothing is, the head poses (N, 3, 4) float32 they were
+    drawn with; on the CPU.
     """
 
     frames: Tensor
     rgb: Tensor
     alpha: Tensor
+    depth: Tensor
     head_poses: Tensor
 
 
@@ -84,11 +87,15 @@ def render_frames(
     x, y, side = square
     rgb: list[Tensor] = []
     alpha: list[Tensor] = []
+    depth: list[Tensor] = []
     for start in range(0, len(frames), AT_ONCE):
         picture = draw(gaussians, network, footage.batch(frames[start : start + AT_ONCE]), settings)
         for source, kept in ((picture.rgb, rgb), (picture.alpha, alpha)):
             part = source[:, y : y + side, x : x + side].clamp(0, 1)
             kept.append((part * 255).round().byte().cpu())
+        far = mean_depth(picture.depth, picture.alpha)[:, y : y + side, x : x + side]
+        depth.append(far.half().cpu())
     avatar.network.cpu()
     numbers = torch.tensor(list(frames))
-    return Renders(numbers, torch.cat(rgb), torch.cat(alpha), footage.head_poses[numbers.to(device)].float().cpu())
+    poses = footage.head_poses[numbers.to(device)].float().cpu()
+    return Renders(numbers, torch.cat(rgb), torch.cat(alpha), torch.cat(depth), poses)

@@ -72,6 +72,7 @@ def pairs_of(dataset: Dataset, places: FacePlaces, sources: Sequence[tuple[Rende
     corner = np.array([x, y, x, y])
     windows = [places.windows[frame] for frame in frames]
     squares = np.array([[w.x, w.y, w.x + w.side, w.y + w.side] for w in windows if w is not None]) - corner
+    fx, fy, cx, cy = (float(value) for value in dataset.intrinsics)
     plate = np.ascontiguousarray(dataset.background[y : y + side, x : x + side])
     return Pairs(
         frames=numbers,
@@ -84,4 +85,6 @@ def pairs_of(dataset: Dataset, places: FacePlaces, sources: Sequence[tuple[Rende
         lips=torch.from_numpy((places.lips[frames] - corner).clip(0, side).astype(np.float32)),
         seen=torch.tensor([seen for renders, seen in sources for _ in range(len(renders.frames))]),
         head_poses=torch.cat([renders.head_poses for renders, _ in sources]),
+        depth=torch.cat([renders.depth for renders, _ in sources]),
+        camera=(fx, fy, cx - x, cy - y),
     )

@@ -48,15 +48,14 @@ def judge(
     pairs: Pairs,
     network: RefineConfig,
     state: Mapping[str, Tensor],
-    camera: tuple[float, float, float, float],
     depth: float,
     perceptual: Perceptual | None = None,
 ) -> Judged:
     """Scores at the greatest strength that leaves the lips where they are and is no further from the film.
 
-    pairs : held-out frames. camera : fx, fy, cx, cy of the pairs' square. depth : of the face in head space, dm.
+    pairs : held-out frames. depth : of the face in head space, dm.
     """
-    refiner = NetworkInMemory(network, state, pairs.renders.device)
+    refiner = NetworkInMemory(network, state, pairs.renders.device, pairs.camera)
     strength, pictures = 1.0, refined_pictures(pairs, refiner, 1.0)
     least = _psnr(pairs.renders, pairs) - MAY_LOSE
 
@@ -75,9 +74,9 @@ def judge(
         if perceptual is not None:
             found |= {"vgg": feature_distance(made, pairs.truth, pairs.boxes, perceptual)}
         means = {name: float(value.mean()) for name, value in found.items()}
-        return means | {"flicker": _flicker(made, pairs, camera, depth)}
+        return means | {"flicker": _flicker(made, pairs, depth)}
 
-    film = _flicker(pairs.truth, pairs, camera, depth)
+    film = _flicker(pairs.truth, pairs, depth)
     return Judged(round(strength, 3), not harms(pictures), scores(pairs.renders), scores(pictures), film, pictures)
 
 
@@ -85,5 +84,5 @@ def _psnr(made: Tensor, pairs: Pairs) -> float:
     return float(nearness(made, pairs.truth, pairs.boxes)["psnr"].mean())
 
 
-def _flicker(made: Tensor, pairs: Pairs, camera: tuple[float, float, float, float], depth: float) -> float:
-    return flicker(made, pairs.frames, pairs.head_poses, camera, depth, pairs.boxes, pairs.lips)
+def _flicker(made: Tensor, pairs: Pairs, depth: float) -> float:
+    return flicker(made, pairs.frames, pairs.head_poses, pairs.camera, depth, pairs.boxes, pairs.lips)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+from being.refine.native.references import ZERO
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +23,8 @@ class Pairs:
     boxes : (N, 4) float32 on the CPU, the face boxes; lips : (N, 4) float32 on the CPU, around the mouth.
     seen : (N,) bool on the CPU: the avatar was trained on this very frame.
     head_poses : (N, 3, 4) float32 on the CPU.
+    depth : (N, S, S) float16 of the render, decimetres, 0 where nothing is.
+    camera : fx, fy, cx, cy of the square, pixels.
     """
 
     frames: Tensor
@@ -33,15 +37,28 @@ class Pairs:
     lips: Tensor
     seen: Tensor
     head_poses: Tensor
+    depth: Tensor
+    camera: tuple[float, float, float, float]
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def to(self, device: torch.device) -> Pairs:
         """The pictures on another device."""
-        moved = {name: getattr(self, name).to(device) for name in ("renders", "truth", "alpha", "plate")}
-        kept = {name: getattr(self, name) for name in ("frames", "windows", "boxes", "lips", "seen", "head_poses")}
-        return Pairs(**moved, **kept)
+        moved = {name: getattr(self, name).to(device) for name in ("renders", "truth", "alpha", "plate", "depth")}
+        return replace(self, **moved)
+
+
+def packed(guide: Tensor) -> Tensor:
+    """Guides (N, 4, S, S) as bytes (N, S, S, 4): a difference of 0 is ZERO."""
+    moved = torch.cat([guide[:, :3] + ZERO / 255, guide[:, 3:]], 1)
+    return (255 * moved).clamp(0, 255).round().byte().permute(0, 2, 3, 1)
+
+
+def unpacked(stored: Tensor) -> Tensor:
+    """The guides of `packed`, (N, 4, S, S) float32."""
+    found = stored.permute(0, 3, 1, 2).float() / 255
+    return torch.cat([found[:, :3] - ZERO / 255, found[:, 3:]], 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,13 +66,18 @@ class Crops:
     """2 B crops of two frames in a row each: all first ones, then all second ones.
 
     render, truth : (2 B, 3, K, K) float32 in [0, 1]; alpha : (2 B, 1, K, K). follows : (B,) bool, the second frame
-    really follows the first, with the same source.
+    really follows the first, with the same source. guide : (2 B, 4, K, K), see `being.refine.native.references`.
     """
 
     render: Tensor
     truth: Tensor
     alpha: Tensor
     follows: Tensor
+    guide: Tensor | None = None
+
+    def entering(self) -> Tensor:
+        """What the network takes."""
+        return torch.cat([self.render, self.alpha] + ([] if self.guide is None else [self.guide]), 1)
 
 
 class CropSampler:
@@ -67,8 +89,10 @@ class CropSampler:
     OTHER_BACKGROUND = 0.25  # share of the crops
     EXPOSURE = 0.06  # deviation of a common gain, so that the network does not learn the light by heart
 
-    def __init__(self, pairs: Pairs, size: int, seen: float, seed: int) -> None:
+    def __init__(self, pairs: Pairs, size: int, seen: float, seed: int, guides: Tensor | None = None) -> None:
+        """guides : (N, S, S, 4) uint8 of the pairs, where the network has references."""
         side = pairs.renders.shape[1]
+        self.guides = guides
         self.pairs, self.size = pairs, min(size, side - side % 8)
         self.random = torch.Generator().manual_seed(seed)
         unseen, known = (torch.nonzero(pairs.seen == value).flatten() for value in (False, True))
@@ -99,7 +123,11 @@ class CropSampler:
         plate = self.pairs.plate[picked[1], picked[2]].permute(0, 3, 1, 2).float() / 255
         render, truth = self._behind(render, truth, alpha, plate, count)
         gain = (1 + self.EXPOSURE * torch.randn(count, generator=self.random)).repeat(2)[:, None, None, None].to(device)
-        return Crops((render * gain).clamp(0, 1), (truth * gain).clamp(0, 1), alpha, follows.to(device))
+        guide = None
+        if self.guides is not None:
+            guide = unpacked(self.guides[picked])
+            guide = torch.cat([guide[:, :3] * gain, guide[:, 3:]], 1)
+        return Crops((render * gain).clamp(0, 1), (truth * gain).clamp(0, 1), alpha, follows.to(device), guide)
 
     def _one(self, rows: Tensor) -> Tensor:
         return rows[torch.randint(len(rows), (), generator=self.random)]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.native_refiner import SMALL, give_refiner, trained
+from support.native_refiner import GUIDED, SMALL, give_refiner, trained
 from support.tiny import make_tiny_avatar
 
 from being.avatar.folder import Avatar, save_avatar
@@ -19,7 +19,8 @@ from being.inference.engine import Engine
 from being.inference.frames import Drive
 from being.refine.contract import Conditions, CropRows
 from being.refine.load import load_refiner as load_backend
-from being.refine.native.network import CHANNELS, RefineConfig, RefineNetwork, flops
+from being.refine.native.network import CHANNELS, SHARE, RefineConfig, RefineNetwork, flops
+from being.refine.native.references import View
 from being.refine.native.runner import Runner
 from being.refine.native.weights import FILE, load_refiner, save_refiner
 from being.refine.settings import RefinerSettings
@@ -84,6 +85,103 @@ def test_swapped_weights_are_the_avatars_own() -> None:
             torch.testing.assert_close(
                 runner.run(packed[seed], crops, alpha), network(torch.cat([crops, alpha], 1)), atol=1e-5, rtol=1e-4
             )
+
+
+def view_on_a_plane(count: int) -> View:
+    poses = torch.eye(3, 4).repeat(count, 1, 1)
+    poses[:, 2, 3] = 8
+    return View(torch.full((count, 1, 32, 32), 8.0), torch.tensor([[200.0, 200, 16, 16]]).repeat(count, 1), poses)
+
+
+@torch.inference_mode()
+def test_swapped_references_are_the_avatars_own() -> None:
+    runner = Runner(GUIDED, CPU, torch.float32, graphs=False)
+    crops, alpha, view = torch.rand(3, 3, 32, 32), torch.rand(3, 1, 32, 32), view_on_a_plane(3)
+    packed = [runner.packed(trained(seed, config=GUIDED).state) for seed in (0, 1)]
+    for seed in (0, 1, 0):
+        network = RefineNetwork(GUIDED)
+        network.load_state_dict(dict(trained(seed, config=GUIDED).state))
+        assert network.references is not None
+        guide = network.references(crops, view)
+        assert guide[:, :3].abs().mean() > 0.02
+        torch.testing.assert_close(
+            runner.run(packed[seed], crops, alpha, view),
+            network(torch.cat([crops, alpha, guide], 1)),
+            atol=1e-5,
+            rtol=1e-4,
+        )
+
+
+def test_a_new_network_adds_a_share_of_what_its_references_showed() -> None:
+    network = RefineNetwork(GUIDED.model_copy(update={"band": 0}))
+    entering = torch.rand(2, GUIDED.channels, 16, 16)
+    torch.testing.assert_close(network(entering), SHARE * entering[:, 4:7])
+
+
+def test_references_are_kept_as_they_are_and_files_without_still_load(tmp_path: Path) -> None:
+    before = trained(config=GUIDED)
+    save_refiner(tmp_path / FILE, before)
+    after = load_refiner(tmp_path / FILE)
+    for name, value in before.state.items():
+        if name.startswith("references."):
+            assert torch.equal(after.state[name], value), name
+    state = load_file(tmp_path / FILE)
+    wrong = state | {"references.differences": state["references.differences"].half()}
+    save_file(wrong, tmp_path / FILE, {"being.refiner": before.facts.model_dump_json()})
+    with pytest.raises(FormatError, match=r"differences is torch\.float16, expected bytes"):
+        load_refiner(tmp_path / FILE)
+    save_refiner(tmp_path / FILE, trained())
+    old = '{"kind":"native","version":1,"network":{"width":8,"depths":[1,1,1],"band":9},"strength":1.0,"sides":[32]}'
+    save_file(load_file(tmp_path / FILE), tmp_path / FILE, {"being.refiner": old})
+    assert load_refiner(tmp_path / FILE).facts.network == SMALL
+
+
+@torch.inference_mode()
+def test_the_engine_lays_references_onto_frames_by_their_depth(tmp_path: Path) -> None:
+    avatar = save_avatar(make_tiny_avatar("one"), tmp_path / "avatars" / "one")
+    give_refiner(avatar, tmp_path, trained(config=GUIDED))
+    library = Library([tmp_path / "avatars"])
+    stage = RefineStage(load_backend(RefinerSettings(device="cpu"), library))
+    drive = Drive(
+        "one",
+        np.zeros((8, 16, 32), np.float32),
+        0.0,
+        avatar.motion.head_pose[5],
+        avatar.motion.torso_pose[5],
+        width=256,
+        height=256,
+        refine=1.0,
+    )
+    made = Engine(library, "cpu", stages=[stage]).render([drive])[0]
+    raw = Engine(library, "cpu").render([replace(drive, refine=0.0)])[0]
+    assert made.error is None and made.image is not None and raw.image is not None
+    assert np.abs(made.image.astype(int) - raw.image).sum() > 10_000
+
+
+@torch.inference_mode()
+def test_crops_are_placed_by_the_avatars_camera_and_their_windows(tmp_path: Path) -> None:
+    avatar = save_avatar(make_tiny_avatar(), tmp_path / "avatars" / "tiny")
+    give_refiner(avatar, tmp_path, trained(config=GUIDED, strength=0.5))
+    refiner = load_backend(RefinerSettings(device="cpu"), Library([tmp_path / "avatars"]))
+    refiner.prepare("tiny")
+    manifest, view = avatar.manifest, view_on_a_plane(2)
+    windows = np.array([[3, 5, 35, 37], [10, 2, 26, 18]], np.float32)  # as large as the crop; resampled by 2
+    rows = replace(
+        rows_of(("tiny", "tiny")),
+        windows=windows,
+        head_poses=view.poses.numpy(),
+        frame_size=(2 * manifest.width, 2 * manifest.height),
+    )
+    crops, alpha = torch.rand(2, 3, 32, 32), torch.rand(2, 1, 32, 32)
+    made = refiner.refine(crops, Conditions(alpha, view.depth), rows)
+    fx, fy, cx, cy = (2 * value for value in manifest.intrinsics)
+    cameras = torch.tensor([[fx, fy, cx - 3, cy - 5], [2 * fx, 2 * fy, 2 * (cx - 10), 2 * (cy - 2)]])
+    network = RefineNetwork(GUIDED)
+    network.load_state_dict(dict(trained(config=GUIDED).state))
+    assert network.references is not None
+    guide = network.references(crops, replace(view, cameras=cameras))
+    wanted = crops + 0.5 * network(torch.cat([crops, alpha, guide], 1))
+    torch.testing.assert_close(made, wanted, atol=2e-3, rtol=0)  # weights are stored in half precision
 
 
 @torch.inference_mode()

@@ -81,7 +81,9 @@ def pairs_of_noise(count: int = 6, side: int = 48) -> Pairs:
         boxes=torch.tensor([[8.0, 8, 40, 40]] * count),
         lips=torch.tensor([[16.0, 24, 32, 32]] * count),
         seen=torch.tensor([False] * 4 + [True] * 2),
-        head_poses=torch.zeros(count, 3, 4),
+        head_poses=torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 8]]).repeat(count, 1, 1),
+        depth=torch.full((count, side, side), 8.0, dtype=torch.float16),
+        camera=(100.0, 100.0, side / 2, side / 2),
     )
 
 
@@ -115,17 +117,17 @@ def test_training_brings_renders_nearer_to_film() -> None:
 
 
 def test_a_refiner_that_does_harm_is_weakened_and_in_the_end_not_kept() -> None:
-    pairs, camera = pairs_of_noise(), (100.0, 100.0, 24.0, 24.0)
+    pairs = pairs_of_noise()
     network = RefineNetwork(SMALL.network)
-    untrained = judge(pairs, SMALL.network, network.state_dict(), camera, 0.0)
+    untrained = judge(pairs, SMALL.network, network.state_dict(), 0.0)
     assert untrained.strength == 1 and untrained.harmless
     assert untrained.refined == pytest.approx(untrained.raw, abs=1e-4)
     torch.manual_seed(0)
     torch.nn.init.normal_(network.leave.weight, std=1.0)
-    strong = judge(pairs, SMALL.network, network.state_dict(), camera, 0.0)
+    strong = judge(pairs, SMALL.network, network.state_dict(), 0.0)
     assert strong.strength < 0.5 and strong.harmless and strong.refined["psnr"] > strong.raw["psnr"] - 0.06
     torch.nn.init.normal_(network.leave.weight, std=50.0)
-    assert not judge(pairs, SMALL.network, network.state_dict(), camera, 0.0).harmless
+    assert not judge(pairs, SMALL.network, network.state_dict(), 0.0).harmless
 
 
 def test_the_discriminator_is_told_the_render() -> None:
@@ -145,7 +147,11 @@ def test_a_refiner_is_trained_judged_and_stored(clip: Path, tmp_path: Path) -> N
     manifest = load_avatar(folder).manifest  # hashes checked
     assert FILE in manifest.files
     facts = load_refiner(folder / FILE).facts
-    assert facts.gaussians == manifest.files["gaussians.ply"] and facts.network == SMALL.network
+    assert (
+        facts.gaussians == manifest.files["gaussians.ply"]
+        and facts.network.width == SMALL.network.width
+        and facts.network.references >= 1
+    )
     work = folder.with_name("person.refiner")
     assert sorted(path.name for path in work.glob("fold*")) == ["fold0.safetensors", "fold1.safetensors", "folds.json"]
     with pytest.raises(InputError, match=r"another run \(folds differ\)") as refused:
