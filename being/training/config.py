@@ -135,6 +135,9 @@ class FitConfig(_Part):
     expressions: bool = Field(
         default=True, description="learn smile and brows as the emotions that the footage shows (true, false)"
     )
+    lips_parted: bool = Field(
+        default=True, description="tell the network of lips that are open while nobody speaks (true, false)"
+    )
     expression_noise: Weight = Field(default=0.05, description="noise on the expressions while training")
     open_mouth_weight: Weight = Field(
         default=2.0, description="how much more often frames with an open mouth are drawn"

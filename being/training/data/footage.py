@@ -21,6 +21,7 @@ from being.model import camera_code
 from being.model.network import CAMERA_CODE
 from being.training.config import FitConfig
 from being.training.data.backgrounds import grown, random_patches
+from being.training.data.parted import LIPS_PARTED, lips_parted, worth_telling
 from being.training.loss.mouth import INNER, TEETH, mouth_interior
 
 MOUTH_MARGIN, EYE_MARGIN = 0.25, 0.5  # of the landmarks' box, each side
@@ -135,6 +136,7 @@ class Footage:
     contexts : float32 (T, 8, 16, D) audio contexts, see `being.training.data.speech`.
     device : where batches are made.
     progress : called with (done, total) after each frame.
+    quiet : (T,) see `being.training.data.speech.Speech`; None: nothing is told of lips that part in silence.
 
     Attributes
     ----------
@@ -152,6 +154,7 @@ class Footage:
         config: FitConfig,
         device: torch.device,
         progress: Callable[[int, int], None] | None = None,
+        quiet: NDArray[np.float32] | None = None,
     ) -> None:
         self.device = device
         self.frames, self.width, self.height = dataset.frames, dataset.width, dataset.height
@@ -199,14 +202,17 @@ class Footage:
         self.head_poses = torch.from_numpy(dataset.head_poses).to(device)
         self.torso_poses = torch.from_numpy(dataset.torso_poses).to(device)
         self.closure = torch.from_numpy(dataset.eyes)[:, None].to(device)
+        self.opening = mouth_opening(landmarks)
         self.expression_names = dataset.expression_names if config.expressions else ()
         shown = dataset.expressions[:, : len(self.expression_names)]
+        if quiet is not None and config.lips_parted and worth_telling(parted := lips_parted(self.opening, quiet)):
+            self.expression_names = (*self.expression_names, LIPS_PARTED)
+            shown = np.concatenate([shown, parted[:, None]], 1)
         self.expressions = torch.from_numpy(np.ascontiguousarray(shown)).to(device)
         self.contexts = torch.from_numpy(contexts).to(device)
         self._lips = torch.from_numpy(boxes_of(landmarks[:, MOUTH], MOUTH_MARGIN)).to(device)
         eyes = [boxes_of(landmarks[:, part], EYE_MARGIN) for part in EYES]
         self._eyes = torch.from_numpy(np.stack(eyes, 1)).to(device)
-        self.opening = mouth_opening(landmarks)
         self.face_side, corners = windows_of(landmarks, self.width, self.height)
         self._faces = torch.from_numpy(corners).to(device)
         eye = dataset.eyes

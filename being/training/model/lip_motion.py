@@ -34,7 +34,7 @@ class LipMotion:
 
     Attributes
     ----------
-    points : (P, 3) where they rest, dm in head space.
+    points : (P, 3) where they rest, dm in head space. filmed : (T, C) distances of the pairs `APART`, dm.
     """
 
     def __init__(self, footage: Footage) -> None:
@@ -42,19 +42,23 @@ class LipMotion:
         self.points = torch.from_numpy(marks[MOUTH]).float().to(footage.device)
         places = in_head_space(footage, marks)
         distances = [places[:, b, axis] - places[:, a, axis] for a, b, axis in APART]
-        self._wanted = torch.from_numpy(np.stack(distances, 1)).float().to(footage.device)
+        self.filmed = torch.from_numpy(np.stack(distances, 1)).float().to(footage.device)
         first, second, axes = (torch.tensor(column) for column in zip(*APART, strict=True))
         self._first = ((first - MOUTH.start) * 3 + axes).to(footage.device)
         self._second = ((second - MOUTH.start) * 3 + axes).to(footage.device)
 
     def __call__(self, displacement: Tensor, frames: Tensor, quantile: float) -> Tensor:
         """Mean cost, dm, of displacements (B, P, 3) of `points` in frames (B,); `quantile` 0.5: all errors alike."""
-        flat = displacement.flatten(1)
-        found = flat.index_select(1, self._second) - flat.index_select(1, self._first)
-        wanted = self._wanted.index_select(0, frames)
+        found = self.further(displacement)
+        wanted = self.filmed.index_select(0, frames)
         further = wanted[:, None] - wanted[None]  # (B, B, C)
         short = further.abs() - further.sign() * (found[:, None] - found[None])
         return 2 * torch.maximum(quantile * short, (quantile - 1) * short).mean()
+
+    def further(self, displacement: Tensor) -> Tensor:
+        """(B, C) by how much displacements (B, P, 3) of `points` draw the pairs apart, dm."""
+        flat = displacement.flatten(1)
+        return flat.index_select(1, self._second) - flat.index_select(1, self._first)
 
 
 def in_head_space(footage: Footage, marks: NDArray[np.float64]) -> NDArray[np.float64]:
