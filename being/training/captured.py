@@ -221,8 +221,9 @@ class Learning(Pass):
 
     def make_batch(self) -> None:
         values = self.inputs.values
-        noise = [values[name] for name in ("noise", "shake", "twitch", "patches")]
-        self.batch = self.scene.footage.disturbed(Lots(values["frames"].long(), *noise))
+        whole = {name: values[name].long() for name in ("frames", "voice")}
+        real = {name: values[name] for name in ("noise", "shake", "twitch", "patches")}
+        self.batch = self.scene.footage.disturbed(Lots(**whole, **real))
 
     def penalize(self, posed: Posed) -> None:
         weights, corrections = self.scene.config.loss, self.scene.run.corrections

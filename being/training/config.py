@@ -131,6 +131,10 @@ class FitConfig(_Part):
         description="do not train a pretrained audio encoder: on seconds of footage it overfits (true, false)",
     )
     feature_noise: Weight = Field(default=0.05, description="noise on the features while training, in their deviations")
+    sound_rates: tuple[Annotated[float, Field(ge=0.5, le=2.0)], ...] = Field(
+        default=(),
+        description="speeds at which the footage's sound is heard as well, as if other voices spoke (0.85,1.15)",
+    )
     camera_noise: Weight = Field(default=0.02, description="noise on the camera code while training")
     expressions: bool = Field(
         default=True, description="learn smile and brows as the emotions that the footage shows (true, false)"

@@ -131,7 +131,13 @@ def fit(
         progress.part("read")
         speech = listen(data, config, work)
         footage = Footage(
-            data, speech.contexts, config, device, lambda done, of: progress.update(done / of), speech.quiet
+            data,
+            speech.contexts,
+            config,
+            device,
+            lambda done, total: progress.update(done / total),
+            speech.quiet,
+            speech.voices,
         )
 
     with _timed(seconds, "seed"):

@@ -79,7 +79,8 @@ class Lots:
     """What chance decided about a batch of B frames.
 
     frames (B,) their numbers; of deviation 1: noise (B, 8, 16, D) on the features, shake (B, 12) on the camera code,
-    twitch (B, E) on the expressions; patches (B, 3, K, K) the backgrounds, see `random_patches`; () without mattes.
+    twitch (B, E) on the expressions; patches (B, 3, K, K) the backgrounds, see `random_patches`; () without mattes;
+    voice (B,) in whose voice the sound is heard, 0 the film's own; () where there is no other.
     """
 
     frames: Tensor
@@ -87,6 +88,7 @@ class Lots:
     shake: Tensor
     twitch: Tensor
     patches: Tensor
+    voice: Tensor
 
     def to(self, device: torch.device) -> Lots:
         """The same on a device."""
@@ -137,6 +139,7 @@ class Footage:
     device : where batches are made.
     progress : called with (done, total) after each frame.
     quiet : (T,) see `being.training.data.speech.Speech`; None: nothing is told of lips that part in silence.
+    voices : contexts (T, 8, 16, D) of the same sound in other voices, which `draw` gives as often as the film's own.
 
     Attributes
     ----------
@@ -155,6 +158,7 @@ class Footage:
         device: torch.device,
         progress: Callable[[int, int], None] | None = None,
         quiet: NDArray[np.float32] | None = None,
+        voices: Sequence[NDArray[np.float32]] = (),
     ) -> None:
         self.device = device
         self.frames, self.width, self.height = dataset.frames, dataset.width, dataset.height
@@ -210,6 +214,7 @@ class Footage:
             shown = np.concatenate([shown, parted[:, None]], 1)
         self.expressions = torch.from_numpy(np.ascontiguousarray(shown)).to(device)
         self.contexts = torch.from_numpy(contexts).to(device)
+        self._voices = torch.from_numpy(np.stack([contexts, *voices])).to(device) if voices else None
         self._lips = torch.from_numpy(boxes_of(landmarks[:, MOUTH], MOUTH_MARGIN)).to(device)
         eyes = [boxes_of(landmarks[:, part], EYE_MARGIN) for part in EYES]
         self._eyes = torch.from_numpy(np.stack(eyes, 1)).to(device)
@@ -239,7 +244,10 @@ class Footage:
         shake = torch.randn((count, CAMERA_CODE), generator=generator)[mine]
         twitch = torch.randn((count, self.expressions.shape[1]), generator=generator)[mine]
         patches = random_patches(count, generator, mine) if self.has_mattes else torch.zeros(0)
-        return Lots(self._train[picked][mine], noise, shake, twitch, patches)
+        voice = torch.zeros(0)
+        if self._voices is not None:
+            voice = torch.randint(len(self._voices), (count,), generator=generator)[mine]
+        return Lots(self._train[picked][mine], noise, shake, twitch, patches, voice)
 
     def disturbed(self, lots: Lots) -> Batch:
         """The batch that lots on the device mean. Nothing here waits for a GPU, or is copied to it."""
@@ -250,7 +258,7 @@ class Footage:
             batch = replace(batch, truth=truth.clamp(0, 1), behind=behind)
         return replace(
             batch,
-            audio=batch.audio + lots.noise * self._noise,
+            audio=self._spoken(batch, lots) + lots.noise * self._noise,
             camera=batch.camera + self._camera_noise * lots.shake,
             expression=batch.expression + self._expression_noise * lots.twitch,
         )
@@ -259,6 +267,10 @@ class Footage:
     def resident(self) -> bool:
         """Whether the pictures are on the device that makes batches of them."""
         return self._images.device.type == self.device.type
+
+    def _spoken(self, batch: Batch, lots: Lots) -> Tensor:
+        """What the network hears, (B, 8, 16, D): the film's sound in the voice that was drawn."""
+        return batch.audio if self._voices is None else self._voices[lots.voice, batch.frames]
 
     def batch(self, indices: Sequence[int] | Tensor) -> Batch:
         """The frames `indices`, as they are; a tensor of them is on the device already."""
