@@ -115,7 +115,7 @@ def changed(config: FitConfig, changes: Sequence[str]) -> FitConfig:
             level = level[parent]
         if field not in level:
             raise click.UsageError(f"the configuration has no field {path!r}")
-        level[field] = tuple(value.split(",")) if isinstance(level[field], tuple) else value or None
+        level[field] = tuple(filter(None, value.split(","))) if isinstance(level[field], tuple) else value or None
     return FitConfig.model_validate(tree)
 
 

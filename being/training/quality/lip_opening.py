@@ -23,6 +23,7 @@ from being.training.model.lip_motion import APART, LipMotion
 
 Openings = NDArray[np.float32]
 MIDDLE = APART.index((*INNER_LIPS, 1))
+DOWN = -1  # head space has y upwards, and the lower lip is the second of its pair
 SPOKEN = 0.5  # silence under which a frame is speech
 CHUNK = 64  # frames asked for at once
 
@@ -38,7 +39,7 @@ class LipOpening:
     def __init__(self, network: DeformationNetwork, footage: Footage) -> None:
         self._network, self._footage = network, footage
         self._lips = LipMotion(footage)
-        self.filmed: Openings = self._lips.filmed[:, MIDDLE].cpu().numpy()
+        self.filmed: Openings = DOWN * self._lips.filmed[:, MIDDLE].cpu().numpy()
         train = list(footage.train)
         self._rest = float(np.median(self.filmed[train]) - np.median(self._asked(footage.contexts[train], train)))
 
@@ -64,7 +65,7 @@ class LipOpening:
             shown = emotion_of(network, expressions[where])
             conditions = Conditions(contexts[start : start + CHUNK], footage.closure[where], pose, shown)
             moved = network.offsets(features, network.condition_tokens(conditions)).xyz
-            found.append(lips.further(moved)[:, MIDDLE])
+            found.append(DOWN * lips.further(moved)[:, MIDDLE])
         return torch.cat(found).cpu().numpy() if found else np.zeros(0, np.float32)
 
 

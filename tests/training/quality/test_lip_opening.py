@@ -25,7 +25,7 @@ class Told(DeformationNetwork):
 
     def offsets(self, features, tokens, audio_gate=None, *, recompute=False):  # type: ignore[no-untyped-def]
         still = super().offsets(features, tokens.new_zeros(len(tokens), 5, 64), audio_gate)
-        still.xyz[:, 66 - 48, 1] += tokens[:, 0, 0]
+        still.xyz[:, 66 - 48, 1] -= tokens[:, 0, 0]
         return still
 
 
@@ -33,7 +33,7 @@ def opening_of(clip: Path, share: float) -> tuple[LipOpening, Footage]:
     """Of a network that opens the mouth by a share of what was filmed."""
     data = Dataset(clip)
     contexts = np.zeros((data.frames, 8, 16, 4), np.float32)
-    filmed = LipMotion(Footage(data, contexts, FitConfig(), torch.device("cpu"))).filmed[:, MIDDLE]
+    filmed = -LipMotion(Footage(data, contexts, FitConfig(), torch.device("cpu"))).filmed[:, MIDDLE]
     contexts[:, -1, -1, 0] = share * (filmed - filmed.median()).numpy()
     footage = Footage(data, contexts, FitConfig(), torch.device("cpu"))
     torch.manual_seed(0)
@@ -48,6 +48,8 @@ def test_a_mouth_that_opens_by_half_is_told_so(clip: Path, share: float) -> None
     quiet = np.zeros(footage.frames, np.float32)
     scores = opening_scores(opening, footage.train, quiet)
     film = opening.filmed[list(footage.train)]
+    gap = np.linalg.norm(footage.landmarks[:, 62] - footage.landmarks[:, 66], axis=1)
+    assert np.corrcoef(gap, opening.filmed)[0, 1] > 0.8, "an open mouth is a large opening"
     rest, wide = float(np.median(film)), float(np.percentile(film, 95))
     assert scores["opening"] == pytest.approx((rest + share * (wide - rest)) / wide, abs=0.02)
     assert scores["correlation"] == pytest.approx(1.0, abs=1e-3) and scores["spoken_opening"] == scores["opening"]
