@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from being.errors import BeingError, InputError
@@ -117,6 +118,19 @@ def whole_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
         raise type(error)(error.problem.replace(str(draft), str(folder)), error.remedy) from error
     finally:
         shutil.rmtree(workshop, ignore_errors=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder, if there is one: it is gone in one step, so that no kill leaves a part of it under its name.
+
+    What a kill left of folders of this name, hidden beside it, goes with it.
+    """
+    with suppress(FileNotFoundError):
+        os.rename(folder, folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.gone"))
+    hidden = re.compile(rf"\.{re.escape(folder.name)}\.[0-9a-f]{{8}}\.gone")
+    if folder.parent.is_dir():
+        for name in filter(hidden.fullmatch, os.listdir(folder.parent)):
+            shutil.rmtree(folder.parent / name, ignore_errors=True)
 
 
 @contextmanager

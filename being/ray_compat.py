@@ -7,7 +7,6 @@ elsewhere. tests/test_ray_compat.py tests each one, so that a new Ray fails ther
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import socket
@@ -73,17 +72,19 @@ def send_media_as_it_is() -> None:
 def before_replica_stops(farewell: Callable[[], Awaitable[None]]) -> None:
     """Await `farewell` in this replica when a planned stop begins: a rolling upgrade, fewer replicas, a drained node.
 
-    Ray then waits for what is under way, and a WebSocket is for hours: its client must be sent elsewhere first. All
-    that Ray offers is the destructor, which it calls after having waited in vain. No flag.
+    Ray then waits for what is under way, and a WebSocket is for hours: its client must be sent elsewhere first; behind
+    HAProxy it ends all of them after `RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S`. All that Ray offers is the
+    destructor, which it calls after having waited in vain. No flag. The time counts for `graceful_shutdown_timeout_s`.
     """
     from ray.serve._private import replica
 
     original = replica.Replica._perform_graceful_shutdown
 
     async def perform(self: Any) -> None:
-        own = asyncio.ensure_future(farewell())
-        await original(self)
-        await own
+        try:
+            await farewell()
+        finally:
+            await original(self)
 
     _replace(replica.Replica, "_perform_graceful_shutdown", perform)
 

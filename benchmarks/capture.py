@@ -4,8 +4,9 @@
     python benchmarks/capture.py --work DISK --video talk.mp4
 
 Each --seed is a clip of the synthetic person, drawn, encoded as MP4 and captured from that file; the truth is looked at
-afterwards only: head rotation in degrees after removing one constant rotation, blinks (F1 of events), and the overlap
-with the true masks (IoU of person and head, of all frames together and in the worst one). Each --video is anyone's:
+afterwards only: head rotation in degrees after removing one constant rotation, blinks (F1 of events), the overlap with
+the true masks (IoU of person and head, of all frames together and in the worst one), and landmarks, pixels after
+removing a constant of each (the 68 of a mesh lie elsewhere on a face than the true ones). Each --video is anyone's:
 frames tracked, reprojection, time and memory. Clips and captures stay in --work and are used again.
 """
 
@@ -118,26 +119,36 @@ def _in_this_process(video: Path, out: Path, size: int, workers: int | None) -> 
     return report.as_json(), used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
 
 
-def against_truth(truth: Path, captured: Path) -> dict[str, Any]:
-    """The capture of a clip beside its truth folder."""
+def against_truth(truth: Path, captured: Path, known_as: NDArray[np.int64] | None = None) -> dict[str, Any]:
+    """The capture of a clip beside its truth folder.
+
+    known_as : the frame of the truth that each frame of the capture shows, -1 none; by default the same.
+    """
     from being.dataset import Dataset
 
     known, told = Dataset(truth), Dataset(captured)
-    frames = min(known.frames, told.frames)
-    solved = np.stack([told.head_pose(i)[:, :3] for i in range(frames)]).astype(np.float64)
-    true = np.stack([known.head_pose(i)[:, :3] for i in range(frames)]).astype(np.float64)
+    if known_as is None:
+        known_as = np.arange(min(known.frames, told.frames))
+    ours = np.flatnonzero(known_as >= 0)
+    theirs = known_as[ours]
+    pairs = list(zip(ours.tolist(), theirs.tolist(), strict=True))
+    frames = len(pairs)
+    solved = np.stack([told.head_pose(i)[:, :3] for i in ours.tolist()]).astype(np.float64)
+    true = np.stack([known.head_pose(i)[:, :3] for i in theirs.tolist()]).astype(np.float64)
     constant = Rotation.from_matrix(true.transpose(0, 2, 1) @ solved).mean().as_matrix()
     apart = Rotation.from_matrix((true @ constant).transpose(0, 2, 1) @ solved).magnitude()
     still = Rotation.from_matrix(true).mean().as_matrix()
     moved = Rotation.from_matrix(still.T @ true).magnitude()
     x0, y0, side = json.loads((captured / "capture.json").read_text())["crop"]
     person, head = np.zeros((frames, 2)), np.zeros((frames, 2))
-    for i in range(frames):
-        labels = told.parsing(i)
-        square = Image.fromarray(known.parsing(i)[y0 : y0 + side, x0 : x0 + side])
+    for i, (own, other) in enumerate(pairs):
+        labels = told.parsing(own)
+        square = Image.fromarray(known.parsing(other)[y0 : y0 + side, x0 : x0 + side])
         right = np.asarray(square.resize(labels.shape[::-1], Image.Resampling.NEAREST))
         person[i], head[i] = _overlap(labels > 0, right > 0), _overlap(labels == 1, right == 1)
-    hit, found, there = _blinks(told.eyes[:frames] / GAIN > BLINK, known.eyes[:frames] > BLINK)
+    corner, scale = np.array((x0, y0)), told.width / side
+    marks = np.stack([told.landmarks(own) - (known.landmarks(other) - corner) * scale for own, other in pairs])
+    hit, found, there = _blinks(told.eyes[ours] / GAIN > BLINK, known.eyes[theirs] > BLINK)
     return {
         "rotation_rms_deg": _rms_deg(apart),
         "rotation_of_truth_rms_deg": _rms_deg(moved),
@@ -147,6 +158,7 @@ def against_truth(truth: Path, captured: Path) -> dict[str, Any]:
         "blink_f1": _f1(hit, found, there),
         **_iou("person", person),
         **_iou("head", head),
+        "landmarks_rms_px": round(float(np.sqrt(np.square(marks - marks.mean(axis=0)).sum(axis=-1).mean())), 4),
     }
 
 

@@ -83,9 +83,11 @@ def by_codec(ending: str, options: str, sound: str, folder: Path) -> Path:
     return film(folder, f"a.{ending}", options, sound=f"-c:a {sound}")
 
 
-def interlaced(name: str, options: str, top: bool, folder: Path, size: tuple[int, int] = (720, 576)) -> Path:
+def interlaced(
+    name: str, options: str, top: bool, folder: Path, size: tuple[int, int] = (720, 576), declared: bool = True
+) -> Path:
     """50 pictures a second woven to 25 of two fields each."""
-    weave = f"-vf interlace=scan={'tff' if top else 'bff'}:lowpass=off"
+    weave = f"-vf interlace=scan={'tff' if top else 'bff'}:lowpass=off{'' if declared else ',setfield=prog'}"
     return film(
         folder,
         name,
@@ -163,6 +165,18 @@ def variants() -> Iterator[Variant]:
             "interlaced",
             name,
             partial(interlaced, file, options, top),
+            facts={"told": [NoteKind.FIELDS], "fields": True},
+        )
+    undeclared = {
+        "h264 mp4 top": ("a.mp4", QUICK, True),
+        "h264 mkv bottom": ("a.mkv", QUICK, False),
+        "mpeg4 avi top": ("a.avi", "-c:v mpeg4 -q:v 2", True),
+    }
+    for name, (file, options, top) in undeclared.items():
+        yield Variant(
+            "interlaced",
+            f"{name}, not declared",
+            partial(interlaced, file, options, top, declared=False),
             facts={"told": [NoteKind.FIELDS], "fields": True},
         )
     hd, sd = (1280, 720), (320, 240)

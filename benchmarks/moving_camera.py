@@ -1,10 +1,12 @@
-"""What a moving camera costs: the same performance of the synthetic person filmed in a room by five cameras.
+"""What a moving camera costs: the same performance of the synthetic person filmed in a room by five cameras, and with a
+cut to another scene and back (the hand's film).
 
     python benchmarks/moving_camera.py film --work DISK --seconds 12 --film-size 256
     python benchmarks/moving_camera.py capture --work DISK --size 128
     python benchmarks/moving_camera.py train --work DISK --static 400 --network 600
     python benchmarks/moving_camera.py real --work DISK --clip talk.mp4 --moved other.mp4
     python benchmarks/moving_camera.py table --work DISK --json benchmarks/results/moving_camera.json
+    python benchmarks/moving_camera.py seeds --work DISK_1 --work DISK_2 --name "captured at 160" --json FILE
 
 `film` and `capture` need being[clone] and a CPU; `train` needs neither PyAV nor mediapipe: copy DISK/*_captured (their
 torso_imgs may stay behind), DISK/*_truth.npz and DISK/rows.json to a machine with a GPU and run `train --device cuda`
@@ -28,11 +30,12 @@ from typing import Any
 
 import click
 import numpy as np
+from cut_away import AT, LASTS, cut_away, filmed_before
 from machine import facts
 from numpy.typing import NDArray
 from PIL import Image
 
-CAMERAS = ("still", "hand", "pan", "zoom", "follow")
+CAMERAS = ("still", "hand", "pan", "zoom", "follow", "cut")
 SCREENS = {"white": (255, 255, 255), "black": (0, 0, 0), "green": (0, 177, 64)}
 BAND = 0.016  # of the picture's side, to either side of the silhouette
 Picture = NDArray[np.uint8]
@@ -62,7 +65,9 @@ def film(work: Path, cameras: tuple[str, ...], seconds: float, seed: int, film_s
         plan(seconds, seed).save(performance)
     clip = Performance.load(performance)
     for camera in cameras:
-        if not (work / f"{camera}_truth" / "track_params.pt").exists():
+        if camera == "cut":
+            cut_away(work / "hand.mp4", work / "cut.mp4")
+        elif not (work / f"{camera}_truth" / "track_params.pt").exists():
             size = (film_size, film_size)
             video = work / f"{camera}.mp4"
             generate(work / f"{camera}_truth", performance=clip, size=size, video=video, camera=camera, workers=workers)
@@ -79,9 +84,13 @@ def capture(work: Path, cameras: tuple[str, ...], size: int, workers: int | None
     from capture import against_truth, capture_clip
 
     for camera in cameras:
-        folder, truth = work / f"{camera}_captured", work / f"{camera}_truth"
-        row = {**capture_clip(work / f"{camera}.mp4", folder, size, workers), **against_truth(truth, folder)}
-        row["background"] = json.loads((folder / "capture.json").read_text())["background"]
+        folder, truth = work / f"{camera}_captured", work / f"{'hand' if camera == 'cut' else camera}_truth"
+        costs = capture_clip(work / f"{camera}.mp4", folder, size, workers)
+        row = {**costs, **against_truth(truth, folder, truth_frames(folder))}
+        told = json.loads((folder / "capture.json").read_text())
+        row["background"] = told["background"]
+        if camera == "cut":
+            row["cuts"], row["cut_was_s"] = told["cuts"], [AT / 25, (AT + LASTS) / 25]
         row["matte_halo"] = matte_halo(folder, truth)
         keep_truth(folder, truth, work / f"{camera}_truth.npz")
         _note(work, camera, "capture", row)
@@ -170,6 +179,57 @@ def table(work: Path, json_path: Path | None) -> None:
         json_path.write_text(json.dumps(result, indent=1) + "\n")
 
 
+@main.command()
+@click.option("--work", "works", required=True, multiple=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--name", required=True, help="What the films have in common; the key in FILE.")
+@click.option("--json", "json_path", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Added to.")
+def seeds(works: tuple[Path, ...], name: str, json_path: Path) -> None:
+    """Films of several seeds in one size: each camera beside the still one of its seed, and medians over the seeds."""
+    by_seed: dict[str, dict[str, dict[str, float]]] = {}
+    commands: list[str] = []
+    for work in works:
+        rows = json.loads((work / "rows.json").read_text())
+        commands += [command for command in rows.pop("commands") if command not in commands]
+        with np.load(work / "still_truth" / "performance.npz") as performance:
+            seed = str(int(performance["seed"]))
+        by_seed[seed] = {camera: _figures(row, rows["still"]) for camera, row in rows.items()}
+    medians: dict[str, dict[str, float]] = {}
+    for camera in CAMERAS:
+        every = [clips[camera] for clips in by_seed.values() if camera in clips]
+        if every:
+            names = [figure for figure in every[0] if all(figure in each for each in every)]
+            medians[camera] = {figure: round(float(np.median([each[figure] for each in every])), 4) for figure in names}
+            medians[camera]["seeds"] = len(every)
+            click.echo(f"{camera}: {json.dumps(medians[camera])}")
+    result = json.loads(json_path.read_text()) if json_path.exists() else {}
+    result[name] = {"command": commands, "machine": facts(), "medians": medians, "by seed": by_seed}
+    json_path.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _figures(row: dict[str, Any], still: dict[str, Any]) -> dict[str, float]:
+    """What is asked of a film: its own figures, and how they differ from those of the still camera."""
+    out: dict[str, float] = {}
+    for step, names in (("capture", ("rotation_rms_deg", "person_iou", "head_iou")), ("train", ("held_out_psnr",))):
+        if step in row and step in still:
+            for name in names:
+                out[name] = row[step][name]
+                out[f"{name} against still"] = round(row[step][name] - still[step][name], 4)
+    if "capture" in row:
+        out["blink_f1"] = row["capture"]["blink_f1"]
+    for step, halos in (("capture", "matte_halo"), ("train", "halo")):
+        for screen, (size, signed) in row.get(step, {}).get(halos, {}).items():
+            out[f"{step}: edge over {screen}"], out[f"{step}: edge over {screen}, signed"] = size, signed
+    return out
+
+
+def truth_frames(folder: Path) -> NDArray[np.int64]:
+    """Which frame of the truth each frame of a capture shows; -1 of the other scene."""
+    from being.dataset import Dataset
+
+    frames = np.asarray(Dataset(folder).sound_frames, np.int64)
+    return filmed_before(frames) if folder.name == "cut_captured" else frames
+
+
 def matte_halo(folder: Path, truth: Path) -> dict[str, list[float]]:
     """Of the film as it was cut out, every tenth frame; {} where the capture made no mattes."""
     from being.dataset import Dataset
@@ -178,9 +238,11 @@ def matte_halo(folder: Path, truth: Path) -> dict[str, list[float]]:
     if not told.has_mattes:
         return {}
     crop = json.loads((folder / "capture.json").read_text())["crop"]
-    frames = range(0, told.frames, 10)
+    shown = [(i, known_as) for i, known_as in enumerate(truth_frames(folder).tolist()) if known_as >= 0][::10]
     return halo(
-        [cut_out(known, i, crop, told.width) for i in frames], [cut_out(told, i) for i in frames], range(len(frames))
+        [cut_out(known, known_as, crop, told.width) for _, known_as in shown],
+        [cut_out(told, i) for i, _ in shown],
+        range(len(shown)),
     )
 
 
@@ -190,8 +252,9 @@ def keep_truth(folder: Path, truth: Path, path: Path) -> None:
 
     told, known = Dataset(folder), Dataset(truth)
     crop = json.loads((folder / "capture.json").read_text())["crop"]
-    frames = told.split.val[::3]
-    layers = np.stack([cut_out(known, frame, crop, told.width) for frame in frames])
+    known_as = truth_frames(folder)
+    frames = [frame for frame in told.split.val[::3] if known_as[frame] >= 0]
+    layers = np.stack([cut_out(known, int(known_as[frame]), crop, told.width) for frame in frames])
     np.savez_compressed(path, frames=np.array(frames), layers=np.clip(np.round(layers), 0, 255).astype(np.uint8))
 
 

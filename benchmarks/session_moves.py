@@ -31,6 +31,7 @@ from being.commands.serve import ENVIRONMENT
 from being.commands.session_workers import behind_haproxy
 
 SPOKEN_S = 20.0
+UPGRADED_S = 60.0  # of speech while everything is replaced, one worker after the other
 LOST_AT_S = 8.0
 PATIENCE_S = 400.0
 BACKGROUND = "%23ff0000"  # red
@@ -43,9 +44,12 @@ FRAME_S = 0.04
 @click.option("--size", default=128, show_default=True, help="Width and height of the pictures.")
 @click.option("--port", default=8123, show_default=True)
 @click.option("--repeats", default=3, show_default=True, help="Times a worker is stopped, and killed.")
+@click.option("--upgrades", default=2, show_default=True, help="Times that the whole application is deployed anew.")
 @click.option("--drops", default=300, show_default=True)
 @click.option("--json", "result", type=click.Path(path_type=Path))
-def main(workers: int, proxy: str, size: int, port: int, repeats: int, drops: int, result: Path | None) -> None:
+def main(
+    workers: int, proxy: str, size: int, port: int, repeats: int, upgrades: int, drops: int, result: Path | None
+) -> None:
     """See the module."""
     with tempfile.TemporaryDirectory() as folder:
         front = behind_haproxy(Path(folder)) if proxy == "haproxy" else {}
@@ -54,7 +58,8 @@ def main(workers: int, proxy: str, size: int, port: int, repeats: int, drops: in
         found = {"machine": machine.facts(), "workers": workers, "proxy": proxy, "size": size}
         serving = Serving(workers, port)
         try:
-            found |= asyncio.run(scenarios(serving, size, repeats, drops, lambda part: write(result, found | part)))
+            counts = repeats, upgrades, drops
+            found |= asyncio.run(scenarios(serving, size, counts, lambda part: write(result, found | part)))
         finally:
             serving.close()
     write(result, found)
@@ -106,7 +111,7 @@ class Serving:
         from ray import serve
 
         settings = GraphSettings()
-        below = [deployment.bind(settings) for deployment in (Sessions, Renderer)]
+        below = [Sessions.bind(settings.limits.gone_s, settings.budget, settings.shards), Renderer.bind(settings)]
         ingress = Ingress.options(num_replicas=self.workers)
         serve.run(ingress.bind(settings, *below, None, None), name="being", route_prefix="/")
 
@@ -116,6 +121,10 @@ class Serving:
 
         actors = list_named_actors(all_namespaces=True)
         return [actor["name"] for actor in actors if f"#{deployment}#" in actor["name"]]
+
+    def replicas(self) -> set[str]:
+        """Actors of all deployments."""
+        return {name for deployment in ("Ingress", "Renderer", "Sessions") for name in self.names(deployment)}
 
     def processes(self, deployment: str) -> dict[str, int]:
         """Process ids by replica."""
@@ -153,15 +162,23 @@ def until(check: Callable[[], bool]) -> None:
 
 
 async def scenarios(
-    serving: Serving, size: int, repeats: int, drops: int, done: Callable[[dict[str, Any]], None]
+    serving: Serving, size: int, counts: tuple[int, int, int], done: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any]:
+    """counts : how often a worker is killed and stopped, how often all is deployed anew, how many clients drop."""
+    repeats, upgrades, drops = counts
     listing = await asyncio.to_thread(httpx.get, f"{serving.http}/v1/avatars", timeout=60, trust_env=False)
     avatar = listing.json()["avatars"][0]["id"]
     url = f"{serving.http.replace('http', 'ws')}/v1/avatars/{avatar}/live?format=jpeg&width={size}&height={size}"
-    found: dict[str, Any] = {"killed": [], "stopped": []}
+    found: dict[str, Any] = {"killed": [], "stopped": [], "upgraded": []}
 
     async def stop(worker: str) -> None:
         await asyncio.to_thread(serving.stop, worker)
+
+    async def upgrade(worker: str) -> None:
+        """Every deployment in another version, as `serve run` does it again: all replicas are replaced."""
+        before = await asyncio.to_thread(serving.replicas)
+        await asyncio.to_thread(serving.deploy)
+        await asyncio.to_thread(until, lambda: not before & serving.replicas())
 
     async def kill(worker: str) -> None:
         processes = await asyncio.to_thread(serving.processes, "Ingress")
@@ -175,6 +192,9 @@ async def scenarios(
         found["stopped"].append(await lost(serving, url, SPOKEN_S, stop))
         done(found)
         await asyncio.to_thread(until, lambda: len(serving.processes("Ingress")) == serving.workers)
+    for _ in range(upgrades):
+        found["upgraded"].append(await lost(serving, url, UPGRADED_S, upgrade))
+        done(found)
     if drops:
         found["drops"] = await dropping(serving, url, drops, done=lambda part: done(found | {"drops": part}))
     return found
@@ -191,16 +211,23 @@ async def lost(serving: Serving, url: str, spoken_s: float, end: Callable[[str],
     await asyncio.sleep(LOST_AT_S)
     before = await info(serving, session)
     began = time.monotonic()
-    await asyncio.gather(end(before["worker"]), speaking)
+    ended_s, _ = await asyncio.gather(timed(end(before["worker"])), speaking)
     await asyncio.sleep(3.0)
     after = await info(serving, session)
     client.closed = True
     await asyncio.wait_for(running, 30)
     return {
         **told(client.heard, began, spoken_s),
+        "took_s": ended_s,
         "worker_before": before["worker"],
         "worker_after": after.get("worker"),
     }
+
+
+async def timed(doing: Awaitable[None]) -> float:
+    began = time.monotonic()
+    await doing
+    return round(time.monotonic() - began, 1)
 
 
 async def info(serving: Serving, session: str) -> dict[str, Any]:
@@ -237,6 +264,7 @@ def told(heard: Heard, began: float, spoken_s: float) -> dict[str, Any]:
         "same_avatar": len({ready["avatar"] for _, ready in heard.readies}) == 1,
         "background_kept": all(red) and len(red) == len(heard.readies),
         "silent_s": gaps,
+        "longest_silence_s": round(float(np.diff([when for when, _ in heard.arrivals]).max()), 2),
         "sound_again_after_s": round(first[-1] - began, 2) if first and first[-1] is not None else None,
         "jumps_s": seams,  # above zero: left out; below: repeated
         "longest_jump_inside_s": round(float(np.abs(np.diff(spoken) - FRAME_S).max()), 3),

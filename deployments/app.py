@@ -24,7 +24,8 @@ def build(args: dict[str, Any]) -> Application:
     encoder = _bound(AudioEncoder, settings) if settings.encoder == "own" else None
     apart = settings.refiner is not None and settings.refiner.place == "own"
     refiner = _bound(Refiner, settings) if apart else None
-    return _bound(Ingress, settings, _bound(Sessions, settings), renderer, encoder, refiner)
+    sessions = _bound(Sessions, settings.limits.gone_s, settings.budget, settings.shards)
+    return _bound(Ingress, settings, sessions, renderer, encoder, refiner)
 
 
 def _bound(deployment: Any, *args: Any) -> Application:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import secrets
 import threading
 import time
 from collections import deque
@@ -56,6 +57,7 @@ class DrawingThread:
         self._unhurried: deque[DrawingOrder] = deque()
         self._waiting = threading.Condition()
         self._meter = _LoadMeter()
+        self._name = secrets.token_hex(4)
         self._thread = threading.Thread(target=self._work, name="being-draw", daemon=True)
         self._thread.start()
 
@@ -107,7 +109,8 @@ class DrawingThread:
                     order.settle(error)
                 continue
             ended = time.perf_counter()
-            self._meter.drew(len(batch), started, ended)
+            if most is None:
+                self._meter.drew(len(batch), started, ended)
             share = (ended - started) / max(1, len(batch))
             first = 0
             for order, piece in zip(orders, pieces, strict=True):
@@ -116,14 +119,15 @@ class DrawingThread:
                 order.done += len(piece)
                 order.seconds += share * len(piece)
                 if order.done == len(order.drives):
-                    order.settle(RenderedBatch(joined(order.parts), order.seconds, self._load()))
+                    order.settle(RenderedBatch(joined(order.parts), order.seconds, self.load()))
                 else:
                     self._put_back(order)
 
-    def _load(self) -> RendererLoad:
+    def load(self) -> RendererLoad:
+        """What there is to do now. From any thread."""
         with self._waiting:
             waiting = sum(len(order.drives) for order in self._live if not order.over)
-        return RendererLoad(self._meter.busy, waiting, self._meter.batch)
+        return RendererLoad(self._meter.busy(time.perf_counter()), waiting, self._meter.batch, self._name)
 
     def _put_back(self, order: DrawingOrder) -> None:
         with self._waiting:
@@ -144,17 +148,21 @@ class DrawingThread:
 
 
 class _LoadMeter:
-    """How busy the drawing was lately: what is older counts less, by a factor of e every `REMEMBERED_S`."""
+    """How long live frames were drawn lately: what is older counts less, by a factor of e every `REMEMBERED_S`."""
 
     def __init__(self) -> None:
-        self.busy = 0.0
         self.batch = 0.0
+        self._busy = 0.0
         self._until = time.perf_counter()
+
+    def busy(self, now: float) -> float:
+        """Share of the time."""
+        return self._busy * math.exp(-max(0.0, now - self._until) / REMEMBERED_S)
 
     def drew(self, frames: int, started: float, ended: float) -> None:
         passed = ended - self._until
         old = math.exp(-passed / REMEMBERED_S)
         share = (ended - started) / passed if passed > 0 else 1.0
-        self.busy = old * self.busy + (1 - old) * min(1.0, share)
+        self._busy = old * self._busy + (1 - old) * min(1.0, share)
         self.batch = old * self.batch + (1 - old) * frames
         self._until = ended

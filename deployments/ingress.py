@@ -25,7 +25,7 @@ DEREGISTERED_S = 0.5  # proxies hear within so long of a replica that is going
     name="Ingress",
     max_ongoing_requests=1000,
     health_check_period_s=5,
-    graceful_shutdown_timeout_s=10,
+    graceful_shutdown_timeout_s=45,  # it may wait for a directory that is replaced as well
     ray_actor_options={"num_cpus": 0.4},
 )
 @serve.ingress()
@@ -53,9 +53,10 @@ class Ingress:
 
         before_replica_stops(self._farewell)
         self._access = settings.access
+        graph = RayGraph(settings, renderer, encoder, refiner, observer=observe)
         self._service = Service(
             settings.open_library(),
-            RayGraph(settings, renderer, encoder, refiner, observer=observe),
+            graph,
             offline=RayGraph(settings, renderer, encoder, refiner, live=False),
             limits=settings.limits,
             admission=admission,
@@ -63,6 +64,7 @@ class Ingress:
             pacing=settings.pacing.pacing(),
             name=serve.get_replica_context().replica_id.unique_id,
             directory=SessionsHandle(sessions),
+            loads=graph.loads,
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:

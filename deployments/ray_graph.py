@@ -11,6 +11,7 @@ from typing import Any
 
 from being.deployments.messages import Refusal
 from being.deployments.renderer_channel import RendererChannel
+from being.deployments.reported_loads import ReportedLoads
 from being.deployments.settings import GraphSettings
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
@@ -69,8 +70,19 @@ class RayGraph:
             RendererChannel(renderer.options(**carrying, stream=True, **self._route(shard))) if shared else None
             for shard in range(settings.shards)
         ]
-        self.loads: dict[int, RendererLoad] = {}
-        """How busy the renderers are, by shard, as their last answers told."""
+        self._reported = ReportedLoads()
+
+    def loads(self) -> dict[int, tuple[RendererLoad, ...]]:
+        """By shard, the renderers that draw for this worker, and how busy they said to be.
+
+        Opens channels that are not open. Call it on the event loop that draws.
+        """
+        found = {}
+        for shard, channel in enumerate(self._channels):
+            open_channel = channel.get() if channel is not None else None
+            load = open_channel.load() if open_channel is not None else None
+            found[shard] = self._reported.of(shard) if load is None else (load,)
+        return found
 
     async def prepare(self, avatar: str) -> AvatarFacts:
         answer = await asyncio.wait_for(
@@ -103,7 +115,7 @@ class RayGraph:
 
     async def _pass(self, shard: int, requests: Sequence[FrameRequest]) -> list[FrameRecord]:
         records, seconds, load = await self._drawn(shard, requests)
-        self.loads[shard] = load
+        self._reported.note(shard, load)
         if self._observer is not None:
             frames = Counter[Load]()
             for request in requests:

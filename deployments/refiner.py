@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from dataclasses import replace
 
 import numpy as np
@@ -76,7 +77,8 @@ class Refiner:
             )
         self._device = device_of(settings.refiner.device)
         self._one_at_a_time = asyncio.Lock()
-        self._prepared: set[str] = set()
+        self._prepared: OrderedDict[str, None] = OrderedDict()
+        self._resident = settings.resident
 
     async def prepare(self, avatar: str) -> bool | Refusal:
         """Load what an avatar's frames need; whether they can be refined."""
@@ -86,6 +88,10 @@ class Refiner:
             except BeingError as error:
                 return Refusal.of(error)
 
+    def resident(self) -> list[str]:
+        """Ids of the avatars that are prepared, the one to leave first first."""
+        return list(self._prepared)
+
     def _refined(self, frames: RenderedFrames, requests: FrameRequestBatch) -> RenderedFrames:
         with on_device(self._device):
             return refined(self._stage, frames, requests, self._device)
@@ -93,13 +99,20 @@ class Refiner:
     def _concerned(self, avatar: str) -> bool:
         with on_device(self._device):
             self._stage.prepare(avatar)
-        self._prepared.add(avatar)
+        self._prepared[avatar] = None
+        self._prepared.move_to_end(avatar)
+        while len(self._prepared) > self._resident:
+            self._stage.forget(self._prepared.popitem(last=False)[0])
         return can_be_refined(self._stage, avatar)
 
     async def refine(self, drawn: RenderedBatch, requests: FrameRequestBatch) -> RenderedBatch:
         async with self._one_at_a_time:
             for avatar, number in zip(requests.avatars, requests.format_of, strict=True):
-                if requests.formats[number].refine and avatar not in self._prepared:  # another replica was asked
+                if not requests.formats[number].refine:
+                    continue
+                if avatar in self._prepared:
+                    self._prepared.move_to_end(avatar)
+                else:  # another replica was asked, or it was away for long
                     await asyncio.to_thread(self._concerned, avatar)
             frames = await asyncio.to_thread(self._refined, drawn.frames, requests)
             return replace(drawn, frames=frames)

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import ray
 from being.deployments.audio_encoder import warm_encoder
-from being.deployments.drawing import DrawingOrder, DrawingThread
+from being.deployments.drawing import DrawingThread
+from being.deployments.encoding import EncodingThread
 from being.deployments.messages import ChannelAddress, Refusal
 from being.deployments.settings import GraphSettings
 from ray import serve
@@ -19,7 +20,7 @@ from ray import serve
 from being.errors import BeingError
 from being.graph.channel.connection import Draw
 from being.graph.channel.server import ChannelServer
-from being.graph.rendered_batch import Answer, RenderedBatch
+from being.graph.rendered_batch import RenderedBatch
 from being.graph.sound_encoder import SoundEncoder
 from being.graph.tick import AudioContexts, avatar_facts, encode, prepare_tick
 from being.inference.engine import Engine
@@ -39,7 +40,8 @@ log = logging.getLogger(__name__)
     max_ongoing_requests=256,
     health_check_period_s=2,
     graceful_shutdown_timeout_s=5,
-    ray_actor_options={"num_cpus": 0.8},
+    max_surge_percent=20,  # one more while it is replaced: without any nobody draws
+    ray_actor_options={"num_cpus": 0.6},  # twice, beside the others, on two cores
 )
 class Renderer:
     def __init__(self, settings: GraphSettings) -> None:
@@ -58,7 +60,9 @@ class Renderer:
         self._encoder = warm_encoder(self._library) if encodes else SoundEncoder()
         self._sharded = settings.shards > 1
         self._draw = DrawingThread(self._engine.render_frames)
-        self._channels = _channel_server(self._order) if encodes and not self._refiner_apart else None
+        self._encoding = EncodingThread(self._encode, self._draw)
+        apart = not encodes or self._refiner_apart
+        self._channels = None if apart else _channel_server(self._encoding.order, self._draw)
         before_replica_stops(self._farewell)
         self._warm_up()
 
@@ -81,8 +85,11 @@ class Renderer:
         """`render` for sound: the encoder lives in this process."""
         await self._claim_shard()
         requests = batch.requests()
-        contexts = await asyncio.to_thread(encode, requests, self._library, self._encoder)
+        contexts = await asyncio.to_thread(self._encode, requests)
         return await self._render(contexts, requests, live)
+
+    def _encode(self, requests: Sequence[FrameRequest]) -> AudioContexts:
+        return encode(requests, self._library, self._encoder)
 
     async def _render(self, contexts: AudioContexts, requests: Sequence[FrameRequest], live: bool) -> RenderedBatch:
         prepared = prepare_tick(requests, contexts, self._refiner_apart)
@@ -111,18 +118,6 @@ class Renderer:
         finally:
             self._channels.forget(ticket)
 
-    def _order(self, requests: list[FrameRequest], live: bool, answer: Answer) -> DrawingOrder:
-        """`render_sound` for a channel, on its thread."""
-        prepared = prepare_tick(requests, encode(requests, self._library, self._encoder), self._refiner_apart)
-
-        def whole(drawn: RenderedBatch | Exception) -> None:
-            try:
-                answer(drawn if isinstance(drawn, Exception) else replace(drawn, frames=prepared.answer(drawn.frames)))
-            except Exception as error:  # the drawing thread must go on
-                answer(error)
-
-        return self._draw.order(prepared.drives, whole, live=live)
-
     @serve.multiplexed(max_num_models_per_replica=SHARDS_HELD)
     async def _shard(self, name: str) -> str:
         """Serve sends a shard's requests to the replica that loaded it; what is loaded is the avatars, as they come."""
@@ -141,6 +136,8 @@ class Renderer:
     def check_health(self) -> None:
         if not self._draw.alive:
             raise RuntimeError("the drawing thread has died")
+        if not self._encoding.alive:
+            raise RuntimeError("the encoding thread has died")
 
     def _warm_up(self) -> None:
         """Compile on the first avatar that loads; a damaged one is the business of whoever asks for it."""
@@ -152,9 +149,9 @@ class Renderer:
                 log.warning("avatar %s cannot be played: %s", entry.id, error)
 
 
-def _channel_server(draw: Draw) -> ChannelServer | None:
+def _channel_server(draw: Draw, thread: DrawingThread) -> ChannelServer | None:
     try:
-        return ChannelServer(draw)
+        return ChannelServer(draw, load=thread.load)
     except OSError as error:
         log.warning("frames travel by value: no socket for session workers of this node (%s)", error.strerror or error)
         return None

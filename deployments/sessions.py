@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from being.deployments.settings import GraphSettings
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from being.inference.compositing import PictureFile
 from being.server.admission import Load
 from being.server.client_state import Deposit
+from being.server.room_plan import Room
 from being.server.session_store import Refused, ReportAnswer, SessionStore, WorkerReport
 
 
@@ -24,10 +24,17 @@ from being.server.session_store import Refused, ReportAnswer, SessionStore, Work
     ray_actor_options={"num_cpus": 0.1},
 )
 class Sessions:
-    """Its replica's death costs nothing but a moment: workers go on alone, and deposit again with its successor."""
+    """Its replica's death costs nothing but a moment: workers go on alone, and deposit again with its successor.
 
-    def __init__(self, settings: GraphSettings) -> None:
-        self._store = SessionStore(settings.limits.gone_s, settings.budget, settings.shards)
+    It is given plain numbers: the graph's settings would bring PyTorch along, three hundred megabytes of it.
+
+    Parameters
+    ----------
+    gone_s, budget, shards : as `being.server.session_store.SessionStore` has them.
+    """
+
+    def __init__(self, gone_s: float, budget: float, shards: int) -> None:
+        self._store = SessionStore(gone_s, budget, shards)
 
     async def report(self, report: WorkerReport) -> ReportAnswer:
         return self._store.report(report, time.monotonic())
@@ -41,8 +48,8 @@ class Sessions:
     async def listing(self) -> list[dict[str, object]]:
         return self._store.listing(time.monotonic())
 
-    async def room(self, load: Load, most: int) -> int:
-        return self._store.room(load, most)
+    async def room(self, load: Load) -> Room:
+        return self._store.room(load, time.monotonic())
 
     async def metrics(self) -> dict[str, bytes]:
         return self._store.metrics(time.monotonic())
@@ -79,8 +86,8 @@ class SessionsHandle:
         answer: list[dict[str, object]] = await self._handle.listing.remote()
         return answer
 
-    async def room(self, load: Load, most: int) -> int:
-        answer: int = await self._handle.room.remote(load, most)
+    async def room(self, load: Load) -> Room:
+        answer: Room = await self._handle.room.remote(load)
         return answer
 
     async def metrics(self) -> dict[str, bytes]:

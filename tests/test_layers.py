@@ -78,3 +78,12 @@ def test_wire_types_are_imported_without_torch(module: str) -> None:
     code = f"import sys, {module}; print(*sorted(set({heavy}) & set(sys.modules)))"
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert said.stdout.strip() == ""
+
+
+def test_the_directory_of_sessions_is_a_small_process() -> None:
+    """Ray and Serve take 180 MB; what makes pictures would take 300 more."""
+    code = (
+        "import sys, being.deployments.sessions; print(*sorted({'torch', 'numba', 'scipy', 'av'} & set(sys.modules)))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == ""

@@ -32,12 +32,14 @@ async def readyz(request: Request) -> Readiness:
     first = playable[0].id
     await service.avatars.prepare(first, service.graph)
     cost = service.slots.frame_s(first)
+    room = await service.room(first)
     return Readiness(
         status="ready",
         avatars=len(playable),
         sessions=len(await service.listing()),
         frame_ms=round(1000 * cost, 2) if cost is not None else None,
-        room=await service.room(first),
+        room=room.in_all,
+        workers=dict(room.by_worker),
     )
 
 

@@ -62,7 +62,8 @@ class Readiness(BaseModel):
     avatars: int
     sessions: int
     frame_ms: float | None = Field(description="Measured cost of a 512x512 frame")
-    room: int = Field(description="Further 512x512 sessions that would be admitted now")
+    room: int = Field(description="Further 512x512 sessions that would be admitted now, by all workers together")
+    workers: dict[str, int] = Field(description="The same by worker, if all came to that one")
 
 
 def summary(manifest: AvatarManifest, *, servable: bool, folder: str = "avatars/") -> AvatarSummary:

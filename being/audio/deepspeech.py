@@ -6,11 +6,12 @@ belongs to one recording, so it can train an avatar but not drive a live one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from being.audio.features import STEPS_PER_FRAME, Array, FeatureStream, step_count
+from being.audio.features import STEPS_PER_FRAME, Array, FeatureStream, push_each, step_count
 from being.audio.windows import WINDOW_STEPS
 from being.errors import InputError
 
@@ -67,3 +68,6 @@ class DeepSpeechFile:
             f"deepspeech features come from a file ({self.path}) and cannot follow a new voice",
             "Use an avatar trained on phones, logmel or wav2vec2",
         )
+
+    def push_all(self, streams: Sequence[FeatureStream], blocks: Sequence[Array]) -> list[Array]:
+        return push_each(streams, blocks)

@@ -7,6 +7,7 @@ Before the start and after the end of the sound there is silence, so that a file
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -48,6 +49,15 @@ class FeatureExtractor(Protocol):
         ...
 
     def stream(self) -> FeatureStream: ...
+
+    def push_all(self, streams: Sequence[FeatureStream], blocks: Sequence[Array]) -> list[Array]:
+        """What each stream's push of its block gives, within rounding. The streams are this extractor's, each once."""
+        ...
+
+
+def push_each(streams: Sequence[FeatureStream], blocks: Sequence[Array]) -> list[Array]:
+    """`push_all` one by one."""
+    return [stream.push(block) for stream, block in zip(streams, blocks, strict=True)]
 
 
 class FeatureSpec(BaseModel):

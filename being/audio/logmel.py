@@ -5,12 +5,13 @@ Digital silence is exactly 0 in every band and full scale is about 2, so padding
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from being.audio.features import STEP, Array, FeatureStream, SpanStream, padded_span, step_count
+from being.audio.features import STEP, Array, FeatureStream, SpanStream, padded_span, push_each, step_count
 from being.constants import SAMPLE_RATE
 
 WINDOW = 400  # samples = 25 ms, Hann
@@ -44,13 +45,16 @@ def window() -> NDArray[np.float32]:
 
 
 def mel_frames(pcm: Array, hop: int, bands: int) -> Array:
-    """pcm (S,) -> (n, bands): frame j reads pcm[j * hop : j * hop + WINDOW]; n = 1 + (S - WINDOW) // hop."""
-    frames = np.lib.stride_tricks.sliding_window_view(np.asarray(pcm, np.float32), WINDOW)[::hop]
-    out = np.empty((len(frames), bands), np.float32)
-    for start in range(0, len(frames), _BLOCK):
-        spectrum = np.fft.rfft(frames[start : start + _BLOCK] * window(), FFT)
-        energy = (spectrum.real**2 + spectrum.imag**2).astype(np.float32) @ mel_filters(bands)
-        out[start : start + _BLOCK] = np.log10(np.maximum(energy, FLOOR) / FLOOR) / DECADES
+    """pcm (..., S) -> (..., n, bands): frame j reads pcm[j * hop : j * hop + WINDOW]; n = 1 + (S - WINDOW) // hop."""
+    sound = np.asarray(pcm, np.float32)
+    frames = np.lib.stride_tricks.sliding_window_view(sound, WINDOW, axis=-1)[..., ::hop, :]
+    out = np.empty((*frames.shape[:-1], bands), np.float32)
+    for start in range(0, frames.shape[-2], _BLOCK):
+        spectrum = np.fft.rfft(frames[..., start : start + _BLOCK, :] * window(), FFT)
+        energy = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
+        mel = energy.reshape(-1, energy.shape[-1]) @ mel_filters(bands)
+        logarithm = np.log10(np.maximum(mel, FLOOR) / FLOOR) / DECADES
+        out[..., start : start + _BLOCK, :] = logarithm.reshape(*energy.shape[:-1], bands)
     return out
 
 
@@ -74,3 +78,6 @@ class LogMel:
 
     def stream(self) -> FeatureStream:
         return SpanStream(self)
+
+    def push_all(self, streams: Sequence[FeatureStream], blocks: Sequence[Array]) -> list[Array]:
+        return push_each(streams, blocks)

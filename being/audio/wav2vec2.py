@@ -6,11 +6,21 @@ absolute grid, each from its own samples, `left_s` before and `right_s` after. A
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from being.audio.features import STEP, STEPS_PER_SECOND, Array, FeatureStream, SpanStream, padded_span, step_count
+from being.audio.features import (
+    STEP,
+    STEPS_PER_SECOND,
+    Array,
+    FeatureStream,
+    SpanStream,
+    padded_span,
+    push_each,
+    step_count,
+)
 from being.errors import InputError, MissingDependencyError
 
 ESPERANTO = "cpierse/wav2vec2-large-xlsr-53-esperanto"  # 44 logits; what GaussianTalker and InsTaG listen to
@@ -94,3 +104,6 @@ class Wav2Vec2:
 
     def stream(self) -> FeatureStream:
         return SpanStream(self, align=self._block)
+
+    def push_all(self, streams: Sequence[FeatureStream], blocks: Sequence[Array]) -> list[Array]:
+        return push_each(streams, blocks)

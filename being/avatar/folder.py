@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from being.model.weights import load_network, save_network
 
 MANIFEST = "avatar.json"
 JPEG_QUALITY = 90
+
+Sign = Callable[[AvatarManifest], AvatarManifest]
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,13 @@ def save_avatar(
     preview: npt.NDArray[np.uint8] | None = None,
     extra: dict[str, Path] | None = None,
     replace_existing: bool = False,
+    sign: Sign | None = None,
 ) -> Avatar:
     """Write `folder` (its name must be the avatar's id) and return the avatar as written, hashes filled in.
 
     Everything is written into a hidden folder beside it and renamed at the end: readers see the old avatar, the new one
     or none, never half of one. preview: uint8 (H, W, 3); the background plate when None. extra: optional files
-    (`OPTIONAL_FILES`) to copy in.
+    (`OPTIONAL_FILES`) to copy in. sign: makes the manifest the one that is written, once it holds the files' hashes.
 
     Raises
     ------
@@ -74,12 +78,16 @@ def save_avatar(
     with whole_folder(folder, replace=True) as draft:
         _write_files(avatar, draft, avatar.background if preview is None else preview)
         _add_files(draft, extra or {})
-        manifest = _seal(draft, avatar.manifest)
+        manifest = _seal(draft, avatar.manifest, sign)
     return replace(avatar, manifest=manifest, folder=folder)
 
 
-def amend_avatar(folder: Path, *, extra: dict[str, Path] | None = None, **fields: object) -> AvatarManifest:
+def amend_avatar(
+    folder: Path, *, extra: dict[str, Path] | None = None, sign: Sign | None = None, **fields: object
+) -> AvatarManifest:
     """Change fields of a stored avatar's manifest and add or replace optional files; all or nothing, as `save_avatar`.
+
+    sign: as there.
 
     Raises
     ------
@@ -92,7 +100,7 @@ def amend_avatar(folder: Path, *, extra: dict[str, Path] | None = None, **fields
         for name in avatar.manifest.files:
             shutil.copyfile(folder / name, draft / name)
         _add_files(draft, extra or {})
-        return _seal(draft, avatar.manifest.model_copy(update=fields))
+        return _seal(draft, avatar.manifest.model_copy(update=fields), sign)
 
 
 def _add_files(draft: Path, extra: dict[str, Path]) -> None:
@@ -102,10 +110,12 @@ def _add_files(draft: Path, extra: dict[str, Path]) -> None:
         shutil.copyfile(source, draft / name)
 
 
-def _seal(draft: Path, manifest: AvatarManifest) -> AvatarManifest:
+def _seal(draft: Path, manifest: AvatarManifest, sign: Sign | None) -> AvatarManifest:
     """Write the manifest with the hashes of the draft's files, and read everything once as a stranger would."""
     hashes = {path.name: sha256_of(path) for path in sorted(draft.iterdir())}
     manifest = manifest.model_copy(update={"files": hashes})
+    if sign is not None:
+        manifest = sign(manifest)
     (draft / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", "utf-8")
     _read(draft, parse_manifest(read_json(draft / MANIFEST), str(draft / MANIFEST)))
     return manifest

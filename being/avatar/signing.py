@@ -10,8 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from being.avatar.consent import ConsentRecord, Signature
-from being.avatar.folder import amend_avatar, read_manifest
+from being.avatar.consent import Signature
 from being.avatar.schema import AvatarManifest
 from being.errors import FormatError, InputError
 
@@ -30,18 +29,22 @@ def key_path() -> Path:
     return (Path(home) if home else Path.home() / ".config") / "being" / "key.pem"
 
 
-def sign_avatar(folder: Path, record: ConsentRecord) -> AvatarManifest:
-    """Put `record`, signed with the user's key together with the model's hashes, into the avatar in `folder`.
+def signed_manifest(manifest: AvatarManifest) -> AvatarManifest:
+    """The manifest with its consent record signed by the user's key, together with the hashes of the model's files.
+
+    One that nobody agreed to stays as it is. Given to `save_avatar` and `amend_avatar` as `sign`: the avatar is never
+    on disk without its signature.
 
     Raises
     ------
     InputError, FormatError
-        Where the key or the avatar cannot be read or written.
+        Where the key cannot be read or written.
     """
-    manifest = read_manifest(folder)
-    unsigned = record.model_copy(update={"signature": None})
+    if manifest.consent.status != "consented":
+        return manifest
+    unsigned = manifest.consent.model_copy(update={"signature": None})
     signature = sign(unsigned.message(manifest.files))
-    return amend_avatar(folder, consent=unsigned.model_copy(update={"signature": signature}))
+    return manifest.model_copy(update={"consent": unsigned.model_copy(update={"signature": signature})})
 
 
 def sign(message: bytes) -> Signature:

@@ -41,7 +41,7 @@ from being.dataset.writer import DatasetWriter
 from being.errors import InputError
 from being.progress import Progress, Silent
 
-VERSION = 6  # raise when a step's result changes, so that no run goes on from an older one's
+VERSION = 7  # raise when a step's result changes, so that no run goes on from an older one's
 SMALLEST, LARGEST = 64, 1080  # pixels a side
 BYTES_A_PIXEL = 3.3  # of the finished folder, for each pixel of each frame; measured 2.3 (256 px) to 3.0 (160 px)
 BLINK_GAIN = 1.5  # AU45 = 3 x closure: at 25 frames a second lids are rarely caught wholly shut
@@ -187,7 +187,7 @@ class _Job:
         track = Track(crop.map(filmed.points, self.size), filmed.found & ~outside, filmed.faces)
         self._film(crop, selection.frames)
         pose = self._pose(track)
-        writer = DatasetWriter(self.place.path, self.size, self.size, pose.focal, pose.cx, pose.cy).prepare()
+        writer = DatasetWriter(self.place.path, self.size, self.size, pose.focal, pose.cx, pose.cy).prepare(again=True)
         motion = self._labels(track, writer)
         plate, seen, shows = self._plate(motion)
         pose = self._head(track, pose, not motion.still)
@@ -253,7 +253,7 @@ class _Job:
     def _film(self, crop: Crop, frames: NDArray[np.int64]) -> None:
         """Write the pictures of the film's frames (N,) that take part."""
         with self._step("pictures"):
-            writer = DatasetWriter(self.place.path, self.size, self.size, 1.0).prepare()
+            writer = DatasetWriter(self.place.path, self.size, self.size, 1.0).prepare(again=True)
             have = self._done_before("ori_imgs", ".png")
             if have == self.count:
                 return

@@ -1,7 +1,7 @@
 """A capture in the making: a folder `OUT.part` that remembers how far it came and becomes OUT when it is whole.
 
-A run that was stopped, by Ctrl-C, a crash or a full disk, leaves it; the same command goes on from there. A run that
-is refused for what the video shows removes it.
+A run that was stopped, by Ctrl-C, a kill, a crash or a full disk, leaves it; the same command goes on from there. A run
+that is refused for what the video shows removes it.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from being.atomic import whole_file
+from being.atomic import remove_folder, whole_file
 from being.errors import InputError
 
 STATE = ".capture"
@@ -46,6 +46,7 @@ class Workspace:
         self.path = self.out.with_name(self.out.name + ".part")
         self.state = self.path / STATE
         if self.out.exists() and not (self.out.is_dir() and not any(self.out.iterdir())):
+            remove_folder(self.out / STATE)  # of a run that was killed just after it published
             raise InputError(f"{out} exists already", "Choose another folder, or delete it first")
         with writing_to(self.out):
             if self.path.exists():
@@ -59,7 +60,7 @@ class Workspace:
             raise InputError(f"{self.path} is in the way and no unfinished capture", "Move it or choose another folder")
         same = left.is_file() and left.read_text() == json.dumps(settings, sort_keys=True)
         if not (resume and same):
-            shutil.rmtree(self.path)
+            remove_folder(self.path)
 
     def load(self, name: str) -> dict[str, NDArray[Any]] | None:
         """Arrays saved under `name` by this run or the one before; None where there are none."""
@@ -77,15 +78,14 @@ class Workspace:
         self._write(f"{name}.npz", buffer.getvalue())
 
     def publish(self) -> None:
-        """The finished folder takes its place, in one step."""
-        shutil.rmtree(self.state)
-        if self.out.is_dir():
-            self.out.rmdir()  # empty, as checked
-        os.rename(self.path, self.out)
+        """The finished folder takes its place, in one step: whenever a kill comes, one of the two is there."""
+        os.rename(self.path, self.out)  # which is not there, or empty, as checked
+        remove_folder(self.out / STATE)
 
     def discard(self) -> None:
         """Remove everything."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        with suppress(OSError):
+            remove_folder(self.path)
 
     def _write(self, name: str, content: bytes) -> None:
         with whole_file(self.state / name) as partial:

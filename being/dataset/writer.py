@@ -31,6 +31,7 @@ from being.dataset.tracking import BLINK_COLUMN, FULL_BLINK, finite
 from being.errors import InputError
 
 PNG_LEVEL = 2  # zlib level of pictures: film hardly shrinks further, and is written and read many times
+LAST_FILE = "track_params.pt"
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,17 @@ class DatasetWriter:
     cx: float | None = None
     cy: float | None = None
 
-    def prepare(self) -> DatasetWriter:
-        """Make the folders. Raises InputError when a finished dataset is already there or the place is not writable."""
+    def prepare(self, again: bool = False) -> DatasetWriter:
+        """Make the folders.
+
+        again : a finished dataset in `path` may be written on; it counts as finished when `finish` is called once more.
+
+        Raises InputError when a finished dataset is already there or the place is not writable.
+        """
         root = Path(self.path)
-        if (root / "track_params.pt").exists():
+        if again:
+            (root / LAST_FILE).unlink(missing_ok=True)
+        if (root / LAST_FILE).exists():
             raise InputError(f"{root} already holds a dataset", "Choose another folder or delete it first")
         try:
             for name in ("ori_imgs", "gt_imgs", "parsing"):
@@ -213,7 +221,7 @@ class DatasetWriter:
             entries["vertices"] = torch.from_numpy(cloud)[None]
         buffer = io.BytesIO()  # torch's own writer hides a full disk behind an internal error
         torch.save(entries, buffer)
-        _write_whole(root / "track_params.pt", buffer.getvalue())
+        _write_whole(root / LAST_FILE, buffer.getvalue())
 
     def _write_transforms(
         self,

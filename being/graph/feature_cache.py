@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from being.audio.features import STEPS_PER_FRAME, FeatureExtractor, FeatureStream
+from being.audio.features import STEPS_PER_FRAME, FeatureExtractor
 from being.live.requests import CONTEXT_STEPS, FRAME_SAMPLES
 
 FloatArray = npt.NDArray[np.float32]
@@ -23,16 +25,20 @@ SESSIONS = 256  # remembered; about 150 kB each
 KEPT_STEPS = CONTEXT_STEPS + 24 * STEPS_PER_FRAME  # for requests of up to 25 frames
 
 
-@dataclass(eq=False)
 class _Entry:
-    """One session's sound: pcm from a request's start, the stream that encodes it, and the steps it gave last."""
+    """One session's sound: pcm from frame `first`'s start, the stream that encodes it, and the steps it gave last."""
 
-    extractor: FeatureExtractor
-    first: int
-    pcm: FloatArray
-    stream: FeatureStream
-    steps: FloatArray
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self, extractor: FeatureExtractor, first: int) -> None:
+        self.extractor = extractor
+        self.first = first
+        self.lock = threading.Lock()
+        self.begin()
+
+    def begin(self) -> None:
+        """Nothing has been heard."""
+        self.pcm = np.zeros(0, np.float32)
+        self.stream = self.extractor.stream()
+        self.steps = np.zeros((0, self.extractor.width), np.float32)
 
     def new_sound(self, first: int, pcm: FloatArray) -> FloatArray | None:
         """What of a request's sound is new; None where it does not go on from here. first: not before this entry's."""
@@ -46,6 +52,22 @@ class _Entry:
         return self.steps[-count:] if len(self.steps) >= count else None
 
 
+@dataclass(frozen=True, eq=False)
+class SoundSpan:
+    """What a request brings of a session's sound.
+
+    first : the request's first frame; requests of one session are compared by it.
+    pcm : (S,) all the request's sound, which must begin at a feature step.
+    count : of the last feature steps that are wanted, at most KEPT_STEPS.
+    """
+
+    session: str
+    extractor: FeatureExtractor
+    first: int
+    pcm: FloatArray
+    count: int
+
+
 class FeatureCache:
     """Feature steps by session; the one asked for least recently is forgotten. Safe to call from several threads."""
 
@@ -54,50 +76,77 @@ class FeatureCache:
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._lock = threading.Lock()
 
-    def steps(
-        self, session: str, extractor: FeatureExtractor, first: int, pcm: FloatArray, count: int
-    ) -> FloatArray | None:
-        """The last `count` feature steps that the sound of a request is enough for, (count, D).
+    def steps(self, spans: Sequence[SoundSpan]) -> list[FloatArray | None]:
+        """The last `count` feature steps that the sound of each span is enough for, (count, D).
 
-        Parameters
-        ----------
-        first : the request's first frame; requests of one session are compared by it.
-        pcm : (S,) all the request's sound, which must begin at a feature step.
-        count : at most KEPT_STEPS.
+        What is new of all is encoded together.
 
         Returns
         -------
         None where the request is older than what is remembered, or its stream has not given so many steps: such a
         request is to be encoded by itself.
         """
+        found: list[FloatArray | None] = []
+        while len(found) < len(spans):  # a session that is there twice goes on from its own first span
+            part = _once_each(spans[len(found) :])
+            found += self._steps_of_different_sessions(part)
+        return found
+
+    def _steps_of_different_sessions(self, spans: Sequence[SoundSpan]) -> list[FloatArray | None]:
+        entries = self._entries_of(spans)
+        with ExitStack() as locks:
+            for entry in sorted(entries, key=id):  # in one order, so that no two threads wait for each other
+                locks.enter_context(entry.lock)
+            new: dict[FeatureExtractor, list[tuple[_Entry, FloatArray]]] = {}
+            old: set[int] = set()
+            for index, (span, entry) in enumerate(zip(spans, entries, strict=True)):
+                if span.first < entry.first:
+                    old.add(index)
+                    continue
+                sound = entry.new_sound(span.first, span.pcm)
+                if sound is None:
+                    entry.begin()
+                    sound = span.pcm
+                if len(sound):
+                    new.setdefault(span.extractor, []).append((entry, sound))
+                entry.first, entry.pcm = span.first, span.pcm
+            for extractor, own in new.items():
+                self._go_on(extractor, own)
+            return [
+                None if index in old else entry.last(span.count)
+                for index, (span, entry) in enumerate(zip(spans, entries, strict=True))
+            ]
+
+    def _entries_of(self, spans: Sequence[SoundSpan]) -> list[_Entry]:
+        entries = []
         with self._lock:
-            entry = self._entries.get(session)
-            if entry is not None:
-                self._entries.move_to_end(session)
-        if entry is not None and entry.extractor is extractor:
-            with entry.lock:
-                if first < entry.first:
-                    return None
-                new = entry.new_sound(first, pcm)
-                if new is not None:
-                    self._go_on(session, entry, new)
-                    entry.first, entry.pcm = first, pcm
-                    return entry.last(count)
-        stream = extractor.stream()
-        entry = _Entry(extractor, first, pcm, stream, stream.push(pcm)[-KEPT_STEPS:])
-        with self._lock:
-            self._entries[session] = entry
-            self._entries.move_to_end(session)
+            for span in spans:
+                entry = self._entries.get(span.session)
+                if entry is None or entry.extractor is not span.extractor:
+                    entry = self._entries[span.session] = _Entry(span.extractor, span.first)
+                self._entries.move_to_end(span.session)
+                entries.append(entry)
             while len(self._entries) > self._most:
                 self._entries.popitem(last=False)
-        return entry.last(count)
+        return entries
 
-    def _go_on(self, session: str, entry: _Entry, new: FloatArray) -> None:
-        if not len(new):
-            return
+    @staticmethod
+    def _go_on(extractor: FeatureExtractor, new: Sequence[tuple[_Entry, FloatArray]]) -> None:
         try:
-            entry.steps = np.concatenate([entry.steps, entry.stream.push(new)])[-KEPT_STEPS:]
-        except BaseException:  # nobody knows what its stream has taken in
-            with self._lock:
-                self._entries.pop(session, None)
+            pushed = extractor.push_all([entry.stream for entry, _ in new], [sound for _, sound in new])
+        except BaseException:  # nobody knows what these streams have taken in
+            for entry, _ in new:
+                entry.begin()
             raise
+        for (entry, _), steps in zip(new, pushed, strict=True):
+            entry.steps = np.concatenate([entry.steps, steps])[-KEPT_STEPS:]
+
+
+def _once_each(spans: Sequence[SoundSpan]) -> Sequence[SoundSpan]:
+    """As many of the first spans as are of different sessions."""
+    seen: set[str] = set()
+    for index, span in enumerate(spans):
+        if span.session in seen:
+            return spans[:index]
+        seen.add(span.session)
+    return spans

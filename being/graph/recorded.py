@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ from being.audio.deepspeech import load_windows
 from being.audio.features import STEP, FeatureSpec
 from being.audio.windows import CONTEXT_FRAMES, PUBLISHED_BEFORE, WindowSpec
 from being.avatar.schema import AvatarManifest
-from being.errors import InputError
-from being.graph.sound_encoder import SoundEncoder
+from being.errors import BeingError, InputError
+from being.graph.sound_encoder import EncoderRequest, SoundEncoder
 from being.live.requests import AudioContextRange, FrameRequest, context_steps
 
 FloatArray = npt.NDArray[np.float32]
@@ -54,8 +55,11 @@ class RecordedEncoder(SoundEncoder):
         first, last = context_steps(windows)
         return AudioContextRange(past=-STEP * first, future=STEP * (last + 1))
 
-    def encode(self, request: FrameRequest, features: FeatureSpec, windows: WindowSpec) -> FloatArray:
+    def encode(self, requests: Sequence[EncoderRequest]) -> list[FloatArray | BeingError]:
         """Windows t-4 .. t+3 of every frame t, zero outside the recording, as the published network was trained."""
+        return [self._contexts(request) for request, _, _ in requests]
+
+    def _contexts(self, request: FrameRequest) -> FloatArray:
         at = request.first + np.arange(request.count)[:, None] + np.arange(CONTEXT_FRAMES) - PUBLISHED_BEFORE
         inside = (at >= 0) & (at < self._frames)
         stored = self._windows[np.clip(at, 0, len(self._windows) - 1)]

@@ -12,13 +12,15 @@ from being.inference.rendered import RenderedFrames
 class RendererLoad:
     """How much a renderer has to do.
 
-    busy : share of the last second or so that it was drawing, 0 to 1.
-    waiting : frames that wait to be drawn, live ones only. batch : frames it draws at a time lately.
+    busy : share of the last second or so that it was drawing live frames, 0 to 1; None where it is not known any more.
+    waiting : live frames that wait to be drawn. batch : those it draws at a time lately.
+    renderer : its name, another one after each start.
     """
 
-    busy: float = 0.0
+    busy: float | None = 0.0
     waiting: int = 0
     batch: float = 0.0
+    renderer: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +12,8 @@ import numpy.typing as npt
 from being.audio.extractors import load_extractor
 from being.audio.features import STEP, STEPS_PER_FRAME, FeatureExtractor, FeatureSpec
 from being.audio.windows import CONTEXT_FRAMES, WINDOW_STEPS, WindowSpec
-from being.errors import InputError
-from being.graph.feature_cache import KEPT_STEPS, FeatureCache
+from being.errors import BeingError, InputError
+from being.graph.feature_cache import KEPT_STEPS, FeatureCache, SoundSpan
 from being.live.requests import (
     CONTEXT_STEPS,
     FRAME_SAMPLES,
@@ -21,6 +23,7 @@ from being.live.requests import (
 )
 
 FloatArray = npt.NDArray[np.float32]
+EncoderRequest = tuple[FrameRequest, FeatureSpec, WindowSpec]  # with what its avatar listens to
 
 
 class SoundEncoder:
@@ -48,42 +51,64 @@ class SoundEncoder:
         """The sound that a frame of such an avatar is drawn from."""
         return audio_context_range(self.extractor(features), windows)
 
-    def encode(self, request: FrameRequest, features: FeatureSpec, windows: WindowSpec) -> FloatArray:
-        """The audio contexts of a request's frames, (n, 8, 16, D). Read only: those of silence are shared."""
-        if request.fade is None and not request.pcm.any():
-            return self._silence(request, features, windows)
-        return self._encode(request, features, windows)
+    def encode(self, requests: Sequence[EncoderRequest]) -> list[FloatArray | BeingError]:
+        """The audio contexts of each request's frames, (n, 8, 16, D), or why there are none; all are encoded together.
+
+        Read only: those of silence are shared.
+        """
+        try:
+            return [*self._encode(requests)]
+        except Exception:  # each for itself: only the guilty get an error
+            return [self._alone(request) for request in requests]
+
+    def _alone(self, request: EncoderRequest) -> FloatArray | BeingError:
+        try:
+            return self._encode([request])[0]
+        except BeingError as error:
+            return error
+
+    def _encode(self, wanted: Sequence[EncoderRequest]) -> list[FloatArray]:
+        silent = [request.fade is None and not request.pcm.any() for request, _, _ in wanted]
+        encoded = self._of_sound([one for one, quiet in zip(wanted, silent, strict=True) if not quiet])
+        return [
+            self._silence(*one) if quiet else self._faded(one, next(encoded))
+            for one, quiet in zip(wanted, silent, strict=True)
+        ]
 
     def _silence(self, request: FrameRequest, features: FeatureSpec, windows: WindowSpec) -> FloatArray:
         """Contexts of somebody who listens, which most sessions do most of the time: computed once."""
         key = f"{features.model_dump_json()} {windows.look_ahead} {request.count}"
         if key not in self._silences:
-            self._silences[key] = self._encode(request, features, windows)
+            self._silences[key] = next(self._of_sound([(request, features, windows)]))
         else:
             check_length(self.extractor(features), windows, request.pcm, request.count)
         return self._silences[key]
 
-    def _encode(self, request: FrameRequest, features: FeatureSpec, windows: WindowSpec) -> FloatArray:
-        extractor = self.extractor(features)
-        contexts = self._continued(request, extractor, windows)
-        if contexts is None:
-            contexts = request_contexts(extractor, windows, request.pcm, request.count)
-        if request.fade is not None:
-            weights = request.fade.weights[:, None, None, None]
-            before = request_contexts(extractor, windows, request.fade.pcm, request.count)
-            contexts = (1 - weights) * contexts + weights * before
-        return contexts
+    def _of_sound(self, wanted: Sequence[EncoderRequest]) -> Iterator[FloatArray]:
+        """Contexts of the sound itself: of sessions that go on, from what is remembered of them."""
+        spans: list[SoundSpan] = []
+        extractors = [self.extractor(features) for _, features, _ in wanted]
+        for (request, _, windows), extractor in zip(wanted, extractors, strict=True):
+            check_length(extractor, windows, request.pcm, request.count)
+            # With its look-ahead, for other windows read other steps of the same sound.
+            session = f"{request.session} {windows.look_ahead}"
+            if (needed := step_total(request.count)) <= KEPT_STEPS:
+                spans.append(SoundSpan(session, extractor, request.first, request.pcm, needed))
+        remembered = iter(self._feature_cache.steps(spans))
+        for (request, _, windows), extractor in zip(wanted, extractors, strict=True):
+            steps = next(remembered) if step_total(request.count) <= KEPT_STEPS else None
+            if steps is None:
+                yield request_contexts(extractor, windows, request.pcm, request.count)
+            else:
+                yield contexts_of(steps, request.count)
 
-    def _continued(self, request: FrameRequest, extractor: FeatureExtractor, windows: WindowSpec) -> FloatArray | None:
-        """The contexts from what is remembered of the session; None where that is not enough."""
-        needed = step_total(request.count)
-        if needed > KEPT_STEPS:
-            return None
-        check_length(extractor, windows, request.pcm, request.count)
-        # With its look-ahead, for other windows read other steps of the same sound.
-        session = f"{request.session} {windows.look_ahead}"
-        steps = self._feature_cache.steps(session, extractor, request.first, request.pcm, needed)
-        return None if steps is None else contexts_of(steps, request.count)
+    def _faded(self, wanted: EncoderRequest, contexts: FloatArray) -> FloatArray:
+        request, features, windows = wanted
+        if request.fade is None:
+            return contexts
+        weights = request.fade.weights[:, None, None, None]
+        before = request_contexts(self.extractor(features), windows, request.fade.pcm, request.count)
+        return (1 - weights) * contexts + weights * before
 
 
 def request_contexts(extractor: FeatureExtractor, windows: WindowSpec, pcm: FloatArray, count: int) -> FloatArray:
@@ -117,5 +142,10 @@ def step_total(count: int) -> int:
 
 def contexts_of(steps: FloatArray, count: int) -> FloatArray:
     """Contexts (count, 8, 16, D) from all steps they read: step j of window i of frame t is row 2 (t + i) + j."""
+    return np.ascontiguousarray(steps[_step_rows(count)], dtype=np.float32)
+
+
+@lru_cache(maxsize=32)
+def _step_rows(count: int) -> npt.NDArray[np.int64]:
     frames, rows, columns = np.ix_(np.arange(count), np.arange(CONTEXT_FRAMES), np.arange(WINDOW_STEPS))
-    return np.ascontiguousarray(steps[STEPS_PER_FRAME * (frames + rows) + columns], dtype=np.float32)
+    return STEPS_PER_FRAME * (frames + rows) + columns

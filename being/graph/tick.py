@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from being.avatar.library import Library
 from being.errors import BeingError
-from being.graph.sound_encoder import SoundEncoder
+from being.graph.sound_encoder import EncoderRequest, SoundEncoder
 from being.inference.compositing import Transparent
 from being.inference.engine import Engine
 from being.inference.frame_batch import FrameStage
@@ -45,14 +45,18 @@ class PreparedTick:
 def encode(requests: Sequence[FrameRequest], library: Library, encoder: SoundEncoder) -> AudioContexts:
     """Audio contexts of each request; what cannot be encoded says why and fails alone."""
 
-    def one(request: FrameRequest) -> npt.NDArray[np.float32] | str:
+    contexts: AudioContexts = [""] * len(requests)
+    wanted: dict[int, EncoderRequest] = {}
+    for index, request in enumerate(requests):
         try:
             manifest = library.get(request.avatar).manifest
-            return encoder.encode(request, manifest.features, manifest.windows)
         except BeingError as error:
-            return str(error)
-
-    return [one(request) for request in requests]
+            contexts[index] = str(error)
+        else:
+            wanted[index] = request, manifest.features, manifest.windows
+    for index, encoded in zip(wanted, encoder.encode([*wanted.values()]), strict=True):
+        contexts[index] = str(encoded) if isinstance(encoded, BeingError) else encoded
+    return contexts
 
 
 def prepare_tick(

@@ -100,12 +100,20 @@ class Engine:
         with self._staging:  # a stage may be at work on frames: it is called by one thread at a time
             for stage in self.stages:
                 stage.prepare(avatar_id)
+            for leaving in self._keep(avatar_id, entry, renderable):
+                for stage in self.stages:
+                    stage.forget(leaving)
+        return renderable
+
+    def _keep(self, avatar_id: str, entry: LibraryEntry, renderable: RenderableAvatar) -> list[str]:
+        """Remember a loaded avatar; those that leave for it."""
+        leaving = []
         with self._lock:
             self._loaded[avatar_id] = (entry, renderable)
             self._loaded.move_to_end(avatar_id)
             while len(self._loaded) > self._capacity:
-                self._loaded.popitem(last=False)
-        return renderable
+                leaving.append(self._loaded.popitem(last=False)[0])
+        return leaving
 
     def warm_up(self, avatar_id: str) -> None:
         """Load an avatar and draw its first recorded frame, RGB and planes, alone and in a batch: all code is compiled.

@@ -114,3 +114,6 @@ class FrameStage(Protocol):
 
     def prepare(self, avatar: str) -> None:
         """Load what an avatar's frames need, when the avatar itself is loaded."""
+
+    def forget(self, avatar: str) -> None:
+        """Let go of what was loaded for an avatar: it has left the engine."""

@@ -14,26 +14,44 @@ BLOCK = 4096  # samples up to which what arrives in small pieces becomes one blo
 
 @dataclass(frozen=True, eq=False)
 class TimelineState:
-    """What a timeline knows, as plain data: samples (S,) or (S, channels) from position `start` on."""
+    """What a timeline knows, as plain data: samples from position `start` on, one block behind the other.
+
+    Blocks are (S,) where `channels` is 0, else (S, channels). They may be the timeline's own: nobody writes into them.
+    """
 
     start: int
-    pcm: FloatArray
+    channels: int
+    blocks: tuple[FloatArray, ...]
 
     @property
     def end(self) -> int:
         """Position after the last sample."""
-        return self.start + len(self.pcm)
+        return self.start + sum(map(len, self.blocks))
+
+    @property
+    def pcm(self) -> FloatArray:
+        """All samples, a new array."""
+        return np.concatenate([_silence(0, self.channels), *self.blocks])
 
     def since(self, position: int) -> TimelineState:
-        """What lies from a position on."""
-        skipped = min(max(position - self.start, 0), len(self.pcm))
-        return TimelineState(self.start + skipped, self.pcm[skipped:])
+        """What lies from a position on; nothing is copied."""
+        start, blocks = self.start, list(self.blocks)
+        while blocks and start + len(blocks[0]) <= position:
+            start += len(blocks.pop(0))
+        if blocks and start < position:
+            blocks[0] = blocks[0][position - start :]
+            start = position
+        return TimelineState(start, self.channels, tuple(blocks))
 
     def extended(self, later: TimelineState) -> TimelineState:
         """With what was appended since; ValueError where that does not begin at this one's end."""
         if later.start != self.end:
             raise ValueError(f"sound from {later.start} on does not follow sound up to {self.end}")
-        return TimelineState(self.start, np.concatenate([self.pcm, later.pcm]))
+        return TimelineState(self.start, self.channels, self.blocks + later.blocks)
+
+    def copied(self) -> TimelineState:
+        """With blocks of its own: those of a message hold on to all of its memory."""
+        return TimelineState(self.start, self.channels, tuple(block.copy() for block in self.blocks))
 
 
 class AudioTimeline:
@@ -49,6 +67,7 @@ class AudioTimeline:
 
     def __init__(self, channels: int = 0, start: int = 0) -> None:
         self._tail = (channels,) if channels else ()
+        self._channels = channels
         self._blocks: list[FloatArray] = []
         self._first = start  # position of the first block's first sample
         self._known_from = start  # what lies before was forgotten
@@ -70,11 +89,11 @@ class AudioTimeline:
     def pad_to(self, position: int) -> None:
         """Fill up with silence so that the next sound starts at `position`; nothing happens if the line is longer."""
         if position > self.end:
-            self.append(np.zeros((position - self.end, *self._tail), np.float32))
+            self.append(_silence(position - self.end, self._channels))
 
     def read(self, start: int, stop: int) -> FloatArray:
         """Samples start .. stop - 1; positions never said or forgotten are silence. Always a new array."""
-        out = np.zeros((stop - start, *self._tail), np.float32)
+        out = _silence(stop - start, self._channels)
         at = self._first
         for block in self._blocks:
             low, high = max(start, at, self._known_from), min(stop, at + len(block))
@@ -94,13 +113,17 @@ class AudioTimeline:
             self._first = self.end
 
     def state(self) -> TimelineState:
-        """All that can still be read."""
-        start = max(self._first, self._known_from)
-        return TimelineState(start, self.read(start, self.end))
+        """All that can still be read; nothing is copied."""
+        return TimelineState(self._first, self._channels, tuple(self._blocks)).since(self._known_from)
 
     @classmethod
     def restored(cls, state: TimelineState) -> AudioTimeline:
         """The timeline that `state` was taken of."""
-        timeline = cls(state.pcm.shape[1] if state.pcm.ndim > 1 else 0, state.start)
-        timeline.append(state.pcm)
+        timeline = cls(state.channels, state.start)
+        for block in state.blocks:
+            timeline.append(block)
         return timeline
+
+
+def _silence(samples: int, channels: int) -> FloatArray:
+    return np.zeros((samples, channels) if channels else samples, np.float32)

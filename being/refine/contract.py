@@ -95,6 +95,10 @@ class Refiner(Protocol):
         """Load what an avatar needs, before its first frame; nothing where it is loaded already."""
         ...
 
+    def forget(self, avatar: str) -> None:
+        """Let go of what was loaded for an avatar, until it is prepared again."""
+        ...
+
     def knows(self, avatar: str) -> bool:
         """Whether an avatar's frames can be refined; those of others pass as they are, at no cost."""
         ...

@@ -40,6 +40,10 @@ class RefineStage:
         """Load what the avatar needs."""
         self.refiner.prepare(avatar)
 
+    def forget(self, avatar: str) -> None:
+        """Let go of it again."""
+        self.refiner.forget(avatar)
+
     def __call__(self, batch: FrameBatch) -> FrameBatch:
         """Frames whose face is out of sight pass as they are."""
         height, width = batch.alpha.shape[1:]

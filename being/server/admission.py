@@ -1,4 +1,4 @@
-"""Who may come in: a session is admitted only where the measured cost of its frames still fits the clock."""
+"""What sessions cost: the renderer's time and the session worker's own for each frame, as it was measured."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from being.constants import FPS
-
 SMOOTHING = 0.05  # weight of a new measurement: about twenty ticks are remembered
 SLOW_START = 5  # measurements before a cost counts: the first frames of an avatar load and compile
-PROCESS_BUDGET = 1.0  # cores that one process with one interpreter lock may plan with; measured: at 1.1 it falls behind
+HICCUP = 4.0  # times its usual cost that a frame counts at most: a renderer that was replaced loads the avatar again
+RECENT_S = 10.0  # for which a worker tells others of a measurement
+OUTDATED_S = 60.0  # after which a cost is forgotten where others are measured: the machine may have been busy then
+MOST_LOADS = 256  # remembered: clients choose the sizes
 WINDOW_S = 1.0  # over which the process' own time is measured
 USUAL_FRAME_S = 0.005  # of a process' own time, where it was not measured yet: a burst of arrivals is bounded by it
 
@@ -32,7 +33,8 @@ class Load:
 @dataclass
 class _Cost:
     seconds: float
-    measured: int = 0
+    measured: int
+    at: float
 
 
 def shard_of(avatar: str, shards: int) -> int:
@@ -76,13 +78,22 @@ class Admission:
         Renderers that draw side by side, each its own avatars.
     process : ProcessTime, optional
         Of the process that holds the sessions, where nothing is drawn in it: it is full at one core.
+    now : callable
+        Steady clock, seconds.
     """
 
-    def __init__(self, budget: float = 0.85, shards: int = 1, process: ProcessTime | None = None) -> None:
+    def __init__(
+        self,
+        budget: float = 0.85,
+        shards: int = 1,
+        process: ProcessTime | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.budget = budget
         self.shards = shards
         self.process = process
-        self._costs: dict[Load, _Cost] = {}
+        self._now = now
+        self._costs: dict[Load, _Cost] = {}  # the one measured last at the end
 
     @property
     def own_cost(self) -> float:
@@ -100,61 +111,48 @@ class Admission:
             if not count:
                 continue
             frame_s = seconds * load.pixels / pixels
-            cost = self._costs.setdefault(load, _Cost(frame_s))
-            cost.measured += 1
-            if cost.measured <= SLOW_START:
-                cost.seconds = frame_s
+            known = self._costs.get(load)
+            if known is None or known.measured < SLOW_START:
+                measured = 1 if known is None else known.measured + 1
+                self._keep(load, _Cost(frame_s, measured, self._now()))
             else:
-                cost.seconds += SMOOTHING * (frame_s - cost.seconds)
+                step = SMOOTHING * (min(frame_s, HICCUP * known.seconds) - known.seconds)
+                self._keep(load, _Cost(known.seconds + step, known.measured + 1, self._now()))
 
     def costs(self) -> dict[Load, float]:
-        """Seconds of a frame of each load that was drawn often enough to count."""
-        return {load: cost.seconds for load, cost in self._costs.items() if cost.measured > SLOW_START}
+        """Seconds of a frame of each load that was drawn just now, and often enough to count."""
+        since = self._now() - RECENT_S
+        return {load: cost.seconds for load, cost in self._counting().items() if cost.at > since}
 
     def learn(self, costs: Mapping[Load, float]) -> None:
-        """Take over what others measured."""
-        self._costs = {load: _Cost(seconds, SLOW_START + 1) for load, seconds in costs.items()}
+        """Take over what others have just measured."""
+        for load, seconds in costs.items():
+            self._keep(load, _Cost(seconds, SLOW_START + 1, self._now()))
+
+    def _keep(self, load: Load, cost: _Cost) -> None:
+        self._costs.pop(load, None)
+        self._costs[load] = cost
+        if len(self._costs) > MOST_LOADS:
+            self._costs.pop(next(iter(self._costs)))
+
+    def _counting(self) -> dict[Load, _Cost]:
+        return {load: cost for load, cost in self._costs.items() if cost.measured > SLOW_START}
+
+    def _known(self) -> dict[Load, float]:
+        """What is not outdated; all of it where everything is."""
+        counting = self._counting()
+        since = self._now() - OUTDATED_S
+        known = {load: cost.seconds for load, cost in counting.items() if cost.at > since}
+        return known or {load: cost.seconds for load, cost in counting.items()}
 
     def cost(self, load: Load) -> float | None:
         """Seconds a frame of the load takes; estimated from other loads where it was never drawn, None if none was."""
-        known = self.costs()
+        known = self._known()
         if load in known:
             return known[load]
         # Measured on a CPU: four times the pixels take one and a half times as long, for the Gaussians stay the same.
         guesses = [seconds * max(1.0, load.pixels / other.pixels) ** 0.5 for other, seconds in known.items()]
         return max(guesses) if guesses else None
-
-    def unmeasured(self, running: Mapping[Load, int], asked: Load) -> bool:
-        """Whether nothing is known of a frame's cost while others were let in to measure it: wait a moment."""
-        return self.cost(asked) is None and bool(self._here(running, asked))
-
-    def admits(self, running: Mapping[Load, int], asked: Load) -> bool:
-        """Whether one more session fits beside those that run. The first one always may: it is the measurement."""
-        here = self._here(running, asked)
-        sessions = sum(running.values())
-        if sessions and (sessions + 1) * FPS * self.own_cost > PROCESS_BUDGET:
-            return False
-        if not here:
-            return True
-        needed = self._seconds(here) + (self.cost(asked) or 0.0)
-        return needed * FPS <= self.budget
-
-    def room(self, running: Mapping[Load, int], asked: Load, most: int) -> int:
-        """How many more sessions of a kind would be admitted one after another, at most `most`."""
-        planned = dict(running)
-        for count in range(most):
-            if not self.admits(planned, asked):
-                return count
-            planned[asked] = planned.get(asked, 0) + 1
-        return most
-
-    def _here(self, running: Mapping[Load, int], asked: Load) -> dict[Load, int]:
-        """Sessions that the asked one would share a renderer with."""
-        shard = shard_of(asked.avatar, self.shards)
-        return {load: count for load, count in running.items() if count and shard_of(load.avatar, self.shards) == shard}
-
-    def _seconds(self, running: Mapping[Load, int]) -> float:
-        return sum(count * (self.cost(load) or 0.0) for load, count in running.items())
 
 
 Observer = Callable[[Mapping[Load, int], float], None]

@@ -8,7 +8,7 @@ from being.live.audio_timeline import TimelineState
 from being.live.plain import pack, unpack
 from being.live.session_state import SessionState
 from being.server.admission import Load
-from being.server.pcm_input import PcmState
+from being.server.pcm_state import PcmState
 from being.server.schemas import LiveFormat
 
 
@@ -101,16 +101,19 @@ class Deposit:
         )
 
     def after(self, before: Deposit | None) -> Deposit | None:
-        """All that is known with this deposit, as a whole one; None where it does not go on from `before`."""
+        """All that is known with this deposit, as a whole one; None where it does not go on from `before`.
+
+        Only the sound that it brought is copied.
+        """
         if self.whole:
-            return self
+            return replace(self, model=self.model.copied(), playback=self.playback.copied())
         if before is None or (before.model.end, before.playback.end) != (self.model.start, self.playback.start):
             return None
         return replace(
             self,
             whole=True,
-            model=before.model.extended(self.model).since(self.model_from),
-            playback=before.playback.extended(self.playback).since(self.playback_from),
+            model=before.model.extended(self.model.copied()).since(self.model_from),
+            playback=before.playback.extended(self.playback.copied()).since(self.playback_from),
         )
 
     def state(self) -> ClientState:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import gcd, lcm
 
 import numpy as np
@@ -11,34 +10,13 @@ import numpy.typing as npt
 from being.constants import SOUND_RATE
 from being.live.session import OUTPUT_RATIO
 from being.media.stream_resampler import StreamResampler
+from being.server.pcm_state import PcmState
 
 FloatArray = npt.NDArray[np.float32]
 
 MODEL_RATE = SOUND_RATE // OUTPUT_RATIO
 FULL_SCALE = 32768.0
 REACH = 512  # input samples that a resampler may still read: at 48 to 16 kHz its filter is about a hundred long
-
-
-@dataclass(frozen=True, eq=False)
-class PcmState:
-    """A `PcmInput` in the middle of an utterance, as plain data.
-
-    Attributes
-    ----------
-    recent : the utterance's last samples at `rate`, from sample `recent_from` on: enough to start a resampler with.
-    model_made, playback_made : samples that the resamplers have given out.
-    model_held, playback_held : those of them that wait for their counterparts.
-    odd : the byte of half a sample, -1 where there is none.
-    """
-
-    rate: int
-    recent_from: int
-    recent: FloatArray
-    model_made: int
-    playback_made: int
-    model_held: FloatArray
-    playback_held: FloatArray
-    odd: int
 
 
 class PcmInput:

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from weakref import WeakValueDictionary
 
 from being.avatar.library import Library
@@ -24,15 +25,16 @@ from being.server.client_state import ClientState, Mark
 from being.server.frame_loop import FrameLoop
 from being.server.limits import ServingLimits, check_size
 from being.server.liveness import Moved
-from being.server.merged_metrics import merged_exposition
+from being.server.merged_metrics import merged_exposition, room_exposition
 from being.server.metrics import Meter, Meters, PrometheusMeter
 from being.server.motion_players import MotionPlayers
 from being.server.playable_avatars import PlayableAvatars
 from being.server.problems import Problem
 from being.server.refine_strength import strength_for
+from being.server.room_plan import Room
 from being.server.schemas import LiveFormat, LiveOptions, SessionInfo
 from being.server.session_registry import SessionRegistry
-from being.server.session_slots import REFERENCE, SessionSlots
+from being.server.session_slots import REFERENCE, Loads, SessionSlots
 from being.server.shared_sessions import SessionDirectory, SharedSessions
 from being.server.speech_slots import SpeechSlots
 
@@ -51,6 +53,7 @@ class Service:
     meter : where measurements go besides the Prometheus registry.
     name : of this worker, the first part of its session ids.
     directory : of the sessions of all workers; None for one that is alone.
+    loads : what renderers in other processes tell of themselves, by shard.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Service:
         pacing: Pacing | None = None,
         name: str = "s",
         directory: SessionDirectory | None = None,
+        loads: Loads = dict,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.graph = graph
@@ -77,13 +81,13 @@ class Service:
         self.frame_loop = FrameLoop(graph, self.meter, pacing=pacing, now=now)
         self.sessions = SessionRegistry(self.frame_loop, self.limits.gone_s, self.meter)
         admission = admission or Admission()
-        self.slots = SessionSlots(admission, self.sessions, self.limits.sessions, self.meter)
+        self.slots = SessionSlots(admission, self.sessions, self.limits.sessions, self.meter, loads)
         self.speech_slots = SpeechSlots(self.limits.speaking, self.meter)
         self.shared: SharedSessions | None = None
         if directory is not None:
             exposition = self.prometheus.exposition
             self.shared = SharedSessions(
-                directory, name, self.sessions, self.backgrounds, admission, self.meter, exposition
+                directory, name, self.sessions, self.backgrounds, self.slots, self.meter, exposition
             )
         self.stopping = False
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -174,19 +178,27 @@ class Service:
             return [client.info() for client in self.sessions.all()]
         return [SessionInfo.model_validate(info) for info in await self.shared.listing()]
 
-    async def room(self, avatar_id: str) -> int:
-        """Further sessions of an avatar at the reference size that would be admitted now, by whichever worker."""
+    async def room(self, avatar_id: str) -> Room:
+        """Further sessions of an avatar at the reference size that would be admitted now."""
         here = self.slots.room(avatar_id)
-        return here if self.shared is None else await self.shared.room(Load(avatar_id, *REFERENCE), here)
+        if self.shared is None:
+            return replace(here, by_worker={self._name: here.in_all})
+        return await self.shared.room(Load(avatar_id, *REFERENCE), here)
 
     async def metrics(self) -> bytes:
         """What all workers measured, in Prometheus' text format; the others' a few seconds ago."""
+        room = await self._room_exposition()
         if self.shared is None:
-            return self.prometheus.exposition()
+            return self.prometheus.exposition() + room
         by_worker = await self.shared.metrics()
         if len(by_worker) == 1:
-            return self.prometheus.exposition()
-        return await asyncio.to_thread(merged_exposition, by_worker)
+            return self.prometheus.exposition() + room
+        return await asyncio.to_thread(merged_exposition, by_worker) + room
+
+    async def _room_exposition(self) -> bytes:
+        """For the avatar that readiness counts in."""
+        playable = self.avatars.manifests()
+        return room_exposition(await self.room(playable[0].id)) if playable else b""
 
     async def know_background(self, name: str) -> None:
         """Know a picture that another worker was sent, too."""

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
+from being.graph.rendered_batch import RendererLoad
 from being.server.admission import Admission, Load
+from being.server.client_session import ClientSession
 from being.server.metrics import Meter
 from being.server.problems import Problem
 from being.server.refusals import refusal
+from being.server.room_plan import SETTLING_S, Room, RoomPlan, Running, WorkerUse
 from being.server.session_registry import SessionRegistry
 
 REFERENCE = (512, 512)  # size that readiness counts in
+HERE = ""  # name of this worker in its own plans
+
+Loads = Callable[[], Mapping[int, Sequence[RendererLoad]]]
+"""By shard, the renderers that draw for this worker as they told of themselves last."""
 
 
 class SessionSlots:
@@ -22,13 +30,18 @@ class SessionSlots:
     ----------
     most : int
         Sessions, whatever they cost.
+    loads : callable
+        What renderers in other processes tell; none where frames are drawn in this one.
     """
 
-    def __init__(self, admission: Admission, sessions: SessionRegistry, most: int, meter: Meter) -> None:
+    def __init__(
+        self, admission: Admission, sessions: SessionRegistry, most: int, meter: Meter, loads: Loads = dict
+    ) -> None:
         self._admission = admission
         self._sessions = sessions
         self._most = most
         self._meter = meter
+        self._loads = loads
         self._opening: Counter[Load] = Counter()
 
     @contextmanager
@@ -46,10 +59,34 @@ class SessionSlots:
         finally:
             self._opening[load] -= 1
 
-    def room(self, avatar_id: str) -> int:
-        """Further sessions of an avatar at the reference size that would be admitted now."""
-        free = self._most - len(self._sessions)
-        return self._admission.room(self._running(), Load(avatar_id, *REFERENCE), max(0, free))
+    def check_alone(self, load: Load) -> None:
+        """Problem 503 where the renderers, as they tell of themselves, have no time for the session being opened.
+
+        For a worker that cannot ask what others have let in: a renderer's load is that of all of them.
+        """
+        known = Counter(Running(client.load, HERE, _age_s(client) > SETTLING_S) for client in self._sessions.all())
+        known.update({Running(one, HERE, False): count for one, count in self._opening.items()})
+        known[Running(load, HERE, False)] -= 1  # the one that asks
+        if not RoomPlan(self._admission, {HERE: self.use()}, known).admits(HERE, load):
+            raise refusal(self._meter, "cost", "no room for another session: the renderer has no time left")
+
+    def use(self) -> WorkerUse:
+        """What the directory of all workers is told."""
+        loads = self._loads()
+        return WorkerUse(
+            self._admission.own_cost,
+            self._most,
+            {shard: tuple(load.renderer for load in reported) for shard, reported in loads.items()},
+            {load.renderer: load.busy for reported in loads.values() for load in reported if load.busy is not None},
+        )
+
+    def costs(self) -> dict[Load, float]:
+        """Seconds of renderer time a frame, as they were measured here."""
+        return self._admission.costs()
+
+    def room(self, avatar_id: str) -> Room:
+        """Further sessions of an avatar at the reference size that would be admitted now, by this worker alone."""
+        return self._plan().left(Load(avatar_id, *REFERENCE))
 
     def frame_s(self, avatar_id: str) -> float | None:
         """Seconds of renderer time that a frame of the reference size takes, if any was drawn."""
@@ -60,12 +97,18 @@ class SessionSlots:
             return refusal(self._meter, "sessions", f"this server holds {self._most} sessions and is full")
         if self._sessions.faded and len(self._sessions):
             return refusal(self._meter, "cost", "no room for another session: frames of those there are come late")
-        if not self._admission.admits(self._running(), load):
+        if not self._plan().admits(HERE, load):
             cost, ours = 1000 * (self._admission.cost(load) or 0), 1000 * self._admission.own_cost
             detail = f"no room for another session: a {load.width}x{load.height} frame costs {cost:.0f} ms"
             detail += f", and {ours:.0f} ms of this process" if ours else ""
             return refusal(self._meter, "cost", detail)
         return None
 
-    def _running(self) -> dict[Load, int]:
-        return dict(self._sessions.loads() + self._opening)
+    def _plan(self) -> RoomPlan:
+        """By this worker's own measurements; those of renderers are its own sessions' and others'."""
+        running = {Running(load, HERE): count for load, count in (self._sessions.loads() + self._opening).items()}
+        return RoomPlan(self._admission, {HERE: WorkerUse(self._admission.own_cost, self._most)}, running)
+
+
+def _age_s(client: ClientSession) -> float:
+    return (datetime.now(UTC) - client.started).total_seconds()

@@ -7,6 +7,7 @@ a second; only clients who come back in that second begin anew.
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
@@ -16,11 +17,11 @@ from being.inference.compositing import PictureFile
 from being.server.admission import Admission, Load
 from being.server.backgrounds import KEPT
 from being.server.client_state import Deposit
+from being.server.room_plan import SETTLING_S, Room, RoomPlan, Running, WorkerUse
 
 WORKER_LOST_S = 3.0  # a worker silent for so long is dead: its sessions wait for their clients
 RESERVED_S = 120.0  # a place whose session nobody has reported for so long is given to others
 GIVE_WAY_S = 2.0  # a session may be on its way to another worker for so long before it gives way to new ones
-SETTLING_S = 2.0  # after somebody was let in the measurements may still show that there is room for more
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class WorkerReport:
     deposits : of those whose state could be taken.
     left : ids of those deposited whose clients are lost: whoever gets them may go on.
     over : ids of sessions that are over, and of places that are not needed.
-    costs : seconds of renderer time a frame, by load.
+    costs : seconds of renderer time a frame, by load. use : of the worker's own process, and of its renderers.
     metrics : in Prometheus' text format; left out most times.
     """
 
@@ -43,6 +44,7 @@ class WorkerReport:
     left: tuple[str, ...]
     over: tuple[str, ...]
     costs: Mapping[Load, float]
+    use: WorkerUse = field(default_factory=WorkerUse)
     metrics: bytes | None = None
 
 
@@ -81,12 +83,15 @@ class _Record:
     worker: str | None
     since: float  # of the reservation, the withdrawal, or the client's absence
     deposit: Deposit | None = None
+    began: float = math.inf  # when it was deposited first: from then on frames are drawn for it
 
 
 @dataclass(eq=False)
 class _Worker:
     last_call: float
     costs: Mapping[Load, float] = field(default_factory=dict)
+    use: WorkerUse = field(default_factory=WorkerUse)
+    reported_at: float = -math.inf
     metrics: bytes = b""
 
 
@@ -103,18 +108,18 @@ class SessionStore:
     def __init__(self, gone_s: float, budget: float, shards: int = 1) -> None:
         self.name = secrets.token_hex(8)
         self._gone_s = gone_s
-        self._admission = Admission(budget, shards)
+        self._now = 0.0  # of the call
+        self._admission = Admission(budget, shards, now=lambda: self._now)
         self._records: dict[str, _Record] = {}
         self._workers: dict[str, _Worker] = {}
         self._pictures: OrderedDict[str, PictureFile] = OrderedDict()
-        self._admitted_at = -SETTLING_S
 
     # What workers tell.
 
     def report(self, report: WorkerReport, now: float) -> ReportAnswer:
         """A worker's sessions as they are now."""
         known = self._worker_of(report.worker, now)
-        known.costs = report.costs
+        known.costs, known.use, known.reported_at = report.costs, report.use, now
         if report.metrics is not None:
             known.metrics = report.metrics
         for session_id in report.over:
@@ -141,17 +146,14 @@ class SessionStore:
         self._expire(now)
         if session_id in self._records:
             return Refused(taken=True)
-        settling = now - self._admitted_at < SETTLING_S
-        if settling and self._admission.unmeasured(self._running(), load):
-            return Refused(settling=True)
-        while not self._admission.admits(self._running(), load):
+        while not (plan := self._plan(now)).admits(worker, load) or plan.unmeasured(worker, load):
             waiting = [name for name, record in self._records.items() if record.worker is None]
             longest = min(waiting, key=lambda name: self._records[name].since, default=None)
             if longest is None or now - self._records[longest].since < GIVE_WAY_S:
-                return Refused(settling=settling or longest is not None, cost_s=self._admission.cost(load) or 0.0)
+                settling = longest is not None or plan.settles(worker, load)
+                return Refused(settling=settling, cost_s=self._admission.cost(load) or 0.0)
             del self._records[longest]
         self._records[session_id] = _Record(load, worker, now)
-        self._admitted_at = now
         return None
 
     def withdraw(self, worker: str, session_id: str, token: str, avatar: str, now: float) -> Deposit | None:
@@ -175,9 +177,10 @@ class SessionStore:
             if record.deposit is not None
         ]
 
-    def room(self, load: Load, most: int) -> int:
-        """Further sessions of a load that would be admitted one after another, at most `most`."""
-        return self._admission.room(self._running(), load, most)
+    def room(self, load: Load, now: float) -> Room:
+        """Further sessions of a load that would be admitted one after another."""
+        self._expire(now)
+        return self._plan(now).left(load)
 
     def metrics(self, now: float) -> dict[str, bytes]:
         """What the workers that live measured, in Prometheus' text format."""
@@ -212,8 +215,10 @@ class SessionStore:
             record.worker, record.load = worker, deposit.load
         if whole is None:
             return False
-        if record is None:
-            record = self._records[deposit.id] = _Record(deposit.load, worker, now)
+        if record is None:  # of a store before this one
+            record = self._records[deposit.id] = _Record(deposit.load, worker, now, began=-math.inf)
+        elif record.deposit is None:
+            record.began = now
         record.deposit = whole
         return True
 
@@ -229,6 +234,7 @@ class SessionStore:
                 record.worker, record.since = None, now
 
     def _expire(self, now: float) -> None:
+        self._now = now
         for name, worker in list(self._workers.items()):
             if now - worker.last_call > WORKER_LOST_S:
                 del self._workers[name]
@@ -241,11 +247,15 @@ class SessionStore:
             if record.worker is None and now - record.since > self._gone_s:
                 del self._records[name]
 
-    def _running(self) -> dict[Load, int]:
-        return dict(Counter(record.load for record in self._records.values()))
+    def _plan(self, now: float) -> RoomPlan:
+        running = Counter(
+            Running(record.load, record.worker, now - record.began > SETTLING_S) for record in self._records.values()
+        )
+        workers = sorted(self._workers.items(), key=lambda item: item[1].reported_at)
+        return RoomPlan(self._admission, {name: worker.use for name, worker in workers}, running)
 
     def _costs(self) -> dict[Load, float]:
-        """Of a frame, the mean over the workers that measured it."""
+        """Of a frame, the mean over the workers that have just measured it."""
         found: dict[Load, list[float]] = {}
         for worker in self._workers.values():
             for load, cost in worker.costs.items():

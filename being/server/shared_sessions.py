@@ -9,14 +9,16 @@ from contextlib import asynccontextmanager, suppress
 from typing import Protocol, TypeVar
 
 from being.inference.compositing import PictureFile
-from being.server.admission import Admission, Load
+from being.server.admission import Load
 from being.server.backgrounds import Backgrounds
 from being.server.client_session import ClientSession
 from being.server.client_state import Deposit, Mark
 from being.server.liveness import Moved
 from being.server.metrics import Meter
 from being.server.refusals import refusal
+from being.server.room_plan import Room
 from being.server.session_registry import SessionRegistry
+from being.server.session_slots import SessionSlots
 from being.server.session_store import Refused, ReportAnswer, WorkerReport
 
 DEPOSIT_S = 0.6  # between deposits: what a client sees again where a worker was killed
@@ -25,10 +27,10 @@ TOGETHER_S = 0.02  # what is to be told at once waits so long for company
 METRICS_EVERY = 10  # reports: the others go without
 ANSWER_S = 3.0  # until a call is given up: the worker goes on alone
 ALONE_ANSWER_S = 0.3  # the same while it has been silent
-SETTLED_S = 3.0  # for which a new client waits until measurements have told whether there is room
+SETTLED_S = 4.0  # for which a new client waits until measurements have told whether there is room
 ASK_AGAIN_S = 0.1
 SENT_S = 1.0  # what was drawn may take so long to be sent before a planned stop
-DIRECTORY_S = 5.0  # for which a planned stop is put off where the directory does not answer
+DIRECTORY_S = 30.0  # for which a planned stop is put off where the directory does not answer
 LONGEST_REASON = 200  # characters
 
 Answer = TypeVar("Answer")
@@ -47,7 +49,7 @@ class SessionDirectory(Protocol):
 
     async def listing(self) -> list[dict[str, object]]: ...
 
-    async def room(self, load: Load, most: int) -> int: ...
+    async def room(self, load: Load) -> Room: ...
 
     async def metrics(self) -> dict[str, bytes]: ...
 
@@ -59,14 +61,14 @@ class SessionDirectory(Protocol):
 class SharedSessions:
     """The sessions of one worker towards the directory of all.
 
-    Where the directory does not answer, the worker goes on alone: it admits by its own measure, lists its own sessions,
-    and keeps those of lost clients itself.
+    Where the directory does not answer, the worker goes on alone: it admits by its own measure and by what renderers
+    tell of themselves, lists its own sessions, and keeps those of lost clients itself.
 
     Parameters
     ----------
     directory : shared by all workers.
     worker : name of this one.
-    sessions, backgrounds, admission, meter : this worker's.
+    sessions, backgrounds, slots, meter : this worker's.
     exposition : what it measured, in Prometheus' text format.
     """
 
@@ -76,7 +78,7 @@ class SharedSessions:
         worker: str,
         sessions: SessionRegistry,
         backgrounds: Backgrounds,
-        admission: Admission,
+        slots: SessionSlots,
         meter: Meter,
         exposition: Callable[[], bytes],
     ) -> None:
@@ -84,7 +86,7 @@ class SharedSessions:
         self._worker = worker
         self._sessions = sessions
         self._backgrounds = backgrounds
-        self._admission = admission
+        self._slots = slots
         self._meter = meter
         self._exposition = exposition
         self._marks: dict[str, Mark] = {}  # of sessions that were deposited
@@ -129,6 +131,8 @@ class SharedSessions:
                 raise refusal(self._meter, "cost", detail)
             await asyncio.sleep(ASK_AGAIN_S)
             waited += ASK_AGAIN_S
+        if self._alone:
+            self._slots.check_alone(load)
         self._over.discard(name)
         try:
             yield name
@@ -155,6 +159,8 @@ class SharedSessions:
 
     async def wait_for_directory(self) -> None:
         """Before a planned stop, until there is somebody to leave sessions with, who may be replaced as well."""
+        if not len(self._sessions):
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(DIRECTORY_S):
                 while not await self.report():
@@ -183,9 +189,10 @@ class SharedSessions:
         listed = await self._ask(self._directory.listing(), [])
         return [own.pop(str(info["id"]), info) for info in listed] + list(own.values())
 
-    async def room(self, load: Load, most: int) -> int:
-        """Further sessions that the renderers would admit."""
-        return await self._ask(self._directory.room(load, most), most)
+    async def room(self, load: Load, here: Room) -> Room:
+        """Further sessions that workers and renderers would admit; `here`: what this worker knows of by itself."""
+        room = await self._ask(self._directory.room(load), None)
+        return Room(here.in_all, {self._worker: here.in_all}) if room is None or not room.by_worker else room
 
     async def metrics(self) -> dict[str, bytes]:
         """By worker; of this one as they are now."""
@@ -220,7 +227,14 @@ class SharedSessions:
             metrics = self._exposition() if self._reports % METRICS_EVERY == 0 else None
             self._reports += 1
             report = WorkerReport(
-                self._worker, tuple(clients), tuple(deposits), left, over, self._admission.costs(), metrics
+                self._worker,
+                tuple(clients),
+                tuple(deposits),
+                left,
+                over,
+                self._slots.costs(),
+                self._slots.use(),
+                metrics,
             )
             answer = await self._ask(self._directory.report(report), None, patient=True)
             if answer is None:

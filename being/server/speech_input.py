@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from being.errors import InputError
 from being.live.session import Session
-from being.server.pcm_input import FloatArray, PcmInput, PcmState
+from being.server.pcm_input import FloatArray, PcmInput
+from being.server.pcm_state import PcmState
 from being.server.problems import Problem
 
 LARGE_SOUND = 64 << 10  # bytes of PCM worth a worker thread

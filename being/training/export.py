@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from being.avatar.consent import ConsentRecord
 from being.avatar.folder import Avatar, save_avatar
 from being.avatar.motion import Motion
 from being.avatar.schema import AvatarManifest
-from being.avatar.signing import sign_avatar
+from being.avatar.signing import signed_manifest
 from being.dataset import Dataset
 from being.model import Conditions, camera_code
 from being.training.data.face import landmarks_of
@@ -100,8 +99,4 @@ def write(avatar: Avatar, out: Path, preview: NDArray[np.uint8], replace: bool) 
 
     Raises InputError where it cannot be written, FormatError where it would not load again.
     """
-    consent = avatar.manifest.consent
-    avatar = save_avatar(avatar, out, preview=preview, replace_existing=replace)
-    if consent.status != "consented":
-        return avatar
-    return dataclasses.replace(avatar, manifest=sign_avatar(out, consent))
+    return save_avatar(avatar, out, preview=preview, replace_existing=replace, sign=signed_manifest)

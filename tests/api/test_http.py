@@ -46,8 +46,10 @@ def test_library_is_listed(server: Server) -> None:
             assert urljoin(address, listed["preview"]) == f"/v1/avatars/{listed['id']}/preview.jpg"
         preview = client.get(urljoin("/v1/avatars/tiny", detail["preview"]))
         assert preview.headers["content-type"] == "image/jpeg" and preview.content[:2] == b"\xff\xd8"
-        assert client.get("/readyz").json()["status"] == "ready"
-        assert b"being_sessions" in client.get("/metrics").content
+        ready = client.get("/readyz").json()
+        assert ready["status"] == "ready" and list(ready["workers"].values()) == [ready["room"]]
+        metrics = client.get("/metrics").content
+        assert b"being_sessions" in metrics and f"being_room {ready['room']}.0\n".encode() in metrics
         assert "/v1/avatars/{avatar_id}/speak" in client.get("/openapi.json").json()["paths"]
         assert client.get("/docs").status_code == 200
 

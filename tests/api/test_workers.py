@@ -98,7 +98,9 @@ def test_who_comes_to_another_worker_while_the_first_still_holds_it(workers: lis
                 assert listed["id"] == ready["session"] and listed["state"] == "live"
                 assert http.get(f"/v1/sessions/{ready['session']}").json()["avatar"] == "tiny"
                 assert http.get("/v1/sessions/nobody").status_code == 404
-                assert http.get("/readyz").json()["sessions"] == 1
+                ready = http.get("/readyz").json()
+                assert ready["sessions"] == 1 and len(ready["workers"]) == 2
+                assert http.get("/metrics").text.count("\nbeing_room_of_worker{") == 2
 
 
 def test_every_worker_lists_all_sessions(workers: list[Server]) -> None:

@@ -1,6 +1,7 @@
 """The shipped phones: bounded, fast, deaf to loudness and room noise, and it hears voices it never heard."""
 
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -146,3 +147,18 @@ def test_real_speech_is_heard(phones: Phones) -> None:
     closed = steps[:, :15].argmax(axis=1) == 1
     closures = np.count_nonzero(np.diff(closed.astype(int)) == 1)
     assert 1.0 < closures / (len(pcm) / 16_000) < 4.0  # p, b and m a second
+
+
+def test_streams_pushed_together_give_what_each_gives_alone(phones: Phones) -> None:
+    rng = np.random.default_rng(1)
+    sounds = [0.1 * rng.standard_normal(16_000).astype(np.float32) for _ in range(5)]
+    together, alone = [phones.stream() for _ in sounds], [phones.stream() for _ in sounds]
+    cuts = [0, 5000, 5640, 6280, 6281, 7000, 7640, 16_000]
+    for start, stop in pairwise(cuts):
+        behind = [0, 0, 100, 0, 0]  # so that the third's state has another shape
+        blocks = [s[max(0, start - lag) : stop - lag] for s, lag in zip(sounds, behind, strict=True)]
+        given = phones.push_all(together, blocks)
+        for own, stream, block in zip(given, alone, blocks, strict=True):
+            np.testing.assert_allclose(own, stream.push(block), atol=2e-5)
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_allclose(one.flush(), other.flush(), atol=2e-5)

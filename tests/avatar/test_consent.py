@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from support.tiny import make_tiny_avatar
 
 from being.avatar.consent import ConsentRecord
 from being.avatar.consent_form import about, ask, hash_footage, read_record
-from being.avatar.folder import amend_avatar, load_avatar, read_manifest, save_avatar
-from being.avatar.signing import key_path, own_key, sign_avatar
+from being.avatar.folder import Avatar, amend_avatar, load_avatar, read_manifest, save_avatar
+from being.avatar.signing import key_path, own_key, signed_manifest
 from being.avatar.trust import consent_trust
 from being.errors import FormatError, InputError
 
@@ -32,11 +33,13 @@ def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def signed(tmp_path: Path) -> Path:
-    avatar = make_tiny_avatar()
-    folder = tmp_path / avatar.id
-    save_avatar(avatar, folder)
-    sign_avatar(folder, RECORD)
+    folder = tmp_path / "tiny"
+    save_avatar(agreed_to(make_tiny_avatar("tiny")), folder, sign=signed_manifest)
     return folder
+
+
+def agreed_to(avatar: Avatar) -> Avatar:
+    return replace(avatar, manifest=avatar.manifest.model_copy(update={"consent": RECORD}))
 
 
 def edited(folder: Path, **fields: Any) -> Path:
@@ -53,6 +56,25 @@ def test_a_signed_record_stands(signed: Path) -> None:
     # adding a cheaper form of the network later does not break it
     amend_avatar(signed, approximation="full")
     assert consent_trust(read_manifest(signed)).serve
+
+
+def test_an_avatar_is_never_on_disk_without_its_signature(
+    signed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A changed model needs another signature, and comes into the folder's place with it, in one step."""
+    seen: list[bool] = []
+    rename = os.rename
+
+    def watched(source: Path, target: Path) -> None:
+        rename(source, target)
+        if Path(target) == signed:
+            seen.append(consent_trust(read_manifest(signed)).serve)
+
+    monkeypatch.setattr(os, "rename", watched)
+    other = agreed_to(make_tiny_avatar("tiny", 7))
+    save_avatar(other, signed, replace_existing=True, sign=signed_manifest)
+    amend_avatar(signed, sign=signed_manifest, name="Ada")
+    assert seen == [True, True] and consent_trust(load_avatar(signed).manifest).serve
 
 
 @pytest.mark.parametrize("fields", [{"who": "Eve"}, {"scope": "anything"}, {"footage_sha256": "0" * 64}])

@@ -23,7 +23,7 @@ pytest.importorskip("mediapipe", reason="the mesh's triangles come with being[cl
 from being.capture import pipeline
 from being.capture.landmarks.tracking import Track
 from being.capture.pipeline import capture
-from being.capture.workspace import require_room
+from being.capture.workspace import Workspace, require_room
 from being.dataset import validate
 from being.dataset.parsing import HEAD, NECK, TORSO
 from being.dataset.pose import FLIP
@@ -144,13 +144,23 @@ class StopAt(Silent):
             raise KeyboardInterrupt
 
 
-def test_a_stopped_capture_goes_on_to_a_whole_dataset(tmp_path: Path, video: Path, tracked: list[int]) -> None:
+def stop(place: Workspace) -> None:
+    """Ctrl-C when everything is made, and before it is put in its place."""
+    raise KeyboardInterrupt
+
+
+def test_a_stopped_capture_goes_on_to_a_whole_dataset(
+    tmp_path: Path, video: Path, tracked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "person"
     with pytest.raises(KeyboardInterrupt):
         capture(video, out, size=SIZE, progress=StopAt("parsing"), workers=2)
     assert not out.exists() and (tmp_path / "person.part").is_dir()
     with pytest.raises(KeyboardInterrupt):
         capture(video, out, size=SIZE, progress=StopAt("layers"), workers=2)
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(Workspace, "publish", stop)
+        capture(video, out, size=SIZE, workers=2)
     report = capture(video, out, size=SIZE, workers=2)
     assert len(tracked) == 1  # what was done is not done again
     assert sorted(p.name for p in tmp_path.iterdir()) == ["person"]

@@ -94,6 +94,8 @@ def test_answers_bring_the_load() -> None:
         assert load.waiting == 3 and 0.2 < load.busy <= 1 and 0 < load.batch <= 1
         second, film = await asyncio.gather(*waiting)
         assert second.load.waiting == film.load.waiting == 0
+        assert second.load.renderer == film.load.renderer == load.renderer != DrawingThread(press).load().renderer
+        assert film.load.busy <= second.load.busy, "who is not live does not count"
         await asyncio.sleep(1.0)
         assert (await draw([drive(1)], live=True)).load.busy < load.busy, "it had a rest"
 

@@ -1,5 +1,5 @@
-"""The graph on a real Ray Serve with two session workers: a film, a live session, and a renderer, a worker and the
-directory of sessions that die under it.
+"""The graph on a real Ray Serve, under a path, with two session workers: the page, a film, a live session, and a
+renderer, a worker and the directory of sessions that die under it.
 
 Nothing here is bound to a wall clock: what must hold is counted in samples, frames and processes.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import av
 import httpx
@@ -30,6 +32,7 @@ pytest.importorskip("ray")
 
 from being.ray_local import free_ports, start_ray
 
+UNDER = "/faces"  # the path that all of it lives under
 PATIENCE_S = 300.0  # until a test is given up: minutes of a machine that has better things to do
 SPOKEN_S = 100  # sound sent ahead, so that it lasts over the outage
 SAID_S = 10  # by a session that moves
@@ -47,7 +50,7 @@ def url(tiny_folder: Path) -> Iterator[str]:
     (port,) = free_ports(1)
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     deploy(tiny_folder)
-    address = f"http://127.0.0.1:{port}"
+    address = f"http://127.0.0.1:{port}{UNDER}"
     until(lambda: httpx.get(f"{address}/readyz", timeout=PATIENCE_S, trust_env=False).status_code == 200)
     yield address
     ray.shutdown()  # Serve's own farewell takes ten seconds
@@ -62,9 +65,9 @@ def deploy(folder: Path) -> None:
 
     limits = {"gone_s": PATIENCE_S}  # a client may be silent while its test waits
     settings = GraphSettings.model_validate({"library": [str(folder)], "shards": 2, "limits": limits})
-    below = [deployment.bind(settings) for deployment in (Sessions, Renderer)]
+    below = [Sessions.bind(settings.limits.gone_s, settings.budget, settings.shards), Renderer.bind(settings)]
     workers = Ingress.options(num_replicas=2).bind(settings, *below, None, None)
-    serve.run(workers, name="being", route_prefix="/")
+    serve.run(workers, name="being", route_prefix=UNDER)
 
 
 def until(check: Callable[[], bool]) -> None:
@@ -72,6 +75,19 @@ def until(check: Callable[[], bool]) -> None:
     while not check():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.1)
+
+
+def test_the_page_is_found_under_its_path(url: str) -> None:
+    with httpx.Client(timeout=PATIENCE_S, trust_env=False) as client:
+        page = client.get(f"{url}/")
+        parts = [urljoin(f"{url}/", part) for part in re.findall(r'(?:src|href)="([^"#]+)"', page.text)]
+        assert len(parts) >= 3 and all(client.get(part).status_code == 200 for part in parts)
+        listing = client.get(f"{url}/v1/avatars")
+        (tiny,) = (avatar for avatar in listing.json()["avatars"] if avatar["id"] == "tiny")
+        assert client.get(urljoin(str(listing.url), tiny["preview"])).headers["content-type"] == "image/jpeg"
+        bare = client.get(url)
+        assert bare.is_redirect and urljoin(url, bare.headers["location"]) == f"{url}/"
+        assert client.get(urljoin(url, "/v1/avatars")).status_code == 404
 
 
 def test_films_of_both_shards(url: str) -> None:
@@ -102,6 +118,11 @@ def test_a_picture_reaches_the_renderer(url: str) -> None:
     with av.open(io.BytesIO(film.content)) as container:
         corner = next(container.decode(video=0)).to_ndarray(format="rgb24")[2, 2].astype(int)
     assert np.abs(corner - (0, 176, 64)).max() < 16
+
+
+def test_the_directory_of_sessions_loads_no_torch(url: str) -> None:
+    (directory,) = replicas("Sessions")
+    assert "libtorch" not in Path(f"/proc/{process_of(directory)}/maps").read_text()
 
 
 def test_a_renderer_that_dies_costs_pictures_but_no_sound(url: str) -> None:

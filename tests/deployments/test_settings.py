@@ -8,6 +8,7 @@ import pytest
 import yaml
 from being.deployments.settings import GraphSettings
 from pydantic import ValidationError
+from ray.serve.deployment import deployment_to_schema
 from ray.serve.schema import ServeDeploySchema
 
 from being.commands.serve import DEFAULT, merged
@@ -34,6 +35,17 @@ def test_built_in_configuration_is_the_file() -> None:
     for deployment in (Ingress, Renderer):
         stated = next(one for one in application["deployments"] if one["name"] == deployment.name)
         assert stated["ray_actor_options"]["num_cpus"] == deployment.ray_actor_options["num_cpus"]
+
+
+def test_a_renderer_that_is_replaced_has_a_successor_before_it_goes() -> None:
+    """On two cores as well: what has no place is waited for, and the old version goes on for good."""
+    from being.deployments.ingress import Ingress
+    from being.deployments.renderer import Renderer
+    from being.deployments.sessions import Sessions
+
+    assert deployment_to_schema(Renderer).max_surge_percent > 0
+    needed = [deployment.ray_actor_options["num_cpus"] for deployment in (Sessions, Ingress, Renderer, Renderer)]
+    assert sum(needed) <= 2
 
 
 def test_command_line_overrides() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.native_refiner import give_refiner, trained
+from support.tiny import make_tiny_avatar
 
 pytest.importorskip("ray")
 
@@ -22,7 +23,7 @@ from being.deployments.renderer import Renderer
 from being.deployments.settings import GraphSettings
 from ray import serve
 
-from being.avatar.folder import Avatar
+from being.avatar.folder import Avatar, save_avatar
 from being.inference.frames import PixelFormat
 from being.live.requests import OutputFormat
 from being.live.session import Session
@@ -98,6 +99,23 @@ def test_a_refiner_of_its_own_refines_whom_it_knows(tiny_avatar: Avatar, tmp_pat
     for plain, refined in pictures.values():
         assert np.abs(refined - plain).max() > 20
     assert np.abs(pictures["own"][1] - pictures["renderer"][1]).max() <= 2, "pictures are rounded on their way"
+
+
+def test_a_refiner_of_its_own_keeps_as_many_as_may_be_resident(tmp_path: Path) -> None:
+    for number, name in enumerate(("one", "two")):
+        give_refiner(
+            save_avatar(make_tiny_avatar(name, number), tmp_path / "avatars" / name), tmp_path, trained(number)
+        )
+    settings = GraphSettings.model_validate(
+        {"library": [str(tmp_path / "avatars")], "resident": 1, "refiner": {"place": "own", "device": "cpu"}}
+    )
+    refiner = local(Refiner, settings)
+
+    async def prepared() -> tuple[bool, bool, list[str]]:
+        known = await refiner.prepare.remote("one"), await refiner.prepare.remote("two")
+        return *known, await refiner.resident.remote()
+
+    assert asyncio.run(prepared()) == (True, True, ["two"])
 
 
 def test_a_refiner_of_its_own_says_for_whom_there_is_none(tiny_folder: Path) -> None:

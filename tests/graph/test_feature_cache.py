@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,9 +10,9 @@ import pytest
 from support.scene import speech
 
 from being.audio.extractors import load_extractor
-from being.audio.features import FeatureExtractor, FeatureSpec, FeatureStream
+from being.audio.features import FeatureExtractor, FeatureSpec, FeatureStream, push_each
 from being.audio.windows import WindowSpec
-from being.graph.feature_cache import KEPT_STEPS, FeatureCache
+from being.graph.feature_cache import KEPT_STEPS, FeatureCache, SoundSpan
 from being.graph.sound_encoder import request_contexts, step_total
 from being.live.requests import FRAME_SAMPLES, AudioContextRange, audio_context_range
 
@@ -42,6 +43,16 @@ class Counting:
         stream.push = counted  # type: ignore[method-assign]
         return stream
 
+    def push_all(self, streams: Sequence[FeatureStream], blocks: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return push_each(streams, blocks)
+
+
+def asked(
+    cache: FeatureCache, session: str, extractor: FeatureExtractor, first: int, pcm: np.ndarray, count: int
+) -> np.ndarray | None:
+    (steps,) = cache.steps([SoundSpan(session, extractor, first, pcm, step_total(count))])
+    return steps
+
 
 def request_sound(pcm: np.ndarray, audio_range: AudioContextRange, first: int, count: int) -> np.ndarray:
     padded = np.pad(pcm, (audio_range.past, audio_range.future + 70 * FRAME_SAMPLES))
@@ -62,18 +73,40 @@ def test_requests_of_any_cutting_are_answered_as_if_alone(name: str) -> None:
     answered = 0
     for first, count in CUTS:
         sound = request_sound(pcm, audio_range, first, count)
-        steps = cache.steps("s", extractor, first, sound, step_total(count))
+        steps = asked(cache, "s", extractor, first, sound, count)
         if steps is not None:
             answered += 1
             np.testing.assert_allclose(steps, alone(extractor, sound, count), atol=2e-5)
     assert answered == len(CUTS) - 1, "only the frame that is older than the one before it is left to others"
 
 
+@pytest.mark.parametrize("name", ["phones", "logmel"])
+def test_sessions_encoded_together_are_answered_as_if_alone(name: str) -> None:
+    extractor, cache = load_extractor(FeatureSpec(name=name)), FeatureCache()
+    audio_range = audio_context_range(extractor, WINDOWS)
+    voices = {voice: speech(1.5, seed) for seed, voice in enumerate("abcd")}
+    at = {"a": 0, "b": 0, "c": 3, "d": 0}
+    for tick in range(12):
+        counts = {"a": 1, "b": 1, "c": 1 + tick % 2, "d": 2}
+        if tick == 5:
+            at["b"] += 4  # a session that skipped
+        talking = [voice for voice in "abcd" if not (voice == "c" and tick in (3, 4))]
+        order = [*talking, "a"] if tick == 7 else talking  # one that is there twice
+        spans = []
+        for voice in order:
+            sound = request_sound(voices[voice], audio_range, at[voice], counts[voice])
+            spans.append(SoundSpan(voice, extractor, at[voice], sound, step_total(counts[voice])))
+            at[voice] += counts[voice]
+        for span, voice, steps in zip(spans, order, cache.steps(spans), strict=True):
+            assert steps is not None
+            np.testing.assert_allclose(steps, alone(extractor, span.pcm, counts[voice]), atol=2e-5)
+
+
 def test_only_new_sound_is_listened_to() -> None:
     extractor = Counting(load_extractor(FeatureSpec(name="phones")))
     cache, pcm, audio_range = FeatureCache(), speech(2.0), audio_context_range(extractor, WINDOWS)
     for first in (0, 1, 2, 2, 5):
-        cache.steps("s", extractor, first, request_sound(pcm, audio_range, first, 1), step_total(1))
+        asked(cache, "s", extractor, first, request_sound(pcm, audio_range, first, 1), 1)
     assert extractor.pushed == [audio_range.past + audio_range.future, FRAME_SAMPLES, FRAME_SAMPLES, 3 * FRAME_SAMPLES]
 
 
@@ -84,7 +117,7 @@ def test_another_sound_is_not_taken_for_the_one_before() -> None:
     said, other = speech(2.0, 1), speech(2.0, 2)
     for first, pcm in ((20, said), (21, said), (22, other), (23, other), (3, other), (65, other)):
         sound = request_sound(pcm, audio_range, first, 1)
-        steps = cache.steps("s", extractor, first, sound, step_total(1))
+        steps = asked(cache, "s", extractor, first, sound, 1)
         assert (steps is None) == (first == 3), "only an older frame is left to others"
         if steps is not None:
             np.testing.assert_allclose(steps, alone(extractor, sound, 1), atol=2e-5)
@@ -97,7 +130,7 @@ def test_other_extractors_and_sessions_do_not_meet() -> None:
     cache, pcm = FeatureCache(), speech(1.0)
     for session, extractor in (("a", phones), ("a", logmel), ("b", phones), ("a", phones)):
         sound = request_sound(pcm, audio_context_range(extractor, WINDOWS), 3, 1)
-        steps = cache.steps(session, extractor, 3, sound, step_total(1))
+        steps = asked(cache, session, extractor, 3, sound, 1)
         assert steps is not None
         np.testing.assert_allclose(steps, alone(extractor, sound, 1), atol=2e-5)
 
@@ -107,7 +140,7 @@ def test_memory_is_bounded() -> None:
     cache, pcm, audio_range = FeatureCache(sessions=2), speech(1.0), audio_context_range(extractor, WINDOWS)
     whole = audio_range.past + audio_range.future
     for session, first in (("a", 0), ("b", 0), ("a", 1), ("c", 0), ("a", 2), ("b", 1)):
-        cache.steps(session, extractor, first, request_sound(pcm, audio_range, first, 1), step_total(1))
+        asked(cache, session, extractor, first, request_sound(pcm, audio_range, first, 1), 1)
     assert extractor.pushed == [whole, whole, FRAME_SAMPLES, whole, FRAME_SAMPLES, whole], "b is the one"
     entry = cache._entries["a"]
     assert len(entry.steps) <= KEPT_STEPS and len(entry.pcm) == whole
@@ -121,9 +154,9 @@ def test_a_stream_that_failed_is_not_asked_again() -> None:
         if first == 1:
             cache._entries["s"].stream.push = lambda pcm: 1 / 0  # type: ignore[assignment, method-assign, misc]
             with pytest.raises(ZeroDivisionError):
-                cache.steps("s", extractor, first, sound, step_total(1))
+                asked(cache, "s", extractor, first, sound, 1)
             continue
-        steps = cache.steps("s", extractor, first, sound, step_total(1))
+        steps = asked(cache, "s", extractor, first, sound, 1)
         assert steps is not None
         np.testing.assert_allclose(steps, alone(extractor, sound, 1), atol=2e-5)
     assert extractor.pushed == [audio_range.past + audio_range.future] * 2
@@ -135,7 +168,7 @@ def test_ticks_that_overlap_are_answered_right() -> None:
 
     def ask(first: int) -> None:
         sound = request_sound(pcm, audio_range, first, 1)
-        steps = cache.steps("s", extractor, first, sound, step_total(1))
+        steps = asked(cache, "s", extractor, first, sound, 1)
         if steps is not None:
             np.testing.assert_allclose(steps, alone(extractor, sound, 1), atol=2e-5)
 

@@ -12,7 +12,7 @@ from support.scene import session_of, speech
 from being.audio.extractors import load_extractor
 from being.audio.features import FeatureSpec
 from being.audio.windows import WindowSpec, file_contexts, look_ahead_s
-from being.errors import InputError
+from being.errors import BeingError, InputError
 from being.graph.local import InProcessGraph
 from being.graph.sound_encoder import SoundEncoder, request_contexts
 from being.live.requests import FRAME_SAMPLES, Fade, audio_context_range, context_steps
@@ -65,7 +65,19 @@ def test_a_fade_mixes_the_old_sound_in(graph: InProcessGraph) -> None:
     old = session_of(facts, speech(1, 2)).take(4, 0.0).request
     encoder = SoundEncoder()
     faded = replace(new, fade=Fade(old.pcm, np.array([1, 0.5, 0.25, 0], np.float32)))
-    a, b, mixed = (encoder.encode(request, LOGMEL, windows) for request in (new, old, faded))
+    a, b, mixed = encoder.encode([(request, LOGMEL, windows) for request in (new, old, faded)])
+    assert not any(isinstance(contexts, BeingError) for contexts in (a, b, mixed))
     np.testing.assert_allclose(mixed[0], b[0], atol=1e-5)
     np.testing.assert_allclose(mixed[1], (a[1] + b[1]) / 2, atol=1e-5)
     np.testing.assert_allclose(mixed[3], a[3], atol=1e-5)
+
+
+def test_a_request_that_cannot_be_encoded_fails_alone(graph: InProcessGraph) -> None:
+    windows = WindowSpec(look_ahead=1)
+    facts = asyncio.run(graph.prepare("tiny"))
+    good = session_of(facts, speech(1, 1)).take(2, 0.0).request
+    short = replace(good, session="short", pcm=good.pcm[1:])
+    encoder, lone = SoundEncoder(), SoundEncoder()
+    (refused, contexts) = encoder.encode([(short, LOGMEL, windows), (good, LOGMEL, windows)])
+    assert isinstance(refused, InputError) and not isinstance(contexts, BeingError)
+    np.testing.assert_array_equal(contexts, lone.encode([(good, LOGMEL, windows)])[0])

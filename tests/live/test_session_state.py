@@ -163,6 +163,28 @@ def test_what_a_timeline_gained_can_be_sent_alone() -> None:
         before.extended(now.since(before.end + 1))
 
 
+def test_a_state_of_much_sound_copies_none_and_stays_as_it_was() -> None:
+    line = AudioTimeline(1)
+    line.append(np.zeros((48_000 * 60, 1), np.float32))
+    line.forget(48_000)
+    state = line.state()
+    assert state.start == 48_000 and np.shares_memory(state.blocks[0], line.state().blocks[0])
+    before = state.pcm
+    line.append(np.ones((100, 1), np.float32))
+    line.append(np.ones((100, 1), np.float32))
+    line.forget(100_000)
+    np.testing.assert_array_equal(state.pcm, before)
+    again = AudioTimeline.restored(line.state())
+    assert again.end == line.end == 48_000 * 60 + 200
+    np.testing.assert_array_equal(again.read(99_000, line.end + 5), line.read(99_000, line.end + 5))
+
+
+def test_an_empty_timeline_keeps_its_channels() -> None:
+    line = AudioTimeline.restored(AudioTimeline(2, start=7).state())
+    line.append(np.ones((3, 2), np.float32))
+    assert line.state().pcm.shape == (3, 2) and line.end == 10
+
+
 @pytest.mark.parametrize(
     ("background", "name"),
     [

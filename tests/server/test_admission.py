@@ -1,10 +1,19 @@
-"""Admission by measured cost: plain numbers."""
+"""What frames cost, learnt from passes: plain numbers."""
 
 from __future__ import annotations
 
 import pytest
 
-from being.server.admission import Admission, Load, ProcessTime, shard_of
+from being.server.admission import (
+    MOST_LOADS,
+    OUTDATED_S,
+    RECENT_S,
+    SLOW_START,
+    USUAL_FRAME_S,
+    Admission,
+    Load,
+    ProcessTime,
+)
 
 SMALL, LARGE = Load("a", 256, 256), Load("a", 512, 512)
 
@@ -16,16 +25,9 @@ def measured(cost_s: float, load: Load = LARGE, **options: float) -> Admission:
     return admission
 
 
-def test_first_session_is_the_measurement() -> None:
-    assert Admission().admits({}, LARGE)
-    assert Admission().cost(LARGE) is None
-
-
-def test_admits_while_the_frames_fit_the_clock() -> None:
-    admission = measured(0.010, budget=0.8)  # 32 ms of 40 may be planned: three sessions
-    assert admission.admits({LARGE: 2}, LARGE)
-    assert not admission.admits({LARGE: 3}, LARGE)
-    assert admission.room({LARGE: 1}, LARGE, 10) == 2
+def test_nothing_is_known_before_something_was_drawn() -> None:
+    assert Admission().cost(LARGE) is None and Admission().own_cost == 0
+    assert Admission(process=ProcessTime()).own_cost == USUAL_FRAME_S
 
 
 def test_unknown_sizes_are_guessed_by_pixels_and_never_cheaper() -> None:
@@ -49,30 +51,42 @@ def test_first_frames_do_not_count() -> None:
     assert (admission.cost(LARGE) or 0) < 0.011
 
 
-def test_shards_are_counted_apart() -> None:
-    names = [f"avatar{number}" for number in range(40)]
-    here = [name for name in names if shard_of(name, 2) == 0]
-    there = next(name for name in names if shard_of(name, 2) == 1)
-    admission = Admission(budget=0.8, shards=2)
-    for _ in range(20):
-        admission.observe({Load(here[0], 512, 512): 1}, 0.030)
-    busy = {Load(here[0], 512, 512): 1}
-    assert not admission.admits(busy, Load(here[1], 512, 512))
-    assert admission.admits(busy, Load(there, 512, 512))
+def test_what_was_measured_long_ago_gives_way_to_what_is_measured_now() -> None:
+    """A worker that was busy when its last client left says nothing of it for ever, nor for good."""
+    clock = [0.0]
+    admission = Admission(now=lambda: clock[0])
+    for _ in range(10):
+        admission.observe({LARGE: 1}, 0.200)
+    assert admission.costs() == {LARGE: pytest.approx(0.2)}
+    clock[0] += RECENT_S
+    assert admission.costs() == {}
+    clock[0] += OUTDATED_S
+    assert admission.cost(LARGE) == pytest.approx(0.2), "nothing else is known"
+    admission.learn({SMALL: 0.010})
+    assert admission.cost(LARGE) == pytest.approx(0.020)
 
 
-def test_a_process_is_full_at_one_core() -> None:
-    """Nine milliseconds of the process for each frame: four sessions are 0.9 of a core, a fifth does not fit."""
+def test_a_frame_that_loads_its_avatar_again_counts_little() -> None:
+    admission = measured(0.010)
+    admission.observe({LARGE: 1}, 5.0)
+    assert (admission.cost(LARGE) or 0) < 0.012
+
+
+def test_clients_that_ask_for_every_size_fill_no_memory() -> None:
+    admission = Admission()
+    for side in range(100, 100 + 2 * MOST_LOADS):
+        for _ in range(SLOW_START + 1):
+            admission.observe({Load("a", side, side): 1}, 0.010)
+    assert len(admission.costs()) == MOST_LOADS
+
+
+def test_a_process_counts_its_own_time() -> None:
     clock = [0.0]
     admission = Admission(process=ProcessTime(lambda: clock[0], lambda: 0.9 * clock[0]))
-    assert admission.admits({}, LARGE) and admission.admits({LARGE: 4}, LARGE), "nothing was measured yet"
     for _ in range(100):
         clock[0] += 0.04
         admission.observe({LARGE: 4}, 0.001)
-    assert admission.process is not None and admission.process.frame_s == pytest.approx(0.009, rel=0.01)
-    assert admission.admits({LARGE: 3}, LARGE) and not admission.admits({LARGE: 4}, LARGE)
-    assert admission.admits({}, LARGE), "the first session is the measurement"
-    assert admission.room({LARGE: 1}, LARGE, 64) == 3
+    assert admission.own_cost == pytest.approx(0.009, rel=0.01)
     clock[0] += 60  # nobody was here for a minute
     admission.observe({LARGE: 1}, 0.001)
-    assert admission.process.frame_s == pytest.approx(0.009, rel=0.01)
+    assert admission.own_cost == pytest.approx(0.009, rel=0.01)

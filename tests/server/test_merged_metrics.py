@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from being.server.merged_metrics import merged_exposition
+from being.server.merged_metrics import merged_exposition, room_exposition
 from being.server.metrics import PrometheusMeter
+from being.server.room_plan import RendererShare, Room
 
 
 def test_every_sample_keeps_its_worker() -> None:
@@ -26,3 +27,18 @@ def test_every_sample_keeps_its_worker() -> None:
     assert samples["being_latency_seconds_bucket", (("le", "0.06"), ("worker", "one"))] == 1
     assert samples["being_latency_seconds_bucket", (("le", "0.06"), ("worker", "two"))] == 0
     assert text.count("# TYPE being_ticks_total counter") == 1
+
+
+def test_the_room_stands_beside_what_workers_measured() -> None:
+    meter = PrometheusMeter()
+    meter.set("being_sessions", 1, state="live")
+    shares = {"r1": RendererShare(0.25, 0.5), "r2": RendererShare(None, 0.0)}
+    text = meter.exposition() + room_exposition(Room(5, {"one": 3, "two": 4}, shares))
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+    assert samples["being_room",] == 5 and samples["being_room_of_worker", "two"] == 4
+    assert samples["being_renderer_planned", "r1"] == 0.5 and samples["being_renderer_busy", "r1"] == 0.25
+    assert ("being_renderer_busy", "r2") not in samples and samples["being_sessions", "live"] == 1

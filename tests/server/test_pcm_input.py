@@ -7,7 +7,8 @@ import pytest
 from support.api_server import tone
 
 from being.live.plain import pack, unpack
-from being.server.pcm_input import PcmInput, PcmState
+from being.server.pcm_input import PcmInput
+from being.server.pcm_state import PcmState
 
 
 @pytest.mark.parametrize("rate", [8000, 16_000, 22_050, 44_100, 48_000])

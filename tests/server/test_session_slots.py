@@ -79,10 +79,10 @@ def test_a_session_too_dear_is_refused_with_its_cost(tiny_avatar: Avatar) -> Non
         admission.observe({LOAD: 1}, 0.020)
         admission.observe({Load("tiny", *REFERENCE): 1}, 0.030)
     parts = Parts(tiny_avatar, most=9, admission=admission)
-    assert parts.slots.room("tiny") == 1, "30 ms of the 32 that may be planned"
+    assert parts.slots.room("tiny").in_all == 1, "30 ms of the 32 that may be planned"
     assert parts.slots.frame_s("tiny") == pytest.approx(0.030)
     parts.sessions.add(tiny_client(tiny_avatar))
-    assert parts.slots.room("tiny") == 0
+    assert parts.slots.room("tiny").in_all == 0
     assert "a 64x48 frame costs 20 ms" in parts.refused().details.detail
     assert parts.meter.added["being_refused cost"] == 1
 

@@ -12,6 +12,7 @@ from support.virtual_time import run_virtually
 from support.workers import BlackGraph, LocalDirectory
 
 from being.avatar.folder import Avatar
+from being.graph.rendered_batch import RendererLoad
 from being.inference.compositing import PictureFile
 from being.live.session import OUTPUT_RATIO
 from being.server.admission import Admission, Load
@@ -19,7 +20,9 @@ from being.server.backgrounds import Backgrounds
 from being.server.client_session import ClientSession
 from being.server.frame_loop import FrameLoop
 from being.server.problems import Problem
+from being.server.room_plan import RendererShare, Room
 from being.server.session_registry import SessionRegistry
+from being.server.session_slots import SessionSlots
 from being.server.shared_sessions import ANSWER_S, DEPOSIT_S, SETTLED_S, SharedSessions
 
 LOAD = Load("tiny", 64, 48)
@@ -35,8 +38,10 @@ class Worker:
         self.backgrounds = Backgrounds(512)
         loop = FrameLoop(BlackGraph(avatar), self.meter, now=asyncio.get_running_loop().time)
         self.sessions = SessionRegistry(loop, GONE_S, self.meter)
+        self.loads: dict[int, list[RendererLoad]] = {}
+        self.slots = SessionSlots(self.admission, self.sessions, 64, self.meter, lambda: self.loads)
         self.shared = SharedSessions(
-            directory, name, self.sessions, self.backgrounds, self.admission, self.meter, lambda: name.encode()
+            directory, name, self.sessions, self.backgrounds, self.slots, self.meter, lambda: name.encode()
         )
 
     def enter(self, client: ClientSession) -> None:
@@ -133,6 +138,45 @@ def test_a_worker_goes_on_alone(tiny_avatar: Avatar) -> None:
         directory.down = False
         await asyncio.sleep(DEPOSIT_S + 0.1)
         assert [info["id"] for info in await two.shared.listing()] == ["a"]
+
+    play(tiny_avatar, scenario)
+
+
+def test_a_worker_alone_goes_by_what_the_renderer_tells(tiny_avatar: Avatar) -> None:
+    """Others' sessions are in the renderer's load: its own would leave room for three more."""
+
+    async def scenario(directory: LocalDirectory, one: Worker, two: Worker) -> None:
+        one.enter(tiny_client(tiny_avatar))
+        for _ in range(50):
+            one.admission.observe({LOAD: 1}, 0.008)
+        directory.down = True
+        await asyncio.sleep(2 * DEPOSIT_S)
+        one.loads = {0: [RendererLoad(0.8, 0, 4.0, "r")]}
+        with one.slots.opening(LOAD):
+            with pytest.raises(Problem, match="the renderer has no time left"):
+                async with one.shared.place(["b"], LOAD):
+                    pytest.fail("it was let in")
+            one.loads = {0: [RendererLoad(None, 0, 4.0, "r")]}
+            async with one.shared.place(["b"], LOAD):
+                pass
+
+    play(tiny_avatar, scenario)
+
+
+def test_the_room_of_all_workers(tiny_avatar: Avatar) -> None:
+    async def scenario(directory: LocalDirectory, one: Worker, two: Worker) -> None:
+        here = Room(7, {"": 7})
+        assert (await one.shared.room(LOAD, here)).by_worker == {"one": 7}, "nobody has told of anything"
+        for worker in (one, two):
+            worker.loads = {0: [RendererLoad(0.2, 0, 1.0, "r")]}
+        one.enter(tiny_client(tiny_avatar))
+        for _ in range(50):
+            one.admission.observe({LOAD: 1}, 0.008)
+        await asyncio.sleep(5.0)
+        room = await two.shared.room(LOAD, here)
+        assert room == Room(3, {"one": 3, "two": 3}, {"r": RendererShare(0.2, pytest.approx(0.2))})
+        directory.down = True
+        assert await two.shared.room(LOAD, here) == Room(7, {"two": 7}), "a worker alone tells its own"
 
     play(tiny_avatar, scenario)
 

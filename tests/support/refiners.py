@@ -20,6 +20,9 @@ class Inverting:
     def prepare(self, avatar: str) -> None:
         self.prepared.append(avatar)
 
+    def forget(self, avatar: str) -> None:
+        self.prepared.remove(avatar)
+
     def knows(self, avatar: str) -> bool:
         return avatar != "stranger"
 

@@ -15,6 +15,7 @@ from being.inference.frames import FrameRecord
 from being.live.requests import AvatarFacts, FrameRequest
 from being.server.admission import Load
 from being.server.client_state import Deposit
+from being.server.room_plan import Room
 from being.server.session_store import Refused, ReportAnswer, SessionStore, WorkerReport
 
 
@@ -50,8 +51,8 @@ class LocalDirectory:
     async def listing(self) -> list[dict[str, object]]:
         return await self._call(lambda: self.store.listing(now()))
 
-    async def room(self, load: Load, most: int) -> int:
-        return await self._call(lambda: self.store.room(load, most))
+    async def room(self, load: Load) -> Room:
+        return await self._call(lambda: self.store.room(load, now()))
 
     async def metrics(self) -> dict[str, bytes]:
         return await self._call(lambda: self.store.metrics(now()))

@@ -8,6 +8,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from being.graph.channel.formats import FormatSender
@@ -30,6 +31,7 @@ from being.inference.frames import FrameRecord
 from being.live.request_batch import FrameRequestBatch
 from being.live.requests import FrameRequest
 
+LOAD_S = 2.0  # after which a renderer's load is an old one
 MOST_FILES = 253  # descriptors that may come with one message, by the kernel (SCM_MAX_FD)
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,8 @@ class FrameChannel:
         self._formats = FormatSender()
         self._numbers = 0
         self._waiting: dict[int, tuple[Sequence[FrameRequest], asyncio.Future[Drawn]]] = {}
+        self._load: RendererLoad | None = None
+        self._load_at = 0.0
         self._unpacker = Unpacker()
         self._files: deque[int] = deque()
         self._unsent = bytearray()
@@ -71,6 +75,12 @@ class FrameChannel:
         self.closed = asyncio.Event()
         self._loop.add_reader(self._socket, self._readable)
         self._send(Hello(ticket))
+
+    def load(self) -> RendererLoad | None:
+        """How busy the renderer said to be last, not known any more where it has been silent; None before it said."""
+        if self._load is not None and self._loop.time() - self._load_at > LOAD_S:
+            return replace(self._load, busy=None)
+        return self._load
 
     async def draw(self, requests: Sequence[FrameRequest], *, live: bool = True) -> Drawn:
         """Frames of the requests, the seconds of drawing they stand for, and the renderer's load.
@@ -147,6 +157,8 @@ class FrameChannel:
             self._arena.add(slab, self._files.popleft())
         for number in message.dropped:
             self._arena.drop(number)
+        if message.failure is None:
+            self._load, self._load_at = message.load, self._loop.time()
         if message.number == NOBODYS:
             self._send(DropMessage(NOBODYS, self._arena.take_released()))
             return

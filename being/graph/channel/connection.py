@@ -1,7 +1,6 @@
 """The renderer's end of one channel: a thread that reads and one that writes.
 
-Reading includes what is done before the drawing thread is needed (features of the sound), writing the copy into shared
-memory: both happen while another batch is drawn.
+Writing includes the copy into shared memory, which happens while another batch is drawn.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ class Order(Protocol):
 
 
 Draw = Callable[[list[FrameRequest], bool, Answer], Order]
-"""Have requests drawn (live or not) and answered; may take as long as their sound takes to be encoded."""
+"""Have requests drawn (live or not) and answered, on some other thread."""
 
 
 class Connection:
@@ -60,6 +59,7 @@ class Connection:
     accepted : socket of the worker. arena : that its frames are written into.
     ended : told the worker's ticket once it is over; None where it never said one.
     idle_s : without answers after which the worker is asked what it has released.
+    load : how busy the renderer is: told at once, and with each answer.
     """
 
     def __init__(
@@ -69,12 +69,14 @@ class Connection:
         arena: Arena,
         ended: Callable[[Connection, str | None], None],
         idle_s: float = IDLE_S,
+        load: Callable[[], RendererLoad] = RendererLoad,
     ) -> None:
         self.arena = arena
         self._socket = accepted
         self._draw = draw
         self._ended = ended
         self._idle_s = idle_s
+        self._load = load
         self._ticket: str | None = None
         self._sound = SoundReceiver()
         self._formats = FormatReceiver()
@@ -105,6 +107,7 @@ class Connection:
     def _take(self, message: Any) -> None:
         if isinstance(message, Hello):
             self._ticket = message.ticket
+            self._answers.put((NOBODYS, self._nothing()))
             return
         for slab, index in message.released:
             self.arena.release(slab, index)
@@ -147,8 +150,10 @@ class Connection:
     def _ask_for_released(self) -> None:
         """A worker that asks for nothing says nothing of what it has released, nor hears of slabs that go."""
         if self.arena.bytes:
-            nothing = RenderedBatch(RenderedFrames(FrameInfo.of([])), 0.0)
-            self._send(NOBODYS, nothing)
+            self._send(NOBODYS, self._nothing())
+
+    def _nothing(self) -> RenderedBatch:
+        return RenderedBatch(RenderedFrames(FrameInfo.of([])), 0.0, self._load())
 
     def _send(self, number: int, answer: RenderedBatch | Exception) -> None:
         if isinstance(answer, Exception):

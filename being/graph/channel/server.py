@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import shutil
 import socket
@@ -14,8 +15,12 @@ from pathlib import Path
 
 from being.graph.channel.arena import IDLE_S, Arena
 from being.graph.channel.connection import Connection, Draw
+from being.graph.rendered_batch import RendererLoad
 
 ACCEPT_AGAIN_S = 0.1  # after a failure, for example of descriptors
+FOLDER = "being-renderer-"
+SOCKET = "socket"
+BEGINNING_S = 60.0  # a folder without a socket may be so old: its renderer is just starting
 
 log = logging.getLogger(__name__)
 
@@ -31,17 +36,25 @@ class ChannelServer:
     Parameters
     ----------
     draw : has a worker's requests drawn. new_arena : memory for one worker's frames.
-    idle_s : see Connection.
+    idle_s, load : see Connection.
     """
 
-    def __init__(self, draw: Draw, new_arena: Callable[[], Arena] = Arena, idle_s: float = IDLE_S) -> None:
+    def __init__(
+        self,
+        draw: Draw,
+        new_arena: Callable[[], Arena] = Arena,
+        idle_s: float = IDLE_S,
+        load: Callable[[], RendererLoad] = RendererLoad,
+    ) -> None:
         self.connections: list[Connection] = []
         self._draw = draw
         self._new_arena = new_arena
         self._idle_s = idle_s
+        self._load = load
         self._closing = False
-        self._folder = Path(tempfile.mkdtemp(prefix="being-renderer-"))
-        self.path = str(self._folder / "socket")
+        remove_left_behind(Path(tempfile.gettempdir()))
+        self._folder = Path(tempfile.mkdtemp(prefix=FOLDER))
+        self.path = str(self._folder / SOCKET)
         self._listener = socket.socket(socket.AF_UNIX)
         try:
             self._listener.bind(self.path)
@@ -82,7 +95,8 @@ class ChannelServer:
                 time.sleep(ACCEPT_AGAIN_S)
                 continue
             try:
-                connection = Connection(accepted, self._draw, self._new_arena(), self._over, self._idle_s)
+                arena = self._new_arena()
+                connection = Connection(accepted, self._draw, arena, self._over, self._idle_s, self._load)
             except (OSError, RuntimeError) as error:  # no descriptor, no thread
                 log.warning("a session worker cannot have a channel (%s)", error)
                 accepted.close()  # it goes on by value
@@ -94,3 +108,27 @@ class ChannelServer:
             self.connections.remove(connection)
         if ticket is not None and (ended := self._expected.pop(ticket, None)) is not None:
             ended()
+
+
+def remove_left_behind(temporary: Path) -> None:
+    """Remove the folders of this user's renderers that were killed."""
+    for folder in temporary.glob(f"{FOLDER}*"):
+        with contextlib.suppress(OSError):  # another user's, or another renderer removes it at the same time
+            if not _lives(folder / SOCKET):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lives(path: Path) -> bool:
+    """Whether a process has the socket; it is not told. OSError where that cannot be known."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError as error:
+            if error.errno == errno.EPROTOTYPE:  # a stream socket, as ours are
+                return True
+            if error.errno == errno.ECONNREFUSED:
+                return False
+            if error.errno == errno.ENOENT:
+                return time.time() - path.parent.stat().st_mtime < BEGINNING_S
+            raise
+    return True

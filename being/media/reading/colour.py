@@ -29,6 +29,9 @@ _BT709, _BT2020 = 1, 9  # H.273 matrix coefficients, as FFmpeg's scaler numbers 
 _UNSAID = (0, 2, 3)  # RGB (said of YCbCr it says nothing), unspecified, reserved
 _CONSTANT_LUMINANCE = 10  # BT.2020's other form, which nobody films with: read as the usual one
 _PQ, _HLG = 16, 18  # H.273 transfer characteristics
+_UNSPECIFIED = 2
+_DOLBY_TAGS = ("dvh1", "dvhe", "dva1", "dvav", "dav1")
+_DOLBY_DATA = ("DOVI_METADATA", "DOVI_RPU_BUFFER")  # beside a decoded frame
 _PRIMARIES = {9: Coding.WIDE, 11: Coding.P3, 12: Coding.P3}  # H.273 colour primaries
 
 _per_thread = threading.local()
@@ -51,6 +54,15 @@ def coding_of(frame: av.VideoFrame) -> Coding | None:
     if curve in (_PQ, _HLG):
         return Coding.PQ if curve == _PQ else Coding.HLG
     return _PRIMARIES.get(int(frame.color_primaries or 0))
+
+
+def is_dolby_alone(frame: av.VideoFrame, tag: str) -> bool:
+    """Whether a film is Dolby Vision whose colours only a decoder of that knows (profile 5).
+
+    Its other profiles are HDR10, HLG or BT.709 for everybody else, and tagged so. tag : of the codec in the container.
+    """
+    dolby = tag in _DOLBY_TAGS or any(frame.side_data.get(name) is not None for name in _DOLBY_DATA)
+    return dolby and int(frame.color_trc or 2) == _UNSPECIFIED
 
 
 def _matrix(frame: av.VideoFrame) -> int | None:

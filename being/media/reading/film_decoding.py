@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from being.constants import FPS
 from being.media.reading.film_index import REMEDY, STRAY_S, FilmIndex
 from being.media.reading.input_container import open_container, read_packets
-from being.media.reading.interlace import Deinterlacer
+from being.media.reading.interlace import Deinterlacer, FieldOrder
 from being.media.reading.notes import Span
 
 if TYPE_CHECKING:
@@ -57,13 +57,19 @@ def spans_of(flags: NDArray[np.bool_]) -> tuple[Span, ...]:
 
 
 def decoded(
-    path: Path, index: FilmIndex, start_s: float, state: Decoding, threads: int = 0
+    path: Path,
+    index: FilmIndex,
+    start_s: float,
+    state: Decoding,
+    threads: int = 0,
+    fields: FieldOrder | None = None,
 ) -> Iterator[tuple[av.VideoFrame, float]]:
     """Whole pictures from about `start_s` on, in the order of their times, seconds on the clock.
 
-    What cannot be decoded is counted in `state` and left out. threads : of the decoder, 0 as it likes.
+    What cannot be decoded is counted in `state` and left out. threads : of the decoder, 0 as it likes. fields :
+    see `being.media.reading.combing`.
     """
-    whole = Deinterlacer()
+    whole = Deinterlacer(fields)
     previous, size = -np.inf, None
     for frame, time in _by_packets(path, index, start_s, state, threads):
         if time <= previous:

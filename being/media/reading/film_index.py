@@ -43,6 +43,7 @@ class FilmIndex:
     stated_s : the duration that the file claims for its pictures; 0 where it claims none. held_s : what it holds.
     undated : the container tells the order of decoding only (AVI): the k-th picture has the k-th stamp.
     pixel_aspect : width of a pixel over its height, 1 where the file tells nothing.
+    tag : the container's own name of the codec, as "hvc1".
     """
 
     stream: int
@@ -54,6 +55,7 @@ class FilmIndex:
     held_s: float
     undated: bool
     pixel_aspect: float
+    tag: str
 
     @property
     def stamps(self) -> Floats:
@@ -103,6 +105,7 @@ def read_index(path: Path) -> FilmIndex:
             held_s=held,
             undated=undated,
             pixel_aspect=float(ratio) if ratio else 1.0,
+            tag=stream.codec_context.codec_tag,
         )
 
 

@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 
 from being.constants import FPS
 from being.errors import InputError
-from being.media.reading.colour import coding_of, to_rgb
+from being.media.reading.colour import coding_of, is_dolby_alone, to_rgb
+from being.media.reading.combing import undeclared_fields
 from being.media.reading.file_clock import FileClock
 from being.media.reading.film_decoding import HOLE_S, Decoding, decoded, spans_of, with_holes_alone
 from being.media.reading.film_index import FilmIndex, read_index, require_pictures
 from being.media.reading.input_container import AGAIN
+from being.media.reading.interlace import FieldOrder
 from being.media.reading.notes import Note, NoteKind
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ class Film:
     rate : pictures a second as filmed, on average.
     start_s : when frame 0 is shown, seconds on the file's clock; from_s : seconds after the film's first picture.
     clock : of the file.
+    fields : which comes first, where pictures are interlaced and do not say so.
     notes : what a person should know about the file; usually empty. `told` adds what only decoding shows.
     last : what the latest pass over it came to; None before the first.
     """
@@ -68,6 +71,7 @@ class Film:
     index: FilmIndex
     orientation: tuple[bool, bool, bool] = (False, False, False)
     from_s: float = 0.0
+    fields: FieldOrder | None = None
     square: tuple[int, int] = (0, 0)  # size after undoing oblong pixels, before turning upright
     _passes: list[Decoding] = field(default_factory=list, compare=False)
 
@@ -100,7 +104,8 @@ class Film:
         shown, large = 0, self.width * self.height > LARGE_PIXELS
         last: av.VideoFrame | None = None
         last_time = 0.0
-        for frame, time in decoded(self.path, self.index, self.start_s, state, LARGE_THREADS if large else 0):
+        threads = LARGE_THREADS if large else 0
+        for frame, time in decoded(self.path, self.index, self.start_s, state, threads, self.fields):
             if last is not None:
                 until = min(self.frames, _instants_before((last_time + time) / 2 - self.start_s))
                 if until > shown:
@@ -135,7 +140,10 @@ class Film:
             out.append(Note(NoteKind.DAMAGE, text if state.failed else "Pictures are damaged", spans))
         elif state.missing.any():
             out.append(Note(NoteKind.HOLE, "No pictures, the one before stands", spans_of(state.missing)))
-        if state.interlaced:
+        if self.fields:
+            text = "The file says that its pictures are progressive, and they are interlaced: they were deinterlaced"
+            out.append(Note(NoteKind.FIELDS, text))
+        elif state.interlaced:
             out.append(Note(NoteKind.FIELDS, "Interlaced pictures were deinterlaced"))
         if state.resized:
             out.append(Note(NoteKind.COLOUR, f"Pictures change their size: scaled to {self.width}x{self.height}"))
@@ -164,8 +172,8 @@ def open_film(
     Raises
     ------
     InputError
-        Not there, not a film, no picture can be decoded, less than half of it is there, longer than `longest_s`, or
-        nothing between start and end.
+        Not there, not a film, no picture can be decoded, less than half of it is there, longer than `longest_s`,
+        colours that cannot be read, or nothing between start and end.
     """
     path = Path(path)
     index = read_index(path)
@@ -191,6 +199,11 @@ def open_film(
     if sound and start == 0 and begins - min(sound) > LATE_S:
         text = f"The first picture comes {begins - min(sound):.2f} s after the sound: what is heard before is left out"
         notes.append(Note(NoteKind.LATE, text))
+    if is_dolby_alone(first, index.tag):
+        raise InputError(
+            f"{path} is Dolby Vision whose colours no other display can show (profile 5)",
+            "Convert it to SDR, HDR10 or HLG first: docs/capture.md says how",
+        )
     coding = coding_of(first)
     if coding is not None:
         notes.append(Note(NoteKind.COLOUR, f"{coding} colours were converted to those of a standard display (BT.709)"))
@@ -208,6 +221,7 @@ def open_film(
         index=index,
         orientation=orientation,
         from_s=start,
+        fields=undeclared_fields(path, index, first, begins + start, begins + end),
         square=square,
     )
 

@@ -67,6 +67,10 @@ class NativeRefiner:
             runner.warm_up(side)
         self._loaded[avatar] = entry, (runner, runner.packed(trained.state), trained.facts.strength)
 
+    def forget(self, avatar: str) -> None:
+        """Let go of its weights; what is compiled for networks of their sizes stays."""
+        self._loaded.pop(avatar, None)
+
     def knows(self, avatar: str) -> bool:
         """Whether the avatar has been prepared and has a trained refiner."""
         known = self._loaded.get(avatar)

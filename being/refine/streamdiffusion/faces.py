@@ -27,6 +27,10 @@ class FacePlanes:
             self._known[avatar] = known
         return known[1]
 
+    def forget(self, avatar: str) -> None:
+        """Drop an avatar's."""
+        self._known.pop(avatar, None)
+
     def of(self, avatar: str) -> FacePlane:
         """The plane that was loaded last; loaded now where none was."""
         known = self._known.get(avatar)

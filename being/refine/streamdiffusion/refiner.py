@@ -77,6 +77,10 @@ class StreamDiffusionRefiner:
         """Find out where the avatar's face lies. InputError or FormatError where it cannot be loaded."""
         self._planes.load(avatar)
 
+    def forget(self, avatar: str) -> None:
+        """Forget where it lies; networks are everybody's."""
+        self._planes.forget(avatar)
+
     def refine(self, crops: Tensor, conditions: Conditions, rows: CropRows) -> Tensor:
         """See the contract."""
         size = crops.shape[-1]

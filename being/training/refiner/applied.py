@@ -35,6 +35,9 @@ class NetworkInMemory:
     def prepare(self, avatar: str) -> None:
         """Nothing to load."""
 
+    def forget(self, avatar: str) -> None:
+        """Nothing to let go of."""
+
     def knows(self, avatar: str) -> bool:
         """Everybody."""
         return True

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from being.atomic import whole_file
 from being.avatar.folder import Avatar, amend_avatar, load_avatar
-from being.avatar.signing import own_key, sign_avatar
+from being.avatar.signing import own_key, signed_manifest
 from being.dataset import Dataset
 from being.errors import InputError
 from being.progress import Progress, Silent
@@ -182,9 +182,7 @@ def store(
         metrics=judged.metrics(),
     )
     save_refiner(work / FILE, TrainedRefiner(facts, trained.state))
-    amend_avatar(folder, extra={FILE: work / FILE})
-    if avatar.manifest.consent.status == "consented":
-        sign_avatar(folder, avatar.manifest.consent)
+    amend_avatar(folder, extra={FILE: work / FILE}, sign=signed_manifest)
 
 
 def spread(frames: Sequence[int], count: int) -> list[int]:

@@ -177,7 +177,9 @@ def test_a_published_audio_file_drives_it(root: Path, tmp_path: Path) -> None:
         session = Session("x", facts, OutputFormat(64, 48))
         for first in (0, 16):
             request = session.take(min(16, frames - first), now=0.0).request
-            fed = encoder.encode(request, load_avatar(folder).manifest.features, WindowSpec(look_ahead="published"))
+            features = load_avatar(folder).manifest.features
+            (fed,) = encoder.encode([(request, features, WindowSpec(look_ahead="published"))])
+            assert isinstance(fed, np.ndarray)
             np.testing.assert_array_equal(fed, expected[first : first + len(fed)])
     finally:
         graph.close()

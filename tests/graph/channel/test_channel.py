@@ -21,7 +21,7 @@ import pytest
 from support.scene import speech
 
 from being.graph.channel.arena import IDLE_S, Arena
-from being.graph.channel.client import FrameChannel
+from being.graph.channel.client import LOAD_S, FrameChannel
 from being.graph.channel.messages import ChannelLost
 from being.graph.channel.server import ChannelServer
 from being.graph.local import InProcessGraph
@@ -74,7 +74,7 @@ def renderer(graph: InProcessGraph) -> Renderer:
 
 @pytest.fixture
 def server(renderer: Renderer) -> Iterator[ChannelServer]:
-    server = ChannelServer(renderer)
+    server = ChannelServer(renderer, load=lambda: replace(LOAD, waiting=0))
     yield server
     server.close()
 
@@ -321,7 +321,7 @@ def test_without_memory_frames_come_by_value(graph: InProcessGraph, renderer: Re
 
 WORKER = """
 import asyncio, pickle, sys, time
-from being.graph.channel.client import FrameChannel
+from being.graph.channel.client import LOAD_S, FrameChannel
 
 async def hold():
     channel = FrameChannel(sys.argv[1], "doomed")
@@ -352,3 +352,21 @@ def test_what_a_killed_worker_held_is_taken_back(graph: InProcessGraph, server: 
         worker.send_signal(signal.SIGKILL)
         assert ended.wait(PATIENCE_S)
     assert connection.arena.leased == connection.arena.bytes == 0 and not server.connections
+
+
+def test_a_renderer_tells_how_busy_it_is_before_it_is_asked(graph: InProcessGraph, server: ChannelServer) -> None:
+    async def scenario() -> None:
+        channel = FrameChannel(server.path)
+        assert channel.load() is None
+        async with asyncio.timeout(PATIENCE_S):
+            while channel.load() is None:
+                await asyncio.sleep(0.01)
+        assert channel.load() == replace(LOAD, waiting=0)
+        session = (await sessions_of(graph))[0]
+        await channel.draw([session.take(1, 0.0).request])
+        assert channel.load() == LOAD
+        channel._load_at -= LOAD_S
+        assert channel.load() == replace(LOAD, busy=None), "that was long ago"
+        channel.close()
+
+    asyncio.run(scenario())

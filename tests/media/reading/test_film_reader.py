@@ -177,6 +177,25 @@ def test_interlaced_pictures_become_whole(tmp_path: Path) -> None:
     assert comb < 0.2 * np.abs(filmed[:, 1:-1] - (filmed[:, :-2] + filmed[:, 2:]) / 2).mean()
 
 
+def test_dolby_vision_is_read_where_it_is_hdr_too(tmp_path: Path) -> None:
+    """Profile 5 says nothing of its colours; profile 8 says HLG."""
+    for name, tags in (("five", {}), ("eight", {"color_trc": 18, "color_primaries": 9, "colorspace": 9})):
+        with av.open(str(tmp_path / f"{name}.mp4"), "w") as container:
+            video = container.add_stream("libx265", rate=RATE, options={"x265-params": "log-level=none"})
+            video.width, video.height, video.pix_fmt = W, H, "yuv420p10le"
+            video.codec_context.codec_tag = "dvh1"
+            for tag, value in tags.items():
+                setattr(video.codec_context, tag, value)
+            for time in steady(1):
+                picture = np.full((H, W, 3), grey(time), np.uint8)
+                container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(video.encode(None))
+    with pytest.raises(InputError, match="Dolby Vision") as caught:
+        open_film(tmp_path / "five.mp4")
+    assert "SDR" in caught.value.remedy
+    assert [note.kind for note in open_film(tmp_path / "eight.mp4").told()] == [NoteKind.COLOUR]
+
+
 @pytest.mark.parametrize("ending", ["txt", "zeros"])
 def test_what_is_no_film_is_one_line(tmp_path: Path, ending: str) -> None:
     path = tmp_path / "v.mp4"

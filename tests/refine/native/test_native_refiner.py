@@ -135,6 +135,26 @@ def test_the_engine_refines_who_has_a_refiner_and_leaves_the_rest_bit_for_bit(th
     assert change > 10_000 and 0.3 * change < less < 0.7 * change
 
 
+def test_refiners_leave_with_their_avatars_and_come_back(three: Library) -> None:
+    stage = RefineStage(load_backend(RefinerSettings(device="cpu"), three))
+    engine = Engine(three, "cpu", capacity=1, stages=[stage])
+    motion = make_tiny_avatar().motion
+    context = np.zeros((8, 16, 32), np.float32)
+
+    def refined(name: str) -> np.ndarray:
+        drive = Drive(name, context, 0.0, motion.head_pose[5], motion.torso_pose[5], width=256, height=256, refine=1.0)
+        image = engine.render([drive])[0].image
+        assert image is not None
+        return image
+
+    first = refined("one")
+    refined("two")
+    assert engine.resident() == ["two"] and stage.refiner.knows("two") and not stage.refiner.knows("one")
+    np.testing.assert_array_equal(refined("one"), first)
+    refined("plain")
+    assert not stage.refiner.knows("one")
+
+
 def test_a_newer_refiner_on_disk_is_taken_and_a_damaged_one_named(tiny_avatar: Avatar, tmp_path: Path) -> None:
     library = library_of(tiny_avatar)
     refiner = load_backend(RefinerSettings(device="cpu"), library)
