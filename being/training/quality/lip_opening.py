@@ -24,6 +24,7 @@ from being.training.model.lip_motion import APART, LipMotion
 Openings = NDArray[np.float32]
 MIDDLE = APART.index((*INNER_LIPS, 1))
 DOWN = -1  # head space has y upwards, and the lower lip is the second of its pair
+SHUT = 5  # per cent of the training frames: how many have shut lips, at least
 SPOKEN = 0.5  # silence under which a frame is speech
 CHUNK = 64  # frames asked for at once
 
@@ -31,7 +32,8 @@ CHUNK = 64  # frames asked for at once
 class LipOpening:
     """Openings, dm, of film and deformation for a trained network.
 
-    Where its lips rest is not in the deformation: the medians over the training frames are laid on each other.
+    Both count from the film's shut lips on, its `SHUT`th percentile. Where the lips rest is not in the deformation: the
+    medians over the training frames are laid on each other.
 
     filmed : (T,).
     """
@@ -39,8 +41,8 @@ class LipOpening:
     def __init__(self, network: DeformationNetwork, footage: Footage) -> None:
         self._network, self._footage = network, footage
         self._lips = LipMotion(footage)
-        self.filmed: Openings = DOWN * self._lips.filmed[:, MIDDLE].cpu().numpy()
-        train = list(footage.train)
+        train, gap = list(footage.train), DOWN * self._lips.filmed[:, MIDDLE].cpu().numpy()
+        self.filmed: Openings = np.asarray(gap - np.percentile(gap[train], SHUT), np.float32)
         self._rest = float(np.median(self.filmed[train]) - np.median(self._asked(footage.contexts[train], train)))
 
     def of_frames(self, frames: Sequence[int]) -> Openings:
