@@ -232,7 +232,7 @@ def scored(folder: Path, work: Path, config: FitConfig, asked: dict[str, Any]) -
         closed = lips_closed(pcm, heard.spec)
         np.save(work / "closed.npy", closed)
         shut = float(np.percentile(film, 5)) + SHUT_SHARE * float(np.ptp(np.percentile(film, (5, 95))))
-        row["moved_closures"] = shut_in(moved, closed[: len(moved)] > CLOSED, shut)
+        row["moved_closures"] = shut_in(moved, closed[: len(moved)] > CLOSED, shut)[1]
     return row
 
 
@@ -312,15 +312,17 @@ def spoken(
         "speech_found": float(found.mean()),
     }
     if (work / "closed.npy").exists():
-        row["closures_shut"] = shut_in(gap, np.load(work / "closed.npy")[:count] > CLOSED, SHUT)
+        closed = np.load(work / "closed.npy")[:count] > CLOSED
+        row["closures"], row["closures_shut"] = shut_in(gap, closed, SHUT)
     return row
 
 
-def shut_in(gap: NDArray[Any], closed: NDArray[np.bool_], shut: float) -> float | None:
-    """In which share of the spans of `closed` (T,) the gap (T,) falls below `shut`; None where there are none."""
+def shut_in(gap: NDArray[Any], closed: NDArray[np.bool_], shut: float) -> tuple[int, float | None]:
+    """How many spans of `closed` (T,) there are, and in which share of them the gap (T,) falls below `shut`."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], closed.astype(int), [0]])))
     spans = list(zip(edges[::2], edges[1::2], strict=True))
-    return float(np.mean([bool((gap[max(0, a - 1) : b + 1] < shut).any()) for a, b in spans])) if spans else None
+    found = [bool((gap[max(0, a - 1) : b + 1] < shut).any()) for a, b in spans]
+    return len(spans), float(np.mean(found)) if spans else None
 
 
 def pictures(folder: Path) -> Iterator[Picture]:
