@@ -115,7 +115,7 @@ def changed(config: FitConfig, changes: Sequence[str]) -> FitConfig:
             level = level[parent]
         if field not in level:
             raise click.UsageError(f"the configuration has no field {path!r}")
-        level[field] = value or None
+        level[field] = tuple(filter(None, value.split(","))) if isinstance(level[field], tuple) else value or None
     return FitConfig.model_validate(tree)
 
 
@@ -133,7 +133,7 @@ def save_frames(
     device, precision = choose_device(config)
     data, avatar = Dataset(folder), load_avatar(avatar_folder)
     heard = listen(data, config, work)
-    footage = Footage(data, heard.contexts, config, device)
+    footage = Footage(data, heard.contexts, config, device, quiet=heard.quiet)
     footage.adopt(
         torch.from_numpy(avatar.motion.head_pose).to(device), torch.from_numpy(avatar.motion.torso_pose).to(device)
     )

@@ -312,7 +312,7 @@ def train_one(captured: Path, truth: Path, work: Path, config: Any) -> dict[str,
     work.mkdir(parents=True, exist_ok=True)
     device, precision = choose_device(config)
     speech = listen(data, config, work)
-    footage = Footage(data, speech.contexts, config, device)
+    footage = Footage(data, speech.contexts, config, device, quiet=speech.quiet)
     run = begin(footage, data, speech, config)
     craft = RenderSettings(footage.background, footage.intrinsics, config.backend, precision)
     with show_progress() as progress:

@@ -12,7 +12,9 @@ the face by spatial frequency, dB against the film's; flicker of head, neck and 
 milliseconds a step, steps a minute, peak memory. It saves what was drawn. `measure` looks at that with the face mesh:
 mouth and all landmarks; the 95th percentile of the mouth's opening as a share of the film's and its correlation with
 the film's, on trained frames, inside and at the end; on speech that is not in the footage the correlation with the
-loudness, its lag, the range of the opening, and how many p, b, m shut the lips. Both print the table; `measure` writes
+loudness, its lag, the range of the opening, and how many p, b, m shut the lips. The same of the deformation alone
+(`moved`, see `being.training.quality.lip_opening`) needs no face mesh; `spoken` counts the frames with speech in them,
+as in silence held-out lips part because the network is told so (`lips_parted`). Both print the table; `measure` writes
 OUT/table.json and a contact sheet for each dataset, OUT/NAME.png. Pictures of people stay in OUT: never commit it.
 
 --variant NAME or "NAME:FIELD=VALUE FIELD=VALUE" trains with other settings, each beside the others.
@@ -55,6 +57,7 @@ from being.training.fit import choose_device
 from being.training.loss.perceptual import Perceptual
 from being.training.model.drawing import RenderSettings
 from being.training.quality.evaluate import draw_frame
+from being.training.quality.lip_opening import SPOKEN, LipOpening, opening_scores
 from being.training.quality.lip_sync import of_landmarks, openings, track
 from being.training.quality.novel_speech import flicker, sample_sentence, speak, talking_in
 from being.training.quality.regions import region_scores
@@ -63,6 +66,7 @@ from being.training.quality.spectrum import box_around
 TRAINED_FRAMES = 150  # of the training frames, from the first on: how wide the mouth opens where it was taught
 SMALL = 2  # trained and spoken frames are kept at a half of their size: enough to see how far a mouth is open
 CLOSED = 0.5  # posterior of p, b, m from which the lips ought to be shut
+SHUT_SHARE = 0.2  # of the film's range from its narrowest openings on that still counts as shut lips
 SHUT = 0.02  # opening over the eyes' distance of shut lips
 SHEET_FRAMES, SHEET_SIDE = 8, 176
 QUALITY = 95  # of the JPEGs kept
@@ -72,7 +76,14 @@ COLUMNS = (
     ("ssim_face", "face SSIM"), ("tracked_psnr_face", "face dB tracked"), ("vgg", "VGG"), ("band_fine", "fine dB"),
     ("band_high", "high dB"), ("mouth_px", "mouth px"), ("all_px", "all px"), ("opening_trained", "open trained"),
     ("opening_inner", "open inside"), ("opening_end", "open end"), ("correlation_inner", "corr inside"),
-    ("correlation_end", "corr end"), ("speech_range", "speech range"), ("loudness_correlation", "loud corr"),
+    ("correlation_end", "corr end"), ("correlation_inner_spoken", "corr inside, spoken"),
+    ("correlation_end_spoken", "corr end, spoken"), ("moved_opening_trained", "moved open trained"),
+    ("moved_opening_inner", "moved open inside"), ("moved_opening_end", "moved open end"),
+    ("moved_correlation_inner", "moved corr inside"), ("moved_correlation_end", "moved corr end"),
+    ("moved_spoken_correlation_inner", "moved corr inside, spoken"),
+    ("moved_spoken_correlation_end", "moved corr end, spoken"), ("moved_range", "moved range"),
+    ("moved_loudness", "moved loud corr"), ("moved_closures", "moved pbm shut"),
+    ("speech_range", "speech range"), ("loudness_correlation", "loud corr"),
     ("loudness_lag", "lag"), ("closures_shut", "pbm shut"), ("flicker_head", "flicker"), ("flicker_neck", "neck"),
     ("flicker_torso", "torso"), ("gaussians", "Gaussians"), ("network_ms", "ms"),
     ("steps_a_minute", "steps/min"), ("peak_gb", "GB"), ("wall_s", "s"),
@@ -179,7 +190,7 @@ def scored(folder: Path, work: Path, config: FitConfig, asked: dict[str, Any]) -
     device, precision = choose_device(config)
     data, avatar = Dataset(folder), load_avatar(work / "avatar")
     heard = listen(data, config, work / "run")
-    footage = Footage(data, heard.contexts, config, device)
+    footage = Footage(data, heard.contexts, config, device, quiet=heard.quiet)
     settings = RenderSettings(footage.background, footage.intrinsics, config.backend, precision)
     gaussians, network = avatar.gaussians.to(device), avatar.network.to(device)
     perceptual = Perceptual(Path(asked["vgg"])).to(device) if asked["vgg"] else None
@@ -200,6 +211,10 @@ def scored(folder: Path, work: Path, config: FitConfig, asked: dict[str, Any]) -
     pcm = sample_sentence() if asked["speech"] is None else read_wav(Path(asked["speech"]))
     third = len(pcm) // 3
     voices = [contexts(heard, pcm[k * third : (k + 1) * third]) for k in range(3)]
+    opening = LipOpening(network, footage)
+    for name, frames in {**blocks, "trained": footage.train}.items():
+        row |= {f"moved_{key}_{name}": value for key, value in opening_scores(opening, frames, heard.quiet).items()}
+    np.save(work / "quiet.npy", heard.quiet)
     unsteady = flicker(gaussians, network, footage, settings, voices)
     row |= {f"flicker_{part}": value for part, value in vars(unsteady).items()}
     usual, motion = footage.train[len(footage.train) // 2], avatar.motion
@@ -208,8 +223,16 @@ def scored(folder: Path, work: Path, config: FitConfig, asked: dict[str, Any]) -
     voice = contexts(heard, pcm)
     said = speak(gaussians, network, footage, settings, voice, still, talking_in(pcm, len(voice)))
     keep(work / "spoken", dict(enumerate(said)), SMALL)
+    moved = opening.of_speech(torch.from_numpy(voice).to(device), usual)
+    film = opening.filmed[list(footage.train)]
+    row["moved_range"] = float(np.ptp(np.percentile(moved, (5, 95))) / np.ptp(np.percentile(film, (5, 95))))
+    level = decibels(loudness(pcm, len(moved)))
+    row["moved_loudness"] = max(correlation(moved.astype(np.float64), level, lag) for lag in range(-8, 9))
     if config.features == "phones":
-        np.save(work / "closed.npy", lips_closed(pcm, heard.spec))
+        closed = lips_closed(pcm, heard.spec)
+        np.save(work / "closed.npy", closed)
+        shut = float(np.percentile(film, 5)) + SHUT_SHARE * float(np.ptp(np.percentile(film, (5, 95))))
+        row["moved_closures"] = shut_in(moved, closed[: len(moved)] > CLOSED, shut)[1]
     return row
 
 
@@ -251,9 +274,10 @@ def measure(out: Path, footage: Path, speech: Path | None) -> None:
             a, b = openings(there[0][both]), openings(here[0][both])
             widest = float(np.percentile(a, 95)) if len(a) else 0.0
             row[f"opening_{block}"] = float(np.percentile(b, 95)) / widest if widest > SHUT else None
-            row[f"correlation_{block}"] = (
-                float(np.corrcoef(a, b)[0, 1]) if len(a) > 1 and a.std() > 0 < b.std() else None
-            )
+            said = np.load(work / "quiet.npy")[np.array(numbers)[both]] < SPOKEN
+            for name, some in ((block, np.ones_like(said)), (f"{block}_spoken", said)):
+                moves = some.sum() > 2 and a[some].std() > 0 < b[some].std()
+                row[f"correlation_{name}"] = float(np.corrcoef(a[some], b[some])[0, 1]) if moves else None
             if block != "trained":
                 filmed.append(there[0][both])
                 drawn.append(here[0][both])
@@ -289,11 +313,16 @@ def spoken(
     }
     if (work / "closed.npy").exists():
         closed = np.load(work / "closed.npy")[:count] > CLOSED
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], closed.astype(int), [0]])))
-        spans = list(zip(edges[::2], edges[1::2], strict=True))
-        shut = [bool((gap[max(0, a - 1) : b + 1] < SHUT).any()) for a, b in spans]
-        row |= {"closures": len(spans), "closures_shut": float(np.mean(shut)) if spans else None}
+        row["closures"], row["closures_shut"] = shut_in(gap, closed, SHUT)
     return row
+
+
+def shut_in(gap: NDArray[Any], closed: NDArray[np.bool_], shut: float) -> tuple[int, float | None]:
+    """How many spans of `closed` (T,) there are, and in which share of them the gap (T,) falls below `shut`."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], closed.astype(int), [0]])))
+    spans = list(zip(edges[::2], edges[1::2], strict=True))
+    found = [bool((gap[max(0, a - 1) : b + 1] < shut).any()) for a, b in spans]
+    return len(spans), float(np.mean(found)) if spans else None
 
 
 def pictures(folder: Path) -> Iterator[Picture]:

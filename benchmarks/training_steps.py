@@ -55,7 +55,7 @@ def main(footage: Path, out: Path, changes: tuple[str, ...], device: str, steps:
     config = changed(config_for(data, device, 8.0), ["checkpoint_every_s=1e9", *changes])
     place, precision = choose_device(config)
     speech = listen(data, config, work)
-    frames = Footage(data, speech.contexts, config, place)
+    frames = Footage(data, speech.contexts, config, place, quiet=speech.quiet)
     run = begin(frames, data, speech, config)
     settings = RenderSettings(frames.background, frames.intrinsics, config.backend, precision)
     trainer = Trainer(run, frames, settings, config, None, Silent(), lambda: None, Stop())

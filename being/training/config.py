@@ -28,8 +28,9 @@ class LossWeights(_Part):
     eyes: Weight = Field(default=0.05, description="mean absolute difference inside the eye boxes")
     teeth: Weight = Field(default=0.05, description="mean absolute difference inside the open mouth, teeth first")
     alpha: Weight = Field(default=0.1, description="coverage against the person's mask")
-    perceptual: Weight = Field(default=0.01, description="VGG features; only where --vgg gives weights")
+    perceptual: Weight = Field(default=0.01, description="VGG features of the face; only where --vgg gives weights")
     offsets: Weight = Field(default=1e-3, description="size of the network's displacements (dm)")
+    lip_motion: Weight = Field(default=0.0, description="distances between the lips' landmarks, dm")
     corrections: Weight = Field(default=1e-4, description="size of the frames' corrections, in what is ordinary")
 
 
@@ -44,6 +45,9 @@ class LearningRates(_Part):
     head_weight: Rate = Field(default=1e-3, description="share of head and torso motion")
     network: Rate = Field(default=1e-3, description="attention, heads and condition nets")
     planes: Rate = Field(default=5e-3, description="triplane")
+    audio_encoder: Share = Field(
+        default=1.0, description="factor on the network's rate for its audio encoder, where that is not frozen"
+    )
     final: Rate = Field(default=0.02, description="what is left of a rate at the end of a stage")
     warmup: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.03, description="share of the network stage in which its rates rise from 0"
@@ -83,6 +87,7 @@ class DensifyConfig(_Part):
     split_above: Annotated[float, Field(gt=0)] = Field(
         default=0.03, description="dm; larger ones split, smaller ones clone"
     )
+    face: Weight = Field(default=0.0, description="how much more often Gaussians of the face are divided")
     largest: Annotated[float, Field(gt=0)] = Field(default=1.5, description="dm; larger Gaussians are removed")
     reset_opacity: Share = Field(
         default=0.0, description="lower all opacities to this after half of the static rounds; 0: never"
@@ -126,9 +131,16 @@ class FitConfig(_Part):
         description="do not train a pretrained audio encoder: on seconds of footage it overfits (true, false)",
     )
     feature_noise: Weight = Field(default=0.05, description="noise on the features while training, in their deviations")
+    sound_rates: tuple[Annotated[float, Field(ge=0.5, le=2.0)], ...] = Field(
+        default=(),
+        description="speeds at which the footage's sound is heard as well, as if other voices spoke (0.85,1.15)",
+    )
     camera_noise: Weight = Field(default=0.02, description="noise on the camera code while training")
     expressions: bool = Field(
         default=True, description="learn smile and brows as the emotions that the footage shows (true, false)"
+    )
+    lips_parted: bool = Field(
+        default=False, description="tell the network of lips that are open while nobody speaks (true, false)"
     )
     expression_noise: Weight = Field(default=0.05, description="noise on the expressions while training")
     open_mouth_weight: Weight = Field(
@@ -138,6 +150,9 @@ class FitConfig(_Part):
     inner_block: Annotated[float, Field(ge=0, lt=0.5)] = Field(
         default=0.04,
         description="share of the frames held out in one block inside the footage (of 88 frames or more: 11 at least)",
+    )
+    lip_quantile: Share = Field(
+        default=0.5, description="of what the sound leaves open, how far the lips open: 0.5 the median"
     )
     plane_resolutions: tuple[Count, ...] = Field(default=(64, 128), description="triplane sizes")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.0, description="dropout of the network")
@@ -150,6 +165,9 @@ class FitConfig(_Part):
     backend: str = Field(default="auto", description="rasterizer: auto, gsplat, numba, inria, reference")
     precision: Literal["auto", "float32", "tf32", "bf16"] = Field(
         default="auto", description="arithmetic of the network; auto is tf32 on CUDA, float32 on CPU"
+    )
+    cuda_graphs: bool = Field(
+        default=False, description="capture steps as CUDA graphs: several times as fast (true, false)"
     )
     seed: int = Field(default=0, description="start of all random numbers")
     checkpoint_every_s: Annotated[float, Field(gt=0)] = Field(default=60.0, description="seconds between checkpoints")

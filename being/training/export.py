@@ -17,6 +17,7 @@ from being.dataset import Dataset
 from being.model import Conditions, camera_code
 from being.training.data.face import landmarks_of
 from being.training.data.footage import Footage
+from being.training.data.parted import LIPS_PARTED
 from being.training.data.speech import Speech
 from being.training.data.steady import steadied
 from being.training.joints import bridged
@@ -45,14 +46,18 @@ def record_tokens(run: TrainingRun, footage: Footage) -> None:
 def recorded_motion(footage: Footage, dataset: Dataset, speech: Speech) -> Motion:
     """How the person moved, with the poses that training ended with.
 
-    The motion of a camera that moved is taken out; there is no jump where parts were left out.
+    The motion of a camera that moved is taken out; there is no jump where parts were left out. Lips that parted in
+    silence are left shut: played, the same frames come while another sentence is spoken.
     """
     head, torso = footage.head_poses.cpu().numpy(), footage.torso_poses.cpu().numpy()
     frames = dataset.sound_frames
     if dataset.camera_moves:
         head, torso = steadied(head, torso, np.diff(frames) > 1)
     head, torso = bridged(head, frames), bridged(torso, frames)
-    return Motion(head, torso, dataset.eyes, speech.talking, footage.expressions.cpu().numpy())
+    expressions = footage.expressions.cpu().numpy().copy()
+    if LIPS_PARTED in footage.expression_names:
+        expressions[:, footage.expression_names.index(LIPS_PARTED)] = 0
+    return Motion(head, torso, dataset.eyes, speech.talking, expressions)
 
 
 def finished(

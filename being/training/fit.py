@@ -130,7 +130,15 @@ def fit(
     with _timed(seconds, "read"):
         progress.part("read")
         speech = listen(data, config, work)
-        footage = Footage(data, speech.contexts, config, device, lambda done, total: progress.update(done / total))
+        footage = Footage(
+            data,
+            speech.contexts,
+            config,
+            device,
+            lambda done, total: progress.update(done / total),
+            speech.quiet,
+            speech.voices,
+        )
 
     with _timed(seconds, "seed"):
         run = begin(footage, data, speech, config)

@@ -14,6 +14,7 @@ import torch
 
 from being.errors import InputError
 from being.progress import Progress
+from being.training.captured import CapturedStep, Scene
 from being.training.config import FitConfig
 from being.training.data.face import face_region
 from being.training.data.footage import Batch, Footage
@@ -22,11 +23,13 @@ from being.training.loss.losses import Loss, areas_of, box_mask, masked_mean, pi
 from being.training.loss.perceptual import Perceptual
 from being.training.model.densify import Densify, ScreenGradients
 from being.training.model.drawing import Picture, RenderSettings, draw
+from being.training.model.lip_motion import LipMotion
 from being.training.model.part_labels import update_part_labels
 from being.training.quality.evaluate import held_out_psnr
 from being.training.run import TrainingRun
 from being.training.schedule import NETWORK, STATIC, Stage, decay, warm_cosine
 
+PLAIN_STEPS = 3  # of a stage before it is captured: they make the optimizers' moments and warm up libraries
 LOG_EVERY = 20  # steps; reading a loss makes the GPU wait
 LABELS_EVERY = 10  # rounds of densification between looks at the masks
 CURVE_POINTS = 25  # held-out points of a stage's curve
@@ -95,25 +98,46 @@ class Trainer:
     def __post_init__(self) -> None:
         self.mine = share(self.process_group, self.config.batch)  # of every batch
         self.face_region = face_region(self.footage)
+        self.lips = LipMotion(self.footage) if self.config.loss.lip_motion else None
+        scene = Scene(self.run, self.footage, self.settings, self.config, self.perceptual, self.lips)
+        self.captured = CapturedStep(scene) if self.captures() else None
+
+    def captures(self) -> bool:
+        """Whether steps can be CUDA graphs: one worker, whose pictures are on its GPU and are drawn at once."""
+        config, footage = self.config, self.footage
+        return (
+            config.cuda_graphs
+            and footage.device.type == "cuda"
+            and footage.resident
+            and self.settings.backend in ("auto", "gsplat")
+            and self.process_group.size == 1
+            and config.precision != "bf16"
+            and (config.frames_at_once or config.batch) >= config.batch
+        )
 
     def train_stage(self, stage: Stage) -> bool:
         """Train one stage to its end, or until somebody wants to stop. Returns whether the stage is over."""
         run, position = self.run, self.run.position
         policy = densify_policy(self.config, stage)
         start, begun, saved = time.perf_counter(), position.elapsed, time.perf_counter()
+        plain = 0
         self.progress.part(stage.name)
         while (fraction := stage.fraction(position.step, position.elapsed)) < 1:
-            batch = self.footage.draw(self.config.batch, run.generator, self.mine)
+            lots = self.footage.lots(self.config.batch, run.generator, self.mine)
             logged = (position.step + 1) % LOG_EVERY == 0 or position.step == 0
-            learned = self.learn(stage, batch, logged)
-            followed = self.follow(stage, position.step // FOLLOW_EVERY) if position.step % FOLLOW_EVERY == 0 else []
-            self.add_up(learned, followed)
-            self.update(stage, fraction)
+            turn = position.step // FOLLOW_EVERY if position.step % FOLLOW_EVERY == 0 else None
+            if self.captured is not None and plain >= PLAIN_STEPS:
+                numbers = self.captured(stage.name, lots, self.followed(turn), self.rates(stage, fraction))
+            else:
+                learned = self.learn(stage, self.footage.disturbed(lots.to(self.footage.device)), logged)
+                self.add_up(learned, [] if turn is None else self.follow(stage, turn))
+                self.update(stage, fraction)
+                numbers, plain = learned.numbers, plain + 1
             position.step += 1
             if policy.rounds_due(fraction) > position.rounds:
                 self.densify(stage, policy)
             if logged:
-                self.log(stage, fraction, learned)
+                self.log(stage, fraction, numbers)
             now = time.perf_counter()
             late = now - saved > self.config.checkpoint_every_s
             position.elapsed, stop, due = broadcast_values(
@@ -167,12 +191,13 @@ class Trainer:
         device = gaussians.xyz.device
         probe = torch.zeros(batch.count * gaussians.count, 2, device=device, requires_grad=True)
         network = self.run.network if stage.name == NETWORK else None
-        return draw(gaussians, network, batch, self.settings, probe, self.run.corrections), probe
+        points = None if self.lips is None else self.lips.points
+        return draw(gaussians, network, batch, self.settings, probe, self.run.corrections, points), probe
 
     def loss(self, picture: Picture, batch: Batch, areas: torch.Tensor | None) -> Loss:
         """What the pictures cost."""
         displacement = None if picture.offsets is None else picture.offsets.xyz
-        return picture_loss(
+        loss = picture_loss(
             picture.rgb,
             picture.alpha,
             batch.truth,
@@ -186,7 +211,20 @@ class Trainer:
             self.run.corrections.cost(),
             areas,
             batch.alpha,
+            (batch.face, self.footage.face_side),
         )
+        if self.lips is None or picture.moved is None:
+            return loss
+        weight, quantile = self.config.loss.lip_motion, self.config.lip_quantile
+        return loss.with_part("lip_motion", weight * self.lips(picture.moved, batch.frames, quantile))
+
+    def followed(self, turn: int | None) -> list[int] | None:
+        """The held-out frames of a turn, of the whole batch; None for none."""
+        held = self.footage.held_out.all
+        if turn is None or not held or "head" not in self.run.corrections.rates:
+            return None
+        count = min(self.config.batch, len(held))
+        return [held[(turn * count + k) % len(held)] for k in range(count)]
 
     def follow(self, stage: Stage, turn: int) -> list[torch.Tensor]:
         """Gradients that move the head and torso poses of some held-out frames towards their pictures; [] for none.
@@ -194,11 +232,10 @@ class Trainer:
         The box around the lips is left out: what is measured later, the mouth following the sound, must not show in
         how the frame was posed.
         """
-        held, corrections = self.footage.held_out.all, self.run.corrections
-        if not held or "head" not in corrections.rates:
+        corrections, frames = self.run.corrections, self.followed(turn)
+        if frames is None:
             return []
-        count = min(self.config.batch, len(held))
-        mine = [held[(turn * count + k) % len(held)] for k in range(count)][self.mine]
+        count, mine = len(frames), frames[self.mine]
         totals = [torch.zeros_like(pose) for pose in corrections.poses]
         network = self.run.network if stage.name == NETWORK else None
         for batch in self.footage.batch(mine).split(self.config.frames_at_once) if mine else ():
@@ -246,15 +283,20 @@ class Trainer:
 
     def update(self, stage: Stage, fraction: float) -> None:
         """One optimizer step of everything the stage trains."""
+        corrections, network, gaussians = self.rates(stage, fraction)
+        self.run.corrections.step(corrections)
+        if stage.name == NETWORK:
+            self.run.step_network(network)
+        self.run.gaussians.step(gaussians)
+
+    def rates(self, stage: Stage, fraction: float) -> tuple[float, float, float]:
+        """Factors on the rates of corrections, network and Gaussians."""
         rates = self.config.lr
         factor = decay(fraction, rates.final)
-        if stage.name == NETWORK:
-            self.run.corrections.step(factor * self.config.corrections.in_network_stage)
-            self.run.step_network(warm_cosine(fraction, rates.warmup, rates.final))
-            self.run.gaussians.step(factor * rates.gaussians_in_network_stage)
-        else:
-            self.run.corrections.step(factor)
-            self.run.gaussians.step(factor)
+        if stage.name == STATIC:
+            return factor, 0.0, factor
+        slower = factor * self.config.corrections.in_network_stage
+        return slower, warm_cosine(fraction, rates.warmup, rates.final), factor * rates.gaussians_in_network_stage
 
     def densify(self, stage: Stage, policy: Densify) -> None:
         """One round of adding and removing Gaussians, the same on every worker: same numbers, same random generator."""
@@ -270,10 +312,10 @@ class Trainer:
             self.process_group.broadcast([run.gaussians.values["head_weight"].data, run.gaussians.audio_gate])
         run.gradients = ScreenGradients.zeros(run.gaussians.count, run.gaussians.audio_gate.device)
 
-    def log(self, stage: Stage, fraction: float, learned: Learned) -> None:
+    def log(self, stage: Stage, fraction: float, found: dict[str, torch.Tensor]) -> None:
         """A point of the curves; now and then with held-out frames."""
         run, step = self.run, self.run.position.step
-        numbers = torch.stack(list(learned.numbers.values()))
+        numbers = torch.stack(list(found.values()))
         self.process_group.sum([numbers])
         total, seen, *parts = numbers.tolist()
         if total != total:
@@ -288,7 +330,7 @@ class Trainer:
             "loss": total,
             "psnr": seen,
             "gaussians": run.gaussians.count,
-            **dict(zip(list(learned.numbers)[2:], parts, strict=True)),
+            **dict(zip(list(found)[2:], parts, strict=True)),
         }
         done = sum(1 for p in run.history if p["stage"] == stage.name and "held_out" in p)
         if fraction * CURVE_POINTS >= done and self.process_group.rank == 0:

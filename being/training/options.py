@@ -33,7 +33,7 @@ def fit_options(command: Command) -> Command:
         flag = "--" + "-".join(path).replace("_", "-")
         shown = field.default
         text = field.description or ""
-        default = "" if shown is None else f" [default: {_text(shown)}]"
+        default = "" if shown is None or shown == () else f" [default: {_text(shown)}]"
         metavar = _metavar(field.annotation)
         option = click.option(flag, _key(path), default=None, metavar=metavar, help=text + default)
         command = option(command)

@@ -14,6 +14,7 @@ from being.training.config import FitConfig
 from being.training.model.corrections import FrameCorrections
 from being.training.model.densify import ScreenGradients
 from being.training.model.parameters import GaussianParameters, adam, adam_state, load_adam_state
+from being.training.model.pretrained import AUDIO_ENCODER
 
 
 @dataclass
@@ -60,12 +61,15 @@ class TrainingRun:
             if parameter.requires_grad and not name.startswith("trunk.")  # the trunk serves published avatars only
         }
         planes = [p for name, p in learned.items() if name.startswith("triplane.")]
-        others = [p for name, p in learned.items() if not name.startswith("triplane.")]
+        encoder = [p for name, p in learned.items() if name.startswith(AUDIO_ENCODER)]
+        others = [p for name, p in learned.items() if not name.startswith(("triplane.", *AUDIO_ENCODER))]
         rates = {"planes": config.lr.planes, "network": config.lr.network}
+        rates["audio_encoder"] = config.lr.network * config.lr.audio_encoder
         optimizer = adam(
             [
                 {"params": planes, "lr": rates["planes"], "name": "planes"},
                 {"params": others, "lr": rates["network"], "name": "network"},
+                {"params": encoder, "lr": rates["audio_encoder"], "name": "audio_encoder"},
             ],
             device,
         )
@@ -89,7 +93,7 @@ class TrainingRun:
         """Steps done by stage, as far as the curves tell."""
         return {point["stage"]: point["step"] for point in self.history}
 
-    def step_network(self, factor: float) -> None:
+    def step_network(self, factor: float | Tensor) -> None:
         """One Adam step of the network at `factor` times its starting rates."""
         for group in self.network_optimizer.param_groups:
             group["lr"] = self.network_rates[group["name"]] * factor

@@ -27,7 +27,8 @@ def scene(clip: Path) -> tuple[Avatar, Footage]:
     """A face that moves as the demo's would, its Gaussians as seeded."""
     data = Dataset(clip)
     contexts = np.random.default_rng(0).normal(0, 1, (data.frames, 8, 16, 32)).astype(np.float32)
-    speech = Speech(FeatureSpec(name="phones"), WindowSpec(look_ahead=1), contexts, np.ones(data.frames, bool))
+    spoken, quiet = np.ones(data.frames, bool), np.zeros(data.frames, np.float32)
+    speech = Speech(FeatureSpec(name="phones"), WindowSpec(look_ahead=1), contexts, spoken, quiet)
     config = FitConfig(initial_gaussians=600, gaussians=600, pretrained_parts="network", device="cpu")
     footage = Footage(data, contexts, config, torch.device("cpu"))
     run = begin(footage, data, speech, config)

@@ -9,15 +9,8 @@ from torch import Tensor
 CELLS = 8  # patches a side of the finest one
 
 
-def random_backgrounds(
-    count: int,
-    height: int,
-    width: int,
-    generator: torch.Generator,
-    mine: slice = slice(None),
-    device: torch.device | None = None,
-) -> Tensor:
-    """Of `count` backgrounds the slice `mine`, (B, H, W, 3) in [0, 1]: a colour each, with smooth patches of others.
+def random_patches(count: int, generator: torch.Generator, mine: slice = slice(None)) -> Tensor:
+    """Of `count` backgrounds the slice `mine`, (B, 3, CELLS, CELLS) in [0, 1]: a colour each, with patches of others.
 
     The generator is on the CPU and is used alike whatever the slice.
     """
@@ -25,6 +18,10 @@ def random_backgrounds(
     colour = (1.6 * colour - 0.3).clamp(0, 1)  # black, white and full colours come often
     patches = torch.rand((count, 3, CELLS, CELLS), generator=generator)
     share = torch.rand((count, 1, 1, 1), generator=generator)
-    coarse = (colour + share * (patches - colour))[mine].to(device or torch.device("cpu"))
-    fine = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
+    return (colour + share * (patches - colour))[mine]
+
+
+def grown(patches: Tensor, height: int, width: int) -> Tensor:
+    """Patches (B, 3, K, K) as smooth pictures (B, H, W, 3)."""
+    fine = F.interpolate(patches, (height, width), mode="bilinear", align_corners=False)
     return fine.permute(0, 2, 3, 1).contiguous()

@@ -18,11 +18,14 @@ from being.dataset.landmarks import EYES, MOUTH, mouth_opening
 from being.dataset.parsing import BACKGROUND
 from being.errors import InputError
 from being.model import camera_code
+from being.model.network import CAMERA_CODE
 from being.training.config import FitConfig
-from being.training.data.backgrounds import random_backgrounds
+from being.training.data.backgrounds import grown, random_patches
+from being.training.data.parted import LIPS_PARTED, lips_parted, worth_telling
 from being.training.loss.mouth import INNER, TEETH, mouth_interior
 
 MOUTH_MARGIN, EYE_MARGIN = 0.25, 0.5  # of the landmarks' box, each side
+FACE_WINDOW = 1.2  # sides of the face that a window around it has
 LEAST_BLOCK = 11  # frames of the inner block in footage long enough to spare them
 PARSING = 3  # bits of a stored byte that are the label
 INNER_SHARE = 0.4  # how much the mouth's inside counts where it is not teeth
@@ -31,12 +34,13 @@ MEMORY_SHARE = 0.5  # of the device's free memory that frames may take; else the
 
 @dataclass(frozen=True)
 class Batch:
-    """B frames on the training device.
+    """B frames on the training device; its fields are all that a step reads of them.
 
     frames (B,) their numbers; truth (B, H, W, 3) in [0, 1], the person over `behind` (B, H, W, 3); labels (B, H, W) as
     `being.dataset.parsing`; mask (B, H, W) 1 on the person; alpha (B, H, W) how much of a pixel is the person; teeth
     (B, H, W) how much the inside of an open mouth counts, in [0, 1]; lips (B, 4) and eyes (B, 2, 4) boxes x0 y0 x1 y1
-    in pixels; head_pose, torso_pose (B, 3, 4); eye (B, 1) closure; camera (B, 12) camera code; audio (B, 8, 16, D);
+    in pixels; face (B, 2) x y, whole pixels, the upper left of a window that holds the face; head_pose, torso_pose
+    (B, 3, 4); eye (B, 1) closure; camera (B, 12) camera code; audio (B, 8, 16, D);
     expression (B, E) in [0, 1].
     """
 
@@ -49,6 +53,7 @@ class Batch:
     teeth: Tensor
     lips: Tensor
     eyes: Tensor
+    face: Tensor
     head_pose: Tensor
     torso_pose: Tensor
     eye: Tensor
@@ -67,6 +72,27 @@ class Batch:
             return [self]
         values = {field.name: getattr(self, field.name).split(most) for field in fields(self)}
         return [Batch(**dict(zip(values, part, strict=True))) for part in zip(*values.values(), strict=True)]
+
+
+@dataclass(frozen=True)
+class Lots:
+    """What chance decided about a batch of B frames.
+
+    frames (B,) their numbers; of deviation 1: noise (B, 8, 16, D) on the features, shake (B, 12) on the camera code,
+    twitch (B, E) on the expressions; patches (B, 3, K, K) the backgrounds, see `random_patches`; () without mattes;
+    voice (B,) in whose voice the sound is heard, 0 the film's own; () where there is no other.
+    """
+
+    frames: Tensor
+    noise: Tensor
+    shake: Tensor
+    twitch: Tensor
+    patches: Tensor
+    voice: Tensor
+
+    def to(self, device: torch.device) -> Lots:
+        """The same on a device."""
+        return Lots(*(getattr(self, field.name).to(device) for field in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -112,6 +138,8 @@ class Footage:
     contexts : float32 (T, 8, 16, D) audio contexts, see `being.training.data.speech`.
     device : where batches are made.
     progress : called with (done, total) after each frame.
+    quiet : (T,) see `being.training.data.speech.Speech`; None: nothing is told of lips that part in silence.
+    voices : contexts (T, 8, 16, D) of the same sound in other voices, which `draw` gives as often as the film's own.
 
     Attributes
     ----------
@@ -129,6 +157,8 @@ class Footage:
         config: FitConfig,
         device: torch.device,
         progress: Callable[[int, int], None] | None = None,
+        quiet: NDArray[np.float32] | None = None,
+        voices: Sequence[NDArray[np.float32]] = (),
     ) -> None:
         self.device = device
         self.frames, self.width, self.height = dataset.frames, dataset.width, dataset.height
@@ -176,14 +206,20 @@ class Footage:
         self.head_poses = torch.from_numpy(dataset.head_poses).to(device)
         self.torso_poses = torch.from_numpy(dataset.torso_poses).to(device)
         self.closure = torch.from_numpy(dataset.eyes)[:, None].to(device)
+        self.opening = mouth_opening(landmarks)
         self.expression_names = dataset.expression_names if config.expressions else ()
         shown = dataset.expressions[:, : len(self.expression_names)]
+        if quiet is not None and config.lips_parted and worth_telling(parted := lips_parted(self.opening, quiet)):
+            self.expression_names = (*self.expression_names, LIPS_PARTED)
+            shown = np.concatenate([shown, parted[:, None]], 1)
         self.expressions = torch.from_numpy(np.ascontiguousarray(shown)).to(device)
         self.contexts = torch.from_numpy(contexts).to(device)
+        self._voices = torch.from_numpy(np.stack([contexts, *voices])).to(device) if voices else None
         self._lips = torch.from_numpy(boxes_of(landmarks[:, MOUTH], MOUTH_MARGIN)).to(device)
         eyes = [boxes_of(landmarks[:, part], EYE_MARGIN) for part in EYES]
         self._eyes = torch.from_numpy(np.stack(eyes, 1)).to(device)
-        self.opening = mouth_opening(landmarks)
+        self.face_side, corners = windows_of(landmarks, self.width, self.height)
+        self._faces = torch.from_numpy(corners).to(device)
         eye = dataset.eyes
         weight = 1 + config.open_mouth_weight * self.opening + config.blink_weight * eye
         self._chance = torch.from_numpy(weight[list(self.train)]).double()
@@ -199,25 +235,46 @@ class Footage:
         each frame stands before another background: what shines through the person or is left of the old background
         around it is wrong before most of them.
         """
+        return self.disturbed(self.lots(count, generator, mine).to(self.device))
+
+    def lots(self, count: int, generator: torch.Generator, mine: slice = slice(None)) -> Lots:
+        """What chance decides of `draw`, on the CPU."""
         picked = torch.multinomial(self._chance, count, replacement=True, generator=generator)
-        batch = self.batch(self._train[picked][mine].tolist())
-        noise = torch.randn((count, *batch.audio.shape[1:]), generator=generator)[mine].to(self.device) * self._noise
-        shake = torch.randn((count, *batch.camera.shape[1:]), generator=generator)[mine].to(self.device)
-        twitch = torch.randn((count, *batch.expression.shape[1:]), generator=generator)[mine].to(self.device)
+        noise = torch.randn((count, *self.contexts.shape[1:]), generator=generator)[mine]
+        shake = torch.randn((count, CAMERA_CODE), generator=generator)[mine]
+        twitch = torch.randn((count, self.expressions.shape[1]), generator=generator)[mine]
+        patches = random_patches(count, generator, mine) if self.has_mattes else torch.zeros(0)
+        voice = torch.zeros(0)
+        if self._voices is not None:
+            voice = torch.randint(len(self._voices), (count,), generator=generator)[mine]
+        return Lots(self._train[picked][mine], noise, shake, twitch, patches, voice)
+
+    def disturbed(self, lots: Lots) -> Batch:
+        """The batch that lots on the device mean. Nothing here waits for a GPU, or is copied to it."""
+        batch = self.batch(lots.frames)
         if self.has_mattes:
-            behind = random_backgrounds(count, self.height, self.width, generator, mine, self.device)
+            behind = grown(lots.patches, self.height, self.width)
             truth = batch.truth + (1 - batch.alpha[..., None]) * (behind - batch.behind)
             batch = replace(batch, truth=truth.clamp(0, 1), behind=behind)
         return replace(
             batch,
-            audio=batch.audio + noise,
-            camera=batch.camera + self._camera_noise * shake,
-            expression=batch.expression + self._expression_noise * twitch,
+            audio=self._spoken(batch, lots) + lots.noise * self._noise,
+            camera=batch.camera + self._camera_noise * lots.shake,
+            expression=batch.expression + self._expression_noise * lots.twitch,
         )
 
-    def batch(self, indices: Sequence[int]) -> Batch:
-        """The frames `indices`, as they are."""
-        where = torch.tensor(list(indices), device=self.device)
+    @property
+    def resident(self) -> bool:
+        """Whether the pictures are on the device that makes batches of them."""
+        return self._images.device.type == self.device.type
+
+    def _spoken(self, batch: Batch, lots: Lots) -> Tensor:
+        """What the network hears, (B, 8, 16, D): the film's sound in the voice that was drawn."""
+        return batch.audio if self._voices is None else self._voices[lots.voice, batch.frames]
+
+    def batch(self, indices: Sequence[int] | Tensor) -> Batch:
+        """The frames `indices`, as they are; a tensor of them is on the device already."""
+        where = indices if isinstance(indices, Tensor) else torch.tensor(list(indices), device=self.device)
         stored = where.to(self._images.device)
         marks = self._labels[stored].to(self.device)
         labels = marks & PARSING
@@ -232,6 +289,7 @@ class Footage:
             teeth=(marks & TEETH > 0).float() + INNER_SHARE * (marks & INNER > 0).float(),
             lips=self._lips[where],
             eyes=self._eyes[where],
+            face=self._faces[where],
             head_pose=self.head_poses[where],
             torso_pose=self.torso_poses[where],
             eye=self.closure[where],
@@ -251,6 +309,17 @@ class Footage:
     def labels(self, index: int) -> NDArray[np.uint8]:
         """Labels (H, W) of frame `index`."""
         return (self._labels[index] & PARSING).cpu().numpy()
+
+
+def windows_of(landmarks: NDArray[np.float32], width: int, height: int) -> tuple[int, NDArray[np.int64]]:
+    """Side of a square window, the same for all frames, and its upper left corners (T, 2), around landmarks (T, 68, 2).
+
+    It holds the widest face and a tenth of it around, and lies inside the picture.
+    """
+    low, high = landmarks.min(1), landmarks.max(1)
+    side = min(int(np.ceil(FACE_WINDOW * np.percentile(high - low, 95))), width, height)
+    corners = ((low + high - side) / 2).round().clip(0, (width - side, height - side))
+    return side, corners.astype(np.int64)
 
 
 def boxes_of(points: NDArray[np.float32], margin: float) -> NDArray[np.float32]:

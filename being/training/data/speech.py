@@ -20,20 +20,24 @@ from being.dataset.sound import PRECOMPUTED
 from being.dataset.tracking import read_array
 from being.errors import InputError
 from being.training.config import FitConfig
+from being.training.data.voices import in_other_voices
 
 
 @dataclass(frozen=True)
 class Speech:
     """What the network is fed.
 
-    spec, windows : how live sound is turned into the same numbers. contexts : (T, 8, 16, D). talking : (T,) bool. T as
-    the frames of the dataset, whichever part of the sound they go with.
+    spec, windows : how live sound is turned into the same numbers. contexts : (T, 8, 16, D). talking : (T,) bool.
+    quiet : (T,) in [0, 1], how sure it is that nobody speaks in a frame's 40 ms. T as the frames of the dataset,
+    whichever part of the sound they go with. voices : contexts of the same sound in other voices.
     """
 
     spec: FeatureSpec
     windows: WindowSpec
     contexts: NDArray[np.float32]
     talking: NDArray[np.bool_]
+    quiet: NDArray[np.float32]
+    voices: tuple[NDArray[np.float32], ...] = ()
 
 
 def listen(dataset: Dataset, config: FitConfig, cache: Path) -> Speech:
@@ -56,7 +60,8 @@ def listen(dataset: Dataset, config: FitConfig, cache: Path) -> Speech:
             )
         stored = dataset.features(name or names[0])
         centred = stored[np.minimum(np.arange(count), len(stored) - 1)]
-        return Speech(spec, windows, audio_context(centred, windows)[sound_frames], talking)
+        contexts = audio_context(centred, windows)[sound_frames]
+        return Speech(spec, windows, contexts, talking, 1 - talking.astype(np.float32))
     extractor = load_extractor(spec)
     digest = hashlib.sha256(np.ascontiguousarray(dataset.audio).tobytes() + spec.model_dump_json().encode()).hexdigest()
     stored_at = cache / f"features-{spec.name}-{digest[:16]}.npy"
@@ -70,8 +75,16 @@ def listen(dataset: Dataset, config: FitConfig, cache: Path) -> Speech:
         with whole_file(stored_at) as partial, partial.open("wb") as file:
             np.save(file, steps)
     silence = silence_steps(extractor)
-    contexts = audio_context(frame_windows(steps, count, windows, silence), windows, silence)[sound_frames]
-    return Speech(spec, windows, np.ascontiguousarray(contexts, np.float32), talking)
+
+    def contexts_of(steps: NDArray[np.float32]) -> NDArray[np.float32]:
+        found = audio_context(frame_windows(steps, count, windows, silence), windows, silence)[sound_frames]
+        return np.ascontiguousarray(found, np.float32)
+
+    voices = tuple(map(contexts_of, in_other_voices(extractor, dataset.audio, wanted, config.sound_rates)))
+    quiet = 1 - talking.astype(np.float32)
+    if spec.name == "phones":  # its first number is the posterior of silence: finer than loudness, deaf to the room
+        quiet = steps[: STEPS_PER_FRAME * count, 0].reshape(count, STEPS_PER_FRAME).mean(1)[sound_frames]
+    return Speech(spec, windows, contexts_of(steps), talking, quiet, voices)
 
 
 def sound_frames_of(dataset: Dataset) -> NDArray[np.int64]:

@@ -35,6 +35,10 @@ class Loss:
     total: Tensor
     parts: dict[str, Tensor]
 
+    def with_part(self, name: str, part: Tensor) -> Loss:
+        """This and a weighted part more."""
+        return Loss(self.total + part, {**self.parts, name: part})
+
 
 def picture_loss(
     predicted: Tensor,
@@ -50,6 +54,7 @@ def picture_loss(
     corrections: Tensor | None = None,
     areas: Tensor | None = None,
     matte: Tensor | None = None,
+    faces: tuple[Tensor, int] | None = None,
 ) -> Loss:
     """The loss of B pictures.
 
@@ -59,7 +64,8 @@ def picture_loss(
     lips : (B, 4) box x0 y0 x1 y1 in pixels. eyes : (B, 2, 4). displacement : network offsets (..., 3) in dm.
     teeth : (B, H, W) how much each pixel of an open mouth counts. corrections : scalar, see `FrameCorrections.cost`.
     areas : what the box terms are divided by, as `areas_of`; None: those of these pictures. matte : (B, H, W) what the
-    coverage shall be; None: the mask.
+    coverage shall be; None: the mask. faces : (B, 2) corners and the side of the windows that `perceptual` looks at;
+    None: at all.
     """
     difference = (predicted - truth).abs().mean(-1)
     parts = {"l1": weights.l1 * difference.mean()}
@@ -75,7 +81,8 @@ def picture_loss(
     if weights.alpha:
         parts["alpha"] = weights.alpha * (alpha - (mask if matte is None else matte)).abs().mean()
     if weights.perceptual and perceptual is not None:
-        parts["perceptual"] = weights.perceptual * perceptual(predicted, truth)
+        seen = (predicted, truth) if faces is None else (cut(predicted, *faces), cut(truth, *faces))
+        parts["perceptual"] = weights.perceptual * perceptual(*seen)
     if weights.offsets and displacement is not None:
         parts["offsets"] = weights.offsets * displacement.abs().mean()
     if weights.corrections and corrections is not None:
@@ -105,6 +112,15 @@ def box_mask(boxes: Tensor, height: int, width: int) -> Tensor:
     columns = (x >= x0) & (x < x1)
     rows = (y >= y0) & (y < y1)
     return (rows[..., :, None] & columns[..., None, :]).any(1).float()
+
+
+def cut(pictures: Tensor, corners: Tensor, side: int) -> Tensor:
+    """Square windows (B, side, side, 3) of pictures (B, H, W, 3), upper left corners (B, 2) x y in whole pixels."""
+    line = torch.arange(side, device=pictures.device)
+    rows, columns = corners[:, 1, None] + line, corners[:, 0, None] + line
+    which = torch.arange(len(pictures), device=pictures.device)
+    place = (which[:, None, None] * pictures.shape[1] + rows[:, :, None]) * pictures.shape[2] + columns[:, None]
+    return pictures.reshape(-1, pictures.shape[-1]).index_select(0, place.flatten()).unflatten(0, place.shape)
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

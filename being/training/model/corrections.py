@@ -71,7 +71,7 @@ class FrameCorrections(nn.Module):
             + (self.torso / ordinary.ordinary_pose).square().mean()
         )
 
-    def step(self, factor: float) -> None:
+    def step(self, factor: float | Tensor) -> None:
         """One Adam step at `factor` times the rates; then the means over the training frames are taken out again."""
         if not self.rates:
             return

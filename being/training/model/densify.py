@@ -100,6 +100,7 @@ class Densify:
         free = self.allowed(round_number) - int((~gone).sum())
         free = max(0, min(free, math.ceil(MOST_A_ROUND * gaussians.count)))
         chance = gradients.mean() * (~gone & (size > self.config.smallest))
+        chance = chance * (1 + self.config.face * gaussians.audio_gate)
         free = min(free, int((chance > 0).sum()))
         chosen = torch.zeros(0, dtype=torch.int64)
         if free:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from being.model import Conditions, DeformationNetwork, Gaussians, Offsets, assemble, camera_code
-from being.raster import Cameras, rasterize
+from being.raster import Cameras, Splats, rasterize
 from being.training.data.footage import Batch
 from being.training.model.corrections import FrameCorrections
 
@@ -33,13 +33,24 @@ class RenderSettings:
 @dataclass(frozen=True)
 class Picture:
     """B drawn frames: rgb (B, H, W, 3) over the batch's backgrounds, alpha (B, H, W), depth (B, H, W) in decimetres
-    weighed by it, radii (B N,), offsets or None (static)."""
+    weighed by it, radii (B N,), the rest as `Posed`."""
 
     rgb: Tensor
     alpha: Tensor
     depth: Tensor
     radii: Tensor
     offsets: Offsets | None
+    moved: Tensor | None
+
+
+@dataclass(frozen=True)
+class Posed:
+    """Splats of B frames, and the network's part in them: offsets, and how it moves the points that were asked for,
+    (B, P, 3) dm; None in the static stage."""
+
+    splats: Splats
+    offsets: Offsets | None
+    moved: Tensor | None
 
 
 def emotion_of(network: DeformationNetwork, expression: Tensor) -> Tensor | None:
@@ -48,17 +59,28 @@ def emotion_of(network: DeformationNetwork, expression: Tensor) -> Tensor | None
 
 
 def predict_offsets(
-    gaussians: Gaussians, network: DeformationNetwork, batch: Batch, settings: RenderSettings
-) -> Offsets:
-    """Offsets of N Gaussians for the B frames of the batch.
+    gaussians: Gaussians,
+    network: DeformationNetwork,
+    batch: Batch,
+    settings: RenderSettings,
+    points: Tensor | None = None,
+) -> tuple[Offsets, Tensor | None]:
+    """Offsets of N Gaussians for the B frames of the batch, and how points (P, 3) of the face move, (B, P, 3).
 
     Positions are detached: the place of a Gaussian is taught by the picture, not by what its triplane cell would
     prefer.
     """
     with settings.arithmetic():
-        features = network.canonical_features(gaussians.xyz.detach())
+        places, gate = gaussians.xyz.detach(), gaussians.audio_gate
+        if points is not None:
+            places, gate = torch.cat([places, points]), torch.cat([gate, gate.new_ones(len(points))])
+        features = network.canonical_features(places)
         conditions = Conditions(batch.audio, batch.eye, batch.camera, emotion_of(network, batch.expression))
-        return network.offsets(features, network.condition_tokens(conditions), gaussians.audio_gate)
+        offsets = network.offsets(features, network.condition_tokens(conditions), gate)
+    if points is None:
+        return offsets, None
+    count = gaussians.count
+    return Offsets(*(value[:, :count] for value in vars(offsets).values())), offsets.xyz[:, count:]
 
 
 def draw(
@@ -68,25 +90,48 @@ def draw(
     settings: RenderSettings,
     probe: Tensor | None = None,
     corrections: FrameCorrections | None = None,
+    points: Tensor | None = None,
 ) -> Picture:
     """Draw the frames of a batch; network None leaves the Gaussians at rest (static stage).
 
     `probe` (B N, 2) collects the screen-space gradient, see `being.raster.rasterize`. `corrections` belong to frames of
     the footage; without them frames are drawn as `footage` has them. The camera token is that of the pose drawn.
+    `points` (P, 3): see `Posed.moved`.
     """
+    posed = splats_of(gaussians, network, batch, settings, corrections, points)
+    raster = rasterize(posed.splats, cameras_of(settings, batch.count), probe=probe, backend=settings.backend)
+    rgb = before_background(raster.rgb, raster.alpha, batch, corrections)
+    return Picture(rgb, raster.alpha, raster.depth, raster.radii, posed.offsets, posed.moved)
+
+
+def splats_of(
+    gaussians: Gaussians,
+    network: DeformationNetwork | None,
+    batch: Batch,
+    settings: RenderSettings,
+    corrections: FrameCorrections | None,
+    points: Tensor | None = None,
+) -> Posed:
+    """What is drawn of the frames of a batch, in camera space; arguments as `draw`."""
     head, torso = batch.head_pose, batch.torso_pose
     if corrections is not None:
         head, torso = corrections.posed(batch.frames, head, torso)
         batch = replace(batch, camera=batch.camera + camera_code(head.detach()) - camera_code(batch.head_pose))
-    offsets = None if network is None else predict_offsets(gaussians, network, batch, settings)
-    splats = assemble(gaussians, offsets, head, torso)
-    frames = batch.head_pose.shape[0]
+    if network is None:
+        return Posed(assemble(gaussians, None, head, torso), None, None)
+    offsets, moved = predict_offsets(gaussians, network, batch, settings, points)
+    return Posed(assemble(gaussians, offsets, head, torso), offsets, moved)
+
+
+def cameras_of(settings: RenderSettings, frames: int) -> Cameras:
+    """The camera, once for each of the frames: splats are in its space already."""
     height, width = settings.background.shape[:2]
     view = torch.eye(3, 4, device=settings.background.device).expand(frames, 3, 4)
-    cameras = Cameras(view, settings.intrinsics.expand(frames, 4), width, height)
-    raster = rasterize(splats, cameras, probe=probe, backend=settings.backend)
-    person = raster.rgb
+    return Cameras(view, settings.intrinsics.expand(frames, 4), width, height)
+
+
+def before_background(rgb: Tensor, alpha: Tensor, batch: Batch, corrections: FrameCorrections | None) -> Tensor:
+    """Drawn people, rgb (B, H, W, 3) premultiplied by alpha (B, H, W), exposed as their frames and over backgrounds."""
     if corrections is not None:
-        person = person * corrections.gains(batch.frames)[:, None, None]
-    rgb = person + (1 - raster.alpha[..., None]) * batch.behind
-    return Picture(rgb, raster.alpha, raster.depth, raster.radii, offsets)
+        rgb = rgb * corrections.gains(batch.frames)[:, None, None]
+    return rgb + (1 - alpha[..., None]) * batch.behind

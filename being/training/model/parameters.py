@@ -68,7 +68,7 @@ class GaussianParameters:
             audio_gate=self.audio_gate,
         )
 
-    def step(self, factor: float) -> None:
+    def step(self, factor: float | Tensor) -> None:
         """One Adam step at `factor` times the starting rates; shares stay within [0, 1]."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.rates[group["name"]] * factor

@@ -16,6 +16,7 @@ from being.dataset import Dataset
 from being.inference.backends.torch import mean_depth
 from being.training.config import FitConfig
 from being.training.data.footage import Footage
+from being.training.data.parted import LIPS_PARTED
 from being.training.data.speech import listen
 from being.training.fit import choose_device
 from being.training.model.drawing import RenderSettings, draw
@@ -77,7 +78,10 @@ def render_frames(
 ) -> Renders:
     """Draw the square (x, y, side) of frames of the footage, moved as the person moved in them."""
     device, precision = choose_device(config)
-    footage = Footage(dataset, listen(dataset, config, cache).contexts, config, device)
+    speech = listen(dataset, config, cache)
+    told = LIPS_PARTED in avatar.manifest.network.emotion_states  # earlier avatars know nothing of it
+    config = config.model_copy(update={"lips_parted": config.lips_parted and told})
+    footage = Footage(dataset, speech.contexts, config, device, quiet=speech.quiet)
     if not dataset.camera_moves and (np.diff(dataset.sound_frames) == 1).all():
         # Else the avatar's motion is no longer the footage's, see `being.training.export.recorded_motion`.
         motion = (torch.from_numpy(part).to(device) for part in (avatar.motion.head_pose, avatar.motion.torso_pose))

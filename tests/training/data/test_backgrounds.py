@@ -10,7 +10,7 @@ from being.dataset import Dataset
 from being.model import DeformationNetwork
 from being.synthetic import generate, listen
 from being.training.config import FitConfig
-from being.training.data.backgrounds import random_backgrounds
+from being.training.data.backgrounds import grown, random_patches
 from being.training.data.footage import Footage
 from being.training.loss.losses import picture_loss
 from being.training.model.drawing import RenderSettings, draw
@@ -30,11 +30,11 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Footage:
 
 
 def test_backgrounds_differ_and_shares_of_a_batch_get_their_own() -> None:
-    whole = random_backgrounds(6, 24, 32, torch.Generator().manual_seed(1))
-    part = random_backgrounds(6, 24, 32, torch.Generator().manual_seed(1), slice(2, 4))
+    whole = grown(random_patches(6, torch.Generator().manual_seed(1)), 24, 32)
+    part = grown(random_patches(6, torch.Generator().manual_seed(1), slice(2, 4)), 24, 32)
     torch.testing.assert_close(whole[2:4], part)
     assert whole.shape == (6, 24, 32, 3) and whole.min() >= 0 and whole.max() <= 1
-    many = random_backgrounds(200, 8, 8, torch.Generator().manual_seed(2)).mean((1, 2))
+    many = grown(random_patches(200, torch.Generator().manual_seed(2)), 8, 8).mean((1, 2))
     assert many.std(0).min() > 0.2 and many.amin() < 0.1 and many.amax() > 0.9
 
 

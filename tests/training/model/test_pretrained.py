@@ -30,7 +30,9 @@ WIDER, MOVED = np.array([1.15, 1.1, 2 / (1 / 1.15 + 1 / 1.1)]), np.array([0.1, -
 
 def speech_of(frames: int = 1, name: str = "phones") -> Speech:
     contexts = np.zeros((frames, 8, 16, 32), np.float32)
-    return Speech(FeatureSpec(name=name), WindowSpec(look_ahead=1), contexts, np.ones(frames, bool))
+    return Speech(
+        FeatureSpec(name=name), WindowSpec(look_ahead=1), contexts, np.ones(frames, bool), np.zeros(frames, np.float32)
+    )
 
 
 @pytest.fixture(scope="module")
