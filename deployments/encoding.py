@@ -45,13 +45,11 @@ class EncodingThread:
     ----------
     encode : sound of many requests to their audio contexts; called on the thread.
     draw : has drives drawn.
-    refiner_apart : see being.graph.tick.prepare_tick.
     """
 
-    def __init__(self, encode: Encode, draw: DrawingThread, refiner_apart: bool = False) -> None:
+    def __init__(self, encode: Encode, draw: DrawingThread) -> None:
         self._encode = encode
         self._draw = draw
-        self._refiner_apart = refiner_apart
         self._live: deque[EncodingOrder] = deque()
         self._unhurried: deque[EncodingOrder] = deque()
         self._waiting = threading.Condition()
@@ -77,7 +75,7 @@ class EncodingThread:
                 contexts = self._encode([request for order in orders for request in order.requests])
                 for order in orders:
                     own, contexts = contexts[: len(order.requests)], contexts[len(order.requests) :]
-                    self._pass_on(order, prepare_tick(order.requests, own, self._refiner_apart))
+                    self._pass_on(order, prepare_tick(order.requests, own))
             except Exception as error:
                 for order in orders:
                     order.settle(error)

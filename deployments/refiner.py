@@ -18,7 +18,7 @@ from being.graph.tick import can_be_refined
 from being.inference.backends.kernels import planes_kernel
 from being.inference.compositing import Transparent
 from being.inference.frame_batch import FrameBatch, FrameStage
-from being.inference.frames import Extras, PixelFormat
+from being.inference.frames import PixelFormat
 from being.inference.output import to_host, to_output
 from being.inference.rendered import FrameInfo, Pictures, RenderedFrames
 from being.live.request_batch import FrameRequestBatch
@@ -37,7 +37,7 @@ def refined(
     planes = planes_kernel(device)
     for part in frames.pictures:
         clear = np.array([isinstance(wanted[row].background, Transparent) for row in part.rows])
-        batch = stage(_on_device(part, frames.info.take(part.rows), clear, device))
+        batch = replace(stage(_on_device(part, frames.info.take(part.rows), clear, device)), depth=None)
         for pixel_format in dict.fromkeys(wanted[row].pixel_format for row in part.rows):
             own = [place for place, row in enumerate(part.rows) if wanted[row].pixel_format is pixel_format]
             rows = [part.rows[place] for place in own]
@@ -57,6 +57,7 @@ def _on_device(part: Pictures, info: FrameInfo, clear: np.ndarray, device: torch
         backdrops=pixels[:0],  # they are behind the pixels already
         backdrop_of=torch.zeros(len(info), dtype=torch.int32, device=device),
         clear=clear,
+        depth=None if part.depth is None else torch.tensor(part.depth, device=device),
     )
 
 
@@ -71,10 +72,8 @@ class Refiner:
     def __init__(self, settings: GraphSettings) -> None:
         assert settings.refiner is not None
         self._stage = load_stage(settings.refiner, settings.open_library())
-        if Extras.DEPTH in self._stage.needs:
-            raise InputError(
-                "refiner: depth is not sent to a refiner of its own", "Set place: renderer, or leave controlnet out"
-            )
+        if self._stage.needs & ~settings.refiner.sent:
+            raise InputError("refiner: this stage needs depth, which it is not sent", "Set place: renderer")
         self._device = device_of(settings.refiner.device)
         self._one_at_a_time = asyncio.Lock()
         self._prepared: OrderedDict[str, None] = OrderedDict()

@@ -55,13 +55,13 @@ class Renderer:
             capacity=settings.resident,
             stages=[load_stage(refiner, self._library)] if refiner is not None and inside else [],
         )
-        self._refiner_apart = refiner is not None and not inside
+        self._sent = refiner.sent if refiner is not None and not inside else None  # to a refiner of its own
         encodes = settings.encoder == "renderer"
         self._encoder = warm_encoder(self._library) if encodes else SoundEncoder()
         self._sharded = settings.shards > 1
         self._draw = DrawingThread(self._engine.render_frames)
         self._encoding = EncodingThread(self._encode, self._draw)
-        apart = not encodes or self._refiner_apart
+        apart = not encodes or self._sent is not None
         self._channels = None if apart else _channel_server(self._encoding.order, self._draw)
         before_replica_stops(self._farewell)
         self._warm_up()
@@ -70,7 +70,7 @@ class Renderer:
         """Load an avatar before it is needed."""
         try:
             facts = await asyncio.to_thread(avatar_facts, self._engine, self._encoder, avatar)
-            if self._refiner is None or not (self._refiner_apart or facts.refine):
+            if self._refiner is None or (self._sent is None and not facts.refine):
                 return facts
             return replace(facts, refine=self._refiner.strength)
         except BeingError as error:
@@ -92,7 +92,7 @@ class Renderer:
         return encode(requests, self._library, self._encoder)
 
     async def _render(self, contexts: AudioContexts, requests: Sequence[FrameRequest], live: bool) -> RenderedBatch:
-        prepared = prepare_tick(requests, contexts, self._refiner_apart)
+        prepared = prepare_tick(requests, contexts, self._sent)
         drawn = await self._draw(prepared.drives, live=live)
         return replace(drawn, frames=prepared.answer(drawn.frames))
 

@@ -59,12 +59,10 @@ def encode(requests: Sequence[FrameRequest], library: Library, encoder: SoundEnc
     return contexts
 
 
-def prepare_tick(
-    requests: Sequence[FrameRequest], contexts: AudioContexts, refiner_apart: bool = False
-) -> PreparedTick:
+def prepare_tick(requests: Sequence[FrameRequest], contexts: AudioContexts, sent: Extras | None = None) -> PreparedTick:
     """Drives of all requests that have contexts.
 
-    refiner_apart : frames go on to another process to be refined: RGB, with all that a stage may need.
+    sent : where frames go on to another process to be refined, as RGB: what they bring along.
     """
     drives: list[Drive] = []
     rows: list[int] = []
@@ -77,18 +75,16 @@ def prepare_tick(
             errors.update(dict.fromkeys(own, given))
         else:
             rows += own
-            drives += request_drives(request, given, refiner_apart)
+            drives += request_drives(request, given, sent)
     return PreparedTick(drives, rows, _info(requests), errors)
 
 
-def request_drives(
-    request: FrameRequest, contexts: npt.NDArray[np.float32], refiner_apart: bool = False
-) -> list[Drive]:
+def request_drives(request: FrameRequest, contexts: npt.NDArray[np.float32], sent: Extras | None = None) -> list[Drive]:
     """One drive for each frame of a request."""
     wanted = request.output
     extras = Extras.ALPHA if isinstance(wanted.background, Transparent) else Extras.NONE
-    if refiner_apart:
-        extras = Extras.ALPHA | Extras.FACE_BOX
+    if sent is not None:
+        extras = sent
     return [
         Drive(
             avatar=request.avatar,
@@ -103,7 +99,7 @@ def request_drives(
             session=request.session,
             generation=request.generation,
             index=request.first + index,
-            pixel_format=PixelFormat.RGB if refiner_apart else wanted.pixel_format,
+            pixel_format=wanted.pixel_format if sent is None else PixelFormat.RGB,
             extras=extras,
             refine=wanted.refine,
         )

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from being.inference.frames import Extras
+
 Backend = Literal["native", "streamdiffusion"]
 
 
@@ -36,6 +38,12 @@ class RefinerSettings(BaseModel):
     )
     strength: float = Field(default=1.0, ge=0, le=1)
     options: dict[str, Any] = {}
+
+    @property
+    def sent(self) -> Extras:
+        """What frames bring to a refiner of its own beside their pixels."""
+        wants_depth = self.load is None and (self.backend == "native" or "controlnet" in self.options)
+        return Extras.ALPHA | Extras.FACE_BOX | (Extras.DEPTH if wants_depth else Extras.NONE)
 
 
 def _by_name(value: Any) -> Any:

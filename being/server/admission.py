@@ -13,6 +13,7 @@ HICCUP = 4.0  # times its usual cost that a frame counts at most: a renderer tha
 RECENT_S = 10.0  # for which a worker tells others of a measurement
 OUTDATED_S = 60.0  # after which a cost is forgotten where others are measured: the machine may have been busy then
 MOST_LOADS = 256  # remembered: clients choose the sizes
+FEWEST_FRAMES = 12  # in a window of the process' time: half of one session's
 WINDOW_S = 1.0  # over which the process' own time is measured
 USUAL_FRAME_S = 0.005  # of a process' own time, where it was not measured yet: a burst of arrivals is bounded by it
 
@@ -61,7 +62,8 @@ class ProcessTime:
         elapsed = self._now() - self._since
         if elapsed < WINDOW_S:
             return
-        if elapsed < 2 * WINDOW_S:  # else nobody was here for a while: that time says nothing of frames
+        # Else nobody was here for a while, or frames did not come: that time says nothing of what one takes.
+        if elapsed < 2 * WINDOW_S and self._frames >= FEWEST_FRAMES:
             spent = (self._cpu() - self._cpu_then) / self._frames
             self.frame_s = spent if self.frame_s is None else self.frame_s + (spent - self.frame_s) / 2
         self._since, self._cpu_then, self._frames = self._now(), self._cpu(), 0

@@ -87,6 +87,10 @@ def test_a_process_counts_its_own_time() -> None:
         clock[0] += 0.04
         admission.observe({LARGE: 4}, 0.001)
     assert admission.own_cost == pytest.approx(0.009, rel=0.01)
+    for _ in range(3):  # the renderer is away, a frame comes now and then
+        clock[0] += 1.2
+        admission.observe({LARGE: 2}, 0.001)
+    assert admission.own_cost == pytest.approx(0.009, rel=0.01)
     clock[0] += 60  # nobody was here for a minute
     admission.observe({LARGE: 1}, 0.001)
     assert admission.own_cost == pytest.approx(0.009, rel=0.01)
