@@ -97,7 +97,7 @@ class FeatureCache:
         with ExitStack() as locks:
             for entry in sorted(entries, key=id):  # in one order, so that no two threads wait for each other
                 locks.enter_context(entry.lock)
-            new: dict[FeatureExtractor, list[tuple[_Entry, FloatArray]]] = {}
+            new: dict[FeatureExtractor, list[tuple[_Entry, SoundSpan, FloatArray]]] = {}
             old: set[int] = set()
             for index, (span, entry) in enumerate(zip(spans, entries, strict=True)):
                 if span.first < entry.first:
@@ -107,9 +107,7 @@ class FeatureCache:
                 if sound is None:
                     entry.begin()
                     sound = span.pcm
-                if len(sound):
-                    new.setdefault(span.extractor, []).append((entry, sound))
-                entry.first, entry.pcm = span.first, span.pcm
+                new.setdefault(span.extractor, []).append((entry, span, sound))
             for extractor, own in new.items():
                 self._go_on(extractor, own)
             return [
@@ -131,15 +129,18 @@ class FeatureCache:
         return entries
 
     @staticmethod
-    def _go_on(extractor: FeatureExtractor, new: Sequence[tuple[_Entry, FloatArray]]) -> None:
+    def _go_on(extractor: FeatureExtractor, new: Sequence[tuple[_Entry, SoundSpan, FloatArray]]) -> None:
+        longer = [(entry, sound) for entry, _, sound in new if len(sound)]
         try:
-            pushed = extractor.push_all([entry.stream for entry, _ in new], [sound for _, sound in new])
+            pushed = extractor.push_all([entry.stream for entry, _ in longer], [sound for _, sound in longer])
         except BaseException:  # nobody knows what these streams have taken in
-            for entry, _ in new:
+            for entry, _ in longer:
                 entry.begin()
             raise
-        for (entry, _), steps in zip(new, pushed, strict=True):
+        for (entry, _), steps in zip(longer, pushed, strict=True):
             entry.steps = np.concatenate([entry.steps, steps])[-KEPT_STEPS:]
+        for entry, span, _ in new:  # only now is it known to have been heard
+            entry.first, entry.pcm = span.first, span.pcm
 
 
 def _once_each(spans: Sequence[SoundSpan]) -> Sequence[SoundSpan]:

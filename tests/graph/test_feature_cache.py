@@ -162,6 +162,23 @@ def test_a_stream_that_failed_is_not_asked_again() -> None:
     assert extractor.pushed == [audio_range.past + audio_range.future] * 2
 
 
+def test_what_was_not_encoded_for_another_s_failure_is_encoded_next_time() -> None:
+    broken, phones = Counting(load_extractor(FeatureSpec(name="logmel"))), load_extractor(FeatureSpec(name="phones"))
+    cache, pcm = FeatureCache(), speech(1.0)
+
+    def span(session: str, extractor: FeatureExtractor, first: int) -> SoundSpan:
+        sound = request_sound(pcm, audio_context_range(extractor, WINDOWS), first, 1)
+        return SoundSpan(session, extractor, first, sound, step_total(1))
+
+    cache.steps([span("guilty", broken, 0), span("innocent", phones, 0)])
+    cache._entries["guilty"].stream.push = lambda pcm: 1 / 0  # type: ignore[assignment, method-assign, misc]
+    with pytest.raises(ZeroDivisionError):
+        cache.steps([span("guilty", broken, 1), span("innocent", phones, 1)])
+    (steps,) = cache.steps([wanted := span("innocent", phones, 1)])
+    assert steps is not None
+    np.testing.assert_allclose(steps, alone(phones, wanted.pcm, 1), atol=2e-5)
+
+
 def test_ticks_that_overlap_are_answered_right() -> None:
     extractor, cache, pcm = load_extractor(FeatureSpec(name="phones")), FeatureCache(), speech(2.5)
     audio_range = audio_context_range(extractor, WINDOWS)
