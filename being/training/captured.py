@@ -12,6 +12,7 @@ of Gaussians is captured anew after each densification (about a tenth of a secon
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import torch
@@ -112,7 +113,7 @@ class Scene:
         self.with_network = False
 
 
-class Pass:
+class Pass(ABC):
     """A batch's way through a step, in segments around the rasterizer; what it costs is a subclass's.
 
     Its attributes are what passes from segment to segment: captured, they keep their addresses.
@@ -150,17 +151,17 @@ class Pass:
         self.draw_back()
         self._back()
 
+    @abstractmethod
     def make_batch(self) -> None:
         """Set `batch` from the inputs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def cost(self) -> None:
         """Set `slopes`: the cost's gradients in `picture`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def back(self) -> None:
         """Give the gradients of `splats` to what is learned."""
-        raise NotImplementedError
 
     def pose(self) -> None:
         """Set `splats`, and their `leaves`: the same numbers without history."""
@@ -174,7 +175,7 @@ class Pass:
         self.leaves = [getattr(self.splats, name).detach().requires_grad_() for name in PARTS]
         self.penalize(posed)
 
-    def penalize(self, posed: Posed) -> None:
+    def penalize(self, posed: Posed) -> None:  # noqa: B027 - nothing, unless a pass has something to add
         """Set `penalty`: what costs without being seen."""
 
     def draw(self) -> None:
@@ -225,7 +226,7 @@ class Learning(Pass):
         real = {name: values[name] for name in ("noise", "shake", "twitch", "patches")}
         self.batch = self.scene.footage.disturbed(Lots(**whole, **real))
 
-    def penalize(self, posed: Posed) -> None:
+    def penalize(self, posed: Posed) -> None:  # noqa: B027 - nothing, unless a pass has something to add
         weights, corrections = self.scene.config.loss, self.scene.run.corrections
         parts: dict[str, Tensor] = {}
         if weights.offsets and posed.offsets is not None:
@@ -280,7 +281,7 @@ class Following(Pass):
     def make_batch(self) -> None:
         self.batch = self.scene.footage.batch(self.inputs.values["held_out"].long())
 
-    def penalize(self, posed: Posed) -> None:
+    def penalize(self, posed: Posed) -> None:  # noqa: B027 - nothing, unless a pass has something to add
         self.penalty = self.leaves[0].new_zeros(())
 
     def cost(self) -> None:
