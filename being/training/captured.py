@@ -226,7 +226,7 @@ class Learning(Pass):
         real = {name: values[name] for name in ("noise", "shake", "twitch", "patches")}
         self.batch = self.scene.footage.disturbed(Lots(**whole, **real))
 
-    def penalize(self, posed: Posed) -> None:  # noqa: B027 - nothing, unless a pass has something to add
+    def penalize(self, posed: Posed) -> None:
         weights, corrections = self.scene.config.loss, self.scene.run.corrections
         parts: dict[str, Tensor] = {}
         if weights.offsets and posed.offsets is not None:
@@ -281,7 +281,7 @@ class Following(Pass):
     def make_batch(self) -> None:
         self.batch = self.scene.footage.batch(self.inputs.values["held_out"].long())
 
-    def penalize(self, posed: Posed) -> None:  # noqa: B027 - nothing, unless a pass has something to add
+    def penalize(self, posed: Posed) -> None:
         self.penalty = self.leaves[0].new_zeros(())
 
     def cost(self) -> None:
