@@ -6,8 +6,9 @@
 One process is the renderer as it is deployed, with its threads and channels. Where there is no GPU its work alone is
 stood in for, by waiting as long as an H100 needs (--launch-ms for a call, --frame-ms for a frame, as measured by
 render_batches.py). The other process is all session workers: each asks for the next frame of its sessions every 40 ms,
-as the frame loop does, two ticks under way at most. Measured are the time of a tick, ticks that had to be left out, the
-renderer's processor time by thread, and the frames it merged. Both processes want a core to themselves.
+as the frame loop does, two ticks under way at most. With `--encoder worker` they send contexts that were made before,
+with `--encoder renderer` new sound. Measured are the time of a tick, ticks that had to be left out, the renderer's
+processor time by thread, and the frames it merged. Both processes want a core to themselves.
 """
 
 from __future__ import annotations
@@ -35,18 +36,19 @@ import torch
 from machine import TICKS, facts
 
 from being.audio.extractors import load_extractor
+from being.audio.windows import CONTEXT_FRAMES, WINDOW_STEPS
 from being.avatar.library import Library
 from being.graph.channel.client import FrameChannel
 from being.graph.channel.server import ChannelServer
 from being.graph.sound_encoder import SoundEncoder
-from being.graph.tick import AudioContexts, encode
+from being.graph.tick import encode
 from being.inference.engine import Engine
 from being.inference.frame_batch import FrameBatch
 from being.inference.frames import Drive, PixelFormat
 from being.inference.items import RenderItem
 from being.inference.renderable import RenderableAvatar
 from being.inference.rendered import FrameInfo, RenderedFrames
-from being.live.requests import FRAME_SAMPLES, FrameRequest, OutputFormat, audio_context_range
+from being.live.requests import FRAME_SAMPLES, AudioContexts, FrameRequest, OutputFormat, audio_context_range
 
 AVATAR = "demo"
 TICK_S = 0.04
@@ -59,6 +61,7 @@ SOUND_S = 2  # then again from its beginning
 class Plan:
     """What is measured; as the options of the command line."""
 
+    encoder: str
     workers: int
     sessions: int
     seconds: float
@@ -96,6 +99,7 @@ class WaitingBackend:
 
 @click.command()
 @click.option("--sessions", default=(60,), multiple=True, show_default=True)
+@click.option("--encoder", type=click.Choice(["worker", "renderer"]), default="worker", show_default=True)
 @click.option("--workers", default=12, show_default=True, help="Session workers that share them.")
 @click.option("--seconds", default=6.0, show_default=True)
 @click.option("--size", default=512, show_default=True, help="Side of the picture.")
@@ -107,6 +111,7 @@ class WaitingBackend:
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the results here.")
 def main(
     sessions: tuple[int, ...],
+    encoder: str,
     workers: int,
     seconds: float,
     size: int,
@@ -123,10 +128,10 @@ def main(
     found: dict[Any, list[dict[str, Any]]] = {kind: [] for kind in kinds}
     for _ in range(rounds):
         for count, turn in kinds:
-            plan = Plan(workers, count, seconds, size, device, launch_ms / 1e3, frame_ms / 1e3, turn)
+            plan = Plan(encoder, workers, count, seconds, size, device, launch_ms / 1e3, frame_ms / 1e3, turn)
             found[count, turn].append(_run(plan))
     for (count, turn), runs in found.items():
-        row: dict[str, Any] = {"sessions": count, "workers": workers, "turn_ms": turn}
+        row: dict[str, Any] = {"encoder": encoder, "sessions": count, "workers": workers, "turn_ms": turn}
         for key in runs[0]:
             values = [run[key] for run in runs]
             row[key] = values[0] if isinstance(values[0], dict) else round(float(np.median(values)), 2)
@@ -219,6 +224,8 @@ async def _workers(pipe: Connection, path: str, plan: Plan) -> dict[str, Any]:
     pose[0, 2, 3] = 10.0
     output = OutputFormat(plan.size, plan.size, pixel_format=PixelFormat.YUV420)
     eyes = np.zeros(1, np.float32)
+    shape = CONTEXT_FRAMES, WINDOW_STEPS, load_extractor(manifest.features).width
+    encoded: AudioContexts = [np.random.default_rng(n).random((1, *shape), np.float32) for n in range(sessions)]
     took: list[float] = []
     left_out, frames = [0], [0]
     begun = time.monotonic() + 0.3
@@ -232,7 +239,8 @@ async def _workers(pipe: Connection, path: str, plan: Plan) -> dict[str, Any]:
         channel, own, flying = FrameChannel(path), range(number, sessions, workers), set[asyncio.Task[None]]()
 
         async def tick(frame: int, due: float) -> None:
-            records, _, _ = await channel.draw([request(session, frame) for session in own])
+            requests = [request(session, frame) for session in own]
+            records, _, _ = await channel.draw(requests, encoded[: len(own)] if plan.encoder == "worker" else None)
             took.append(time.monotonic() - due)
             frames[0] += sum(record.image is not None for record in records)
 

@@ -10,8 +10,8 @@ from being.deployments.drawing import DrawingOrder, DrawingThread
 from being.deployments.orders import Order, OrderQueue
 
 from being.graph.rendered_batch import Answer, RenderedBatch
-from being.graph.tick import AudioContexts, PreparedTick, prepare_tick
-from being.live.requests import FrameRequest
+from being.graph.tick import PreparedTick, prepare_tick
+from being.live.requests import AudioContexts, FrameRequest
 
 Encode = Callable[[Sequence[FrameRequest]], AudioContexts]
 
@@ -49,10 +49,18 @@ class EncodingThread:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
-    def order(self, requests: Sequence[FrameRequest], live: bool, answer: Answer) -> EncodingOrder:
-        """Have requests drawn; `answer` is called with them, in order, on some thread. From any thread."""
+    def order(
+        self, requests: Sequence[FrameRequest], live: bool, answer: Answer, contexts: AudioContexts | None = None
+    ) -> EncodingOrder:
+        """Have requests drawn; `answer` is called with them, in order, on some thread. From any thread.
+
+        contexts : of the requests where they were encoded before.
+        """
         order = EncodingOrder(requests=requests, live=live, answer=answer)
-        self._orders.put(order)
+        if contexts is None:
+            self._orders.put(order)
+        else:
+            self._pass_on(order, prepare_tick(requests, contexts))
         return order
 
     def _work(self) -> None:

@@ -19,9 +19,7 @@ from being.inference.engine import Engine
 from being.inference.frame_batch import FrameStage
 from being.inference.frames import Drive, Extras, PixelFormat
 from being.inference.rendered import FrameInfo, RenderedFrames
-from being.live.requests import AvatarFacts, FrameRequest
-
-AudioContexts = list[npt.NDArray[np.float32] | str]  # of each request (n, 8, 16, D), or why there are none
+from being.live.requests import AudioContexts, AvatarFacts, FrameRequest
 
 
 @dataclass(frozen=True, eq=False)
