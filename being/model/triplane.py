@@ -43,7 +43,8 @@ class Triplane(nn.Module):
         """(N, 3) positions -> (N, levels * channels); positions outside the box take its border's value."""
         near, far = self.aabb.unbind(0)
         points = (xyz - near) / (far - near) * 2 - 1
-        grids = [points[:, list(axes)].reshape(1, -1, 1, 2) for axes in PLANE_AXES]
+        places = points.unbind(1)  # not indexed by a list, which would be copied to a GPU each time
+        grids = [torch.stack([places[axis] for axis in axes], 1).reshape(1, -1, 1, 2) for axes in PLANE_AXES]
         features = []
         for planes in self.levels:
             assert isinstance(planes, nn.ParameterList)

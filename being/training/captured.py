@@ -121,7 +121,7 @@ class Pass(ABC):
 
     learning = False
     batch: Batch
-    splats: Splats
+    outputs: list[Tensor]
     leaves: list[Tensor]
     penalty: Tensor
     drawn: Raster
@@ -164,15 +164,15 @@ class Pass(ABC):
         """Give the gradients of `splats` to what is learned."""
 
     def pose(self) -> None:
-        """Set `splats`, and their `leaves`: the same numbers without history."""
+        """Set `outputs`, the splats to come back to, and `leaves`: the same numbers without history."""
         run, settings = self.scene.run, self.scene.settings
         network = run.network if self.scene.with_network else None
         run.network.train(self.learning)
         points = self.scene.lips.points if self.learning and self.scene.lips is not None else None
         posed = splats_of(run.gaussians.gaussians(), network, self.batch, settings, run.corrections, points)
-        self.splats = posed.splats
         run.network.eval()
-        self.leaves = [getattr(self.splats, name).detach().requires_grad_() for name in PARTS]
+        self.outputs, self.offsets = [getattr(posed.splats, name) for name in PARTS], posed.splats.offsets
+        self.leaves = [part.detach().requires_grad_() for part in self.outputs]
         self.penalize(posed)
 
     def penalize(self, posed: Posed) -> None:  # noqa: B027 - nothing, unless a pass has something to add
@@ -181,7 +181,7 @@ class Pass(ABC):
     def draw(self) -> None:
         """Rasterize, into `picture`."""
         probe = torch.zeros(len(self.leaves[0]), 2, device=self.scene.footage.device, requires_grad=True)
-        splats = Splats(**dict(zip(PARTS, self.leaves, strict=True)), offsets=self.splats.offsets)
+        splats = Splats(**dict(zip(PARTS, self.leaves, strict=True)), offsets=self.offsets)
         cameras, backend = cameras_of(self.scene.settings, self.frames), self.scene.settings.backend
         self.drawn = rasterize(splats, cameras, probe=probe, backend=backend)
         self.probe = probe
@@ -200,12 +200,16 @@ class Pass(ABC):
         torch._foreach_copy_(targets, [*found, self.drawn.radii])  # type: ignore[attr-defined]
 
     def gradients(self, parameters: Sequence[Tensor]) -> list[Tensor | None]:
-        """Of what is learned, from those of the splats and of the penalty."""
-        outputs = [getattr(self.splats, name) for name in PARTS]
+        """Of what is learned, from those of the splats and of the penalty. Their history is let go of.
+
+        It belongs to the stream of the capture; a later plain step would find parameters still tied to that.
+        """
+        outputs, self.outputs = self.outputs, []
         slopes = list(self.leaf_slopes)
         if self.penalty.requires_grad:
             outputs.append(self.penalty)
             slopes.append(torch.ones_like(self.penalty))
+            self.penalty = self.penalty.detach()
         return list(torch.autograd.grad(outputs, parameters, slopes, allow_unused=True))
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from being.constants import FPS
 from being.dataset import Dataset
 from being.training.config import DensifyConfig, FitConfig, LearningRates, LossWeights
 
-SHORT = 1000  # frames (40 s); less than that is "seconds of footage"
+FEW_S, MANY_S = 8.0, 40.0  # seconds of footage: in up to so few sounds occur once or never, in so many all occur
+SOUND_RATES = (0.86, 0.94, 1.08, 1.16)  # in which the sound of little footage is heard as well, as other voices'
+VOICES_S = 90.0  # seconds of footage up to which there is room for them, and need
 GPU_MINUTES, CPU_MINUTES = 8.0, 30.0
 PIXELS_EACH = 12  # of the picture for each Gaussian
 FEWEST, MOST_CPU, MOST_GPU = 500, 8_000, 20_000  # Gaussians
@@ -26,11 +29,18 @@ def default_minutes(device: str) -> float:
 def config_for(dataset: Dataset, device: str, minutes: float) -> FitConfig:
     """The training configuration of `being clone`.
 
-    Seconds of footage are easily overfitted: the network is then trained with more feature noise, a lower learning rate
-    and dropout, starts from the demo's weights, and its audio encoder is frozen. A small picture has no use for many
+    Seconds of footage are easily overfitted: the less there is, the more the network is trained with feature noise and
+    dropout and the lower its learning rate. Under `MANY_S` seconds it starts from all of the demo's network. Under
+    `FEW_S` its audio encoder stays frozen; from there on it is trained, up to `VOICES_S` in other voices too. The
+    lips' distances are led by the film's, and what parts them in silence is told. A small picture has no use for many
     Gaussians; a CPU draws fewer, few frames at a time.
     """
-    short = dataset.frames < SHORT
+    seconds = dataset.frames / FPS
+    enough = min(max((seconds - FEW_S) / (MANY_S - FEW_S), 0.0), 1.0)
+
+    def graded(few: float, many: float) -> float:
+        return round(few + enough * (many - few), 4)
+
     gpu = on_gpu(device)
     most = MOST_GPU if gpu else MOST_CPU
     count = min(max(dataset.width * dataset.height // PIXELS_EACH, FEWEST), most)
@@ -40,13 +50,15 @@ def config_for(dataset: Dataset, device: str, minutes: float) -> FitConfig:
         batch=8 if gpu else 2,
         gaussians=count,
         initial_gaussians=round(0.7 * count),
-        static_minutes_share=0.25 if short else 0.2,
-        feature_noise=0.4 if short else 0.05,
-        dropout=0.15 if short else 0.0,
-        camera_noise=0.05 if short else 0.02,
-        pretrained_parts="network" if short else "audio_encoder",
-        freeze_audio_encoder=short,
-        loss=LossWeights(lips=0.2),
-        lr=LearningRates(network=1e-3 if short else 2e-3),
+        static_minutes_share=graded(0.25, 0.2),
+        feature_noise=graded(0.4, 0.05),
+        dropout=graded(0.15, 0.0),
+        camera_noise=graded(0.05, 0.02),
+        pretrained_parts="network" if seconds < MANY_S else "audio_encoder",
+        freeze_audio_encoder=seconds < FEW_S,
+        sound_rates=SOUND_RATES if FEW_S <= seconds < VOICES_S else (),
+        lips_parted=True,
+        loss=LossWeights(lips=0.2, lip_motion=0.5),
+        lr=LearningRates(network=graded(1e-3, 2e-3)),
         densify=DensifyConfig(rounds=40 if gpu else 20),
     )
