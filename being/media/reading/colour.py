@@ -22,6 +22,7 @@ from being.media.reading.tone_map import Coding, to_bt709
 
 if TYPE_CHECKING:
     import av
+    from av.video.reformatter import VideoReformatter
 
 HD_LINES, HD_COLUMNS = 720, 1280  # a picture of so many lines or columns is HD
 TABLE_SIDE = 65  # entries of the colour table along each of R', G', B'
@@ -41,10 +42,10 @@ def to_rgb(frame: av.VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
     """RGB (height, width, 3) of a decoded frame, not turned. Not for two threads at a time with one frame."""
     matrix, coding = _matrix(frame), coding_of(frame)
     if coding is None:
-        plain = frame.reformat(width=width, height=height, format="rgb24", src_colorspace=matrix)
+        plain = _kept("rgb24").reformat(frame, width=width, height=height, format="rgb24", src_colorspace=matrix)
         return np.asarray(plain.to_ndarray(), np.uint8)
-    deep = frame.reformat(width=width, height=height, format="rgb48le", src_colorspace=matrix)
-    shown = _through_table(deep, coding).reformat(format="rgb24")
+    deep = _kept("rgb48le").reformat(frame, width=width, height=height, format="rgb48le", src_colorspace=matrix)
+    shown = _kept("shown").reformat(_through_table(deep, coding), format="rgb24")
     return np.asarray(shown.to_ndarray(), np.uint8)
 
 
@@ -75,6 +76,16 @@ def _matrix(frame: av.VideoFrame) -> int | None:
     if coding_of(frame) in (Coding.PQ, Coding.HLG, Coding.WIDE):
         return _BT2020
     return _BT709 if frame.height >= HD_LINES or frame.width >= HD_COLUMNS else None
+
+
+def _kept(use: str) -> VideoReformatter:
+    """This thread's converter for one use. A frame's own starts a thread for each core, and ends them, every time."""
+    from av.video.reformatter import VideoReformatter
+
+    kept: dict[str, VideoReformatter] = _per_thread.__dict__.setdefault("converters", {})
+    if use not in kept:
+        kept[use] = VideoReformatter()
+    return kept[use]
 
 
 def _through_table(frame: av.VideoFrame, coding: Coding) -> av.VideoFrame:

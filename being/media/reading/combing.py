@@ -75,13 +75,14 @@ def _vote(said: list[str | None]) -> str | None:
 def _said(pictures: Iterator[av.VideoFrame]) -> Iterator[str | None]:
     """Of pictures in a row: "tff", "bff", "progressive" or "undetermined"; None where one says what it is."""
     import av
+    from av.video.reformatter import VideoReformatter
 
-    graph: Any = None
+    convert, graph = VideoReformatter(), None  # kept: a frame's own starts a thread for each core every time
     for number, picture in enumerate(pictures):
         if picture.interlaced_frame:
             yield None
             return
-        grey = picture.reformat(format="gray")
+        grey = convert.reformat(picture, format="gray")
         grey.pts, grey.time_base = number, TICK
         if graph is None:
             graph = _graph(grey)

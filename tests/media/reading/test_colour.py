@@ -59,3 +59,23 @@ def test_the_table_is_the_formula(coding: Coding) -> None:
     assert coding_of(deep) is coding
     away = np.abs(to_rgb(deep, 24, 24) - 255 * to_bt709(raw / 65535, coding))
     assert np.percentile(away, 98) < 2 and away.max() < 10  # largest where the formula has its kinks, at the gamut
+
+
+def test_films_of_different_kinds_in_turn_are_each_read_as_alone() -> None:
+    """The converter that is kept from frame to frame knows nothing of the frame before."""
+    random = np.random.default_rng(3)
+    frames = []
+    for width, height in ((64, 48), (70, 50), (1280, 720)):
+        picture = random.integers(0, 256, (height, width, 3)).astype(np.uint8)
+        for pixels in ("yuv420p", "yuvj420p", "yuv422p", "yuv420p10le"):
+            for matrix, span in ((1, 1), (5, 1), (2, 0), (5, 2)):
+                frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pixels)
+                frame.colorspace, frame.color_range = matrix, span
+                frames.append(frame)
+    for index in random.permutation(len(frames)).tolist():
+        frame = frames[index]
+        for width, height in ((frame.width, frame.height), (frame.width // 2, frame.height // 2)):
+            hd_unsaid = frame.width == 1280 and int(frame.colorspace) == 2
+            matrix = {"src_colorspace": 1} if hd_unsaid else {}
+            alone = frame.reformat(width=width, height=height, format="rgb24", **matrix).to_ndarray()
+            assert np.array_equal(to_rgb(frame, width, height), alone)
