@@ -75,6 +75,7 @@ class Plan:
 class WaitingBackend:
     """Takes a GPU's time and gives grey planes."""
 
+    batch_sizes: Sequence[int] = (1,)
     max_items = 16  # as `backends.gpu`
 
     def __init__(self, launch_s: float, frame_s: float) -> None:
