@@ -116,7 +116,7 @@ def _worker(transport: str, size: int) -> Any:
         async def render_sound(self, batch: Any, live: bool = True) -> Any:
             return await self._thread(self._drives(batch.requests()), live=live)
 
-        def _order(self, requests: Any, live: bool, answer: Any) -> Any:
+        def _order(self, requests: Any, live: bool, answer: Any, contexts: Any = None) -> Any:
             return self._thread.order(self._drives(requests), answer, live=live)
 
         def _drives(self, requests: Any) -> Any:

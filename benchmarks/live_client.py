@@ -14,7 +14,6 @@ from typing import Any
 import av
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import correlate
 from websockets.asyncio.client import ClientConnection, connect
 
 FPS = 25
@@ -142,8 +141,9 @@ def decoded(stream: bytes) -> tuple[list[int], list[int], Floats]:
     same: list[int] = []
     before = None
     with av.open(io.BytesIO(stream)) as container:
+        container.streams.video[0].codec_context.thread_count = 1  # many are judged at once
         for frame in container.decode(video=0):
-            picture = frame.to_ndarray(format="gray")
+            picture = _luma(frame)
             assert frame.pts is not None and frame.time_base is not None
             frames.append(round(float(frame.pts * frame.time_base) * FPS))
             if before is not None and np.array_equal(picture, before):
@@ -158,6 +158,14 @@ def decoded(stream: bytes) -> tuple[list[int], list[int], Floats]:
             blocks += [part.to_ndarray()[0] for part in resampler.resample(block)]
     sound = np.concatenate([np.zeros(round((first or 0.0) * RATE), np.float32), *blocks])
     return frames, same, sound
+
+
+def _luma(frame: av.VideoFrame) -> npt.NDArray[np.uint8]:
+    """(H, W), as it was decoded: a conversion takes ten times as long as decoding, and a thread for each core."""
+    if not frame.format.name.startswith(("yuv", "gray")):
+        raise ValueError(f"a picture without a plane of luma: {frame.format.name}")
+    plane = frame.planes[0]
+    return np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
 
 
 def alignment(speech: Floats, sound: Floats) -> tuple[npt.NDArray[np.int64], float]:
@@ -175,16 +183,22 @@ def alignment(speech: Floats, sound: Floats) -> tuple[npt.NDArray[np.int64], flo
         offsets.append(-1)
         if len(heard) < part:
             continue
-        energy = np.sqrt(np.maximum(np.convolve(heard * heard, np.ones(part), "valid"), 1e-9))
-        similarity = correlate(heard, said, mode="valid", method="fft") / (
-            energy * (float(np.linalg.norm(said)) or 1.0)
-        )
+        similarity = _correlation(heard, said)
         at = int(np.argmax(similarity))
         scores.append(float(similarity[at]))
         if similarity[at] > ALIKE:
             offsets[-1] = low + at
             low, high = max(0, low + at - reach), low + at + reach
     return np.array(offsets), float(np.mean(scores)) if scores else 0.0
+
+
+def _correlation(heard: Floats, said: Floats) -> npt.NDArray[np.float64]:
+    """Normalised cross-correlation (-1 to 1) at each place where the shorter one lies wholly within the longer one."""
+    places = len(heard) - len(said) + 1
+    spectrum = np.fft.rfft(heard) * np.conj(np.fft.rfft(said, len(heard)))  # what wraps around is beyond the places
+    squares = np.concatenate([[0.0], np.cumsum(np.square(heard, dtype=np.float64))])
+    energy = np.sqrt(np.maximum(squares[len(said) :] - squares[:places], 1e-9))
+    return np.fft.irfft(spectrum, len(heard))[:places] / (energy * (float(np.linalg.norm(said)) or 1.0))
 
 
 def latencies(recording: Recording, arrivals: dict[int, float], offsets: npt.NDArray[np.int64]) -> dict[int, float]:

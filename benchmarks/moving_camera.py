@@ -15,7 +15,8 @@ and `table` there. Truth is looked at after each step only:
 - capture: head rotation (degrees, one constant rotation removed), overlap with the true masks, and the halo of the
   mattes: the person cut out and laid over white, black and green, against the same made of the truth, in a band of
   +-4% of the face around the silhouette (mean absolute and mean signed difference, 0 to 255).
-- train: held-out PSNR over the person, and the halo of the drawn avatar in held-out frames.
+- train: held-out PSNR over the person, and the halo of the drawn avatar in held-out frames; `table` compares at equal
+  steps, also where --within stopped some earlier, if they were scored on the way.
 
 Each --clip is a real video captured as it is; each --moved one also with a hand's shake, a pan, a zoom and a crop after
 the face added to it.
@@ -31,13 +32,12 @@ from typing import Any
 import click
 import numpy as np
 from cut_away import AT, LASTS, cut_away, filmed_before
+from halo import halo
 from machine import facts
 from numpy.typing import NDArray
 from PIL import Image
 
 CAMERAS = ("still", "hand", "pan", "zoom", "follow", "cut")
-SCREENS = {"white": (255, 255, 255), "black": (0, 0, 0), "green": (0, 177, 64)}
-BAND = 0.016  # of the picture's side, to either side of the silhouette
 Picture = NDArray[np.uint8]
 work_option = click.option("--work", required=True, type=click.Path(file_okay=False, path_type=Path))
 only_option = click.option("--camera", "cameras", multiple=True, type=click.Choice(CAMERAS), default=CAMERAS)
@@ -104,6 +104,8 @@ def capture(work: Path, cameras: tuple[str, ...], size: int, workers: int | None
 @click.option("--gaussians", default=4000, show_default=True)
 @click.option("--batch", default=4, show_default=True)
 @click.option("--device", default="cpu", show_default=True)
+@click.option("--score-every", default=0, help="Steps of the network between scores, of 20  [default: at the end only]")
+@click.option("--within", type=float, help="Stop each training after so many seconds  [default: never]")
 def train(
     work: Path,
     cameras: tuple[str, ...],
@@ -112,8 +114,12 @@ def train(
     gaussians: int,
     batch: int,
     device: str,
+    score_every: int,
+    within: float | None,
 ) -> None:
     """Train an avatar of each capture with the same steps, and look at it in held-out frames."""
+    from scored_training import train_scored
+
     from being.training.config import FitConfig
 
     config = FitConfig(
@@ -125,7 +131,8 @@ def train(
         device=device,
     )
     for camera in cameras:
-        row = train_one(work / f"{camera}_captured", work / f"{camera}_truth.npz", work / f"{camera}_run", config)
+        folders = (work / f"{camera}_captured", work / f"{camera}_truth.npz", work / f"{camera}_run")
+        row = train_scored(*folders, config, score_every, within)
         _note(work, camera, "train", {**row, "device": device})
 
 
@@ -161,6 +168,8 @@ def real(work: Path, clips: tuple[Path, ...], moved: tuple[Path, ...], size: int
 @click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path))
 def table(work: Path, json_path: Path | None) -> None:
     """Everything measured so far beside the still camera."""
+    from scored_training import against
+
     rows = json.loads((work / "rows.json").read_text())
     still = rows.get("still", {})
     for camera in CAMERAS[1:]:
@@ -170,7 +179,7 @@ def table(work: Path, json_path: Path | None) -> None:
             for name in ("rotation_rms_deg", "person_iou", "head_iou"):
                 worse[name] = round(row["capture"][name] - still["capture"][name], 4)
         if "train" in row and "train" in still:
-            worse["held_out_psnr"] = round(row["train"]["held_out_psnr"] - still["train"]["held_out_psnr"], 3)
+            worse |= against(row["train"], still["train"])
         if worse:
             row["against_still"] = worse
             click.echo(f"{camera}: {worse}")
@@ -242,7 +251,6 @@ def matte_halo(folder: Path, truth: Path) -> dict[str, list[float]]:
     return halo(
         [cut_out(known, known_as, crop, told.width) for _, known_as in shown],
         [cut_out(told, i) for i, _ in shown],
-        range(len(shown)),
     )
 
 
@@ -269,71 +277,6 @@ def cut_out(data: Any, index: int, crop: list[int] | None = None, size: int | No
     x0, y0, side = crop
     channels = [Image.fromarray(both[y0 : y0 + side, x0 : x0 + side, k], "F") for k in range(4)]
     return np.stack([np.asarray(each.resize((size, size), Image.Resampling.BOX)) for each in channels], -1)
-
-
-def over(layer: NDArray[np.float32], colour: tuple[int, int, int]) -> NDArray[np.float32]:
-    """Premultiplied colour and alpha (H, W, 4) before one colour, (H, W, 3)."""
-    return layer[..., :3] + (1 - layer[..., 3:] / 255) * np.array(colour, np.float32)
-
-
-def halo(
-    known: list[NDArray[np.float32]], told: list[NDArray[np.float32]], frames: range | list[int]
-) -> dict[str, list[float]]:
-    """By screen: mean absolute and mean signed difference in the band around the true silhouette, 0 to 255."""
-    from scipy.ndimage import binary_dilation, binary_erosion
-
-    out: dict[str, list[float]] = {}
-    for name, colour in SCREENS.items():
-        differences = []
-        for right, ours in zip(known, told, strict=True):
-            inside = right[..., 3] > 127
-            reach = max(1, round(BAND * inside.shape[0]))
-            band = binary_dilation(inside, iterations=reach) & ~binary_erosion(inside, iterations=reach, border_value=1)
-            differences.append((over(ours, colour) - over(right, colour))[band].ravel())
-        every = np.concatenate(differences)
-        out[name] = [round(float(np.abs(every).mean()), 2), round(float(every.mean()), 2)]
-    return out
-
-
-def train_one(captured: Path, truth: Path, work: Path, config: Any) -> dict[str, Any]:
-    """Train as `being.training.fit` does, then score held-out frames and lay them over the screens."""
-    import torch
-
-    from being.dataset import Dataset
-    from being.progress import show_progress
-    from being.training.data.footage import Footage
-    from being.training.data.speech import listen
-    from being.training.fit import begin, choose_device, train
-    from being.training.loop import Stop, Trainer
-    from being.training.model.drawing import RenderSettings, draw
-    from being.training.quality.evaluate import evaluate
-
-    data = Dataset(captured)
-    work.mkdir(parents=True, exist_ok=True)
-    device, precision = choose_device(config)
-    speech = listen(data, config, work)
-    footage = Footage(data, speech.contexts, config, device, quiet=speech.quiet)
-    run = begin(footage, data, speech, config)
-    craft = RenderSettings(footage.background, footage.intrinsics, config.backend, precision)
-    with show_progress() as progress:
-        trainer = Trainer(run, footage, craft, config, None, progress, lambda: None, Stop())
-        train(trainer)
-        trainer.look_up()
-    footage.adopt(*run.corrections.posed(torch.arange(footage.frames), footage.head_poses, footage.torso_poses))
-    gaussians = run.gaussians.gaussians()
-    metrics = evaluate(gaussians, run.network, footage, craft, 100).metrics()
-    with np.load(truth) as known:
-        frames, right = known["frames"].tolist(), list(known["layers"].astype(np.float32))
-    drawn = []
-    with torch.no_grad():
-        for frame in frames:
-            batch = footage.batch([frame])
-            picture = draw(gaussians, run.network, batch, craft)
-            colour = picture.rgb - (1 - picture.alpha[..., None]) * batch.behind
-            both = torch.cat([colour, picture.alpha[..., None]], -1)[0]
-            drawn.append((255 * both).clamp(0, 255).cpu().numpy())
-    np.savez_compressed(work / "drawn.npz", frames=frames, drawn=np.stack(drawn).round().astype(np.uint8))
-    return {**metrics, "halo": halo(right, drawn, frames), "gaussians": run.gaussians.count}
 
 
 def _note(work: Path, name: str, step: str, row: dict[str, Any]) -> None:

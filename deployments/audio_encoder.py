@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
+import numpy as np
 from being.deployments.settings import GraphSettings
 from ray import serve
 
 from being.avatar.library import Library
 from being.errors import BeingError
 from being.graph.sound_encoder import SoundEncoder
-from being.graph.tick import AudioContexts, encode
+from being.graph.tick import encode
 from being.live.request_batch import FrameRequestBatch
+from being.live.requests import AudioContexts
+
+WARMING_SAMPLES = 6400
 
 
-def warm_encoder(library: Library) -> SoundEncoder:
-    """An encoder with the extractors of all avatars loaded."""
+def warm_encoder(library: Library, names: Collection[str] | None = None) -> SoundEncoder:
+    """An encoder with the extractors of all avatars loaded, and their code compiled.
+
+    names : of the features to load; None for all.
+    """
     encoder = SoundEncoder()
     for entry in library.entries():
         try:
-            encoder.extractor(entry.manifest.features)
+            features = entry.manifest.features
+            if names is not None and features.name not in names:
+                continue
+            encoder.extractor(features).stream().push(np.zeros(WARMING_SAMPLES, np.float32))
         except BeingError:
             continue  # its sessions are told when they ask for it; the others must not wait
     return encoder

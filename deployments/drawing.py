@@ -8,9 +8,10 @@ import math
 import secrets
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+from being.deployments.orders import Order, OrderQueue
 
 from being.graph.rendered_batch import Answer, RenderedBatch, RendererLoad
 from being.inference.frames import Drive
@@ -22,25 +23,14 @@ REMEMBERED_S = 1.0  # over which the load is told
 Draw = Callable[[Sequence[Drive]], RenderedFrames]
 
 
-@dataclass(eq=False)
-class DrawingOrder:
-    """A caller's tick. over : it was answered or cancelled."""
+@dataclass(eq=False, kw_only=True)
+class DrawingOrder(Order):
+    """A caller's tick, and what of it was drawn already."""
 
     drives: Sequence[Drive]
-    answer: Answer
     parts: list[RenderedFrames] = field(default_factory=list)
     done: int = 0  # frames of `parts`
     seconds: float = 0.0
-    over: bool = False
-
-    def cancel(self) -> None:
-        """Nobody waits for it any more: before its turn it costs nothing."""
-        self.over = True
-
-    def settle(self, result: RenderedBatch | Exception) -> None:
-        if not self.over:
-            self.over = True
-            self.answer(result)
 
 
 class DrawingThread:
@@ -53,9 +43,7 @@ class DrawingThread:
 
     def __init__(self, draw: Draw) -> None:
         self._draw = draw
-        self._live: deque[DrawingOrder] = deque()
-        self._unhurried: deque[DrawingOrder] = deque()
-        self._waiting = threading.Condition()
+        self._orders: OrderQueue[DrawingOrder] = OrderQueue()
         self._meter = _LoadMeter()
         self._name = secrets.token_hex(4)
         self._thread = threading.Thread(target=self._work, name="being-draw", daemon=True)
@@ -67,10 +55,8 @@ class DrawingThread:
 
     def order(self, drives: Sequence[Drive], answer: Answer, *, live: bool) -> DrawingOrder:
         """Have frames drawn; `answer` is called with them, in order, on the drawing thread. From any thread."""
-        order = DrawingOrder(drives, answer)
-        with self._waiting:
-            (self._live if live else self._unhurried).append(order)
-            self._waiting.notify()
+        order = DrawingOrder(drives=drives, answer=answer, live=live)
+        self._orders.put(order)
         return order
 
     async def __call__(self, drives: Sequence[Drive], *, live: bool) -> RenderedBatch:
@@ -98,7 +84,8 @@ class DrawingThread:
 
     def _work(self) -> None:
         while True:
-            orders, most = self._next()
+            orders = self._orders.next()
+            most = None if orders[0].live else UNHURRIED_FRAMES
             pieces = [order.drives[order.done :][:most] for order in orders]
             batch = [drive for piece in pieces for drive in piece]
             started = time.perf_counter()
@@ -121,30 +108,12 @@ class DrawingThread:
                 if order.done == len(order.drives):
                     order.settle(RenderedBatch(joined(order.parts), order.seconds, self.load()))
                 else:
-                    self._put_back(order)
+                    self._orders.put_back(order)
 
     def load(self) -> RendererLoad:
         """What there is to do now. From any thread."""
-        with self._waiting:
-            waiting = sum(len(order.drives) for order in self._live if not order.over)
+        waiting = sum(len(order.drives) for order in self._orders.live())
         return RendererLoad(self._meter.busy(time.perf_counter()), waiting, self._meter.batch, self._name)
-
-    def _put_back(self, order: DrawingOrder) -> None:
-        with self._waiting:
-            self._unhurried.appendleft(order)
-
-    def _next(self) -> tuple[list[DrawingOrder], int | None]:
-        """All live orders, or a few frames of one of the others."""
-        while True:
-            with self._waiting:
-                while not self._live and not self._unhurried:
-                    self._waiting.wait()
-                most = None if self._live else UNHURRIED_FRAMES
-                orders = list(self._live) if self._live else [self._unhurried.popleft()]
-                self._live.clear()
-            wanted = [order for order in orders if not order.over]
-            if wanted:
-                return wanted, most
 
 
 class _LoadMeter:

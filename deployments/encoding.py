@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from being.deployments.drawing import DrawingOrder, DrawingThread
+from being.deployments.orders import Order, OrderQueue
 
 from being.graph.rendered_batch import Answer, RenderedBatch
-from being.graph.tick import AudioContexts, PreparedTick, prepare_tick
-from being.live.requests import FrameRequest
+from being.graph.tick import PreparedTick, prepare_tick
+from being.live.requests import AudioContexts, FrameRequest
 
 Encode = Callable[[Sequence[FrameRequest]], AudioContexts]
 
 
-@dataclass(eq=False)
-class EncodingOrder:
-    """A session worker's tick. over : it was answered or cancelled."""
+@dataclass(eq=False, kw_only=True)
+class EncodingOrder(Order):
+    """A session worker's tick; `drawing` once its sound is encoded."""
 
     requests: Sequence[FrameRequest]
-    live: bool
-    answer: Answer
-    over: bool = False
-    drawing: DrawingOrder | None = None  # once it is encoded
+    drawing: DrawingOrder | None = None
 
     def cancel(self) -> None:
-        """Nobody waits for it any more: before its turn it costs nothing."""
-        self.over = True
+        super().cancel()
         if self.drawing is not None:
             self.drawing.cancel()
-
-    def settle(self, result: RenderedBatch | Exception) -> None:
-        if not self.over:
-            self.over = True
-            self.answer(result)
 
 
 class EncodingThread:
@@ -50,9 +41,7 @@ class EncodingThread:
     def __init__(self, encode: Encode, draw: DrawingThread) -> None:
         self._encode = encode
         self._draw = draw
-        self._live: deque[EncodingOrder] = deque()
-        self._unhurried: deque[EncodingOrder] = deque()
-        self._waiting = threading.Condition()
+        self._orders: OrderQueue[EncodingOrder] = OrderQueue()
         self._thread = threading.Thread(target=self._work, name="being-encode", daemon=True)
         self._thread.start()
 
@@ -60,17 +49,23 @@ class EncodingThread:
     def alive(self) -> bool:
         return self._thread.is_alive()
 
-    def order(self, requests: Sequence[FrameRequest], live: bool, answer: Answer) -> EncodingOrder:
-        """Have requests drawn; `answer` is called with them, in order, on some thread. From any thread."""
-        order = EncodingOrder(requests, live, answer)
-        with self._waiting:
-            (self._live if live else self._unhurried).append(order)
-            self._waiting.notify()
+    def order(
+        self, requests: Sequence[FrameRequest], live: bool, answer: Answer, contexts: AudioContexts | None = None
+    ) -> EncodingOrder:
+        """Have requests drawn; `answer` is called with them, in order, on some thread. From any thread.
+
+        contexts : of the requests where they were encoded before.
+        """
+        order = EncodingOrder(requests=requests, live=live, answer=answer)
+        if contexts is None:
+            self._orders.put(order)
+        else:
+            self._pass_on(order, prepare_tick(requests, contexts))
         return order
 
     def _work(self) -> None:
         while True:
-            orders = [order for order in self._next() if not order.over]
+            orders = self._orders.next()
             try:
                 contexts = self._encode([request for order in orders for request in order.requests])
                 for order in orders:
@@ -79,15 +74,6 @@ class EncodingThread:
             except Exception as error:
                 for order in orders:
                     order.settle(error)
-
-    def _next(self) -> list[EncodingOrder]:
-        """All live orders, or one of the others."""
-        with self._waiting:
-            while not self._live and not self._unhurried:
-                self._waiting.wait()
-            orders = [*self._live] if self._live else [self._unhurried.popleft()]
-            self._live.clear()
-        return orders
 
     def _pass_on(self, order: EncodingOrder, prepared: PreparedTick) -> None:
         def whole(drawn: RenderedBatch | Exception) -> None:

@@ -9,6 +9,7 @@ from being.deployments.meter import RayMeter
 from being.deployments.ray_graph import RayGraph
 from being.deployments.sessions import SessionsHandle
 from being.deployments.settings import GraphSettings
+from being.deployments.worker_encoder import WorkerEncoder
 from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
@@ -53,9 +54,11 @@ class Ingress:
 
         before_replica_stops(self._farewell)
         self._access = settings.access
-        graph = RayGraph(settings, renderer, encoder, refiner, observer=observe)
+        library = settings.open_library()
+        own_encoder = WorkerEncoder(library) if settings.encoder == "worker" else None
+        graph = RayGraph(settings, renderer, encoder, refiner, own_encoder=own_encoder, observer=observe)
         self._service = Service(
-            settings.open_library(),
+            library,
             graph,
             offline=RayGraph(settings, renderer, encoder, refiner, live=False),
             limits=settings.limits,

@@ -13,6 +13,7 @@ from being.deployments.messages import Refusal
 from being.deployments.renderer_channel import RendererChannel
 from being.deployments.reported_loads import ReportedLoads
 from being.deployments.settings import GraphSettings
+from being.deployments.worker_encoder import WorkerEncoder
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
@@ -22,7 +23,7 @@ from being.graph.channel.messages import ChannelLost
 from being.graph.rendered_batch import RenderedBatch, RendererLoad
 from being.inference.frames import FrameRecord
 from being.live.request_batch import FrameRequestBatch
-from being.live.requests import AvatarFacts, FrameRequest
+from being.live.requests import AudioContexts, AvatarFacts, FrameRequest
 from being.ray_compat import BY_VALUE, receive_large_answers
 from being.server.admission import Load, Observer, shard_of
 
@@ -41,7 +42,8 @@ class RayGraph:
 
     Parameters
     ----------
-    renderer, encoder, refiner : handles; encoder None where it lives in the renderer, refiner None where absent.
+    renderer, encoder, refiner : handles; encoder None where it is no deployment, refiner None where absent.
+    own_encoder : encodes in this process what it can; None for nothing.
     settings : of the graph.
     live : whole sounds wait for live frames.
     observer : told what each pass cost the renderer.
@@ -54,6 +56,7 @@ class RayGraph:
         encoder: DeploymentHandle | None = None,
         refiner: DeploymentHandle | None = None,
         *,
+        own_encoder: WorkerEncoder | None = None,
         live: bool = True,
         observer: Observer | None = None,
     ) -> None:
@@ -62,6 +65,7 @@ class RayGraph:
         self._renderers = [renderer.options(**carrying, **self._route(shard)) for shard in range(settings.shards)]
         self._encoder = encoder.options(**carrying) if encoder is not None else None
         self._refiner = refiner.options(**carrying) if refiner is not None else None
+        self._own_encoder = own_encoder
         self._live = live
         self._observer = observer
         # A channel leads from sound to planes: both must be made in the renderer's process.
@@ -124,25 +128,28 @@ class RayGraph:
         return records
 
     async def _drawn(self, shard: int, requests: Sequence[FrameRequest]) -> Drawn:
+        contexts = await self._own_encoder(requests) if self._own_encoder is not None else None
         channel = self._channels[shard]
         if channel is not None and (open_channel := channel.get()) is not None:
             try:
-                return await open_channel.draw(requests, live=self._live)
+                return await open_channel.draw(requests, contexts, live=self._live)
             except ChannelLost:
                 log.warning("a pass was lost with its renderer; once more")
         batch = FrameRequestBatch.of(requests)
         try:
-            drawn = await self._send(shard, batch)
+            drawn = await self._send(shard, batch, contexts)
         except (RayError, RayServeException) as error:
             log.warning("a pass was lost (%s); once more", type(error).__name__)
-            drawn = await self._send(shard, batch)
+            drawn = await self._send(shard, batch, contexts)
         return drawn.frames.records(), drawn.seconds, drawn.load
 
-    async def _send(self, shard: int, batch: FrameRequestBatch) -> RenderedBatch:
+    async def _send(self, shard: int, batch: FrameRequestBatch, contexts: AudioContexts | None) -> RenderedBatch:
         renderer = self._renderers[shard]
         chain: list[Any] = []  # of DeploymentResponse
         try:
-            if self._encoder is None:
+            if contexts is not None:
+                chain.append(renderer.render.remote(contexts, batch.mute(), self._live))
+            elif self._encoder is None:
                 chain.append(renderer.render_sound.remote(batch, self._live))
             else:
                 # A response handed on as a top-level argument: the renderer waits for it, this process does not.

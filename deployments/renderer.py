@@ -22,10 +22,10 @@ from being.graph.channel.connection import Draw
 from being.graph.channel.server import ChannelServer
 from being.graph.rendered_batch import RenderedBatch
 from being.graph.sound_encoder import SoundEncoder
-from being.graph.tick import AudioContexts, avatar_facts, encode, prepare_tick
+from being.graph.tick import avatar_facts, encode, prepare_tick
 from being.inference.engine import Engine
 from being.live.request_batch import FrameRequestBatch
-from being.live.requests import AvatarFacts, FrameRequest
+from being.live.requests import AudioContexts, AvatarFacts, FrameRequest
 from being.ray_compat import before_replica_stops
 from being.refine.load import load_stage
 
@@ -56,7 +56,7 @@ class Renderer:
             stages=[load_stage(refiner, self._library)] if refiner is not None and inside else [],
         )
         self._sent = refiner.sent if refiner is not None and not inside else None  # to a refiner of its own
-        encodes = settings.encoder == "renderer"
+        encodes = settings.encoder != "own"  # what session workers leave to it
         self._encoder = warm_encoder(self._library) if encodes else SoundEncoder()
         self._sharded = settings.shards > 1
         self._draw = DrawingThread(self._engine.render_frames)

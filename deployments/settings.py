@@ -16,7 +16,7 @@ from being.refine.settings import OptionalRefiner
 from being.server.limits import ServingLimits
 
 Transport = Literal["shared", "values", "objects"]
-EncoderPlace = Literal["own", "renderer"]
+EncoderPlace = Literal["worker", "renderer", "own"]
 
 
 class PacingSettings(BaseModel):
@@ -42,7 +42,9 @@ class GraphSettings(BaseModel):
     device, fast : of the engine.
     resident : avatars one renderer keeps loaded.
     shards : renderers between which the avatars are divided; set the Renderer's `num_replicas` at least as high.
-    encoder : the AudioEncoder as a deployment of its own, or its work inside the Renderer: a hop and a process less.
+    encoder : where sound becomes features. "worker": in each session worker, features that cost little (the others
+        in the renderer); "renderer": there, the sound of all workers together; "own": the AudioEncoder as a deployment
+        of its own, a hop and a process more.
     transport : how frames come from the renderer. "shared": through shared memory where it is on the session worker's
         node, else by value; "values": by gRPC from replica to replica, as do stages that are deployments of their own;
         "objects": through Ray's object store, for large batches and stages on one node.
@@ -58,7 +60,7 @@ class GraphSettings(BaseModel):
     fast: Annotated[Fast, BeforeValidator(present_form)] = "auto"
     resident: int = Field(default=8, ge=1)
     shards: int = Field(default=1, ge=1, le=1024)
-    encoder: EncoderPlace = "renderer"
+    encoder: EncoderPlace = "worker"
     transport: Transport = "shared"
     budget: float = Field(default=0.85, gt=0, le=1)
     refiner: OptionalRefiner = None

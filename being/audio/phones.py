@@ -2,7 +2,8 @@
 
 A small temporal convolution network over log mel energies, trained on hours of synthesized speech whose phones are
 known (being/audio/phones_training, docs/phones.md). Its 32 numbers, all in [0, 1], are the posteriors of the 15 visemes
-and 17 articulatory readings. Inference is plain numpy: a live step is too small for a tensor library to pay.
+and 17 articulatory readings. Inference is plain numpy, that of live streams one kernel: their steps are too small for a
+tensor library to pay.
 
 The receptive field is finite: a step depends on 0.96 s before it and 57.5 ms after it, and on nothing else, so any span
 can be computed anywhere. Where the network is sure that nobody speaks, or the sound is far below the loudest of the
@@ -12,13 +13,13 @@ last second, its answer is replaced by the answer to digital silence, so that th
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 
+from being.audio.conv_stack import Conv, ConvStack
 from being.audio.features import STEP, Array, FeatureStream, padded_span, step_count
 from being.audio.logmel import WINDOW, mel_frames
 from being.audio.visemes import VISEMES
@@ -44,25 +45,6 @@ GATE_OPEN, GATE_SHUT = 0.80, 0.97
 LOUDNESS_FULL, LOUDNESS_NOTHING = -12.0, -26.0
 RECENT = 46  # steps back that "the last second" reaches; what they read lies within the network's own left context
 QUIETEST = 3e-4**2  # mean square (-70 dBFS) that counts as a loudest, so that dither does not
-
-
-@dataclass(frozen=True)
-class Conv:
-    """One convolution over time. Output t reads inputs stride * t - left + dilation * {0 .. kernel - 1}."""
-
-    name: str
-    inputs: int
-    outputs: int
-    kernel: int
-    left: int
-    dilation: int = 1
-    stride: int = 1
-    residual: bool = False  # x + W relu(conv(x)) in place of relu(conv(x))
-
-    @property
-    def right(self) -> int:
-        """Inputs read after the last of the output's own ones (its own are stride * t .. stride * t + stride - 1)."""
-        return (self.kernel - 1) * self.dilation - self.left - (self.stride - 1)
 
 
 STEM = (
@@ -130,6 +112,7 @@ class Phones:
             self.rest[conv.name] = x
             x = self.layer(conv, np.repeat(x, (conv.kernel - 1) * conv.dilation + 1, axis=0))
         self.silence = self.head(x)[0]
+        self.stack = ConvStack((*STEM, *BLOCKS), self.tensors)
 
     def __call__(self, pcm: Array, first: int = 0, count: int | None = None) -> Array:
         count = step_count(len(pcm)) - first if count is None else count
@@ -199,10 +182,7 @@ class PhonesStream:
         self._reset()
 
     def _reset(self) -> None:
-        self._tails = {
-            conv.name: np.repeat(self._phones.rest[conv.name], (conv.kernel - 1) * conv.dilation, axis=0)
-            for conv in (*STEM, *BLOCKS)
-        }
+        self._tails, self._held = self._phones.stack.begun(self._phones.rest)
         self._pcm = np.zeros(self._WARM * STEP + FRAME_LEAD, np.float32)
         self._unmeasured = np.zeros(0, np.float32)  # sound of the step that is not complete
         self._power = np.zeros(RECENT + 1, np.float32)  # mean squares from RECENT + 1 steps before the next to emit
@@ -217,8 +197,7 @@ class PhonesStream:
 
     def shape(self, samples: int) -> Hashable:
         """Streams for which this is the same can push so many samples together."""
-        halves = len(self._tails[STEM[1].name])  # the one layer with a stride; the others' tails are always as long
-        return samples, len(self._pcm), len(self._unmeasured), len(self._power), self._skip, halves
+        return samples, len(self._pcm), len(self._unmeasured), len(self._power), self._skip, self._held.tobytes()
 
     @staticmethod
     def push_together(streams: Sequence[PhonesStream], blocks: Sequence[Array]) -> list[Array]:
@@ -242,16 +221,12 @@ def _advance(streams: Sequence[PhonesStream], blocks: Sequence[Array]) -> list[A
     power = np.concatenate([np.stack([stream._power for stream in streams]), step_powers(sound[:, :whole])], axis=1)
     pcm = np.concatenate([np.stack([stream._pcm for stream in streams]), block], axis=1)
     frames = max(0, (pcm.shape[1] - WINDOW) // HOP + 1)
-    tails: dict[str, Array] = {}
+    tails, held = np.stack([stream._tails for stream in streams]), streams[0]._held.copy()
     steps = np.zeros((len(streams), 0, WIDTH), np.float32)
     skipped = 0
     if frames:
-        x = mel_frames(pcm[:, : (frames - 1) * HOP + WINDOW], HOP, BANDS)
-        for conv in (*STEM, *BLOCKS):
-            x = np.concatenate([np.stack([stream._tails[conv.name] for stream in streams]), x], axis=1)
-            y = phones.layer(conv, x)
-            tails[conv.name] = x[:, y.shape[1] * conv.stride :]
-            x = y
+        mel = mel_frames(pcm[:, : (frames - 1) * HOP + WINDOW], HOP, BANDS)
+        x = phones.stack(tails, held, mel)
         skipped = min(streams[0]._skip, x.shape[1])
         answer = phones.head(x[:, skipped:])
         steps = gated(answer, phones.silence, power[:, : answer.shape[1] + RECENT + 3])
@@ -259,7 +234,7 @@ def _advance(streams: Sequence[PhonesStream], blocks: Sequence[Array]) -> list[A
         stream._unmeasured = sound[row, whole:].copy()
         stream._power = power[row, steps.shape[1] :].copy()
         stream._pcm = pcm[row, frames * HOP :].copy()
-        stream._tails |= {name: tail[row].copy() for name, tail in tails.items()}
+        stream._tails, stream._held = tails[row].copy(), held
         stream._skip -= skipped
         stream._emitted += steps.shape[1]
     return list(steps)

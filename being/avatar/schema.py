@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
@@ -90,7 +91,7 @@ class AvatarManifest(BaseModel):
     @property
     def windows(self) -> WindowSpec:
         """How feature steps become the audio context of a frame."""
-        return WindowSpec(look_ahead=self.look_ahead)
+        return _window_spec(self.look_ahead)
 
     @property
     def intrinsics(self) -> tuple[float, float, float, float]:
@@ -121,3 +122,9 @@ def parse_manifest(data: Any, where: str) -> AvatarManifest:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "(whole file)"
         raise FormatError(f"{where}: {field}: {first['msg']}") from None
+
+
+@lru_cache(maxsize=32)
+def _window_spec(look_ahead: Literal["published"] | int) -> WindowSpec:
+    """Asked for with every live frame, and checked when it is made."""
+    return WindowSpec(look_ahead=look_ahead)

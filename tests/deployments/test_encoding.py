@@ -20,11 +20,11 @@ from support.scene import session_of, speech
 from being.avatar.library import Library
 from being.graph.rendered_batch import RenderedBatch
 from being.graph.sound_encoder import SoundEncoder
-from being.graph.tick import AudioContexts, avatar_facts
+from being.graph.tick import avatar_facts
 from being.inference.engine import Engine
 from being.inference.frames import Drive
 from being.inference.rendered import FrameInfo, RenderedFrames
-from being.live.requests import AvatarFacts, FrameRequest
+from being.live.requests import AudioContexts, AvatarFacts, FrameRequest
 
 
 class Encoder:
@@ -96,6 +96,17 @@ def test_waiting_ticks_are_encoded_together(facts: AvatarFacts, drawing: Drawing
     second = got["second"]
     assert isinstance(second, RenderedBatch) and second.frames.info.sessions == ("b", "b", "mute", "mute")
     assert second.frames.errors == {2: "no voice", 3: "no voice"}
+
+
+def test_a_tick_that_was_encoded_before_goes_past_the_encoder(facts: AvatarFacts, drawing: DrawingThread) -> None:
+    encoder, answers = Encoder(), queue.Queue[Any]()
+    requests = [request(facts, "a"), request(facts, "b")]
+    contexts: AudioContexts = [np.zeros((2, 8, 16, 32), np.float32), "no voice"]
+    EncodingThread(encoder, drawing).order(requests, True, answers.put, contexts)
+    answer = answers.get(timeout=10)
+    assert isinstance(answer, RenderedBatch) and not encoder.batches
+    assert answer.frames.info.sessions == ("a", "a", "b", "b")
+    assert answer.frames.errors == {2: "no voice", 3: "no voice"}
 
 
 def test_a_failure_is_told_to_all_and_the_thread_lives(facts: AvatarFacts, drawing: DrawingThread) -> None:

@@ -29,7 +29,7 @@ from being.graph.channel.pictures import fill, records_of
 from being.graph.rendered_batch import RendererLoad
 from being.inference.frames import FrameRecord
 from being.live.request_batch import FrameRequestBatch
-from being.live.requests import FrameRequest
+from being.live.requests import AudioContexts, FrameRequest
 
 LOAD_S = 2.0  # after which a renderer's load is an old one
 MOST_FILES = 253  # descriptors that may come with one message, by the kernel (SCM_MAX_FD)
@@ -82,10 +82,14 @@ class FrameChannel:
             return replace(self._load, busy=None)
         return self._load
 
-    async def draw(self, requests: Sequence[FrameRequest], *, live: bool = True) -> Drawn:
+    async def draw(
+        self, requests: Sequence[FrameRequest], contexts: AudioContexts | None = None, *, live: bool = True
+    ) -> Drawn:
         """Frames of the requests, the seconds of drawing they stand for, and the renderer's load.
 
         Pictures are read only, and stay as they are for as long as an array on them is held.
+
+        contexts : of the requests where their sound was encoded here: it stays here then.
 
         Raises
         ------
@@ -101,7 +105,7 @@ class FrameChannel:
         waiting: asyncio.Future[Drawn] = self._loop.create_future()
         self._waiting[number] = requests, waiting
         try:
-            self._ask(number, requests, live)
+            self._ask(number, requests, contexts, live)
             return await waiting
         except asyncio.CancelledError:
             if self.alive:
@@ -110,11 +114,15 @@ class FrameChannel:
         finally:
             self._waiting.pop(number, None)
 
-    def _ask(self, number: int, requests: Sequence[FrameRequest], live: bool) -> None:
+    def _ask(self, number: int, requests: Sequence[FrameRequest], contexts: AudioContexts | None, live: bool) -> None:
         try:
-            sounds, kept = self._sound.cut(requests)
-            batch, formats = self._formats.numbered(FrameRequestBatch.of(requests, sounds))
-            self._send(DrawMessage(number, live, batch, kept, formats, self._arena.take_released()))
+            if contexts is None:
+                sounds, kept = self._sound.cut(requests)
+                whole = FrameRequestBatch.of(requests, sounds)
+            else:
+                whole, kept = FrameRequestBatch.of(requests).mute(), []
+            batch, formats = self._formats.numbered(whole)
+            self._send(DrawMessage(number, live, batch, kept, formats, self._arena.take_released(), contexts))
         except Exception:
             self.close()  # the two ends may not remember the same any more
             raise

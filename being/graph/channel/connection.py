@@ -30,7 +30,7 @@ from being.graph.channel.new_sound import SoundReceiver
 from being.graph.channel.pictures import lay_down
 from being.graph.rendered_batch import Answer, RenderedBatch, RendererLoad
 from being.inference.rendered import FrameInfo, RenderedFrames
-from being.live.requests import FrameRequest
+from being.live.requests import AudioContexts, FrameRequest
 
 LONGEST_REASON = 300  # characters of why a tick was not drawn
 
@@ -47,8 +47,8 @@ class Order(Protocol):
         ...
 
 
-Draw = Callable[[list[FrameRequest], bool, Answer], Order]
-"""Have requests drawn (live or not) and answered, on some other thread."""
+Draw = Callable[[list[FrameRequest], bool, Answer, AudioContexts | None], Order]
+"""Have requests drawn (live or not) and answered, on some other thread; their sound may have been encoded before."""
 
 
 class Connection:
@@ -120,11 +120,13 @@ class Connection:
     def _order(self, message: DrawMessage) -> None:
         number = message.number
         batch = self._formats.restored(message.batch, message.formats)
-        requests = batch.requests(self._sound.restored(batch.sessions, batch.sounds(), message.kept))
+        encoded = message.contexts is not None
+        sounds = None if encoded else self._sound.restored(batch.sessions, batch.sounds(), message.kept)
+        requests = batch.requests(sounds)
         self._orders = {number: order for number, order in self._orders.items() if not order.over}
         try:
             self._orders[number] = self._draw(
-                requests, message.live, lambda answer: self._answers.put((number, answer))
+                requests, message.live, lambda answer: self._answers.put((number, answer)), message.contexts
             )
         except Exception as error:
             self._answers.put((number, error))

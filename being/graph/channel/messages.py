@@ -15,6 +15,7 @@ from being.graph.rendered_batch import RendererLoad
 from being.inference.frames import PixelFormat
 from being.inference.rendered import Pictures
 from being.live.request_batch import FrameRequestBatch
+from being.live.requests import AudioContexts
 
 LENGTH = struct.Struct("<Q")  # in front of each message
 CHUNK = 1 << 16  # bytes read at a time
@@ -32,7 +33,7 @@ class DrawMessage(NamedTuple):
 
     number : of the tick, by which its answer is known. live : whole sounds wait for it. kept : (R,) samples of each
     request that the message before brought. formats : see `being.graph.channel.formats`.
-    released : places that are not looked at any more.
+    released : places that are not looked at any more. contexts : of a tick whose sound was encoded, and stayed there.
     """
 
     number: int
@@ -41,6 +42,7 @@ class DrawMessage(NamedTuple):
     kept: list[int]
     formats: NewFormats
     released: list[tuple[int, int]]
+    contexts: AudioContexts | None = None
 
 
 class DropMessage(NamedTuple):

@@ -29,7 +29,7 @@ from being.graph.rendered_batch import Answer, RenderedBatch, RendererLoad
 from being.graph.tick import encode, prepare_tick
 from being.inference.compositing import Transparent
 from being.inference.frames import FrameRecord, PixelFormat
-from being.live.requests import FrameRequest, OutputFormat
+from being.live.requests import AudioContexts, FrameRequest, OutputFormat
 from being.live.session import Limits, Session
 
 LOAD = RendererLoad(busy=0.25, waiting=3, batch=2.0)
@@ -50,20 +50,26 @@ class Renderer:
     def __init__(self, graph: InProcessGraph) -> None:
         self._graph = graph
         self.held: list[tuple[Waiting, list[FrameRequest], Answer]] = []
+        self.samples: list[int] = []  # of each tick's sound
         self.hold = False
         self.arrived = threading.Event()
 
-    def __call__(self, requests: list[FrameRequest], live: bool, answer: Answer) -> Waiting:
+    def __call__(
+        self, requests: list[FrameRequest], live: bool, answer: Answer, contexts: AudioContexts | None
+    ) -> Waiting:
         order = Waiting()
+        self.samples.append(sum(len(request.pcm) for request in requests))
         if self.hold:
             self.held.append((order, requests, answer))
             self.arrived.set()
         else:
-            self.draw(requests, answer)
+            self.draw(requests, answer, contexts)
         return order
 
-    def draw(self, requests: list[FrameRequest], answer: Answer) -> None:
-        prepared = prepare_tick(requests, encode(requests, self._graph.engine.library, self._graph.encoder))
+    def draw(self, requests: list[FrameRequest], answer: Answer, contexts: AudioContexts | None = None) -> None:
+        if contexts is None:
+            contexts = encode(requests, self._graph.engine.library, self._graph.encoder)
+        prepared = prepare_tick(requests, contexts)
         answer(RenderedBatch(prepared.answer(self._graph.engine.render_frames(prepared.drives)), 0.5, LOAD))
 
 
@@ -113,15 +119,20 @@ def same(one: FrameRecord, other: FrameRecord) -> None:
             assert ours.dtype == theirs.dtype and np.array_equal(ours, theirs)
 
 
-def test_frames_are_those_of_the_graph_bit_for_bit(graph: InProcessGraph, server: ChannelServer) -> None:
+@pytest.mark.parametrize("encoded_here", [False, True])
+def test_frames_are_those_of_the_graph_bit_for_bit(
+    graph: InProcessGraph, server: ChannelServer, renderer: Renderer, encoded_here: bool
+) -> None:
     async def scenario() -> None:
         channel = FrameChannel(server.path)
         sessions = await sessions_of(graph)
         for count in (1, 1, 2, 4, 1):
             requests = [session.take(count, 0.0).request for session in sessions]
             requests.append(replace(requests[0], avatar="nobody", session="lost"))
-            records, seconds, load = await channel.draw(requests)
+            contexts = encode(requests, graph.engine.library, graph.encoder) if encoded_here else None
+            records, seconds, load = await channel.draw(requests, contexts)
             assert (seconds, load) == (0.5, LOAD)
+            assert (renderer.samples[-1] == 0) == encoded_here, "sound that was encoded stays where it is"
             expected = graph.draw(requests)
             for one, other in zip(records, expected, strict=True):
                 same(one, other)
