@@ -108,9 +108,12 @@ class References(nn.Module):
 
     def cells(self, dtype: torch.dtype) -> Tensor:
         """The differences in units of colour, cell by cell: (CELLS^2, M, 3 c c), c = T / CELLS."""
+        return colours(self.byte_cells(), dtype)
+
+    def byte_cells(self) -> Tensor:
+        """The same as bytes, as they are stored."""
         count, side = len(self.differences), self.texels // CELLS
-        found = (self.differences.to(dtype) - ZERO) / 255
-        found = found.reshape(count, 3, CELLS, side, CELLS, side).permute(2, 4, 0, 1, 3, 5)
+        found = self.differences.reshape(count, 3, CELLS, side, CELLS, side).permute(2, 4, 0, 1, 3, 5)
         return found.reshape(CELLS * CELLS, count, 3 * side * side).contiguous()
 
     def thumbnails(self, crops: Tensor, view: View) -> Tensor:
@@ -156,6 +159,11 @@ class References(nn.Module):
         count = len(points)
         at = projected(points, self.pose.expand(count, 3, 4), self.camera.expand(count, 4))
         return (2 * at / self.texels - 1).clamp(-4, 4)
+
+
+def colours(stored: Tensor, dtype: torch.dtype) -> Tensor:
+    """Differences as bytes -> in units of colour."""
+    return (stored.to(dtype) - ZERO) / 255
 
 
 def mixed(cells: Tensor, weights: Tensor) -> Tensor:
