@@ -26,7 +26,7 @@ COMMANDS = {
     "serve": "Play the avatars live, to browsers and over HTTP.",
     "capture": "A video of a person in, a talking-portrait folder out.",
     "fit": "Train an avatar from a talking-portrait folder.",
-    "fit-refiner": "Train a refiner for an avatar: frames that look photographic.",
+    "fit-refiner": "Make a refiner for an avatar: frames that look photographic.",
     "import": "Bring in datasets and models of older systems: GaussianTalker, InsTaG.",
     "export": "Write avatars and datasets in the forms other systems read.",
     "synth": "Make footage of the synthetic person, with exact truth.",

@@ -16,6 +16,7 @@ import json
 import statistics
 import time
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ REPEATS, CALLS = 5, 20
 @click.option("--side", "sides", multiple=True, type=int, default=(256, 512), show_default=True)
 @click.option("--batch", "batches", multiple=True, type=int, default=(1, 4, 16), show_default=True)
 @click.option("--references", multiple=True, type=int, default=(0, 40), show_default=True)
+@click.option("--width", "widths", multiple=True, type=int, default=(48, 0), show_default=True, help="0: no network.")
 @click.option("--calls", default=CALLS, show_default=True, help="Batches in each of the repeats.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures here.")
 @torch.inference_mode()
@@ -44,6 +46,7 @@ def main(
     sides: tuple[int, ...],
     batches: tuple[int, ...],
     references: tuple[int, ...],
+    widths: tuple[int, ...],
     calls: int,
     json_path: Path | None,
 ) -> None:
@@ -55,17 +58,17 @@ def main(
     document: dict[str, Any] = {"machine": facts(), "device": torch.cuda.get_device_name() if gpu else "CPU"}
     document["network"] = RefineConfig().model_dump()
     rows = []
-    for count in references:
-        for side in sides:
+    for count, width in product(references, widths):
+        for side in sides if count or width else ():
             texels = min(round(FINER * side / STEP) * STEP, MOST_TEXELS)
-            config = RefineConfig(references=count, texels=texels)
+            config = RefineConfig(width=width, references=count, texels=texels)
             exact = Runner(config, where, torch.float32, graphs=False)
             runner = Runner(config, where, torch.float16, graphs=True) if gpu else exact
             people = [weights(config, seed) for seed in (0, 1)]
             packed, reference = ([one.packed(state) for state in people] for one in (runner, exact))
             for batch in batches:
                 crops, alpha, view = inputs(batch, side, where)
-                row: dict[str, Any] = {"references": count, "side": side, "batch": batch}
+                row: dict[str, Any] = {"references": count, "width": width, "side": side, "batch": batch}
                 row["gflop_each"] = flops(config, side) / 1e9
                 for name, people_in_turn in (("", 1), ("swapped_", 2)):
                     seconds = timed(runner, packed[:people_in_turn], crops, alpha, view, calls)
@@ -107,6 +110,8 @@ def weights(config: RefineConfig, seed: int) -> dict[str, torch.Tensor]:
         references.pose[2, 3] = 8
         half = config.texels / 2
         references.camera.copy_(torch.tensor([8 * half, 8 * half, half, half]))
+        references.to("cuda" if torch.cuda.is_available() else "cpu").solve()
+        references.cpu()
     return network.state_dict()
 
 

@@ -6,7 +6,7 @@
 One process is the renderer as it is deployed, with its threads and channels. Where there is no GPU its work alone is
 stood in for, by waiting as long as an H100 needs (--launch-ms for a call, --frame-ms for a frame, as measured by
 render_batches.py). The other process is all session workers: each asks for the next frame of its sessions every 40 ms,
-as the frame loop does, two ticks under way at most. With `--encoder worker` they send contexts that were made before,
+as the frame loop does, two ticks under way at most. With `--encoder worker` they send features that were made before,
 with `--encoder renderer` new sound. Measured are the time of a tick, ticks that had to be left out, the renderer's
 processor time by thread, and the frames it merged. Both processes want a core to themselves.
 """
@@ -36,7 +36,6 @@ import torch
 from machine import TICKS, facts
 
 from being.audio.extractors import load_extractor
-from being.audio.windows import CONTEXT_FRAMES, WINDOW_STEPS
 from being.avatar.library import Library
 from being.graph.channel.client import FrameChannel
 from being.graph.channel.server import ChannelServer
@@ -48,7 +47,14 @@ from being.inference.frames import Drive, PixelFormat
 from being.inference.items import RenderItem
 from being.inference.renderable import RenderableAvatar
 from being.inference.rendered import FrameInfo, RenderedFrames
-from being.live.requests import FRAME_SAMPLES, AudioContexts, FrameRequest, OutputFormat, audio_context_range
+from being.live.requests import (
+    CONTEXT_STEPS,
+    FRAME_SAMPLES,
+    AudioContexts,
+    FrameRequest,
+    OutputFormat,
+    audio_context_range,
+)
 
 AVATAR = "demo"
 TICK_S = 0.04
@@ -75,6 +81,7 @@ class Plan:
 class WaitingBackend:
     """Takes a GPU's time and gives grey planes."""
 
+    batch_sizes: Sequence[int] = (1,)
     max_items = 16  # as `backends.gpu`
 
     def __init__(self, launch_s: float, frame_s: float) -> None:
@@ -224,8 +231,8 @@ async def _workers(pipe: Connection, path: str, plan: Plan) -> dict[str, Any]:
     pose[0, 2, 3] = 10.0
     output = OutputFormat(plan.size, plan.size, pixel_format=PixelFormat.YUV420)
     eyes = np.zeros(1, np.float32)
-    shape = CONTEXT_FRAMES, WINDOW_STEPS, load_extractor(manifest.features).width
-    encoded: AudioContexts = [np.random.default_rng(n).random((1, *shape), np.float32) for n in range(sessions)]
+    shape = CONTEXT_STEPS, load_extractor(manifest.features).width
+    encoded: AudioContexts = [np.random.default_rng(n).random(shape, np.float32) for n in range(sessions)]
     took: list[float] = []
     left_out, frames = [0], [0]
     begun = time.monotonic() + 0.3

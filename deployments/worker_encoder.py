@@ -1,8 +1,8 @@
 """The audio encoder of a session worker: sound is encoded where it arrives, as far as that costs little.
 
 Each worker encodes the sound of its own sessions, in a process of its own, where one renderer would have all of it
-beside its batches; what travels is 16 KB a frame on one machine. Features of large models stay with the renderer, of
-which there are few, and which may have the GPU.
+beside its batches; what travels are the feature steps that a frame reads, 4 KB. Features of large models stay with the
+renderer, of which there are few, and which may have the GPU.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ class WorkerEncoder:
         if not all(self._cheap(avatar) for avatar in {request.avatar for request in requests}):
             return None
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, encode, requests, self._library, self._encoder)
+        return await loop.run_in_executor(self._thread, self._encode, requests)
+
+    def _encode(self, requests: Sequence[FrameRequest]) -> AudioContexts:
+        return encode(requests, self._library, self._encoder, as_steps=True)
 
     def _cheap(self, avatar: str) -> bool:
         try:

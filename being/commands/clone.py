@@ -62,7 +62,7 @@ FOOTAGE, NOTE, REFINER = "footage", "clone.json", "refiner"
 @click.option(
     "--refine",
     is_flag=True,
-    help="Train a refiner too (being fit-refiner): about 8 minutes more on a GPU, many hours on a CPU.",
+    help="Make a refiner too (being fit-refiner): takes as long as drawing the footage.",
 )
 @click.option("--keep", is_flag=True, help="Keep the captured frames and the checkpoint (to train again, to look).")
 @click.option("--restart", is_flag=True, help="Forget what an earlier, unfinished run has done.")

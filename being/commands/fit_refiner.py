@@ -1,4 +1,4 @@
-"""`being fit-refiner`: an avatar and its footage in, a small network that makes its frames photographic out."""
+"""`being fit-refiner`: an avatar and its footage in, what makes its frames photographic out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ from being.errors import STOPPED, InputError
     help="The talking-portrait folder the avatar was trained from (being clone --keep leaves it in OUT.run/footage).",
 )
 @click.option(
-    "--minutes", default=4.0, show_default=True, type=click.FloatRange(0, min_open=True), help="Of the network itself."
+    "--minutes",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Of training a network on top of the references; 0 for references alone.",
 )
 @click.option(
     "--folds", default=2, show_default=True, type=click.IntRange(2, 8), help="Parts the footage is divided into."
@@ -51,13 +55,16 @@ def command(
     work: Path | None,
     restart: bool,
 ) -> None:
-    """Train a refiner for AVATAR, an id (see being avatars) or a folder, and store it in the avatar.
+    """Make a refiner for AVATAR, an id (see being avatars) or a folder, and store it in the avatar.
 
-    A refiner brings the detail of rendered frames nearer to the film's. It must learn from frames that the avatar has
-    not seen, so the footage is divided into parts (--folds), an avatar is trained without each, and draws it. The
-    network is then trained on (render, film) pairs, judged on frames that nothing was trained on, and stored as
-    refiner.safetensors, with what up to 96 frames of the film showed beyond their renders: the network lays that onto
-    frames that look alike. Its strength is lowered where it would move the lips or lose what the render has.
+    A refiner brings the detail of rendered frames nearer to the film's: what up to 96 frames of the footage showed
+    beyond their renders is laid onto frames that look alike. That takes as long as drawing the footage does. It is
+    judged on frames that nothing was trained on, and stored as refiner.safetensors; its strength is lowered where it
+    would move the lips or lose what the render has.
+
+    With --minutes 4 a small network is trained on top. It must learn from frames that the avatar has not seen, so the
+    footage is divided into parts (--folds), an avatar is trained without each, and draws it. Where the network is no
+    better than the references on frames that were kept apart, it is left out.
 
     Look at AVATAR.refiner/report.html before you use it. Ctrl-C stops; the same command goes on from finished folds.
 

@@ -55,8 +55,11 @@ class RecordedEncoder(SoundEncoder):
         first, last = context_steps(windows)
         return AudioContextRange(past=-STEP * first, future=STEP * (last + 1))
 
-    def encode(self, requests: Sequence[EncoderRequest]) -> list[FloatArray | BeingError]:
-        """Windows t-4 .. t+3 of every frame t, zero outside the recording, as the published network was trained."""
+    def encode(self, requests: Sequence[EncoderRequest], *, as_steps: bool = False) -> list[FloatArray | BeingError]:
+        """Windows t-4 .. t+3 of every frame t, zero outside the recording, as the published network was trained.
+
+        Always contexts, for recorded windows need not be of common steps.
+        """
         return [self._contexts(request) for request, _, _ in requests]
 
     def _contexts(self, request: FrameRequest) -> FloatArray:

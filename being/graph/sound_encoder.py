@@ -51,32 +51,36 @@ class SoundEncoder:
         """The sound that a frame of such an avatar is drawn from."""
         return audio_context_range(self.extractor(features), windows)
 
-    def encode(self, requests: Sequence[EncoderRequest]) -> list[FloatArray | BeingError]:
+    def encode(self, requests: Sequence[EncoderRequest], *, as_steps: bool = False) -> list[FloatArray | BeingError]:
         """The audio contexts of each request's frames, (n, 8, 16, D), or why there are none; all are encoded together.
 
         Read only: those of silence are shared.
+
+        as_steps : give the feature steps that contexts are windows of where that says as much, a quarter of the bytes
+            or less (`contexts_of` makes contexts of them).
         """
         try:
-            return [*self._encode(requests)]
+            return [*self._encode(requests, as_steps)]
         except Exception:  # each for itself: only the guilty get an error
-            return [self._alone(request) for request in requests]
+            return [self._alone(request, as_steps) for request in requests]
 
-    def _alone(self, request: EncoderRequest) -> FloatArray | BeingError:
+    def _alone(self, request: EncoderRequest, as_steps: bool) -> FloatArray | BeingError:
         try:
-            return self._encode([request])[0]
+            return self._encode([request], as_steps)[0]
         except BeingError as error:
             return error
 
-    def _encode(self, wanted: Sequence[EncoderRequest]) -> list[FloatArray]:
+    def _encode(self, wanted: Sequence[EncoderRequest], as_steps: bool) -> list[FloatArray]:
         silent = [request.fade is None and is_silent(request.pcm) for request, _, _ in wanted]
         encoded = self._of_sound([one for one, quiet in zip(wanted, silent, strict=True) if not quiet])
+        steps = [self._silence(*one) if quiet else next(encoded) for one, quiet in zip(wanted, silent, strict=True)]
         return [
-            self._silence(*one) if quiet else self._faded(one, next(encoded))
-            for one, quiet in zip(wanted, silent, strict=True)
+            given if as_steps and one[0].fade is None else self._faded(one, contexts_of(given, one[0].count))
+            for one, given in zip(wanted, steps, strict=True)
         ]
 
     def _silence(self, request: FrameRequest, features: FeatureSpec, windows: WindowSpec) -> FloatArray:
-        """Contexts of somebody who listens, which most sessions do most of the time: computed once."""
+        """Steps of somebody who listens, which most sessions do most of the time: computed once."""
         key = f"{features.model_dump_json()} {windows.look_ahead} {request.count}"
         if key not in self._silences:
             self._silences[key] = next(self._of_sound([(request, features, windows)]))
@@ -85,7 +89,7 @@ class SoundEncoder:
         return self._silences[key]
 
     def _of_sound(self, wanted: Sequence[EncoderRequest]) -> Iterator[FloatArray]:
-        """Contexts of the sound itself: of sessions that go on, from what is remembered of them."""
+        """Steps of the sound itself: of sessions that go on, from what is remembered of them."""
         spans: list[SoundSpan] = []
         extractors = [self.extractor(features) for _, features, _ in wanted]
         for (request, _, windows), extractor in zip(wanted, extractors, strict=True):
@@ -95,12 +99,9 @@ class SoundEncoder:
             if (needed := step_total(request.count)) <= KEPT_STEPS:
                 spans.append(SoundSpan(session, extractor, request.first, request.pcm, needed))
         remembered = iter(self._feature_cache.steps(spans))
-        for (request, _, windows), extractor in zip(wanted, extractors, strict=True):
+        for (request, _, _), extractor in zip(wanted, extractors, strict=True):
             steps = next(remembered) if step_total(request.count) <= KEPT_STEPS else None
-            if steps is None:
-                yield request_contexts(extractor, windows, request.pcm, request.count)
-            else:
-                yield contexts_of(steps, request.count)
+            yield _request_steps(extractor, request.pcm, request.count) if steps is None else steps
 
     def _faded(self, wanted: EncoderRequest, contexts: FloatArray) -> FloatArray:
         request, features, windows = wanted
@@ -128,8 +129,11 @@ def request_contexts(extractor: FeatureExtractor, windows: WindowSpec, pcm: Floa
         The sound is not as long as the frames need.
     """
     check_length(extractor, windows, pcm, count)
-    left_steps = -(-extractor.left_context // STEP)
-    return contexts_of(extractor(pcm, left_steps, step_total(count)), count)
+    return contexts_of(_request_steps(extractor, pcm, count), count)
+
+
+def _request_steps(extractor: FeatureExtractor, pcm: FloatArray, count: int) -> FloatArray:
+    return extractor(pcm, -(-extractor.left_context // STEP), step_total(count))
 
 
 def check_length(extractor: FeatureExtractor, windows: WindowSpec, pcm: FloatArray, count: int) -> None:

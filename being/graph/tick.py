@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from being.avatar.library import Library
 from being.errors import BeingError
-from being.graph.sound_encoder import EncoderRequest, SoundEncoder
+from being.graph.sound_encoder import EncoderRequest, SoundEncoder, contexts_of
 from being.inference.compositing import Transparent
 from being.inference.engine import Engine
 from being.inference.frame_batch import FrameStage
@@ -40,9 +40,10 @@ class PreparedTick:
         return drawn.placed(self.rows, self.info, self.errors) if self.errors else drawn
 
 
-def encode(requests: Sequence[FrameRequest], library: Library, encoder: SoundEncoder) -> AudioContexts:
-    """Audio contexts of each request; what cannot be encoded says why and fails alone."""
-
+def encode(
+    requests: Sequence[FrameRequest], library: Library, encoder: SoundEncoder, *, as_steps: bool = False
+) -> AudioContexts:
+    """Audio contexts of each request; what cannot be encoded says why and fails alone. as_steps : see SoundEncoder."""
     contexts: AudioContexts = [""] * len(requests)
     wanted: dict[int, EncoderRequest] = {}
     for index, request in enumerate(requests):
@@ -52,7 +53,7 @@ def encode(requests: Sequence[FrameRequest], library: Library, encoder: SoundEnc
             contexts[index] = str(error)
         else:
             wanted[index] = request, manifest.features, manifest.windows
-    for index, encoded in zip(wanted, encoder.encode([*wanted.values()]), strict=True):
+    for index, encoded in zip(wanted, encoder.encode([*wanted.values()], as_steps=as_steps), strict=True):
         contexts[index] = str(encoded) if isinstance(encoded, BeingError) else encoded
     return contexts
 
@@ -73,7 +74,7 @@ def prepare_tick(requests: Sequence[FrameRequest], contexts: AudioContexts, sent
             errors.update(dict.fromkeys(own, given))
         else:
             rows += own
-            drives += request_drives(request, given, sent)
+            drives += request_drives(request, given if given.ndim == 4 else contexts_of(given, request.count), sent)
     return PreparedTick(drives, rows, _info(requests), errors)
 
 

@@ -116,9 +116,10 @@ class Engine:
         return leaving
 
     def warm_up(self, avatar_id: str) -> None:
-        """Load an avatar and draw its first recorded frame, RGB and planes, alone and in a batch: all code is compiled.
+        """Load an avatar and draw its first recorded frame, RGB and planes, in batches of all sizes.
 
-        Seconds on a machine where Being never ran, a fraction of one later. Errors as `prepare`.
+        All code is compiled then: seconds on a machine where Being never ran, a fraction of one later. Errors as
+        `prepare`.
         """
         renderable = self.prepare(avatar_id)
         config, motion = renderable.network.config, renderable.avatar.motion
@@ -126,8 +127,8 @@ class Engine:
         drive = Drive(avatar_id, silence, float(motion.eye[0]), motion.head_pose[0], motion.torso_pose[0])
         even = not any(side % 2 for side in renderable.frame_size(drive))
         for kind in [drive, replace(drive, pixel_format=PixelFormat.YUV420)] if even else [drive]:
-            self.render([kind])
-            self.render([kind, kind])
+            for count in self.backend.batch_sizes:
+                self.render([kind] * count)
 
     def resident(self) -> list[str]:
         """Ids of the loaded avatars, the one to leave first first."""

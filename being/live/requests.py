@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from being.avatar.motion import Motion
 
 FloatArray = npt.NDArray[np.float32]
-AudioContexts = list[FloatArray | str]  # of each request's frames (n, 8, 16, D), or why there are none
+AudioContexts = list[FloatArray | str]
+"""Of each request's frames (n, 8, 16, D), or the feature steps that they read, (30 + 2 (n - 1), D), or why there are
+none."""
 
 FRAME_SAMPLES = STEP * STEPS_PER_FRAME  # 640 samples of 16 kHz a video frame
 CONTEXT_STEPS = WINDOW_STEPS + STEPS_PER_FRAME * (CONTEXT_FRAMES - 1)  # 30 steps a context touches

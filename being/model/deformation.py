@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -73,8 +74,8 @@ def pose_splats(deformed: Deformed, head_weight: Tensor, head_pose: Tensor, tors
     by_torso = deformed.xyz @ torso_pose[:, :, :3].transpose(1, 2) + torso_pose[:, None, :, 3]
     means = torch.lerp(by_torso, by_head, weight)
 
-    head_quat = quaternion_from_rotation(head_pose[:, :, :3])
-    torso_quat = quaternion_from_rotation(torso_pose[:, :, :3])
+    turns = quaternion_from_rotation(torch.stack([head_pose[:, :, :3], torso_pose[:, :, :3]]))
+    head_quat, torso_quat = turns.unbind(0)
     # q and -q are one rotation; the blend must take the short way.
     torso_quat = torch.where((head_quat * torso_quat).sum(-1, keepdim=True) < 0, -torso_quat, torso_quat)
     turn = F.normalize(torch.lerp(torso_quat[:, None], head_quat[:, None], weight), dim=-1)  # (B, N, 4)
@@ -127,21 +128,39 @@ def rotate(quats: Tensor, vectors: Tensor) -> Tensor:
 def quaternion_from_rotation(rotation: Tensor) -> Tensor:
     """(..., 3, 3) rotation matrices to unit quaternions (..., 4), w x y z.
 
-    Each of the four rows below is the quaternion times 4 of one of its entries; the longest is the well-conditioned
-    one (Bar-Itzhack's choice without branches). Differentiable away from ties.
+    Each of the four `QUATERNION_ROWS` is the quaternion times 4 of one of its entries; the longest is the
+    well-conditioned one (Bar-Itzhack's choice without branches). Differentiable away from ties.
     """
-    m = rotation
-    r00, r01, r02 = m[..., 0, 0], m[..., 0, 1], m[..., 0, 2]
-    r10, r11, r12 = m[..., 1, 0], m[..., 1, 1], m[..., 1, 2]
-    r20, r21, r22 = m[..., 2, 0], m[..., 2, 1], m[..., 2, 2]
-    rows = torch.stack(
-        [
-            torch.stack([1 + r00 + r11 + r22, r21 - r12, r02 - r20, r10 - r01], dim=-1),
-            torch.stack([r21 - r12, 1 + r00 - r11 - r22, r01 + r10, r02 + r20], dim=-1),
-            torch.stack([r02 - r20, r01 + r10, 1 - r00 + r11 - r22, r12 + r21], dim=-1),
-            torch.stack([r10 - r01, r02 + r20, r12 + r21, 1 - r00 - r11 + r22], dim=-1),
-        ],
-        dim=-2,
-    )
+    entries, signs, ones = _row_terms(rotation.device, rotation.dtype)
+    terms = rotation.flatten(-2).index_select(-1, entries).unflatten(-1, signs.shape) * signs
+    first, second, third = terms.unbind(-2)
+    rows = (ones + first + second + third).unflatten(-1, (4, 4))
     best = rows.detach().square().sum(-1).argmax(dim=-1)[..., None, None].expand(*rows.shape[:-2], 1, 4)
     return F.normalize(rows.gather(-2, best).squeeze(-2), dim=-1)
+
+
+# Sums of entries r of the matrix, the same in all four columns as in all four rows; + 1 on the diagonal.
+QUATERNION_ROWS = (
+    ("+00 +11 +22", "+21 -12", "+02 -20", "+10 -01"),
+    ("+21 -12", "+00 -11 -22", "+01 +10", "+02 +20"),
+    ("+02 -20", "+01 +10", "-00 +11 -22", "+12 +21"),
+    ("+10 -01", "+02 +20", "+12 +21", "-00 -11 +22"),
+)
+
+
+@lru_cache(maxsize=8)
+def _row_terms(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """Entries (48,) of the flat matrix in three terms of the 16 sums, their signs (3, 16), what is added (16,).
+
+    Made once: sixteen sums of numbers picked one by one are hundreds of launches with their gradients.
+    """
+    sums = [[(term[0], int(term[1]), int(term[2])) for term in text.split()] for row in QUATERNION_ROWS for text in row]
+    padded = [[*terms, ("0", 0, 0)][:3] for terms in sums]
+    entries = [3 * padded[cell][place][1] + padded[cell][place][2] for place in range(3) for cell in range(16)]
+    signs = [[{"+": 1, "-": -1, "0": 0}[padded[cell][place][0]] for cell in range(16)] for place in range(3)]
+    with torch.inference_mode(False):  # else gradients could not be taken of what a viewer used first
+        return (
+            torch.tensor(entries, device=device),
+            torch.tensor(signs, device=device, dtype=dtype),
+            torch.eye(4, device=device, dtype=dtype).flatten(),
+        )

@@ -18,7 +18,8 @@ def spherical_harmonics(sh: Tensor, directions: Tensor, *, backend: str = "auto"
     ----------
     sh : (N, K, 3) coefficients, K = 1, 4, 9 or 16.
     directions : (N, 3) unit vectors from the camera to the splat, in the splat's own frame.
-    backend : "auto" (numba for float32 on the CPU where installed, else "reference"), "numba" or "reference".
+    backend : "auto" (numba for float32 on the CPU where installed, else "reference"), "numba", "gsplat" (CUDA: one
+        launch where the reference has some sixty, as many for the gradient; not yet "auto") or "reference".
 
     Returns
     -------
@@ -35,6 +36,10 @@ def spherical_harmonics(sh: Tensor, directions: Tensor, *, backend: str = "auto"
         from being.raster.cpu.sh import SphericalHarmonics
 
         return SphericalHarmonics.apply(sh.float(), directions.float())
+    if backend == "gsplat":
+        from being.raster.gsplat import spherical_harmonics_gsplat
+
+        return spherical_harmonics_gsplat(sh.float(), directions.float())
     if backend != "reference":
-        raise InputError(f"There is no colour backend {backend!r}", "Choose one of auto, numba, reference")
+        raise InputError(f"There is no colour backend {backend!r}", "Choose one of auto, numba, gsplat, reference")
     return spherical_harmonics_reference(sh, directions)

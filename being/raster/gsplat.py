@@ -20,6 +20,7 @@ from torch.nn.functional import pad
 
 from being.errors import InputError, MissingDependencyError
 from being.raster.contract import LOW_PASS, MAX_ALPHA, NEAR_PLANE, Cameras, Raster, Splats
+from being.raster.sh import COEFFICIENTS
 
 TILE = 16  # px
 
@@ -113,6 +114,19 @@ def draw_rows(
         centers, conics, channels, opacities, width, height, TILE, starts, order, packed=False
     )
     return blended, alpha[..., 0], radii
+
+
+def spherical_harmonics_gsplat(sh: Tensor, directions: Tensor) -> Tensor:
+    """`being.raster.spherical_harmonics` of float32 tensors (N, K, 3) and (N, 3) on a GPU.
+
+    The gradient in a direction leaves out what would change its length.
+    """
+    gsplat = _import_gsplat()
+    if sh.device.type != "cuda":
+        raise InputError(f"The gsplat backend draws on CUDA devices, the coefficients are on {sh.device}")
+    degree = COEFFICIENTS.index(sh.shape[1])
+    colours: Tensor = gsplat.spherical_harmonics(degree, directions, sh)
+    return (0.5 + colours).clamp(min=0.0)
 
 
 class _Batch:

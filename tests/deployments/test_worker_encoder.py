@@ -17,7 +17,7 @@ from being.deployments.worker_encoder import WorkerEncoder
 
 from being.avatar.library import Library
 from being.graph.sound_encoder import SoundEncoder
-from being.graph.tick import avatar_facts, encode
+from being.graph.tick import avatar_facts, encode, prepare_tick
 from being.inference.engine import Engine
 from being.live.requests import FrameRequest
 
@@ -37,15 +37,17 @@ def requests(library: Library) -> list[list[FrameRequest]]:
     return [[session.take(1, 0.0).request for session in sessions] for _ in range(6)]
 
 
-def test_contexts_are_those_of_the_renderer(library: Library, requests: list[list[FrameRequest]]) -> None:
+def test_drives_are_those_of_the_renderer_s_encoder(library: Library, requests: list[list[FrameRequest]]) -> None:
     own, encoder = WorkerEncoder(library), SoundEncoder()
 
     async def encoded() -> None:
         for tick in requests:
             contexts = await own(tick)
             assert contexts is not None
-            for one, other in zip(contexts, encode(tick, library, encoder), strict=True):
-                np.testing.assert_allclose(np.asarray(one), np.asarray(other), atol=1e-5)
+            ours, theirs = prepare_tick(tick, contexts), prepare_tick(tick, encode(tick, library, encoder))
+            for one, other in zip(ours.drives, theirs.drives, strict=True):
+                np.testing.assert_allclose(one.context, other.context, atol=1e-5)
+            assert sum(np.asarray(one).nbytes for one in contexts) * 4 < sum(one.context.nbytes for one in ours.drives)
 
     asyncio.run(encoded())
 
@@ -53,7 +55,7 @@ def test_contexts_are_those_of_the_renderer(library: Library, requests: list[lis
 def test_an_avatar_that_is_lost_says_why(library: Library, requests: list[list[FrameRequest]]) -> None:
     tick = [replace(requests[0][0], avatar="nobody"), requests[0][1]]
     contexts = asyncio.run(WorkerEncoder(library)(tick))
-    assert contexts is not None and "nobody" in str(contexts[0]) and np.shape(contexts[1])[0] == 1
+    assert contexts is not None and "nobody" in str(contexts[0]) and np.shape(contexts[1])[0] == 30
 
 
 def test_features_of_large_models_are_left_to_the_renderer(

@@ -9,7 +9,7 @@ from support.model_parts import make_gaussians, pose
 from torch import Tensor
 
 from being.model import Gaussians, Offsets, assemble
-from being.model.deformation import quaternion_from_rotation
+from being.model.deformation import _row_terms, quaternion_from_rotation
 from being.raster import spherical_harmonics
 
 
@@ -73,6 +73,18 @@ def test_quaternions() -> None:
     rotation = torch.cat([rotation, torch.eye(3)[None], torch.diag(torch.tensor([-1.0, -1, 1]))[None]])
     back = Rotation.from_quat(quaternion_from_rotation(rotation)[:, [1, 2, 3, 0]].numpy()).as_matrix()
     np.testing.assert_allclose(back, rotation, atol=1e-5)
+
+
+def test_gradients_reach_rotations_that_a_viewer_turned_first() -> None:
+    _row_terms.cache_clear()
+    rotation = torch.from_numpy(Rotation.random(3, random_state=2).as_matrix())
+    with torch.inference_mode():
+        seen = quaternion_from_rotation(rotation)
+    learned = rotation.clone().requires_grad_()
+    quaternions = quaternion_from_rotation(learned)
+    quaternions[:, 1].sum().backward()
+    assert torch.equal(seen, quaternions.detach()) and learned.grad is not None
+    assert float(learned.grad.abs().sum()) > 0
 
 
 def test_offsets_batch_and_gradient() -> None:

@@ -10,7 +10,8 @@ import pytest
 import torch
 from support.raster_scenes import NAMES, assert_same, camera, cloud, draw
 
-from being.raster import Cameras, Splats, rasterize
+from being.errors import BeingError
+from being.raster import Cameras, Splats, rasterize, spherical_harmonics
 from being.raster.gsplat import _Batch
 
 needs_cuda = pytest.mark.skipif(
@@ -109,3 +110,28 @@ def test_auto_takes_cuda_tensors_to_gsplat_and_differs_little_from_numba() -> No
     on_cpu, _ = draw(splats, (0, 5000), view, intrinsics, (128, 128), "numba")
     error = (raster.rgb.cpu() - on_cpu.rgb.detach()).square().mean().item()
     assert raster.rgb.is_cuda and -10 * math.log10(error) > 60
+
+
+@needs_cuda
+@pytest.mark.parametrize("coefficients", [1, 4, 9, 16])
+def test_colours_and_their_gradients_agree_with_the_reference(coefficients: int) -> None:
+    random = torch.Generator().manual_seed(coefficients)
+    sh = torch.randn(5000, coefficients, 3, generator=random).cuda()
+    directions = torch.nn.functional.normalize(torch.randn(5000, 3, generator=random), dim=-1).cuda()
+    weights = torch.randn(5000, 3, generator=random).cuda()
+    found = []
+    for backend in ("gsplat", "reference"):
+        leaves = sh.clone().requires_grad_(), directions.clone().requires_grad_()
+        colours = spherical_harmonics(*leaves, backend=backend)
+        colours.backward(weights)
+        across = torch.zeros_like(directions) if leaves[1].grad is None else leaves[1].grad
+        across = across - (across * directions).sum(-1, keepdim=True) * directions
+        assert leaves[0].grad is not None
+        found.append((colours.detach(), leaves[0].grad, across))
+    for ours, truth in zip(*found, strict=True):
+        assert float((ours - truth).abs().mean()) < 1e-5 * (1 + float(truth.abs().mean()))
+
+
+def test_colours_on_a_cpu_are_not_gsplats() -> None:
+    with pytest.raises(BeingError, match=r"gsplat|CUDA"):
+        spherical_harmonics(torch.zeros(2, 4, 3), torch.zeros(2, 3), backend="gsplat")

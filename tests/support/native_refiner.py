@@ -14,13 +14,16 @@ SMALL = RefineConfig(width=8, depths=(1, 1, 1))
 
 GUIDED = SMALL.model_copy(update={"references": 8, "texels": 64})
 
+ALONE = GUIDED.model_copy(update={"width": 0})
+
 
 def trained(seed: int = 0, strength: float = 1.0, config: RefineConfig = SMALL) -> TrainedRefiner:
     """Random weights that change a picture visibly; references, if any, of random differences on a plane."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         network = RefineNetwork(config)
-        torch.nn.init.normal_(network.leave.weight, std=0.3)
+        if config.width:
+            torch.nn.init.normal_(network.leave.weight, std=0.3)
         if (references := network.references) is not None:
             references.differences.random_(78, 178)
             references.thumbs.uniform_(0, 255)
@@ -28,6 +31,7 @@ def trained(seed: int = 0, strength: float = 1.0, config: RefineConfig = SMALL) 
             references.covered.fill_(1)
             references.pose[2, 3] = 8
             references.camera.copy_(torch.tensor([400.0, 400, 32, 32]))
+            references.solve()
     return TrainedRefiner(RefinerFacts(network=config, strength=strength, sides=(32,)), network.state_dict())
 
 

@@ -185,6 +185,9 @@ def test_every_segment_of_a_step_can_be_captured(step: CapturedStep, stage: str)
     passes: list[Pass] = [there._learning]
     assert there._following is not None
     passes.append(there._following)
+    for part in passes:  # constants are made by the plain steps that come first
+        part.make_batch()
+        part.pose()
     names = []
     for part in passes:
         for segment in (part.make_batch, part.pose, part.cost):
@@ -194,7 +197,7 @@ def test_every_segment_of_a_step_can_be_captured(step: CapturedStep, stage: str)
         part.radii = torch.zeros(len(part.leaves[0]), device=THERE)
         names += described(part.back)
     names += described(there._change)
-    assert len(names) > 2500 and names.count("_fused_adam_.tensor_lr") == (10 if stage == STATIC else 13)
+    assert len(names) > 1500 and names.count("_fused_adam_.tensor_lr") == (10 if stage == STATIC else 13)
     assert ("grid_sampler_2d.default" in names) == (stage == NETWORK)
 
 

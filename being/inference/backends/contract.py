@@ -17,9 +17,11 @@ class RenderBackend(Protocol):
     Attributes
     ----------
     max_items : frames of one call; more at once gain nothing and take memory.
+    batch_sizes : numbers of frames to draw once before any frame is waited for: each may be code or a graph of its own.
     """
 
     max_items: int
+    batch_sizes: Sequence[int]
 
     def prepare(self, renderable: RenderableAvatar) -> None:
         """Fit or pack what the avatar's first frames would otherwise pay for."""

@@ -53,6 +53,7 @@ class CpuBackend:
     cores : threads to draw with; 0 for all usable ones.
     """
 
+    batch_sizes: Sequence[int] = (1, 2)
     max_items = 256  # one avatar's condition tokens are encoded together
 
     def __init__(self, form: Form | None = None, cores: int = 0) -> None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from being.inference.backends.gpu_backdrops import DeviceBackdrops
-from being.inference.backends.gpu_pipeline import FramePipeline
+from being.inference.backends.gpu_pipeline import BATCHES, FramePipeline, batch_size
 from being.inference.backends.gpu_planes import planes
 from being.inference.backends.torch import TorchBackend, mean_depth
 from being.inference.compositing import Transparent
@@ -37,7 +37,8 @@ PIPELINES = 6  # sizes of frames that keep their memory and graphs
 class GpuBackend:
     """Draws on one GPU (or, slowly, on the CPU under TRITON_INTERPRET=1)."""
 
-    max_items = 16  # frames in flight: more gain nothing
+    batch_sizes: Sequence[int] = BATCHES
+    max_items = BATCHES[-1]  # frames in flight: more gain nothing
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -88,7 +89,7 @@ class GpuBackend:
         depth = Extras.DEPTH in drives[0].extras
         words = self._words(items, shape, width, height)
         most = max(renderable.gaussians.count for renderable, _ in items)
-        rgb, alpha, far = self._pipeline(shape, width, height, depth)(words, most)
+        rgb, alpha, far = self._pipeline(shape, width, height, depth)(words, len(items), most)
         backdrops, which = self._backdrops_of((width, height)).find(
             [renderable.backdrop(drive.background, width, height) for renderable, drive in items]
         )
@@ -106,9 +107,10 @@ class GpuBackend:
         )
 
     def _words(self, items: Sequence[RenderItem], shape: NetworkShape, width: int, height: int) -> Tensor:
-        """(B, words) in pinned memory: what the pipeline must know of the frames."""
-        words = self._buffer((len(items), word_count(shape)), torch.float32)
-        columns = FrameWords(shape, words.numpy())
+        """(`batch_size`, words) in pinned memory: what the pipeline must know of the frames; the last one fills up."""
+        words = self._buffer((batch_size(len(items)), word_count(shape)), torch.float32)
+        rows = words.numpy()
+        columns = FrameWords(shape, rows[: len(items)])
         heads = {renderable: self._head(renderable, width, height) for renderable in {one for one, _ in items}}
         drives = [drive for _, drive in items]
         columns.avatars[:] = [heads[renderable][0] for renderable, _ in items]
@@ -120,6 +122,7 @@ class GpuBackend:
         for row, drive in enumerate(drives):
             if drive.emotion is not None:
                 columns.emotions[row, : len(drive.emotion)] = drive.emotion
+        rows[len(items) :] = rows[len(items) - 1]
         return words
 
     def _head(

@@ -1,7 +1,8 @@
 """From the words of frames to pictures on one GPU: conditions, deformation, rasterizer, in one fixed order of launches.
 
 Which avatars the frames show, and how they move, stands in the words alone. So a batch of a size that came before is a
-CUDA graph: one launch for some twenty, which is what a single live frame would otherwise wait for.
+CUDA graph: one launch for some twenty, which is what a single live frame would otherwise wait for. Batches are of few
+sizes, filled up with a frame that nobody looks at: live ones are of all sizes by turns, and each size costs a capture.
 """
 
 from __future__ import annotations
@@ -18,9 +19,15 @@ from being.model.gpu.packing import NetworkShape, padded
 from being.model.gpu.words import CAMERA, word_count
 from being.raster.gpu.drawing import draw_splats
 
+BATCHES = (1, 2, 3, 4, 6, 8, 12, 16)  # frames drawn at once
 ROOM = 1024  # Gaussians: room grows by this much
 
 log = logging.getLogger(__name__)
+
+
+def batch_size(count: int) -> int:
+    """The frames to draw for so many that are wanted; more than the largest batch stay as many."""
+    return next((size for size in BATCHES if size >= count), count)
 
 
 class FramePipeline:
@@ -39,10 +46,10 @@ class FramePipeline:
         self._can_capture = anchor.device.type == "cuda"
         self._pool = self._new_pool()
 
-    def __call__(self, words: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Draw B frames.
+    def __call__(self, words: Tensor, wanted: int, most: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Draw frames, of which the first B are wanted.
 
-        words : (B, `word_count`) in pinned memory. most : Gaussians of the longest avatar.
+        words : (`batch_size`, `word_count`) in pinned memory. most : Gaussians of the longest avatar.
 
         Returns premultiplied colours (B, H, W, 3), coverage (B, H, W), and depth weighed by it or None. They hold until
         the next call on the same stream: read or copy them before.
@@ -57,7 +64,7 @@ class FramePipeline:
             self._launch(count)
         else:
             graph.replay()
-        return memory.pictures(count)
+        return memory.pictures(wanted)
 
     def _launch(self, count: int) -> None:
         memory = self._memory

@@ -27,6 +27,7 @@ class TorchBackend:
     rasterizer : as `being.raster.rasterize` names them.
     """
 
+    batch_sizes: Sequence[int] = (1, 2)
     max_items = 8  # 20k Gaussians take about 60 MB each on the way
 
     def __init__(self, rasterizer: str = "auto") -> None:

@@ -2,7 +2,8 @@
 
 Half resolution by pixel-unshuffle, two levels below it, residual blocks whose activation follows the sum (He et al.
 2016), so that on a GPU each convolution, its bias, sum and activation are one kernel. Where it has reference frames,
-what they showed beyond their renders comes in beside the render, and a learned share of it is added as it is.
+what they showed beyond their renders comes in beside the render, and a learned share of it is added as it is; with them
+there need be no convolutions at all.
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ from being.refine.native.references import CELLS, GUIDE, THUMB, References
 
 CHANNELS = 4  # RGB and coverage
 STRIDE = 8  # sides of crops are multiples of it
-SHARE = 0.8  # of what the references showed, before anything is learned
 
 
 class RefineConfig(BaseModel):
     """Sizes of the network.
 
-    width : channels at half resolution; twice and four times as many below. depths : residual blocks at a half, a
-    quarter and an eighth of the resolution; the first two twice, on the way down and on the way up. band : pixels, odd;
-    only what is finer is changed, coarser shapes and colours stay the render's. 0: everything may change. references :
-    frames of the footage that it has, see `being.refine.native.references`; 0 for none. texels : side of their chart.
+    width : channels at half resolution, twice and four times as many below; 0: references alone. depths : residual
+    blocks at a half, a quarter and an eighth of the resolution; the first two twice, on the way down and on the way up.
+    band : pixels, odd; the network only changes what is finer, coarser shapes and colours stay the render's; 0:
+    everything may change. references : frames of the footage that it has, see `being.refine.native.references`; 0 for
+    none. texels : side of their chart.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    width: int = Field(default=48, ge=8, le=256, multiple_of=8)
+    width: int = Field(default=48, ge=0, le=256, multiple_of=8)
     depths: tuple[int, int, int] = (1, 2, 3)
     band: int = Field(default=9, ge=0, le=65)
     references: int = Field(default=0, ge=0, le=256)
@@ -56,11 +57,14 @@ class Block(nn.Module):
 
 
 class RefineNetwork(nn.Module):
-    """Render -> what to add to it; before it is trained nothing but SHARE of what its references showed."""
+    """Render -> what to add to it; before it is trained nothing but what its references showed."""
 
     def __init__(self, config: RefineConfig) -> None:
         super().__init__()
         self.config = config
+        self.references = References(config.references, config.texels) if config.references else None
+        if not config.width:
+            return
         a, b, c = config.width, 2 * config.width, 4 * config.width
         self.enter = nn.Conv2d(4 * config.channels, a, 3, padding=1)
         self.down = nn.ModuleList([_blocks(a, config.depths[0]), _blocks(b, config.depths[1])])
@@ -72,19 +76,23 @@ class RefineNetwork(nn.Module):
         nn.init.zeros_(self.leave.weight)
         assert self.leave.bias is not None
         nn.init.zeros_(self.leave.bias)
-        self.references = References(config.references, config.texels) if config.references else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, S, S) RGB, coverage and guide -> (N, 3, S, S) change of RGB; S a multiple of STRIDE."""
+        shown = x[:, CHANNELS : CHANNELS + 3] if self.references is not None else None
+        if not self.config.width:
+            return torch.zeros_like(x[:, :3]) if shown is None else shown
         a = self.down[0](conv_relu(self.enter, F.pixel_unshuffle(x - 0.5, 2)))
         b = self.down[1](conv_relu(self.shrink[0], a))
         c = self.middle(conv_relu(self.shrink[1], b))
         b = self.up[1](F.relu(b + F.pixel_shuffle(self.grow[1](c), 2)))
         a = self.up[0](F.relu(a + F.pixel_shuffle(self.grow[0](b), 2)))
         change = F.pixel_shuffle(self.leave(a), 2)
-        if self.references is not None:
-            change = change[:, :3] + (change[:, 3:] + SHARE) * x[:, CHANNELS : CHANNELS + 3]
-        return change - box_blurred(change, self.config.band) if self.config.band else change
+        if shown is not None:
+            change = change[:, :3] + change[:, 3:] * shown
+        if self.config.band:
+            change = change - box_blurred(change, self.config.band)
+        return change if shown is None else change + shown
 
 
 def box_blurred(x: Tensor, side: int) -> Tensor:

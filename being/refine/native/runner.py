@@ -1,8 +1,7 @@
 """One network on a device for all avatars of one architecture: weights are swapped in, CUDA graphs are shared.
 
 All weights lie in one buffer, and the references beside it, so that swapping an avatar in is a few copies on the device
-(6 MB and, with references, four times as much: microseconds), and a graph captured once for a size of crops serves
-everybody.
+(6 MB of weights, up to 64 MB of references), and a graph captured once for a size of crops serves everybody.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from being.refine.native.network import CHANNELS, RefineConfig, RefineNetwork
-from being.refine.native.references import View
+from being.refine.native.references import ZERO, View
 
 ALIGNMENT = 64  # numbers; kernels read weights in blocks of 128 bytes
 MOST_AT_ONCE = 16  # crops; of more, several passes are made
@@ -23,7 +22,8 @@ MOST_AT_ONCE = 16  # crops; of more, several passes are made
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """An avatar's network on the device: weights in one row, references cell by cell and their buffers by name."""
+    """An avatar's network on the device: weights in one row, references cell by cell, as bytes, and their buffers by
+    name."""
 
     weights: Tensor
     cells: Tensor | None = None
@@ -75,7 +75,7 @@ class Runner:
         assert own.references is not None
         references = own.references.to(self.device)
         buffers = {name: value for name, value in references.named_buffers() if name != "differences"}
-        return Packed(flat.to(self.device), references.cells(self.precision), buffers)
+        return Packed(flat.to(self.device), references.byte_cells(), buffers)
 
     def run(self, packed: Packed, crops: Tensor, alpha: Tensor, view: View | None = None) -> Tensor:
         """Crops (N, 3, S, S) and coverage (N, 1, S, S) float32 -> changes (N, 3, S, S) float32; view where the network
@@ -93,7 +93,7 @@ class Runner:
         self._weights.copy_(packed.weights)
         if self._network.references is not None:
             assert self._cells is not None and packed.cells is not None and packed.buffers is not None
-            self._cells.copy_(packed.cells)
+            self._cells.copy_(packed.cells).sub_(ZERO).div_(255)
             for name, value in packed.buffers.items():
                 self._network.references.get_buffer(name).copy_(value)
         self._holds = packed
@@ -122,6 +122,8 @@ class Runner:
         if self._network.references is None:
             return self._network(x.to(self.precision).contiguous(memory_format=torch.channels_last))
         guide = self._network.references(x[:, :3], View(*place), self._cells)
+        if not self.config.width:
+            return guide[:, :3]
         both = torch.cat([x, guide], 1).to(self.precision)
         return self._network(both.contiguous(memory_format=torch.channels_last))
 

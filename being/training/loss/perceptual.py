@@ -55,10 +55,9 @@ class Perceptual(nn.Module):
         self.requires_grad_(False)
 
     def forward(self, predicted: Tensor, truth: Tensor) -> Tensor:
-        """Pictures (B, H, W, 3) in [0, 1] -> scalar."""
+        """Pictures (B, H, W, 3) in [0, 1] -> scalar, differentiable in `predicted`."""
         total = predicted.new_zeros(())
-        for features in self.features(torch.cat([predicted, truth])):
-            a, b = features.chunk(2)
+        for a, b in zip(self.features(predicted), self._wanted(truth), strict=True):
             total = total + (a - b).abs().mean()
         return total
 
@@ -79,10 +78,15 @@ class Perceptual(nn.Module):
         """LPIPS without its learned weights (Zhang et al. 2018): features scaled to length 1 at every place, their
         squared difference there, means over places, summed over depths; (B, H, W, 3) twice -> (B,)."""
         total = pictures.new_zeros(len(pictures))
-        for features in self.features(torch.cat([pictures, truth])):
-            a, b = F.normalize(features.float(), dim=1, eps=1e-6).chunk(2)
+        for a, b in zip(self.features(pictures), self._wanted(truth), strict=True):
+            a, b = (F.normalize(part.float(), dim=1, eps=1e-6) for part in (a, b))
             total = total + (a - b).square().sum(1).mean((1, 2))
         return total
+
+    @torch.no_grad()
+    def _wanted(self, truth: Tensor) -> list[Tensor]:
+        """Features of the film: nobody asks for their gradients."""
+        return self.features(truth)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

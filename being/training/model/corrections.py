@@ -56,7 +56,9 @@ class FrameCorrections(nn.Module):
         if "head" not in self.rates:
             return head, torso
         frames = frames.to(self.head.device)
-        return compose(head, self.head.index_select(0, frames)), compose(torso, self.torso.index_select(0, frames))
+        corrections = [part.index_select(0, frames) for part in self.poses]
+        both = compose(torch.cat([head, torso]), torch.cat(corrections))  # at once: half as many launches
+        return both[: len(head)], both[len(head) :]
 
     def gains(self, frames: Tensor) -> Tensor:
         """(B, 3) factors on the person's colours."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from being.refine.native.network import RefineConfig
 
@@ -34,17 +34,17 @@ WITH_VGG = RefineWeights(bands=0.5, adversarial=0.0, features=0.0, perceptual=0.
 class RefinerConfig(BaseModel):
     """One training of a refiner.
 
-    minutes : of the network itself. folds : avatars trained without a part of the footage each, whose renders of that
-    part are learned from; fold_minutes : of each. seen : share of the crops that are renders of frames the avatar was
-    trained on, as its hair, skin and background look live. references : frames that the network has beside it, see
-    `being.refine.native.references`; None for as many as the footage allows, 0 for none. steps : in place of
-    minutes. size : side of training crops.
+    references : frames of the footage that are laid onto others, see `being.refine.native.references`; None for as many
+    as the footage allows, 0 for none. minutes : of training a network on top of them; 0 for references alone; the rest
+    is for the network. folds : avatars trained without a part of the footage each, whose renders of that part are
+    learned from; fold_minutes : of each. seen : share of the crops that are renders of frames the avatar was trained
+    on, as its hair, skin and background look live. steps : in place of minutes. size : side of training crops.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     network: RefineConfig = RefineConfig()
-    minutes: float = Field(default=4.0, gt=0)
+    minutes: float = Field(default=0.0, ge=0)
     steps: int | None = Field(default=None, ge=1)
     folds: int = Field(default=2, ge=2, le=8)
     fold_minutes: float = Field(default=2.0, gt=0)
@@ -58,6 +58,17 @@ class RefinerConfig(BaseModel):
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.references == 0 and not self.learned:
+            raise ValueError("a refiner without references needs minutes (or steps) of training")
+        return self
+
+    @property
+    def learned(self) -> bool:
+        """Whether a network is trained."""
+        return self.minutes > 0 or self.steps is not None
 
     @property
     def weights(self) -> RefineWeights:

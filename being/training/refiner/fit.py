@@ -40,7 +40,7 @@ PAIRS_BYTES = (
     6e9  # of pictures that training may hold on the device: of long footage every second, third ... run of frames
 )
 
-FOLD_FORMAT = 2  # of what is kept of a finished fold; 2: with depth
+FOLD_FORMAT = 3  # of what is kept of a finished fold; 3: with frames that its avatar knows
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def fit_refiner(
     stop: Stop | None = None,
     fold_config: FitConfig | None = None,
 ) -> RefinerResult:
-    """Train a refiner for the avatar in `folder` on the talking-portrait folder `data` it was made from, and store it.
+    """Make a refiner for the avatar in `folder` of the talking-portrait folder `data` it was made from, and store it.
 
     Parameters
     ----------
@@ -91,7 +91,8 @@ def fit_refiner(
     if restart:
         shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True, exist_ok=True)
-    check_folds(work, avatar, dataset, config)
+    if config.learned:
+        check_folds(work, avatar, dataset, config)
     seconds: dict[str, float] = {}
     fold_config = fold_config or config_for(dataset, config.device, config.fold_minutes)
     device, _ = choose_device(fold_config)
@@ -103,21 +104,21 @@ def fit_refiner(
         raise InputError(f"{data} holds no frame out: a refiner could not be judged", "Use longer footage")
     with stop.on_signals():
         with _timed(seconds, "folds"):
-            sources = []
-            for number, left_out in enumerate(folds(learned, config.folds)):
-                renders = _fold(dataset, places, left_out, number, fold_config, work, progress, stop)
+            sources: list[tuple[Renders, bool, int]] = []
+            for number, left_out in enumerate(folds(learned, config.folds) if config.learned else ()):
+                renders = _fold(dataset, places, left_out, learned, number, fold_config, work, progress, stop)
                 if renders is None:
                     return RefinerResult(None, {}, seconds, work / "report.html", stopped=True)
-                sources.append((renders, False))
+                sources += [(renders[0], False, number + 1), (renders[1], True, number + 1)]
         with _timed(seconds, "render"):
             progress.part("render")
             own = spread(places.in_sight(learned), min(len(learned), _most_frames(places) // 3))
             drawn = [
                 render_frames(avatar, dataset, frames, fold_config, work, places.square) for frames in (own, judged_on)
             ]
-            sources.append((drawn[0], True))
+            sources.append((drawn[0], True, 0))
             pairs = pairs_of(dataset, places, sources).to(device)
-            shown = pairs_of(dataset, places, [(drawn[1], False)]).to(device)
+            shown = pairs_of(dataset, places, [(drawn[1], False, 0)]).to(device)
         progress.part("refiner")
         with _timed(seconds, "refiner"):
             trained = train(pairs, config, device, perceptual.to(device) if perceptual else None, progress, stop)
@@ -132,7 +133,9 @@ def fit_refiner(
     if judged.harmless:
         store(folder, avatar, trained, judged, places, work)
     write_report(work / "report.html", avatar.manifest.name, shown, judged, trained.history, seconds)
-    (work / "refiner.json").write_text(json.dumps({"metrics": judged.metrics(), "seconds": seconds}, indent=1))
+    (work / "refiner.json").write_text(
+        json.dumps({"metrics": judged.metrics(), "seconds": seconds, "guard": trained.guard}, indent=1)
+    )
     wrote = f"wrote {folder / FILE} and" if judged.harmless else "it does harm at any strength and is not kept;"
     progress.note(f"{wrote} {work / 'report.html'}", **judged.metrics())
     return RefinerResult(judged, judged.metrics(), seconds, work / "report.html")
@@ -203,16 +206,20 @@ def _fold(
     dataset: Dataset,
     places: FacePlaces,
     left_out: Sequence[int],
+    learned: Sequence[int],
     number: int,
     config: FitConfig,
     work: Path,
     progress: Progress,
     stop: Stop,
-) -> Renders | None:
-    """Renders of the frames left out by an avatar trained without them, kept in `work`; None when stopped."""
+) -> tuple[Renders, Renders] | None:
+    """Renders of the frames left out, and of those learned from, by an avatar trained without the former; kept in
+    `work`. None when stopped."""
     path = work / f"fold{number}.safetensors"
     if path.exists():
-        return Renders(**load_file(path))
+        found = load_file(path)
+        left, known = ({n[2:]: v for n, v in found.items() if n[0] == part} for part in "01")
+        return Renders(**left), Renders(**known)
     progress.note(f"fold {number + 1}: an avatar without {len(left_out)} of {dataset.frames} frames")
     source = write_without(dataset, left_out, work / f"fold{number}")
     config = config.model_copy(update={"inner_block": 0.0, "quality_suite": False, "evaluation_frames": 1})
@@ -220,18 +227,19 @@ def _fold(
     result = fit(source, out, config, progress, work=work / f"fold{number}-run", replace=True, stop=stop)
     if result.avatar is None:
         return None
-    frames = places.in_sight(left_out)
-    share = len(left_out) / max(1, dataset.frames)
-    frames = spread(frames, min(len(frames), int(share * _most_frames(places) * 2 / 3)))
-    renders = render_frames(result.avatar, Dataset(source), frames, config, work, places.square)
+    again = Dataset(source)
+    parts = []
+    for frames in (left_out, sorted(set(learned) - set(left_out))):
+        share = len(frames) / max(1, dataset.frames)
+        shown = spread(places.in_sight(frames), min(len(frames), int(share * _most_frames(places) / 2)))
+        parts.append(render_frames(result.avatar, again, shown, config, work, places.square))
+    names = ("frames", "rgb", "alpha", "depth", "head_poses")
+    tensors = {f"{part}.{name}": getattr(r, name).contiguous() for part, r in enumerate(parts) for name in names}
     with whole_file(path) as partial:
-        save_file(
-            {name: getattr(renders, name).contiguous() for name in ("frames", "rgb", "alpha", "depth", "head_poses")},
-            partial,
-        )
+        save_file(tensors, partial)
     for folder in (source, out, work / f"fold{number}-run"):
         shutil.rmtree(folder)
-    return renders
+    return parts[0], parts[1]
 
 
 @contextmanager

@@ -63,10 +63,11 @@ def _around(windows: Sequence[Window], width: int, height: int) -> tuple[int, in
     return x, y, side
 
 
-def pairs_of(dataset: Dataset, places: FacePlaces, sources: Sequence[tuple[Renders, bool]]) -> Pairs:
-    """Pairs of renders (and whether their frames had been trained on) with what was filmed."""
+def pairs_of(dataset: Dataset, places: FacePlaces, sources: Sequence[tuple[Renders, bool, int]]) -> Pairs:
+    """Pairs of renders (whether their frames had been trained on, and who drew them: see `Pairs`) with what was
+    filmed."""
     x, y, side = places.square
-    numbers = torch.cat([renders.frames for renders, _ in sources])
+    numbers = torch.cat([renders.frames for renders, _, _ in sources])
     frames = numbers.tolist()
     truth = np.stack([dataset.composited(frame)[y : y + side, x : x + side] for frame in frames])
     corner = np.array([x, y, x, y])
@@ -76,15 +77,16 @@ def pairs_of(dataset: Dataset, places: FacePlaces, sources: Sequence[tuple[Rende
     plate = np.ascontiguousarray(dataset.background[y : y + side, x : x + side])
     return Pairs(
         frames=numbers,
-        renders=torch.cat([renders.rgb for renders, _ in sources]),
+        renders=torch.cat([renders.rgb for renders, _, _ in sources]),
         truth=torch.from_numpy(truth),
-        alpha=torch.cat([renders.alpha for renders, _ in sources]),
+        alpha=torch.cat([renders.alpha for renders, _, _ in sources]),
         plate=torch.from_numpy(plate),
         windows=torch.from_numpy(squares.clip(0, side).astype(np.int64)),
         boxes=torch.from_numpy((places.boxes[frames] - corner).clip(0, side).astype(np.float32)),
         lips=torch.from_numpy((places.lips[frames] - corner).clip(0, side).astype(np.float32)),
-        seen=torch.tensor([seen for renders, seen in sources for _ in range(len(renders.frames))]),
-        head_poses=torch.cat([renders.head_poses for renders, _ in sources]),
-        depth=torch.cat([renders.depth for renders, _ in sources]),
+        seen=torch.tensor([seen for renders, seen, _ in sources for _ in range(len(renders.frames))]),
+        avatars=torch.tensor([drew for renders, _, drew in sources for _ in range(len(renders.frames))]),
+        head_poses=torch.cat([renders.head_poses for renders, _, _ in sources]),
+        depth=torch.cat([renders.depth for renders, _, _ in sources]),
         camera=(fx, fy, cx - x, cy - y),
     )

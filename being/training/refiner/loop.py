@@ -15,25 +15,32 @@ from being.refine.native.network import RefineConfig, RefineNetwork
 from being.training.loop import Stop
 from being.training.loss.perceptual import Perceptual
 from being.training.refiner.config import RefinerConfig
+from being.training.refiner.guard import Guard, apart
 from being.training.refiner.losses import Discriminator, discriminator_loss, refiner_loss
 from being.training.refiner.pairs import CropSampler, Pairs
-from being.training.refiner.references import choose, guides, size_of
+from being.training.refiner.references import choose, own_guides, size_of
 
 AVERAGE = 0.998  # of the weights over the last steps, which is what is kept
 WARM_UP = 0.02  # share of the training in which the rate rises
+CHECKED = 4  # states of the network, evenly over the training, of which the best is kept
 ALONE = 0.1  # share of the training before the discriminator counts
 LOG_EVERY = 20  # steps
 
 
 @dataclass
 class Trained:
-    """What came of it: the network, its averaged weights on the CPU, points of the curves, steps made, whether it was
-    stopped early."""
+    """What came of it.
+
+    network, state : sizes, and averaged weights and references on the CPU; where no network was trained, or none was
+    better than the references, width is 0. history : points of the curves. steps : made. guard : scores of the states
+    of the network against the references alone, see `Guard`. stopped : early.
+    """
 
     network: RefineConfig
     state: dict[str, Tensor]
     history: list[dict[str, float]] = field(default_factory=list)
     steps: int = 0
+    guard: dict[str, float] = field(default_factory=dict)
     stopped: bool = False
 
 
@@ -45,26 +52,34 @@ def train(
     progress: Progress,
     stop: Stop,
 ) -> Trained:
-    """Train until the minutes or the steps of the configuration are over, or somebody wants to stop."""
+    """Lay out the references and, where wanted, train a network on top of them until the minutes or the steps of the
+    configuration are over, or somebody wants to stop. A network that is no better than the references is not kept."""
     torch.manual_seed(config.seed)
-    guided = None
     count, texels = size_of(pairs)
     count = count if config.references is None else min(count, config.references)
     shape = config.network.model_copy(update={"references": count, "texels": texels} if count else {"references": 0})
-    network = RefineNetwork(shape)
+    if not config.learned:
+        shape = shape.model_copy(update={"width": 0})
+    network, guided = RefineNetwork(shape), None
     if count:
-        progress.note(f"laying {count} reference frames onto {len(pairs)} renders")
+        progress.note(f"{count} reference frames of {int((pairs.seen & (pairs.avatars == 0)).sum())}")
         chosen = choose(pairs, count, texels)
         network.references = chosen.references
-        guided = guides(pairs, chosen)
+        if config.learned:
+            progress.note(f"laying reference frames onto {len(pairs)} renders")
+            guided = own_guides(pairs, chosen)
+    if not config.learned:
+        return Trained(shape, _on_cpu(network))
+    guard = Guard(pairs, guided, perceptual)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     discriminator = Discriminator().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.rate, betas=(0.9, 0.99), weight_decay=1e-4)
     critic = torch.optim.AdamW(discriminator.parameters(), lr=config.rate, betas=(0.5, 0.99))
-    sampler = CropSampler(pairs, config.size, config.seen, config.seed, guided)
+    sampler = CropSampler(pairs, config.size, config.seen, config.seed, guided, apart(pairs))
     half = config.precision == "bfloat16" or (config.precision == "auto" and device.type == "cuda")
     out = Trained(shape, {})
+    states: list[dict[str, Tensor]] = []
     start = time.perf_counter()
 
     def over() -> float:
@@ -98,10 +113,21 @@ def train(
         with torch.no_grad():
             torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - keep)
         out.steps += 1
+        if fraction >= (len(states) + 1) / CHECKED:
+            states.append(_on_cpu(average))
         if out.steps % LOG_EVERY == 1:
             numbers = {name: float(part.detach()) for name, part in parts.items()} | {"critic": float(judged.detach())}
             out.history.append({"fraction": fraction, **numbers})
             progress.update(fraction, step=out.steps, **{k: round(v, 5) for k, v in numbers.items()})
     out.stopped = stop.wanted
-    out.state = {name: value.detach().cpu().contiguous() for name, value in average.state_dict().items()}
+    kept, out.guard = guard.best(shape, [*states, _on_cpu(average)])
+    if kept is None and count:
+        progress.note("the network is no better than the references alone on frames that were kept apart: left out")
+        out.network = shape.model_copy(update={"width": 0})
+        kept = {name: value for name, value in _on_cpu(average).items() if name.startswith("references.")}
+    out.state = dict(kept if kept is not None else _on_cpu(average))
     return out
+
+
+def _on_cpu(network: RefineNetwork) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}

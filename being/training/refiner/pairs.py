@@ -21,7 +21,8 @@ class Pairs:
     plate : (S, S, 3) uint8, what stands behind both.
     windows : (N, 4) int64 on the CPU: x0, y0, x1, y1 of what is refined live, in pixels of the square.
     boxes : (N, 4) float32 on the CPU, the face boxes; lips : (N, 4) float32 on the CPU, around the mouth.
-    seen : (N,) bool on the CPU: the avatar was trained on this very frame.
+    seen : (N,) bool on the CPU: the avatar that drew it was trained on this very frame.
+    avatars : (N,) int64 on the CPU, who drew it: 0 for the avatar that is refined, 1, 2, ... for those of the folds.
     head_poses : (N, 3, 4) float32 on the CPU.
     depth : (N, S, S) float16 of the render, decimetres, 0 where nothing is.
     camera : fx, fy, cx, cy of the square, pixels.
@@ -36,6 +37,7 @@ class Pairs:
     boxes: Tensor
     lips: Tensor
     seen: Tensor
+    avatars: Tensor
     head_poses: Tensor
     depth: Tensor
     camera: tuple[float, float, float, float]
@@ -89,16 +91,29 @@ class CropSampler:
     OTHER_BACKGROUND = 0.25  # share of the crops
     EXPOSURE = 0.06  # deviation of a common gain, so that the network does not learn the light by heart
 
-    def __init__(self, pairs: Pairs, size: int, seen: float, seed: int, guides: Tensor | None = None) -> None:
-        """guides : (N, S, S, 4) uint8 of the pairs, where the network has references."""
+    def __init__(
+        self,
+        pairs: Pairs,
+        size: int,
+        seen: float,
+        seed: int,
+        guides: Tensor | None = None,
+        apart: Tensor | None = None,
+    ) -> None:
+        """guides : (N, S, S, 4) uint8 of the pairs, where the network has references. apart : (N,) bool, what is not
+        drawn. Of what a fold's avatar was trained on nothing is."""
         side = pairs.renders.shape[1]
         self.guides = guides
         self.pairs, self.size = pairs, min(size, side - side % 8)
         self.random = torch.Generator().manual_seed(seed)
-        unseen, known = (torch.nonzero(pairs.seen == value).flatten() for value in (False, True))
+        drawn = torch.ones(len(pairs), dtype=torch.bool) if apart is None else ~apart
+        unseen = torch.nonzero(drawn & ~pairs.seen).flatten()
+        known = torch.nonzero(drawn & pairs.seen & (pairs.avatars == 0)).flatten()
         self._sources = [rows for rows in (unseen, known) if len(rows)]
         self._shares = torch.tensor([1 - seen, seen][: len(self._sources)] if len(unseen) else [1.0])
-        follows = (pairs.frames[1:] - pairs.frames[:-1] == 1) & (pairs.seen[1:] == pairs.seen[:-1])
+        follows = (pairs.frames[1:] - pairs.frames[:-1] == 1) & (drawn[1:] == drawn[:-1])
+        for part in (pairs.seen, pairs.avatars):
+            follows &= part[1:] == part[:-1]
         self._follows = torch.cat([follows, torch.zeros(1, dtype=torch.bool)])
 
     def draw(self, count: int) -> Crops:

@@ -8,14 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from being.refine.native.references import COARSE, THUMB, ZERO, References, View, projected, unprojected
+from being.refine.native.network import box_blurred
+from being.refine.native.references import COARSE, GUIDE, THUMB, ZERO, References, View, projected, unprojected
 from being.training.refiner.pairs import Pairs, packed
 
 STEP = 64  # texels: charts are multiples of it
 FINER = 1.25  # texels of a pixel, as they are sampled twice
 MOST_TEXELS = 512
-MOST = 96  # references
-BYTES = 32e6  # of an avatar's references
+MOST = 128  # references
+BYTES = 64e6  # of an avatar's references
+COARSER = 33  # pixels; of differences only what is finer is kept: coarser shapes and colours stay the render's
 EVENLY = 0.75  # of the references are evenly spread over the footage
 MAY_BE_WORSE = 4.0  # dB than the median render, to be a reference
 CANDIDATES = 512  # frames that references are chosen from
@@ -23,17 +25,17 @@ AT_ONCE = 8  # frames
 GAP = 12  # frames: references filmed within so many of a pair are not shown to it, as live nothing was filmed then
 
 
-def size_of(pairs: Pairs) -> tuple[int, int]:
+def size_of(pairs: Pairs, avatar: int = 0) -> tuple[int, int]:
     """(references, texels) that the footage allows; no references where the avatar was trained on none of the pairs."""
     side = int((pairs.windows[:, 2] - pairs.windows[:, 0]).max())
     texels = min(max(round(FINER * side / STEP), 1) * STEP, MOST_TEXELS)
-    return min(len(candidates(pairs)), MOST, int(BYTES / (3 * texels**2))), texels
+    return min(len(candidates(pairs, avatar)), MOST, int(BYTES / (3 * texels**2))), texels
 
 
-def candidates(pairs: Pairs) -> Tensor:
-    """Rows that references may be chosen from: of frames that the avatar was trained on, and drawn about as well as the
+def candidates(pairs: Pairs, avatar: int = 0) -> Tensor:
+    """Rows that references may be chosen from: of frames that `avatar` was trained on, drawn about as well as the
     others. Where the head was not followed, film minus render is the face beside itself."""
-    seen = torch.nonzero(pairs.seen).flatten()
+    seen = torch.nonzero(pairs.seen & (pairs.avatars == avatar)).flatten()
     if not len(seen):
         return seen
     errors = torch.stack([_error(pairs, int(row)) for row in seen])
@@ -73,10 +75,10 @@ def pictures(source: Tensor, rows: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def choose(pairs: Pairs, count: int, texels: int) -> Chosen:
-    """References among the frames that the avatar was trained on."""
+def choose(pairs: Pairs, count: int, texels: int, avatar: int = 0) -> Chosen:
+    """References among the frames that `avatar` was trained on, by its own renders of them."""
     device = pairs.renders.device
-    among = candidates(pairs)
+    among = candidates(pairs, avatar)
     references = References(count, texels).to(device)
     _place_chart(references, pairs, among)
     thumbs = torch.cat(
@@ -85,28 +87,47 @@ def choose(pairs: Pairs, count: int, texels: int) -> Chosen:
     taken = _spread(thumbs * references.covered, count)
     rows = among[taken]
     references.thumbs.copy_(thumbs[taken])
+    references.solve()
     points = references.points.permute(2, 0, 1)[None]
     fine = F.interpolate(points, size=(texels, texels), mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
     for place, row in enumerate(rows.split(1)):
         view = view_of(pairs, row)
         at = 2 * projected(fine[None], view.poses, view.cameras) / pairs.renders.shape[1] - 1
         difference = pairs.truth[row.to(device)].float() - pairs.renders[row.to(device)].float()
-        laid = F.grid_sample(difference.permute(0, 3, 1, 2), at, mode="bicubic", align_corners=False)
+        difference = difference.permute(0, 3, 1, 2)
+        fine_part = difference - box_blurred(difference, COARSER)
+        laid = F.grid_sample(fine_part, at, mode="bicubic", align_corners=False)
         references.differences[place] = (laid[0] + ZERO).clamp(0, 255).round().byte()
     return Chosen(references, pairs.frames[rows])
 
 
 @torch.no_grad()
-def guides(pairs: Pairs, chosen: Chosen, gap: int = GAP) -> Tensor:
-    """(N, S, S, 4) uint8 of all pairs, by references that were filmed more than `gap` frames before or after."""
+def guides(pairs: Pairs, chosen: Chosen, rows: Tensor, gap: int = GAP) -> Tensor:
+    """(len(rows), S, S, 4) uint8 of some pairs, by references filmed more than `gap` frames before or after."""
     device = pairs.renders.device
     cells = chosen.references.cells(torch.float32)
     parts = []
-    for rows in torch.arange(len(pairs)).split(AT_ONCE):
-        excluded = chosen.too_near(pairs.frames[rows], gap).to(device)
-        found = chosen.references(pictures(pairs.renders, rows), view_of(pairs, rows), cells, excluded)
+    for some in rows.split(AT_ONCE):
+        excluded = chosen.too_near(pairs.frames[some], gap).to(device)
+        found = chosen.references(pictures(pairs.renders, some), view_of(pairs, some), cells, excluded)
         parts.append(packed(found))
     return torch.cat(parts)
+
+
+def own_guides(pairs: Pairs, chosen: Chosen) -> Tensor:
+    """Guides (N, S, S, 4) uint8 of all pairs; `chosen` are the references of avatar 0.
+
+    A pair that the avatar of a fold drew is guided by references of that avatar, as it errs in its own way: what the
+    film showed beyond another's renders is not what is missing here.
+    """
+    texels = chosen.references.texels
+    out = torch.empty((*pairs.renders.shape[:3], GUIDE), dtype=torch.uint8, device=pairs.renders.device)
+    for avatar in pairs.avatars.unique().tolist():
+        rows = torch.nonzero(pairs.avatars == avatar).flatten()
+        count = min(len(chosen.frames), size_of(pairs, avatar)[0])
+        own = choose(pairs, count, texels, avatar) if avatar and count else chosen
+        out[rows.to(out.device)] = guides(pairs, own, rows)
+    return out
 
 
 def _place_chart(references: References, pairs: Pairs, rows: Tensor) -> None:

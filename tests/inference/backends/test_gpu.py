@@ -18,6 +18,7 @@ import numpy as np
 
 from being.avatar.library import Library
 from being.inference.backends.gpu import GpuBackend
+from being.inference.backends.gpu_pipeline import batch_size
 from being.inference.backends.gpu_planes import planes, try_out
 from being.inference.backends.torch import TorchBackend
 from being.inference.compositing import Colour, Transparent
@@ -82,6 +83,25 @@ def test_mixed_items_are_the_twin_s(
         coverage = (ours.alpha[row].int() - theirs.alpha[row].int()).abs().cpu().numpy()
         for off in (difference, coverage):  # where a splat is at the cutoff of 1/255, it is there or not
             assert off.max() <= 8 and (off > 2).mean() < 0.003 and off.mean() < 0.3
+
+
+def test_a_batch_that_was_filled_up_gives_what_its_frames_give_alone(renderables: list[RenderableAvatar]) -> None:
+    one, other = renderables
+    sizes = (5, 1, 3) if DEVICE.type == "cuda" else (5,)  # 6, 1 and 3 are drawn
+    backend = GpuBackend(DEVICE)
+    for count in sizes:
+        items = [((one, other)[row % 2], drive((one, other)[row % 2], 7 * row, 32)) for row in range(count)]
+        together = backend.render(items, PixelFormat.RGB)
+        assert len(together) == len(together.pixels) == len(together.alpha) == count
+        for row, item in enumerate(items):
+            alone = GpuBackend(DEVICE).render([item], PixelFormat.RGB)
+            assert torch.equal(together.pixels[row], alone.pixels[0])
+            assert torch.equal(together.alpha[row], alone.alpha[0])
+
+
+@pytest.mark.parametrize(("wanted", "drawn"), [(1, 1), (5, 6), (7, 8), (9, 12), (16, 16), (40, 40)])
+def test_batches_are_of_few_sizes(wanted: int, drawn: int) -> None:
+    assert batch_size(wanted) == drawn
 
 
 def test_planes_are_within_a_level_of_the_cpu_s() -> None:

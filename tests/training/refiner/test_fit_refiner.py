@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from being.training.loop import Stop
 from being.training.refiner.config import RefinerConfig
 from being.training.refiner.fit import fit_refiner, spread
 from being.training.refiner.folds import folds, write_without
+from being.training.refiner.guard import BETTER
 from being.training.refiner.judging import judge
 from being.training.refiner.loop import train
 from being.training.refiner.losses import Discriminator, band_strengths
@@ -81,6 +83,7 @@ def pairs_of_noise(count: int = 6, side: int = 48) -> Pairs:
         boxes=torch.tensor([[8.0, 8, 40, 40]] * count),
         lips=torch.tensor([[16.0, 24, 32, 32]] * count),
         seen=torch.tensor([False] * 4 + [True] * 2),
+        avatars=torch.tensor([1] * 4 + [0] * 2),
         head_poses=torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 8]]).repeat(count, 1, 1),
         depth=torch.full((count, side, side), 8.0, dtype=torch.float16),
         camera=(100.0, 100.0, side / 2, side / 2),
@@ -136,30 +139,54 @@ def test_the_discriminator_is_told_the_render() -> None:
     assert not torch.allclose(judge(one, picture)[0], judge(other, picture)[0])
 
 
-def test_a_refiner_is_trained_judged_and_stored(clip: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "person"
+@pytest.fixture(scope="module")
+def person(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("avatars") / "person"
     fit(clip, folder, TINY, consent="synthetic")
-    result = fit_refiner(folder, clip, SMALL, fold_config=TINY)
+    return folder
+
+
+def test_references_are_laid_out_judged_and_stored_without_folds(clip: Path, person: Path, tmp_path: Path) -> None:
+    result = fit_refiner(person, clip, RefinerConfig(device="cpu"), work=tmp_path)
     assert result.judged is not None and result.report.read_text().count("<img") >= 3
     assert {"raw_psnr", "refined_psnr", "refined_spectrum", "refined_lip_shift_px", "film_flicker"} <= set(
         result.metrics
     )
-    manifest = load_avatar(folder).manifest  # hashes checked
-    assert FILE in manifest.files
-    facts = load_refiner(folder / FILE).facts
-    assert (
-        facts.gaussians == manifest.files["gaussians.ply"]
-        and facts.network.width == SMALL.network.width
-        and facts.network.references >= 1
-    )
-    work = folder.with_name("person.refiner")
-    assert sorted(path.name for path in work.glob("fold*")) == ["fold0.safetensors", "fold1.safetensors", "folds.json"]
+    assert not list(tmp_path.glob("fold*"))
+    if result.judged.harmless:
+        manifest = load_avatar(person).manifest  # hashes checked
+        facts = load_refiner(person / FILE).facts
+        assert facts.gaussians == manifest.files["gaussians.ply"]
+        assert facts.network.width == 0 and facts.network.references >= 1
+
+
+def test_a_network_on_top_is_trained_with_folds_and_kept_only_where_it_is_better(
+    clip: Path, person: Path, tmp_path: Path
+) -> None:
+    result = fit_refiner(person, clip, SMALL, work=tmp_path, fold_config=TINY)
+    assert result.judged is not None
+    scores = json.loads((tmp_path / "refiner.json").read_text())["guard"]
+    assert scores
+    if result.judged.harmless:
+        width = load_refiner(person / FILE).facts.network.width
+        assert (width > 0) == (min(scores.values()) < BETTER)
+    assert sorted(path.name for path in tmp_path.glob("fold*")) == [
+        "fold0.safetensors",
+        "fold1.safetensors",
+        "folds.json",
+    ]
     with pytest.raises(InputError, match=r"another run \(folds differ\)") as refused:
-        fit_refiner(folder, clip, SMALL.model_copy(update={"folds": 3}), fold_config=TINY)
+        fit_refiner(person, clip, SMALL.model_copy(update={"folds": 3}), work=tmp_path, fold_config=TINY)
     assert "--restart" in refused.value.remedy
     stopped = Stop()
     stopped.wanted = True
-    assert fit_refiner(folder, clip, SMALL, fold_config=TINY, stop=stopped).stopped
+    assert fit_refiner(person, clip, SMALL, work=tmp_path, fold_config=TINY, stop=stopped).stopped
+
+
+def test_a_refiner_needs_references_or_a_training() -> None:
+    with pytest.raises(ValueError, match="needs minutes"):
+        RefinerConfig(references=0)
+    assert RefinerConfig(references=0, minutes=1).learned and not RefinerConfig().learned
 
 
 def test_other_footage_is_refused(clip: Path, tmp_path: Path) -> None:

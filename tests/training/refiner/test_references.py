@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 
 from being.refine.native.references import View, unprojected
 from being.training.refiner.pairs import Pairs, packed, unpacked
-from being.training.refiner.references import candidates, choose, guides, pictures, size_of, view_of
+from being.training.refiner.references import candidates, choose, guides, own_guides, pictures, size_of, view_of
 
 COUNT, SIDE = 12, 96
 
@@ -40,6 +42,7 @@ def turning_plane() -> Pairs:
         boxes=torch.tensor([[16.0, 16, 80, 80]] * COUNT),
         lips=torch.tensor([[32.0, 48, 64, 64]] * COUNT),
         seen=torch.ones(COUNT, dtype=torch.bool),
+        avatars=torch.zeros(COUNT, dtype=torch.int64),
         head_poses=poses,
         depth=depth.half(),
         camera=camera,
@@ -52,7 +55,7 @@ def test_what_is_fixed_to_the_face_is_found_again_in_another_frame() -> None:
     assert (count, texels) == (COUNT, 128)
     chosen = choose(pairs, count, texels)
     assert sorted(chosen.frames.tolist()) == list(range(COUNT))
-    found = unpacked(guides(pairs, chosen, gap=2))[:, :3, 16:80, 16:80]
+    found = unpacked(guides(pairs, chosen, torch.arange(COUNT), gap=2))[:, :3, 16:80, 16:80]
     wanted = ((pairs.truth.float() - pairs.renders.float()) / 255).permute(0, 3, 1, 2)[..., 16:80, 16:80]
     unexplained = (wanted - found).square().sum((1, 2, 3)) / wanted.square().sum((1, 2, 3))
     assert float(unexplained.max()) < 0.05
@@ -88,3 +91,32 @@ def test_frames_within_the_gap_are_not_shown_to_each_other() -> None:
         SIDE,
         SIDE,
     )
+
+
+def test_pairs_of_a_fold_are_guided_by_what_its_own_avatar_lacks() -> None:
+    """Two avatars that err differently: the guide of a pair is its own avatar's error, not the other's."""
+    one, two = turning_plane(), turning_plane()
+    two.renders[:] = two.truth
+    two.renders[..., 0] += 20 * (torch.arange(SIDE) // 8 % 2)[None, :, None].byte()
+    two.avatars[:] = 1
+    two.seen[::2] = False
+    names = (
+        "frames",
+        "renders",
+        "truth",
+        "alpha",
+        "windows",
+        "boxes",
+        "lips",
+        "seen",
+        "avatars",
+        "head_poses",
+        "depth",
+    )
+    both = replace(one, **{name: torch.cat([getattr(one, name), getattr(two, name)]) for name in names})
+    chosen = choose(both, COUNT, 128)
+    found = unpacked(own_guides(both, chosen))
+    alone = unpacked(guides(one, choose(one, COUNT, 128), torch.arange(COUNT)))
+    torch.testing.assert_close(found[:COUNT], alone)
+    # The second errs in red alone.
+    assert (found[COUNT:, 1:3, 16:80, 16:80].abs() < 2 / 255).all()

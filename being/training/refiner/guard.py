@@ -1,0 +1,99 @@
+"""Whether a trained network is better than its references alone, on frames of the folds that it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from being.refine.native.network import RefineConfig, RefineNetwork
+from being.training.loss.perceptual import Perceptual
+from being.training.refiner.folds import BLOCK
+from being.training.refiner.measures import feature_distance, nearness, spectrum_distance
+from being.training.refiner.pairs import Pairs, unpacked
+
+EVERY = 4  # of the blocks of a fold one is kept apart
+SHARES = (1.0, 0.5, 0.25)  # of what the network adds
+BETTER = 0.98  # scores that are below are worth the network's time
+MAY_LOSE = 0.05  # dB
+AT_ONCE = 8
+
+
+def apart(pairs: Pairs) -> Tensor:
+    """(N,) bool, the pairs that are kept apart: every fourth block of frames that the avatar of a fold had not seen."""
+    unseen = torch.nonzero(~pairs.seen).flatten()
+    out = torch.zeros(len(pairs), dtype=torch.bool)
+    for avatar in pairs.avatars[unseen].unique().tolist():
+        rows = unseen[pairs.avatars[unseen] == avatar]
+        block = min(BLOCK, max(1, len(rows) // EVERY))
+        place = torch.arange(len(rows)) // block
+        out[rows[place % EVERY == EVERY - 1]] = True
+    return out
+
+
+class Guard:
+    """Scores networks on the pairs kept apart; 1 is what the references alone do (the render, where there are none).
+
+    Parameters
+    ----------
+    guides : (N, S, S, 4) uint8 of the pairs, where there are references.
+    """
+
+    def __init__(self, pairs: Pairs, guides: Tensor | None, perceptual: Perceptual | None) -> None:
+        rows = torch.nonzero(apart(pairs)).flatten()
+        self.pairs, self.rows, self.perceptual = pairs, rows, perceptual
+        self.guides = None if guides is None else guides[rows.to(guides.device)]
+        shown = self._pixels(None if self.guides is None else unpacked(self.guides)[:, :3])
+        self._without = self._measured(shown) if len(rows) else {}
+
+    def best(
+        self, config: RefineConfig, states: Sequence[Mapping[str, Tensor]]
+    ) -> tuple[Mapping[str, Tensor] | None, dict[str, float]]:
+        """The best of several states of one network, with `leave` weakened where that is better; None where nothing is
+        better than no network. And the scores by state and share."""
+        scores: dict[str, float] = {}
+        found: tuple[float, Mapping[str, Tensor] | None] = (BETTER, None)
+        for number, state in enumerate(states):
+            for share in SHARES if len(self.rows) else ():
+                weak = {name: share * value if name.startswith("leave.") else value for name, value in state.items()}
+                score = self.score(config, weak)
+                scores[f"{number + 1}/{len(states)} x {share:g}"] = round(score, 4)
+                if score < found[0]:
+                    found = score, weak
+        return found[1], scores
+
+    @torch.no_grad()
+    def score(self, config: RefineConfig, state: Mapping[str, Tensor]) -> float:
+        """Mean ratio of the distances to the film to those without the network; infinite where PSNR is lost."""
+        network = RefineNetwork(config)
+        network.load_state_dict(dict(state))
+        network.to(self.pairs.renders.device).eval()
+        parts = []
+        for at in torch.arange(len(self.rows)).split(AT_ONCE):
+            rows = self.rows[at].to(self.pairs.renders.device)
+            render = self.pairs.renders[rows].permute(0, 3, 1, 2).float() / 255
+            entering = [render, self.pairs.alpha[rows][:, None].float() / 255]
+            if self.guides is not None:
+                entering.append(unpacked(self.guides[at.to(self.guides.device)]))
+            parts.append(network(torch.cat(entering, 1)))
+        found = self._measured(self._pixels(torch.cat(parts)))
+        if found["psnr"] < self._without["psnr"] - MAY_LOSE:
+            return float("inf")
+        ratios = [found[name] / max(self._without[name], 1e-6) for name in found if name != "psnr"]
+        return sum(ratios) / len(ratios)
+
+    def _pixels(self, change: Tensor | None) -> Tensor:
+        """The renders kept apart, changed: (K, S, S, 3) uint8."""
+        renders = self.pairs.renders[self.rows.to(self.pairs.renders.device)]
+        if change is None:
+            return renders
+        return (renders.float() + 255 * change.permute(0, 2, 3, 1)).clamp(0, 255).round().byte()
+
+    def _measured(self, made: Tensor) -> dict[str, float]:
+        truth, boxes = self.pairs.truth[self.rows.to(made.device)], self.pairs.boxes[self.rows]
+        near = nearness(made, truth, boxes)
+        found = {"psnr": near["psnr"], "unlike": 1 - near["ssim"], "spectrum": spectrum_distance(made, truth, boxes)}
+        if self.perceptual is not None:
+            found["vgg"] = feature_distance(made, truth, boxes, self.perceptual)
+        return {name: float(value.mean()) for name, value in found.items()}
