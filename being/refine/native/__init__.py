@@ -1,4 +1,4 @@
-"""The refiner trained on the person: a small convolutional network, one step."""
+"""The refiner made of the person's own film: reference frames, and a small network where one was trained; one step."""
 
 from being.refine.native.refiner import load
 

@@ -20,15 +20,15 @@ class RefineWeights(BaseModel):
     l1: Weight = 1.0
     ssim: Weight = 0.1
     bands: Weight = 1.0
-    adversarial: Weight = 0.001
-    features: Weight = 1.0
+    # Trained for seconds of footage, a discriminator drew dark lines over the synthetic person's lids and brows.
+    adversarial: Weight = 0.0
+    features: Weight = 0.0
     perceptual: Weight = 0.0
     steady: Weight = 0.5
     lock: Weight = 0.0
 
 
-# Where there are VGG weights, their features do better than what a discriminator finds in seconds of footage.
-WITH_VGG = RefineWeights(bands=0.5, adversarial=0.0, features=0.0, perceptual=0.1)
+WITH_VGG = RefineWeights(bands=0.5, perceptual=0.1)
 
 
 class RefinerConfig(BaseModel):

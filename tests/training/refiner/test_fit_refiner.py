@@ -17,7 +17,7 @@ from being.refine.native.network import RefineConfig, RefineNetwork
 from being.refine.native.weights import FILE, load_refiner
 from being.training import FitConfig, fit
 from being.training.loop import Stop
-from being.training.refiner.config import RefinerConfig
+from being.training.refiner.config import RefinerConfig, RefineWeights
 from being.training.refiner.fit import fit_refiner, spread
 from being.training.refiner.folds import folds, write_without
 from being.training.refiner.guard import BETTER
@@ -110,7 +110,8 @@ def test_the_strength_of_a_band_does_not_depend_on_where_its_detail_lies() -> No
 
 
 def test_training_brings_renders_nearer_to_film() -> None:
-    config = SMALL.model_copy(update={"steps": 60, "batch": 8, "rate": 3e-3})
+    loss = RefineWeights(adversarial=0.001, features=1.0)
+    config = SMALL.model_copy(update={"steps": 60, "batch": 8, "rate": 3e-3, "loss": loss})
     pairs = pairs_of_noise()
     trained = train(pairs, config, torch.device("cpu"), None, Silent(), Stop())
     assert trained.steps == 60 and not trained.stopped
