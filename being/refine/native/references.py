@@ -102,7 +102,7 @@ class References(nn.Module):
         texture = mixed(cells, weights.to(cells.dtype)).to(crops.dtype)
         at = self.places(view)
         there = (view.depth > 0).to(crops.dtype)
-        difference = F.grid_sample(texture, at, align_corners=False)
+        difference = F.grid_sample(texture, at, mode="bicubic", align_corners=False)  # bilinear would blur it
         unlike = F.grid_sample(unlike, at, align_corners=True)
         return torch.cat([difference, unlike], 1) * there
 

@@ -15,7 +15,7 @@ from being.training.refiner.pairs import Pairs, packed
 STEP = 64  # texels: charts are multiples of it
 FINER = 1.25  # texels of a pixel, as they are sampled twice
 MOST_TEXELS = 512
-MOST = 128  # references
+MOST = 96  # references
 BYTES = 64e6  # of an avatar's references
 COARSER = 17  # pixels; of differences only what is finer is kept: coarser shapes and colours stay the render's
 EVENLY = 0.75  # of the references are evenly spread over the footage
