@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from being.raster.cpu.jit import CHECKED_MATH, kernel
 
 Floats = npt.NDArray[np.float32]
 
@@ -98,11 +99,11 @@ class ConvStack:
         return _convolved(states, held, np.ascontiguousarray(x, np.float32), self._plan, self._numbers)  # type: ignore[no-any-return]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(CHECKED_MATH)
 def _convolved(states, held, x, plan, numbers):  # type: ignore[no-untyped-def]
     streams = x.shape[0]
     for layer in range(plan.shape[0]):
-        inputs, outputs, kernel, dilation, stride, left, residual, state_at = plan[layer, :8]
+        inputs, outputs, taps, dilation, stride, left, residual, state_at = plan[layer, :8]
         weight_at, bias_at, mix_at, mix_bias_at = plan[layer, 8:]
         before = held[layer]
         rows = before + x.shape[1]
@@ -111,15 +112,15 @@ def _convolved(states, held, x, plan, numbers):  # type: ignore[no-untyped-def]
             kept = states[stream, state_at : state_at + before * inputs]
             whole[stream, :before] = kept.reshape(before, inputs)
             whole[stream, before:] = x[stream]
-        count = max(0, (rows - (kernel - 1) * dilation - 1) // stride + 1)
-        columns = np.empty((streams * count, kernel * inputs), np.float32)
+        count = max(0, (rows - (taps - 1) * dilation - 1) // stride + 1)
+        columns = np.empty((streams * count, taps * inputs), np.float32)
         for stream in range(streams):
             for t in range(count):
-                for k in range(kernel):
+                for k in range(taps):
                     columns[stream * count + t, k * inputs : (k + 1) * inputs] = whole[
                         stream, t * stride + k * dilation
                     ]
-        weight = numbers[weight_at : weight_at + kernel * inputs * outputs].reshape(kernel * inputs, outputs)
+        weight = numbers[weight_at : weight_at + taps * inputs * outputs].reshape(taps * inputs, outputs)
         y = np.dot(columns, weight)
         for row in range(y.shape[0]):
             for channel in range(outputs):
