@@ -48,7 +48,6 @@ from being.raster.reference import rotation_matrices
 from being.training.defaults import on_gpu
 from being.training.quality.novel_speech import sample_sentence
 
-COMPARED = 24  # frames
 BATCHES_TIMED = 30
 
 
@@ -67,6 +66,7 @@ BATCHES_TIMED = 30
 @click.option("--form", "forms", multiple=True, default=("auto",), show_default=True, help="As `being render --form`.")
 @click.option("--size", help="WIDTHxHEIGHT in pixels; as recorded where left out.")
 @click.option("--gaussians", type=click.IntRange(1), help="Divide the avatar's until there are so many.")
+@click.option("--compared", default=24, show_default=True, help="Frames drawn by the plain ones too.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures here.")
 def main(
     avatar: str,
@@ -75,6 +75,7 @@ def main(
     forms: tuple[str, ...],
     size: str | None,
     gaussians: int | None,
+    compared: int,
     json_path: Path | None,
 ) -> None:
     """See the module."""
@@ -93,10 +94,10 @@ def main(
             "size": size,
             "rows": rows,
         }
-        exact = pictures(Engine(library, device, "off" if on_gpu(device) else "full"), width, height)
+        exact = pictures(Engine(library, device, "off" if on_gpu(device) else "full"), compared, width, height)
         for form in forms:
             engine = Engine(library, device, form, capacity=most)  # type: ignore[arg-type]
-            psnr = mean_psnr(pictures(engine, width, height), exact)
+            psnr = mean_psnr(pictures(engine, compared, width, height), exact)
             for count, faces in sizes:
                 row = {"form": form, "batch": count, "faces": faces, **timed(engine, faces, count, width, height)}
                 rows.append(row | {"psnr": round(psnr, 2)})
@@ -212,10 +213,10 @@ def gpu_time(engine: Engine, batch: list[Drive]) -> dict[str, float]:
 
 
 def pictures(
-    engine: Engine, width: int | None = None, height: int | None = None
+    engine: Engine, count: int, width: int | None = None, height: int | None = None
 ) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
     """(planes, coverage) of frames evenly spread over the sentence."""
-    records = engine.render(drives(engine, 1, 5 * COMPARED, extras=Extras.ALPHA, width=width, height=height)[::5])
+    records = engine.render(drives(engine, 1, 5 * count, extras=Extras.ALPHA, width=width, height=height)[::5])
     return [(record.image, record.alpha) for record in records]  # type: ignore[misc]
 
 
