@@ -67,8 +67,8 @@ class CaptureReport:
 
     Attributes
     ----------
-    folder : the dataset. frames, size : of its pictures. focal : pixels.
-    crop : x0, y0, side of the square in the upright video, pixels.
+    folder : the dataset. frames, size (width, height) : of its pictures. focal : pixels.
+    crop : x0, y0, width, height of what the upright video shows of them, pixels.
     found : share of the frames with a face. rms_px : reprojection error of the rigid landmarks.
     blinks : how many. mouth_open : widest opening (98th percentile), in face lengths. seen : share of the plate that
     was really seen. camera_shift_px : of the background. background : what the plate shows.
@@ -79,9 +79,9 @@ class CaptureReport:
 
     folder: Path
     frames: int
-    size: int
+    size: tuple[int, int]
     focal: float
-    crop: tuple[int, int, int]
+    crop: tuple[int, int, int, int]
     found: float
     rms_px: float
     blinks: int
@@ -110,8 +110,10 @@ class CaptureReport:
         return round(self.start_s + start, 3), round(self.start_s + stop, 3)
 
     def as_json(self) -> dict[str, Any]:
-        """For capture.json; the folder's own name is left out, it may be moved."""
+        """For capture.json; the folder's own name is left out, it may be moved. Squares have one side."""
         values = asdict(self)
+        if self.size[0] == self.size[1]:
+            values["size"], values["crop"] = self.size[0], self.crop[:3]
         del values["folder"]
         parts = [(*self.seconds_of(cut), cut.reason) for cut in self.cuts]
         values["cuts"] = [{"from_s": start, "to_s": stop, "reason": reason} for start, stop, reason in parts]
@@ -163,7 +165,7 @@ def find(
     """Everything worth saying about a clip of T frames; `track` in pixels of its pictures.
 
     filmed, cuts : frames of the film, and what was left out of it. motion : of the background, None: it stands still.
-    background : what the plate shows. outside : (T,) frames whose face leaves the portrait's square.
+    background : what the plate shows. outside : (T,) frames whose face leaves the portrait.
     """
     stands = motion is None or motion.still
     out: list[Finding] = []
