@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from being.capture.background.found import FILMED, LAID_TOGETHER, BackgroundMotion
 from being.capture.cuts import Cut, Reason
 from being.capture.landmarks.tracking import Track
 from being.capture.parsing.teeth import lips_apart
@@ -26,8 +27,6 @@ LIGHT_DRIFT = 0.08  # spread of the face's brightness over the clip, share of it
 GOOD_RMS = 1.2  # pixels at 512
 SHORT_S = 20.0
 HIDDEN = 0.7  # share of the picture never seen without the person
-FILMED = "as filmed"  # what the plate of a camera that stands still shows
-LAID_TOGETHER = "laid together from what the moving camera saw"
 BLINK, BLINK_GAP = 0.5, 3  # closure that counts as a blink; frames between two of them
 QUIET, CLIPPED, CLIPPED_SHARE = 0.01, 0.999, 1e-3
 
@@ -41,24 +40,6 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.problem}. {self.remedy}"
-
-
-@dataclass(frozen=True)
-class BackgroundMotion:
-    """shift : the background's largest usual shift, pixels (0 before a plain wall). still : whether it has one plate.
-    changes : it does not merely shift, most of it is replaced.
-    """
-
-    shift: float
-    still: bool
-    changes: bool
-
-    def __str__(self) -> str:
-        if self.still:
-            return "the camera stands still"
-        if self.changes:
-            return "the background changes"
-        return f"the camera moves, the background shifts by {self.shift:.0f} pixels"
 
 
 @dataclass(frozen=True)

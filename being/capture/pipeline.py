@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from being.capture.findings import BackgroundMotion, CaptureReport, count_blinks, face_brightness, find
+from being.capture.background.found import BackgroundMotion
+from being.capture.background.made_plate import check_background
+from being.capture.findings import CaptureReport, count_blinks, face_brightness, find
 from being.capture.landmarks.blink import eye_closure
 from being.capture.landmarks.expression import action_units
 from being.capture.landmarks.tracking import Track, ibug_68, track_landmarks
-from being.capture.layers.made_plate import check_background
 from being.capture.layers.torso import track_torso
 from being.capture.parsing.parser import BLOCK, ClipParser, open_parser
 from being.capture.parsing.teeth import TeethFinder, lips_apart
@@ -41,7 +42,7 @@ from being.dataset.writer import DatasetWriter
 from being.errors import InputError
 from being.progress import Progress, Silent
 
-VERSION = 7  # raise when a step's result changes, so that no run goes on from an older one's
+VERSION = 9  # raise when a step's result changes, so that no run goes on from an older one's
 SMALLEST, LARGEST = 64, 1920  # pixels a side
 BYTES_A_PIXEL = 3.3  # of the finished folder, for each pixel of each frame; measured 2.3 (256 px) to 3.0 (160 px)
 BLINK_GAIN = 1.5  # AU45 = 3 x closure: at 25 frames a second lids are rarely caught wholly shut
@@ -136,7 +137,7 @@ def _solution(kept: dict[str, NDArray[Any]]) -> PoseSolution:
 
 @dataclass(frozen=True)
 class _Stored:
-    """Pictures of a folder by number, read when asked for, in a row ahead: a `being.capture.plate.Pictures`."""
+    """Pictures of a folder by number, read when asked for, in a row ahead: `background.plate.Pictures`."""
 
     read: Callable[[int], Picture]
     count: int
@@ -294,7 +295,7 @@ class _Job:
 
     def _labels(self, track: Track, writer: DatasetWriter) -> BackgroundMotion:
         """Returns how the background moves, pixels of the pictures."""
-        from being.capture.layers.camera_motion import background_motion
+        from being.capture.background.camera_motion import background_motion
 
         with self._step("parsing"):
             have = self._done_before("ori_imgs", ".lms")
@@ -322,7 +323,7 @@ class _Job:
 
     def _plate(self, motion: BackgroundMotion) -> tuple[Picture, NDArray[np.bool_], str]:
         """The plate, where it was really seen, and what it shows."""
-        from being.capture.layers.made_plate import plate_of
+        from being.capture.background.made_plate import plate_of
 
         with self._step("plate"):
             kept = self.place.load("plate")
