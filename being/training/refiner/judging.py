@@ -1,4 +1,5 @@
-"""A trained refiner on frames that nothing was trained on: scores, and the strength that leaves the lips alone."""
+"""A trained refiner on frames that nothing was trained on: scores, the strength that leaves the lips alone, and whether
+its network is worth having."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from being.refine.native.network import RefineConfig
 from being.training.loss.perceptual import Perceptual
 from being.training.refiner.applied import NetworkInMemory, refined_pictures
+from being.training.refiner.guard import distances, ratios
 from being.training.refiner.measures import feature_distance, flicker, nearness, shifts, spectrum_distance
 from being.training.refiner.pairs import Pairs
 
@@ -78,6 +80,27 @@ def judge(
 
     film = _flicker(pairs.truth, pairs, depth)
     return Judged(round(strength, 3), not harms(pictures), scores(pairs.renders), scores(pictures), film, pictures)
+
+
+def judge_both(
+    pairs: Pairs,
+    network: RefineConfig,
+    state: Mapping[str, Tensor],
+    depth: float,
+    perceptual: Perceptual | None = None,
+) -> tuple[RefineConfig, dict[str, Tensor], Judged]:
+    """What is to be stored, and how it was judged: a network on top of references only where it makes no distance of
+    held-out frames to the film worse than these alone do."""
+    judged = judge(pairs, network, state, depth, perceptual)
+    if not (network.width and network.references):
+        return network, dict(state), judged
+    alone = network.model_copy(update={"width": 0})
+    references = {name: value for name, value in state.items() if name.startswith("references.")}
+    without = judge(pairs, alone, references, depth, perceptual)
+    found, before = (distances(part.pictures, pairs.truth, pairs.boxes, perceptual) for part in (judged, without))
+    if judged.harmless and ratios(found, before) is not None:
+        return network, dict(state), judged
+    return alone, references, without
 
 
 def _psnr(made: Tensor, pairs: Pairs) -> float:
