@@ -129,12 +129,11 @@ def fit_refiner(
         progress.part("judge")
         landmarks = avatar.manifest.landmarks
         depth = float(np.mean([point[2] for point in landmarks])) if landmarks else 0.0
-        network, state, judged = judge_both(shown, trained.network, trained.state, depth, perceptual)
-    if network != trained.network:
+        kept, judged = judge_both(shown, trained, depth, perceptual)
+    if kept is not trained:
         progress.note("the network is worse than the references alone on held-out frames: left out")
-        trained.network, trained.state = network, state
     if judged.harmless:
-        store(folder, avatar, trained, judged, places, work)
+        store(folder, avatar, kept, judged, places, work)
     write_report(work / "report.html", avatar.manifest.name, shown, judged, trained.history, seconds)
     (work / "refiner.json").write_text(
         json.dumps({"metrics": judged.metrics(), "seconds": seconds, "guard": trained.guard}, indent=1)

@@ -4,7 +4,7 @@ its network is worth having."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from being.refine.native.network import RefineConfig
 from being.training.loss.perceptual import Perceptual
 from being.training.refiner.applied import NetworkInMemory, refined_pictures
 from being.training.refiner.guard import distances, ratios
+from being.training.refiner.loop import Trained
 from being.training.refiner.measures import feature_distance, flicker, nearness, shifts, spectrum_distance
 from being.training.refiner.pairs import Pairs
 
@@ -83,24 +84,19 @@ def judge(
 
 
 def judge_both(
-    pairs: Pairs,
-    network: RefineConfig,
-    state: Mapping[str, Tensor],
-    depth: float,
-    perceptual: Perceptual | None = None,
-) -> tuple[RefineConfig, dict[str, Tensor], Judged]:
+    pairs: Pairs, trained: Trained, depth: float, perceptual: Perceptual | None = None
+) -> tuple[Trained, Judged]:
     """What is to be stored, and how it was judged: a network on top of references only where it makes no distance of
     held-out frames to the film worse than these alone do."""
-    judged = judge(pairs, network, state, depth, perceptual)
-    if not (network.width and network.references):
-        return network, dict(state), judged
-    alone = network.model_copy(update={"width": 0})
-    references = {name: value for name, value in state.items() if name.startswith("references.")}
-    without = judge(pairs, alone, references, depth, perceptual)
+    judged = judge(pairs, trained.network, trained.state, depth, perceptual)
+    if trained.alone is None:
+        return trained, judged
+    alone = replace(trained.alone, history=trained.history, steps=trained.steps, guard=trained.guard)
+    without = judge(pairs, alone.network, alone.state, depth, perceptual)
     found, before = (distances(part.pictures, pairs.truth, pairs.boxes, perceptual) for part in (judged, without))
     if judged.harmless and ratios(found, before) is not None:
-        return network, dict(state), judged
-    return alone, references, without
+        return trained, judged
+    return alone, without
 
 
 def _psnr(made: Tensor, pairs: Pairs) -> float:

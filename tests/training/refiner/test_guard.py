@@ -11,6 +11,7 @@ from being.refine.native.network import RefineConfig, RefineNetwork
 from being.refine.native.references import ZERO
 from being.training.refiner.guard import EVERY, Guard, apart, distances, ratios
 from being.training.refiner.judging import judge_both
+from being.training.refiner.loop import Trained
 from being.training.refiner.pairs import CropSampler, Pairs, packed
 
 COUNT, SIDE = 16, 48
@@ -96,13 +97,15 @@ def test_a_network_that_is_worse_on_held_out_frames_is_left_out() -> None:
     assert network.references is not None
     network.references.camera.copy_(torch.tensor([100.0, 100, 32, 32]))
     network.references.differences.fill_(ZERO + 10)  # which is all that is missing
-    kept = {name: value.clone() for name, value in network.state_dict().items()}
-    config, state, judged = judge_both(source, CONFIG, kept, 8.0)
-    assert config == CONFIG and state.keys() == kept.keys() and judged.harmless
-    undone = kept | {"leave.bias": adding(-1.0)["leave.bias"]}
-    config, state, judged = judge_both(source, CONFIG, undone, 8.0)
-    assert config.width == 0 and all(name.startswith("references.") for name in state)
-    assert judged.refined["psnr"] > judged.raw["psnr"] + 3
+    known = {name: value.clone() for name, value in network.state_dict().items()}
+    references = {name: value for name, value in known.items() if name.startswith("references.")}
+    alone = Trained(CONFIG.model_copy(update={"width": 0}), references)
+    harmless = Trained(CONFIG, known, alone=alone)
+    assert judge_both(source, harmless, 8.0)[0] is harmless
+    undone = Trained(CONFIG, known | {"leave.bias": adding(-1.0)["leave.bias"]}, steps=7, alone=alone)
+    kept, judged = judge_both(source, undone, 8.0)
+    assert kept.network.width == 0 and kept.state is references and kept.steps == 7
+    assert judged.harmless and judged.refined["psnr"] > judged.raw["psnr"] + 3
 
 
 def test_without_frames_to_judge_by_no_network_is_kept() -> None:
