@@ -35,6 +35,14 @@ def test_soft_renders_get_the_films_spectrum() -> None:
     assert after < 0.4 * before
 
 
+def test_detail_in_the_wrong_place_is_not_made_strong() -> None:
+    pairs = soft()
+    elsewhere = replace(pairs, renders=pairs.renders.flip(0))  # as soft, and of other frames
+    kernels = [with_gain(RefineNetwork(RefineConfig(width=0)), part, None).gain for part in (pairs, elsewhere)]
+    assert kernels[0] is not None and kernels[1] is not None
+    assert float(kernels[1].norm()) < 0.6 * float(kernels[0].norm())
+
+
 def test_without_frames_that_the_avatar_knows_there_is_none() -> None:
     network = RefineNetwork(RefineConfig(width=0))
     unknown = replace(soft(), seen=torch.zeros(COUNT, dtype=torch.bool))
