@@ -56,6 +56,11 @@ JOB_COPY = "working_dir_files"  # part of the folder into which `ray job submit`
 @click.option(
     "--failures", type=click.IntRange(0), default=3, show_default=True, help="Falls of workers until a run gives up."
 )
+@click.option(
+    "--refine/--no-refine",
+    default=None,
+    help="Make refiners too, as being fit-refiner does  [default: where training is on a GPU].",
+)
 @click.option("--restart", is_flag=True, help="Forget the checkpoints of this name.")
 @click.option("--replace", is_flag=True, help="Overwrite avatars that are there.")
 @click.option("--address", help="Ray cluster [default: the job's, else the running one, else one is started here].")
@@ -71,6 +76,7 @@ def main(
     cpus: float | None,
     gpu_fraction: float | None,
     failures: int,
+    refine: bool | None,
     restart: bool,
     replace: bool,
     address: str | None,
@@ -111,7 +117,7 @@ def main(
     from being.training.cluster.ray import join_ray, train
 
     join_ray(address)
-    chosen = [Person(id, folder, title, consents[id]) for id, folder in people]
+    chosen = [Person(id, folder, title, consents[id], refine) for id, folder in people]
     cluster = Cluster(storage, name, workers, cpus, gpu_fraction, failures)
     with show_each([person.id for person in chosen]) as progress:
         outcomes = train(chosen, library, config, cluster, progress, restart=restart, replace=replace)

@@ -69,6 +69,9 @@ class Bounds:
     "--speech", type=click.Path(path_type=Path), default=SAMPLE, help="Said again and again, a pause between."
 )
 @click.option("--chunk-ms", default=20.0, show_default=True, help="Sound sent at a time.")
+@click.option(
+    "--refine", type=click.FloatRange(0, 1), help="Strength of the refiner asked for  [default: the server's]."
+)
 @click.option("--processes", default=1, show_default=True, help="Of clients; a dozen sessions each is easy for one.")
 @click.option("--arrival-s", default=0.37, show_default=True, help="Seconds between two arrivals.")
 @click.option("--settle-s", type=float, help="Judge from so long after the last arrival on  [default: all].")
@@ -90,6 +93,7 @@ def main(
     p95: float | None,
     speech: Path,
     chunk_ms: float,
+    refine: float | None,
     processes: int,
     arrival_s: float,
     settle_s: float | None,
@@ -108,13 +112,14 @@ def main(
         for width, height in _sizes(size) if largest else [_parsed(size)]:
             addresses = [
                 f"{urls[number % len(urls)]}/v1/avatars/{avatars[number % len(avatars)]}/live"
-                f"?format=mp4&width={width}&height={height}"
+                f"?format=mp4&width={width}&height={height}" + (f"&refine={refine:g}" if refine is not None else "")
                 for number in range(count)
             ]
             click.echo(f"\n{count} x {width}x{height}")
             plan = Plan(addresses, sound, seconds, chunk_ms / 1000, arrival_s, settle_s)
             measured, of_sessions = _measured(plan, urls[0], processes, bounds)
-            report["runs"].append({"size": f"{width}x{height}", "avatars": min(count, len(avatars)), **measured})
+            asked = {"size": f"{width}x{height}", "avatars": min(count, len(avatars)), "refine": refine}
+            report["runs"].append(asked | measured)
             if json_path is not None:
                 json_path.write_text(json.dumps(report, indent=2) + "\n")
             if curve is not None:

@@ -5,7 +5,8 @@
 
 Crops on the device in, changes on the device out, as the stage calls it: float16, CUDA graphs, random weights (the time
 does not depend on them). --references gives the number of reference frames (0: none), in a chart of 1.25 texels a pixel
-or 512; choosing among them, mixing and laying them onto the crops is timed with the rest. `swapped` alternates two
+or 512; choosing among them, mixing and laying them onto the crops is timed with the rest. --gain is the side of the
+kernel that makes detail as strong as the film's (0: none). `swapped` alternates two
 people, so that weights are copied into place before every batch. Medians over the repeats. Errors are of float16
 against float32, the largest of all pixels, colours in [0, 1].
 """
@@ -24,9 +25,11 @@ import click
 import torch
 from machine import facts
 
+from being.refine.native.gain import kernel_of
 from being.refine.native.network import RefineConfig, RefineNetwork, flops
 from being.refine.native.references import View
 from being.refine.native.runner import Packed, Runner
+from being.training.refiner.measured_gain import SIDE
 from being.training.refiner.references import FINER, MOST_TEXELS, STEP
 
 REPEATS, CALLS = 5, 20
@@ -38,6 +41,7 @@ REPEATS, CALLS = 5, 20
 @click.option("--batch", "batches", multiple=True, type=int, default=(1, 4, 16), show_default=True)
 @click.option("--references", multiple=True, type=int, default=(0, 40), show_default=True)
 @click.option("--width", "widths", multiple=True, type=int, default=(48, 0), show_default=True, help="0: no network.")
+@click.option("--gain", default=SIDE, show_default=True, help="0: none.")
 @click.option("--calls", default=CALLS, show_default=True, help="Batches in each of the repeats.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the figures here.")
 @torch.inference_mode()
@@ -47,6 +51,7 @@ def main(
     batches: tuple[int, ...],
     references: tuple[int, ...],
     widths: tuple[int, ...],
+    gain: int,
     calls: int,
     json_path: Path | None,
 ) -> None:
@@ -61,14 +66,14 @@ def main(
     for count, width in product(references, widths):
         for side in sides if count or width else ():
             texels = min(round(FINER * side / STEP) * STEP, MOST_TEXELS)
-            config = RefineConfig(width=width, references=count, texels=texels)
+            config = RefineConfig(width=width, references=count, texels=texels, gain=gain)
             exact = Runner(config, where, torch.float32, graphs=False)
             runner = Runner(config, where, torch.float16, graphs=True) if gpu else exact
             people = [weights(config, seed) for seed in (0, 1)]
             packed, reference = ([one.packed(state) for state in people] for one in (runner, exact))
             for batch in batches:
                 crops, alpha, view = inputs(batch, side, where)
-                row: dict[str, Any] = {"references": count, "width": width, "side": side, "batch": batch}
+                row: dict[str, Any] = {"references": count, "width": width, "gain": gain, "side": side, "batch": batch}
                 row["gflop_each"] = flops(config, side) / 1e9
                 for name, people_in_turn in (("", 1), ("swapped_", 2)):
                     seconds = timed(runner, packed[:people_in_turn], crops, alpha, view, calls)
@@ -102,6 +107,8 @@ def weights(config: RefineConfig, seed: int) -> dict[str, torch.Tensor]:
     for name, value in network.named_parameters():
         if name.endswith("weight"):
             torch.nn.init.normal_(value, std=0.02)
+    if network.gain is not None:
+        network.gain.copy_(kernel_of(torch.linspace(1, 1.5, 32), config.gain))
     if (references := network.references) is not None:
         references.differences.random_(98, 158)
         references.thumbs.uniform_(0, 255)

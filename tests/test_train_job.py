@@ -57,7 +57,8 @@ def test_two_workers_make_an_avatar_that_a_running_server_lets_speak(head: Head,
     library.mkdir()
     with drawing(library) as graph, running(graph) as server, server.client() as client:
         assert "ada" not in client.get("/v1/avatars").text
-        job = submit(head, [f"ada={footage}"], library, TINY, "--workers", "2", "--cpus", "1", "--consent", "synthetic")
+        more = "--workers", "2", "--cpus", "1", "--consent", "synthetic", "--refine"
+        job = submit(head, [f"ada={footage}"], library, TINY, *more)
         assert job.end() == 0, "".join(job.text)
         assert job.notes("worker 1 of 2") and job.notes("worker 2 of 2")
         eventually(lambda: '"ada"' in client.get("/v1/avatars").text)
@@ -65,6 +66,7 @@ def test_two_workers_make_an_avatar_that_a_running_server_lets_speak(head: Head,
         assert film.status_code == 200
         with av.open(io.BytesIO(film.content)) as container:
             assert sum(1 for _ in container.decode(video=0)) >= 12
+    assert (library / "ada.run" / "refiner" / "report.html").is_file() and job.notes("refiner.safetensors")
 
 
 def test_a_job_whose_worker_is_killed_goes_on_from_the_checkpoint(head: Head, footage: Path, tmp_path: Path) -> None:

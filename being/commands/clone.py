@@ -58,9 +58,9 @@ FOOTAGE, NOTE, REFINER = "footage", "clone.json", "refiner"
     help="Train as a job on the running Ray cluster, or on one started here (pip install 'being[train]').",
 )
 @click.option(
-    "--refine",
-    is_flag=True,
-    help="Make a refiner too (being fit-refiner): takes as long as drawing the footage.",
+    "--refine/--no-refine",
+    default=None,
+    help="Make a refiner too, as being fit-refiner does  [default: where training is on a GPU, which takes seconds].",
 )
 @click.option("--keep", is_flag=True, help="Keep the captured frames and the checkpoint (to train again, to look).")
 @click.option("--restart", is_flag=True, help="Forget what an earlier, unfinished run has done.")
@@ -81,7 +81,7 @@ def command(
     device: str,
     work: Path | None,
     on_ray: bool,
-    refine: bool,
+    refine: bool | None,
     keep: bool,
     restart: bool,
     force: bool,
@@ -118,8 +118,6 @@ def command(
 
     if not video.exists():
         raise InputError(f"{video}: there is no such file", "Give a video, or a talking-portrait folder")
-    if on_ray and refine:
-        raise InputError("--refine is for training in this process", "Leave it out with --ray; then being fit-refiner")
     if on_ray and work is not None:
         raise InputError("--work is for training in this process", "Leave it out with --ray: it is OUT.run")
     work = work or out.with_name(out.name + ".run")
@@ -177,15 +175,15 @@ def command(
         if on_ray:
             from being.training.cluster.ray import fit_as_job
 
-            job = fit_as_job(footage, out, config, progress, replace=force, name=title, consent=record)
+            job = fit_as_job(footage, out, config, progress, replace=force, name=title, consent=record, refine=refine)
             metrics, stopped = dict(job.metrics), job.avatar is None
         else:
             result = fit(
                 footage, out, config, progress, work=work, replace=force, name=title, consent=record, before=seconds
             )
             metrics, stopped = result.metrics, result.stopped
-        if refine and not stopped:
-            stopped = _refine(out, footage, device, work / REFINER, progress)
+        if not stopped and not on_ray:
+            stopped = _refine(out, footage, refine, device, work / REFINER, progress)
     if stopped:
         click.get_current_context().exit(STOPPED)
     if not keep:
@@ -193,12 +191,12 @@ def command(
     _say(out, work, metrics, record, keep and not video.is_dir())
 
 
-def _refine(out: Path, footage: Path, device: str, work: Path, progress: Progress) -> bool:
-    """Train the refiner of a finished avatar; whether that was stopped."""
-    from being.training.refiner.config import RefinerConfig
-    from being.training.refiner.fit import fit_refiner
+def _refine(out: Path, footage: Path, wanted: bool | None, device: str, work: Path, progress: Progress) -> bool:
+    """Make the refiner of a finished avatar where it is wanted or pays; whether that was stopped."""
+    from being.training.defaults import on_gpu
+    from being.training.refiner.afterwards import refine_new
 
-    stopped = fit_refiner(out, footage, RefinerConfig(device=device), progress, work=work).stopped
+    stopped = refine_new(out, footage, wanted, on_gpu(device), progress, work=work)
     if stopped:
         again = f"being fit-refiner {out} --data {footage} --work {work}"
         click.echo(f"being: {out} is whole, its refiner is not; go on with: {again}", err=True)

@@ -16,6 +16,8 @@ GUIDED = SMALL.model_copy(update={"references": 8, "texels": 64})
 
 ALONE = GUIDED.model_copy(update={"width": 0})
 
+GAINED = ALONE.model_copy(update={"gain": 5})
+
 
 def trained(seed: int = 0, strength: float = 1.0, config: RefineConfig = SMALL) -> TrainedRefiner:
     """Random weights that change a picture visibly; references, if any, of random differences on a plane."""
@@ -24,6 +26,8 @@ def trained(seed: int = 0, strength: float = 1.0, config: RefineConfig = SMALL) 
         network = RefineNetwork(config)
         if config.width:
             torch.nn.init.normal_(network.leave.weight, std=0.3)
+        if network.gain is not None:
+            network.gain.normal_(std=0.05)
         if (references := network.references) is not None:
             references.differences.random_(78, 178)
             references.thumbs.uniform_(0, 255)

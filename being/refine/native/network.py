@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
+from being.refine.native.gain import added
 from being.refine.native.references import CELLS, GUIDE, THUMB, References
 
 CHANNELS = 4  # RGB and coverage
@@ -26,7 +27,8 @@ class RefineConfig(BaseModel):
     blocks at a half, a quarter and an eighth of the resolution; the first two twice, on the way down and on the way up.
     band : pixels, odd; the network only changes what is finer, coarser shapes and colours stay the render's; 0:
     everything may change. references : frames of the footage that it has, see `being.refine.native.references`; 0 for
-    none. texels : side of their chart.
+    none. texels : side of their chart. gain : side of the kernel that makes detail as strong as the film's, see
+    `being.refine.native.gain`; 0 for none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +38,14 @@ class RefineConfig(BaseModel):
     band: int = Field(default=9, ge=0, le=65)
     references: int = Field(default=0, ge=0, le=256)
     texels: int = Field(default=320, ge=CELLS * THUMB, le=1024, multiple_of=CELLS * THUMB)
+    gain: int = Field(default=0, ge=0, le=31)
+
+    @field_validator("gain")
+    @classmethod
+    def _centred(cls, side: int) -> int:
+        if side and side % 2 == 0:
+            raise ValueError("the side of a kernel is odd")
+        return side
 
     @property
     def channels(self) -> int:
@@ -59,10 +69,13 @@ class Block(nn.Module):
 class RefineNetwork(nn.Module):
     """Render -> what to add to it; before it is trained nothing but what its references showed."""
 
+    gain: Tensor | None
+
     def __init__(self, config: RefineConfig) -> None:
         super().__init__()
         self.config = config
         self.references = References(config.references, config.texels) if config.references else None
+        self.register_buffer("gain", torch.zeros(config.gain, config.gain) if config.gain else None)
         if not config.width:
             return
         a, b, c = config.width, 2 * config.width, 4 * config.width
@@ -79,6 +92,12 @@ class RefineNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, S, S) RGB, coverage and guide -> (N, 3, S, S) change of RGB; S a multiple of STRIDE."""
+        change = self._change(x)
+        if self.gain is None:
+            return change
+        return change + x[:, 3:CHANNELS] * added(x[:, :3] + change, self.gain)
+
+    def _change(self, x: Tensor) -> Tensor:
         shown = x[:, CHANNELS : CHANNELS + 3] if self.references is not None else None
         if not self.config.width:
             return torch.zeros_like(x[:, :3]) if shown is None else shown

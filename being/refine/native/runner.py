@@ -22,10 +22,11 @@ MOST_AT_ONCE = 16  # crops; of more, several passes are made
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """An avatar's network on the device: weights in one row, references cell by cell, as bytes, and their buffers by
-    name."""
+    """An avatar's network on the device: weights in one row, the kernel of its gain, references cell by cell, as bytes,
+    and their buffers by name."""
 
     weights: Tensor
+    gain: Tensor | None = None
     cells: Tensor | None = None
     buffers: Mapping[str, Tensor] | None = None
 
@@ -55,6 +56,8 @@ class Runner:
                 value.data = flat.view(outside, height, width, inside).permute(0, 3, 1, 2)
             else:
                 value.data = flat
+        if self._network.gain is not None:
+            self._network.gain = self._network.gain.to(device, precision)
         self._cells: Tensor | None = None
         if self._network.references is not None:
             self._network.references.to(device)
@@ -68,14 +71,15 @@ class Runner:
         for name, place in self._places.items():
             value = state[name].to(self.precision)
             flat[place] = (value.permute(0, 2, 3, 1) if value.dim() == 4 else value).reshape(-1)
+        gain = state["gain"].to(self.device, self.precision) if self.config.gain else None
         if self._network.references is None:
-            return Packed(flat.to(self.device))
+            return Packed(flat.to(self.device), gain)
         own = RefineNetwork(self.config)
         own.load_state_dict(dict(state))
         assert own.references is not None
         references = own.references.to(self.device)
         buffers = {name: value for name, value in references.named_buffers() if name != "differences"}
-        return Packed(flat.to(self.device), references.byte_cells(), buffers)
+        return Packed(flat.to(self.device), gain, references.byte_cells(), buffers)
 
     def run(self, packed: Packed, crops: Tensor, alpha: Tensor, view: View | None = None) -> Tensor:
         """Crops (N, 3, S, S) and coverage (N, 1, S, S) float32 -> changes (N, 3, S, S) float32; view where the network
@@ -91,6 +95,9 @@ class Runner:
 
     def _swap_in(self, packed: Packed) -> None:
         self._weights.copy_(packed.weights)
+        if self._network.gain is not None:
+            assert packed.gain is not None
+            self._network.gain.copy_(packed.gain)
         if self._network.references is not None:
             assert self._cells is not None and packed.cells is not None and packed.buffers is not None
             self._cells.copy_(packed.cells).sub_(ZERO).div_(255)
@@ -122,7 +129,7 @@ class Runner:
         if self._network.references is None:
             return self._network(x.to(self.precision).contiguous(memory_format=torch.channels_last))
         guide = self._network.references(x[:, :3], View(*place), self._cells)
-        if not self.config.width:
+        if not self.config.width and not self.config.gain:
             return guide[:, :3]
         both = torch.cat([x, guide], 1).to(self.precision)
         return self._network(both.contiguous(memory_format=torch.channels_last))

@@ -17,12 +17,16 @@ MOST_CPUS_BESIDE_A_GPU = 4.0
 
 @dataclass(frozen=True)
 class Person:
-    """Whom to train: the avatar's id, the footage's folder (seen by every node), display name and consent."""
+    """Whom to train: the avatar's id, the footage's folder (seen by every node), display name and consent.
+
+    refine : whether a refiner is made too; None: where training is on a GPU.
+    """
 
     id: str
     footage: Path
     name: str | None = None
     consent: ConsentRecord = field(default_factory=ConsentRecord)
+    refine: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from being.training.config import FitConfig
 from being.training.distributed import ProcessGroup, SingleProcess, TorchProcessGroup, broadcast_values
 from being.training.fit import fit
 from being.training.loop import Stop
+from being.training.refiner.afterwards import refine_new
 
 os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")  # read when ray.train is imported
 try:
@@ -193,6 +195,10 @@ def work(task: Task, board: Any) -> dict[str, Any]:
             consent=task.person.consent, stop=stop, process_group=process_group,
             store=RayCheckpointStore(process_group),
         )  # fmt: skip
+        if not result.stopped and not process_group.rank:
+            person, beside = task.person, folder / "refiner"
+            if refine_new(task.out, person.footage, person.refine, task.on_gpu, progress, work=beside, stop=stop):
+                progress.note(f"the avatar is whole, its refiner is not: being fit-refiner {task.out}")
         return {"stopped": result.stopped, "metrics": dict(result.metrics)}
     except BeingError as error:
         return {"problem": error.problem, "remedy": error.remedy}
@@ -247,7 +253,7 @@ def train(
         in that person's outcome and does not touch the others.
     """
     progress, stop = progress or {}, stop or Stop()
-    people = [Person(p.id, p.footage.resolve(), p.name, p.consent) for p in people]
+    people = [replaced(person, footage=person.footage.resolve()) for person in people]
     library = library.resolve()
     check_people(people, library, replace)
     share = plan(config, cluster, len(people), ray.cluster_resources())
@@ -286,13 +292,14 @@ def fit_as_job(
     replace: bool = False,
     name: str | None = None,
     consent: ConsentRecord | None = None,
+    refine: bool | None = None,
 ) -> Outcome:
     """`fit` for one person, as a job on the running Ray or on one started here; checkpoints go into `OUT.run`.
 
     Raises what befell the person, where `train` would put it into the outcome.
     """
     join_ray()
-    person = Person(out.name, footage, name, consent or ConsentRecord())
+    person = Person(out.name, footage, name, consent or ConsentRecord(), refine)
     cluster = Cluster(str(out.with_name(out.name + ".run").resolve() / CHECKPOINTS))
     (outcome,) = train([person], out.parent, config, cluster, {person.id: progress}, replace=replace)
     if outcome.error is not None:

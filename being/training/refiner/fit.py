@@ -31,7 +31,7 @@ from being.training.loss.perceptual import Perceptual
 from being.training.refiner.config import RefinerConfig
 from being.training.refiner.folds import Renders, folds, render_frames, write_without
 from being.training.refiner.gathering import FacePlaces, pairs_of
-from being.training.refiner.judging import Judged, judge
+from being.training.refiner.judging import Judged, judge_both
 from being.training.refiner.loop import Trained, train
 from being.training.refiner.report import write_report
 
@@ -129,9 +129,11 @@ def fit_refiner(
         progress.part("judge")
         landmarks = avatar.manifest.landmarks
         depth = float(np.mean([point[2] for point in landmarks])) if landmarks else 0.0
-        judged = judge(shown, trained.network, trained.state, depth, perceptual)
+        kept, judged = judge_both(shown, trained, depth, perceptual)
+    if kept is not trained:
+        progress.note("the network is worse than the references alone on held-out frames: left out")
     if judged.harmless:
-        store(folder, avatar, trained, judged, places, work)
+        store(folder, avatar, kept, judged, places, work)
     write_report(work / "report.html", avatar.manifest.name, shown, judged, trained.history, seconds)
     (work / "refiner.json").write_text(
         json.dumps({"metrics": judged.metrics(), "seconds": seconds, "guard": trained.guard}, indent=1)

@@ -1,4 +1,9 @@
-"""Whether a trained network is better than its references alone, on frames of the folds that it was not trained on."""
+"""Whether a trained network is better than its references alone, on frames of the folds that it was not trained on.
+
+Nothing that is measured may be worse: one distance that falls much, as that of the spectrum easily does, is not set off
+against others that rise. Of the folds' avatars a network may mend what the avatar that is refined does right, so that
+`being.training.refiner.judging` asks the same of frames that this one draws.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +15,14 @@ from torch import Tensor
 from being.refine.native.network import RefineConfig, RefineNetwork
 from being.training.loss.perceptual import Perceptual
 from being.training.refiner.folds import BLOCK
-from being.training.refiner.measures import feature_distance, nearness, spectrum_distance
+from being.training.refiner.measures import feature_distance, gradient_deviation, nearness, spectrum_distance
 from being.training.refiner.pairs import Pairs, unpacked
 
 EVERY = 4  # of the blocks of a fold one is kept apart
 SHARES = (1.0, 0.5, 0.25)  # of what the network adds
 BETTER = 0.98  # scores that are below are worth the network's time
 MAY_LOSE = 0.05  # dB
+MAY_GROW = 1.01  # of any distance to the film: what no eye sees
 AT_ONCE = 8
 
 
@@ -30,6 +36,31 @@ def apart(pairs: Pairs) -> Tensor:
         place = torch.arange(len(rows)) // block
         out[rows[place % EVERY == EVERY - 1]] = True
     return out
+
+
+def ratios(found: Mapping[str, float], without: Mapping[str, float]) -> dict[str, float] | None:
+    """Distances to the film over those without the network, by name; None where one has grown or PSNR is lost.
+
+    Both have psnr, dB, and distances.
+    """
+    if found["psnr"] < without["psnr"] - MAY_LOSE:
+        return None
+    out = {name: value / max(without[name], 1e-6) for name, value in found.items() if name != "psnr"}
+    return out if max(out.values()) <= MAY_GROW else None
+
+
+def distances(made: Tensor, truth: Tensor, boxes: Tensor, perceptual: Perceptual | None) -> dict[str, float]:
+    """psnr, dB, and distances of pictures (N, S, S, 3) uint8 to the film inside boxes (N, 4), means."""
+    near = nearness(made, truth, boxes)
+    found = {
+        "psnr": near["psnr"],
+        "unlike": 1 - near["ssim"],
+        "gradients": gradient_deviation(made, truth, boxes),
+        "spectrum": spectrum_distance(made, truth, boxes),
+    }
+    if perceptual is not None:
+        found["vgg"] = feature_distance(made, truth, boxes, perceptual)
+    return {name: float(value.mean()) for name, value in found.items()}
 
 
 class Guard:
@@ -65,7 +96,7 @@ class Guard:
 
     @torch.no_grad()
     def score(self, config: RefineConfig, state: Mapping[str, Tensor]) -> float:
-        """Mean ratio of the distances to the film to those without the network; infinite where PSNR is lost."""
+        """Mean ratio of the distances to the film to those without the network; infinite where any is worse."""
         network = RefineNetwork(config)
         network.load_state_dict(dict(state))
         network.to(self.pairs.renders.device).eval()
@@ -77,11 +108,8 @@ class Guard:
             if self.guides is not None:
                 entering.append(unpacked(self.guides[at.to(self.guides.device)]))
             parts.append(network(torch.cat(entering, 1)))
-        found = self._measured(self._pixels(torch.cat(parts)))
-        if found["psnr"] < self._without["psnr"] - MAY_LOSE:
-            return float("inf")
-        ratios = [found[name] / max(self._without[name], 1e-6) for name in found if name != "psnr"]
-        return sum(ratios) / len(ratios)
+        found = ratios(self._measured(self._pixels(torch.cat(parts))), self._without)
+        return float("inf") if found is None else sum(found.values()) / len(found)
 
     def _pixels(self, change: Tensor | None) -> Tensor:
         """The renders kept apart, changed: (K, S, S, 3) uint8."""
@@ -92,8 +120,4 @@ class Guard:
 
     def _measured(self, made: Tensor) -> dict[str, float]:
         truth, boxes = self.pairs.truth[self.rows.to(made.device)], self.pairs.boxes[self.rows]
-        near = nearness(made, truth, boxes)
-        found = {"psnr": near["psnr"], "unlike": 1 - near["ssim"], "spectrum": spectrum_distance(made, truth, boxes)}
-        if self.perceptual is not None:
-            found["vgg"] = feature_distance(made, truth, boxes, self.perceptual)
-        return {name: float(value.mean()) for name, value in found.items()}
+        return distances(made, truth, boxes, self.perceptual)

@@ -1,9 +1,10 @@
-"""A trained refiner on frames that nothing was trained on: scores, and the strength that leaves the lips alone."""
+"""A trained refiner on frames that nothing was trained on: scores, the strength that leaves the lips alone, and whether
+its network is worth having."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from torch import Tensor
 from being.refine.native.network import RefineConfig
 from being.training.loss.perceptual import Perceptual
 from being.training.refiner.applied import NetworkInMemory, refined_pictures
+from being.training.refiner.guard import distances, ratios
+from being.training.refiner.loop import Trained
 from being.training.refiner.measures import feature_distance, flicker, nearness, shifts, spectrum_distance
 from being.training.refiner.pairs import Pairs
 
@@ -78,6 +81,22 @@ def judge(
 
     film = _flicker(pairs.truth, pairs, depth)
     return Judged(round(strength, 3), not harms(pictures), scores(pairs.renders), scores(pictures), film, pictures)
+
+
+def judge_both(
+    pairs: Pairs, trained: Trained, depth: float, perceptual: Perceptual | None = None
+) -> tuple[Trained, Judged]:
+    """What is to be stored, and how it was judged: a network on top of references only where it makes no distance of
+    held-out frames to the film worse than these alone do."""
+    judged = judge(pairs, trained.network, trained.state, depth, perceptual)
+    if trained.alone is None:
+        return trained, judged
+    alone = replace(trained.alone, history=trained.history, steps=trained.steps, guard=trained.guard)
+    without = judge(pairs, alone.network, alone.state, depth, perceptual)
+    found, before = (distances(part.pictures, pairs.truth, pairs.boxes, perceptual) for part in (judged, without))
+    if judged.harmless and ratios(found, before) is not None:
+        return trained, judged
+    return alone, without
 
 
 def _psnr(made: Tensor, pairs: Pairs) -> float:

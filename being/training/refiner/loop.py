@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -17,8 +18,9 @@ from being.training.loss.perceptual import Perceptual
 from being.training.refiner.config import RefinerConfig
 from being.training.refiner.guard import Guard, apart
 from being.training.refiner.losses import Discriminator, discriminator_loss, refiner_loss
+from being.training.refiner.measured_gain import with_gain
 from being.training.refiner.pairs import CropSampler, Pairs
-from being.training.refiner.references import choose, own_guides, size_of
+from being.training.refiner.references import Chosen, choose, own_guides, size_of
 
 AVERAGE = 0.998  # of the weights over the last steps, which is what is kept
 WARM_UP = 0.02  # share of the training in which the rate rises
@@ -33,7 +35,8 @@ class Trained:
 
     network, state : sizes, and averaged weights and references on the CPU; where no network was trained, or none was
     better than the references, width is 0. history : points of the curves. steps : made. guard : scores of the states
-    of the network against the references alone, see `Guard`. stopped : early.
+    of the network against the references alone, see `Guard`. alone : the references without the network, where there
+    is one on top of them. stopped : early.
     """
 
     network: RefineConfig
@@ -41,6 +44,7 @@ class Trained:
     history: list[dict[str, float]] = field(default_factory=list)
     steps: int = 0
     guard: dict[str, float] = field(default_factory=dict)
+    alone: Trained | None = None
     stopped: bool = False
 
 
@@ -60,7 +64,7 @@ def train(
     shape = config.network.model_copy(update={"references": count, "texels": texels} if count else {"references": 0})
     if not config.learned:
         shape = shape.model_copy(update={"width": 0})
-    network, guided = RefineNetwork(shape), None
+    network, guided, chosen = RefineNetwork(shape), None, None
     if count:
         progress.note(f"{count} reference frames of {int((pairs.seen & (pairs.avatars == 0)).sum())}")
         chosen = choose(pairs, count, texels)
@@ -69,7 +73,7 @@ def train(
             progress.note(f"laying reference frames onto {len(pairs)} renders")
             guided = own_guides(pairs, chosen)
     if not config.learned:
-        return Trained(shape, _on_cpu(network))
+        return Trained(*_finished(shape, network.state_dict(), pairs, chosen))
     guard = Guard(pairs, guided, perceptual)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     discriminator = Discriminator().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -121,12 +125,26 @@ def train(
             progress.update(fraction, step=out.steps, **{k: round(v, 5) for k, v in numbers.items()})
     out.stopped = stop.wanted
     kept, out.guard = guard.best(shape, [*states, _on_cpu(average)])
-    if kept is None and count:
+    worse = kept is None and count > 0
+    if worse:
         progress.note("the network is no better than the references alone on frames that were kept apart: left out")
-        out.network = shape.model_copy(update={"width": 0})
-        kept = {name: value for name, value in _on_cpu(average).items() if name.startswith("references.")}
-    out.state = dict(kept if kept is not None else _on_cpu(average))
+    else:
+        out.network, out.state = _finished(shape, kept or _on_cpu(average), pairs, chosen)
+    if count:
+        references = {name: value for name, value in _on_cpu(average).items() if name.startswith("references.")}
+        alone = Trained(*_finished(shape.model_copy(update={"width": 0}), references, pairs, chosen))
+        out = replace(out, network=alone.network, state=alone.state) if worse else replace(out, alone=alone)
     return out
+
+
+def _finished(
+    shape: RefineConfig, state: Mapping[str, Tensor], pairs: Pairs, chosen: Chosen | None
+) -> tuple[RefineConfig, dict[str, Tensor]]:
+    """With the gain of its detail, on the CPU."""
+    network = RefineNetwork(shape)
+    network.load_state_dict(dict(state))
+    network = with_gain(network, pairs, chosen)
+    return network.config, _on_cpu(network)
 
 
 def _on_cpu(network: RefineNetwork) -> dict[str, Tensor]:

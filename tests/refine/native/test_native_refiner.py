@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from support.native_refiner import ALONE, GUIDED, SMALL, give_refiner, trained
+from support.native_refiner import ALONE, GAINED, GUIDED, SMALL, give_refiner, trained
 from support.tiny import make_tiny_avatar
 
 from being.avatar.folder import Avatar, save_avatar
@@ -93,7 +93,7 @@ def view_on_a_plane(count: int) -> View:
     return View(torch.full((count, 1, 32, 32), 8.0), torch.tensor([[200.0, 200, 16, 16]]).repeat(count, 1), poses)
 
 
-@pytest.mark.parametrize("config", [GUIDED, ALONE], ids=["network", "alone"])
+@pytest.mark.parametrize("config", [GUIDED, ALONE, GAINED], ids=["network", "alone", "gain"])
 @torch.inference_mode()
 def test_swapped_references_are_the_avatars_own(config: RefineConfig) -> None:
     runner = Runner(config, CPU, torch.float32, graphs=False)

@@ -8,7 +8,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from being.training.refiner.measures import flicker, nearness, shifts, spectrum_distance
+from being.training.refiner.measures import flicker, gradient_deviation, nearness, shifts, spectrum_distance
 
 SIDE = 64
 BOX = torch.tensor([[8.0, 8.0, 56.0, 56.0]])
@@ -31,6 +31,13 @@ def test_a_picture_is_nearest_to_itself() -> None:
     other = nearness(textured(), textured(1), BOX)
     assert same["psnr"] > 90 and same["ssim"] > 0.999
     assert other["psnr"] < 25 and other["ssim"] < 0.8
+
+
+def test_gradients_tell_lost_and_wrong_detail() -> None:
+    sharp, soft = textured(), textured(detail=0)
+    assert float(gradient_deviation(sharp, sharp, BOX)) == 0
+    lost, wrong = (float(gradient_deviation(made, sharp, BOX)) for made in (soft, textured(1)))
+    assert 0.005 < lost < wrong
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.4, 1.0])
