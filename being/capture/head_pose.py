@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 from being.capture.background.plate import Pictures
 from being.capture.background.zoom import zoom_of
 from being.capture.landmarks.tracking import Track
-from being.capture.pose.head_points import HeadPoints, follow_head
+from being.capture.pose.head_points import HeadPoints, follow_head, richest
 from being.capture.pose.refinement import refine_pose
-from being.capture.pose.solve import PoseSolution, ordinary_frame, solve_pose
+from being.capture.pose.solve import PoseSolution, ordinary_frames, solve_pose
 from being.capture.pose.zoomed import of_one_camera, without_zoom
 from being.progress import Progress, Silent
 
 ZOOM_SHARE = 0.3  # of the work, where a camera moves
+CANDIDATES = 8  # most ordinary frames of which the richest in points is followed, where a camera moves: it blurs some
 
 
 def head_pose(
@@ -43,7 +44,8 @@ def head_pose(
         depths = known.poses[:, 2, 3].astype(np.float64)
         zoom = zoom_of(pictures, labels, depths, workers, lambda done: progress.update(ZOOM_SHARE * done))
     seen = np.flatnonzero(track.found)
-    reference = int(seen[ordinary_frame(known.poses[seen].astype(np.float64))])
+    ordinary = seen[ordinary_frames(known.poses[seen].astype(np.float64), CANDIDATES if camera_moves else 1)]
+    reference = richest(pictures, labels, track.points, ordinary.tolist())
     begun = ZOOM_SHARE if camera_moves else 0.0
     points = follow_head(
         pictures,

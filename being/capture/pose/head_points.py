@@ -8,7 +8,7 @@ light on a face changes as it turns. Where eyes, brows, mouth and jaw move by th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -97,6 +97,17 @@ def follow_head(
         if progress is not None:
             progress((index + 1) / total)
     return HeadPoints(pixels, seen, reference)
+
+
+def richest(pictures: Pictures, labels: Pictures, points: NDArray[np.float32], frames: Sequence[int]) -> int:
+    """Which of the frames shows the most points of the head; the first of these. Arguments as of `follow_head`."""
+
+    def shown(index: int) -> int:
+        grey, scale = _grey(pictures[index])
+        contrast = _contrast(grey, max(LEAST_REACH, CONTRAST_REACH * min(1.0, 1 / scale)))
+        return len(_corners(contrast, labels[index], points[index, :, :2] * scale))
+
+    return max(frames, key=shown)
 
 
 def _grey(picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:

@@ -140,8 +140,14 @@ def key_frames(found: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 def ordinary_frame(poses: Array) -> int:
     """The number of the frame whose pose (T, 3, 4) is nearest to the middle of them all."""
+    return ordinary_frames(poses, 1)[0]
+
+
+def ordinary_frames(poses: Array, most: int) -> list[int]:
+    """The numbers of the frames whose poses (T, 3, 4) are nearest to the middle of them all, nearest first."""
     flat = np.concatenate([10 * poses[:, :, :3].reshape(len(poses), 9), poses[:, :, 3]], axis=1)
-    return int(np.linalg.norm(flat - np.median(flat, axis=0), axis=1).argmin())
+    away = np.linalg.norm(flat - np.median(flat, axis=0), axis=1)
+    return [int(index) for index in np.argsort(away, kind="stable")[:most]]
 
 
 def _from_alignment(

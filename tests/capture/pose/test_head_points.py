@@ -11,7 +11,7 @@ cv2 = pytest.importorskip("cv2", reason="opencv comes with being[clone]")
 
 from being.capture.landmarks.head_shape import RIGID
 from being.capture.parsing.face_regions import FACE_OVAL
-from being.capture.pose.head_points import HeadPoints, follow_head
+from being.capture.pose.head_points import HeadPoints, follow_head, richest
 from being.capture.pose.refinement import refine_pose
 from being.capture.pose.solve import solve_pose
 from being.dataset.parsing import HEAD
@@ -58,6 +58,15 @@ def test_points_are_followed_through_motion_and_light() -> None:
         assert np.median(np.linalg.norm(away, axis=1)[head.seen[index]]) < 0.5
     nobody = [np.zeros_like(each) for each in labels]
     assert follow_head(pictures, nobody, meshes, 6).seen.shape == (12, 0)
+
+
+def test_the_frame_with_the_most_points_is_chosen() -> None:
+    skin = cv2.GaussianBlur(np.random.default_rng(4).integers(0, 255, (SIDE, SIDE, 3), np.uint8), (0, 0), 2.5)
+    smeared = np.where(np.arange(SIDE)[:, None, None] < 150, 128, skin).astype(np.uint8)
+    pictures, labels = [smeared, skin, skin], [np.full((SIDE, SIDE), HEAD, np.uint8)] * 3
+    meshes = np.repeat(oval(np.array((128.0, 128.0)))[None], 3, axis=0)
+    assert richest(pictures, labels, meshes, [0, 2, 1]) == 2  # of equal ones the first that is named
+    assert richest(pictures, labels, meshes, [0]) == 0
 
 
 def clip(nod_seen: float) -> tuple[NDArray, NDArray, HeadPoints]:
