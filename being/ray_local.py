@@ -6,8 +6,11 @@ import contextlib
 import logging
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
+import being
+from being.errors import InputError
 from being.ray_compat import HELPER_PORTS, LARGEST_MESSAGE, MESSAGE_VARIABLE, helper_ports
 
 # Read by the processes that Ray starts; what is set already stays. A minute is enough, except where it is not.
@@ -25,8 +28,35 @@ ATTEMPTS = 2
 log = logging.getLogger(__name__)
 
 
+def require_own_package(folder: Path) -> None:
+    """Raise InputError where Ray's workers, which look into the driver's folder first, would import another `being`.
+
+    A copy that has the graph, as a checkout has it, is let through: it is what somebody works on there.
+    """
+    module, package = folder / "being.py", folder / "being"
+    if module.is_file() and not (package / "__init__.py").is_file():
+        other = module
+    elif (package / "__init__.py").is_file() and package.resolve() != Path(being.__file__).resolve().parent:
+        graphs = [package / "deployments"]
+        if (folder / "serve_config.yaml").is_file():  # where a checkout's package looks beside itself
+            graphs.append(folder / "deployments")
+        if any((graph / "app.py").is_file() for graph in graphs):
+            return
+        other = package
+    else:
+        return
+    raise InputError(
+        f"{other} has the name of this program's package, and Ray's workers would import it from there",
+        "Start this in another folder, or rename that one",
+    )
+
+
 def start_ray(**options: Any) -> None:
-    """`ray.init(**options)` for a new Ray here; call it before Ray is imported, which reads `ENVIRONMENT`."""
+    """`ray.init(**options)` for a new Ray here; call it before Ray is imported, which reads `ENVIRONMENT`.
+
+    Raises InputError as `require_own_package` does.
+    """
+    require_own_package(Path.cwd())
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import ray

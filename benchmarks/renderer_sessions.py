@@ -274,6 +274,8 @@ async def _workers(pipe: Connection, path: str, plan: Plan) -> dict[str, Any]:
     await asyncio.sleep(plan.seconds)
     passed = time.monotonic() - started
     pipe.send(True)
+    if not took:
+        raise click.ClickException(f"no tick of {sessions} sessions was answered: ask for more --seconds, or fewer")
     p50, p95, p99 = (float(value) for value in np.percentile(np.array(took) * 1000, (50, 95, 99)))
     result = {
         "frames_per_s_of_session": frames[0] / passed / sessions,

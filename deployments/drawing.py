@@ -18,6 +18,8 @@ from being.inference.frames import Drive
 from being.inference.rendered import RenderedFrames, joined
 
 UNHURRIED_FRAMES = 2  # how long a live frame waits for work that is not live
+CROWDED = 0.5  # share of the time drawing, from which on ticks wait for company: a batch costs more than its frames
+GATHER_S = 0.008  # between the beginnings of two batches then
 REMEMBERED_S = 1.0  # over which the load is told
 
 Draw = Callable[[Sequence[Drive]], RenderedFrames]
@@ -35,6 +37,9 @@ class DrawingOrder(Order):
 
 class DrawingThread:
     """Merges the ticks of several ingresses; work that is not live is drawn a few frames at a time in between.
+
+    A renderer with time to spare draws a tick as it comes. Once it is crowded, batches begin a while apart, so that
+    more ticks share what a batch costs beside its frames, and other threads have the interpreter meanwhile.
 
     Parameters
     ----------
@@ -83,7 +88,11 @@ class DrawingThread:
             order.cancel()
 
     def _work(self) -> None:
+        started = -math.inf
         while True:
+            now = time.perf_counter()
+            if (pause := started + GATHER_S - now) > 0 and self._meter.busy(now) > CROWDED:
+                time.sleep(pause)
             orders = self._orders.next()
             most = None if orders[0].live else UNHURRIED_FRAMES
             pieces = [order.drives[order.done :][:most] for order in orders]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import mmap
 import re
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,8 @@ ray = pytest.importorskip("ray")
 
 from being import ray_local
 from being.commands import serve, session_workers
-from being.ray_local import free_ports
+from being.errors import InputError
+from being.ray_local import free_ports, require_own_package
 
 ROOT = Path(__file__).parents[1]
 RAY = Path(ray.__file__).parent
@@ -54,3 +57,40 @@ def test_free_ports_can_be_taken_together() -> None:
     listening = [socket.create_server(("", port)) for port in ports]
     for server in listening:
         server.close()
+
+
+def test_another_package_of_this_name_is_refused(tmp_path: Path) -> None:
+    require_own_package(ROOT)
+    package = tmp_path / "being"
+    package.mkdir()
+    require_own_package(tmp_path)  # a folder of that name that is no package does not get in the way
+    (package / "__init__.py").touch()
+    with pytest.raises(InputError, match=re.escape(str(package))):
+        require_own_package(tmp_path)
+    for folder in (package / "deployments", tmp_path / "deployments"):
+        folder.mkdir()
+    (tmp_path / "deployments" / "app.py").touch()
+    with pytest.raises(InputError):
+        require_own_package(tmp_path)
+    (tmp_path / "serve_config.yaml").touch()
+    require_own_package(tmp_path)
+    (tmp_path / "serve_config.yaml").unlink()
+    (package / "deployments" / "app.py").touch()
+    require_own_package(tmp_path)
+
+
+def test_a_module_of_this_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "being.py").touch()
+    with pytest.raises(InputError, match=r"being\.py"):
+        require_own_package(tmp_path)
+
+
+def test_serving_beside_another_package_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "being").mkdir()
+    (tmp_path / "being" / "__init__.py").touch()
+    script = "import sys; sys.path[0] = sys.argv.pop(); from being.cli import main; main()"  # as the installed command
+    done = subprocess.run(
+        [sys.executable, "-c", script, "serve", str(ROOT)], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and str(tmp_path / "being") in done.stderr

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from being.capture.background.found import FILMED, LAID_TOGETHER, BackgroundMotion
 from being.capture.cuts import Cut, Reason
 from being.capture.landmarks.tracking import Track
 from being.capture.parsing.teeth import lips_apart
@@ -26,8 +27,6 @@ LIGHT_DRIFT = 0.08  # spread of the face's brightness over the clip, share of it
 GOOD_RMS = 1.2  # pixels at 512
 SHORT_S = 20.0
 HIDDEN = 0.7  # share of the picture never seen without the person
-FILMED = "as filmed"  # what the plate of a camera that stands still shows
-LAID_TOGETHER = "laid together from what the moving camera saw"
 BLINK, BLINK_GAP = 0.5, 3  # closure that counts as a blink; frames between two of them
 QUIET, CLIPPED, CLIPPED_SHARE = 0.01, 0.999, 1e-3
 
@@ -44,31 +43,13 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class BackgroundMotion:
-    """shift : the background's largest usual shift, pixels (0 before a plain wall). still : whether it has one plate.
-    changes : it does not merely shift, most of it is replaced.
-    """
-
-    shift: float
-    still: bool
-    changes: bool
-
-    def __str__(self) -> str:
-        if self.still:
-            return "the camera stands still"
-        if self.changes:
-            return "the background changes"
-        return f"the camera moves, the background shifts by {self.shift:.0f} pixels"
-
-
-@dataclass(frozen=True)
 class CaptureReport:
     """What `capture` did.
 
     Attributes
     ----------
-    folder : the dataset. frames, size : of its pictures. focal : pixels.
-    crop : x0, y0, side of the square in the upright video, pixels.
+    folder : the dataset. frames, size (width, height) : of its pictures. focal : pixels.
+    crop : x0, y0, width, height of what the upright video shows of them, pixels.
     found : share of the frames with a face. rms_px : reprojection error of the rigid landmarks.
     blinks : how many. mouth_open : widest opening (98th percentile), in face lengths. seen : share of the plate that
     was really seen. camera_shift_px : of the background. background : what the plate shows.
@@ -79,9 +60,9 @@ class CaptureReport:
 
     folder: Path
     frames: int
-    size: int
+    size: tuple[int, int]
     focal: float
-    crop: tuple[int, int, int]
+    crop: tuple[int, int, int, int]
     found: float
     rms_px: float
     blinks: int
@@ -110,8 +91,10 @@ class CaptureReport:
         return round(self.start_s + start, 3), round(self.start_s + stop, 3)
 
     def as_json(self) -> dict[str, Any]:
-        """For capture.json; the folder's own name is left out, it may be moved."""
+        """For capture.json; the folder's own name is left out, it may be moved. Squares have one side."""
         values = asdict(self)
+        if self.size[0] == self.size[1]:
+            values["size"], values["crop"] = self.size[0], self.crop[:3]
         del values["folder"]
         parts = [(*self.seconds_of(cut), cut.reason) for cut in self.cuts]
         values["cuts"] = [{"from_s": start, "to_s": stop, "reason": reason} for start, stop, reason in parts]
@@ -163,7 +146,7 @@ def find(
     """Everything worth saying about a clip of T frames; `track` in pixels of its pictures.
 
     filmed, cuts : frames of the film, and what was left out of it. motion : of the background, None: it stands still.
-    background : what the plate shows. outside : (T,) frames whose face leaves the portrait's square.
+    background : what the plate shows. outside : (T,) frames whose face leaves the portrait.
     """
     stands = motion is None or motion.still
     out: list[Finding] = []

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from being.capture.background.plate import Pictures
+from being.capture.background.zoom import zoom_of
 from being.capture.landmarks.tracking import Track
-from being.capture.layers.zoom import zoom_of
-from being.capture.plate import Pictures
 from being.capture.pose.head_points import HeadPoints, follow_head
 from being.capture.pose.refinement import refine_pose
 from being.capture.pose.solve import PoseSolution, ordinary_frame, solve_pose

@@ -1,6 +1,6 @@
 """Video in, talking-portrait dataset out: every step in order, each kept so that a stopped run goes on.
 
-Order: landmarks, the portrait's square and its pictures, head pose by the mesh, labels, plate, head pose by the head's
+Order: landmarks, the portrait's place and pictures, head pose by the mesh, labels, plate, head pose by the head's
 own points, torso, the pictures made from these, sound and numbers, report. Pictures are on disk and pass through
 memory one by one.
 """
@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from being.capture.findings import BackgroundMotion, CaptureReport, count_blinks, face_brightness, find
+from being.capture.background.found import BackgroundMotion
+from being.capture.background.made_plate import check_background
+from being.capture.findings import CaptureReport, count_blinks, face_brightness, find
 from being.capture.landmarks.blink import eye_closure
 from being.capture.landmarks.expression import action_units
 from being.capture.landmarks.tracking import Track, ibug_68, track_landmarks
-from being.capture.layers.made_plate import check_background
 from being.capture.layers.torso import track_torso
 from being.capture.parsing.parser import BLOCK, ClipParser, open_parser
 from being.capture.parsing.teeth import TeethFinder, lips_apart
@@ -41,8 +42,8 @@ from being.dataset.writer import DatasetWriter
 from being.errors import InputError
 from being.progress import Progress, Silent
 
-VERSION = 7  # raise when a step's result changes, so that no run goes on from an older one's
-SMALLEST, LARGEST = 64, 1080  # pixels a side
+VERSION = 9  # raise when a step's result changes, so that no run goes on from an older one's
+SMALLEST, LARGEST = 64, 1920  # pixels a side
 BYTES_A_PIXEL = 3.3  # of the finished folder, for each pixel of each frame; measured 2.3 (256 px) to 3.0 (160 px)
 BLINK_GAIN = 1.5  # AU45 = 3 x closure: at 25 frames a second lids are rarely caught wholly shut
 LIGHT_SAMPLES = 40
@@ -54,7 +55,7 @@ def capture(
     video: Path | str,
     out: Path | str,
     *,
-    size: int = 512,
+    size: int | tuple[int, int] = 512,
     focal: float | None = None,
     parser: str = "builtin",
     background: str | None = None,
@@ -71,7 +72,8 @@ def capture(
     ----------
     video : any phone video. out : the folder to make; it appears when it is whole, `report.html` and `capture.json`
         in it. Until then the work stands in `out.part`, and a run that was stopped goes on from there.
-    size : side of the square pictures, pixels. focal : of the camera, in pixels of these pictures, where it is known.
+    size : side of the square pictures, or their width and height, pixels. focal : of the camera, in pixels of these
+        pictures, where it is known.
     parser : see `being.capture.parsing.parser.open_parser`. resume : False begins anew. workers : threads.
     background : what stands behind the avatar where it shall not be what was filmed: "blur", "#rrggbb" or a picture.
     audio_track : which sound track, from 1; None: the default one, else the first that is not silent.
@@ -83,20 +85,22 @@ def capture(
         What the video shows cannot be used, `out` exists, or the disk refuses. MissingDependencyError: see its remedy.
     """
     video, out = Path(video), Path(out)
-    if not SMALLEST <= size <= LARGEST or size % 2:
-        raise InputError(f"size is {size}", f"Give an even number of pixels from {SMALLEST} to {LARGEST}")
-    if focal is not None and not 0.3 * size <= focal <= 20 * size:
-        raise InputError(f"focal is {focal:g} pixels for pictures of {size}", "Usual is 1.2 to 3 times the size")
+    width, height = (size, size) if isinstance(size, int) else size
+    if any(not SMALLEST <= side <= LARGEST or side % 2 for side in (width, height)):
+        raise InputError(f"size is {width}x{height}", f"Give even numbers of pixels from {SMALLEST} to {LARGEST}")
+    side = min(width, height)
+    if focal is not None and not 0.3 * side <= focal <= 20 * side:
+        raise InputError(f"focal is {focal:g} pixels for pictures of {side}", "Usual is 1.2 to 3 times the size")
     if video.is_dir():
         raise InputError(f"{video} is a folder", "Give a video; a dataset folder is trained on as it is: being fit")
     check_background(background)
     open_parser(parser).close()
     footage = open_footage(video, start_s, end_s)
-    require_room(out, int(footage.frames * size * size * BYTES_A_PIXEL))
+    require_room(out, int(footage.frames * width * height * BYTES_A_PIXEL))
     settings = {
         "version": VERSION,
         "video": _fingerprint(video),
-        "size": size,
+        "size": width if width == height else [width, height],
         "focal": focal,
         "parser": parser,
         "audio_track": audio_track,
@@ -105,7 +109,7 @@ def capture(
     }
     place = Workspace(out, settings, resume)
     threads = workers or os.cpu_count() or 1
-    job = _Job(footage, place, size, focal, parser, background, progress or Silent(), threads, audio_track)
+    job = _Job(footage, place, (width, height), focal, parser, background, progress or Silent(), threads, audio_track)
     try:
         with writing_to(out):
             return job.run()
@@ -133,7 +137,7 @@ def _solution(kept: dict[str, NDArray[Any]]) -> PoseSolution:
 
 @dataclass(frozen=True)
 class _Stored:
-    """Pictures of a folder by number, read when asked for, in a row ahead: a `being.capture.plate.Pictures`."""
+    """Pictures of a folder by number, read when asked for, in a row ahead: `background.plate.Pictures`."""
 
     read: Callable[[int], Picture]
     count: int
@@ -157,7 +161,7 @@ class _Job:
 
     footage: Footage
     place: Workspace
-    size: int
+    size: tuple[int, int]
     focal: float | None
     parser: str
     background: str | None
@@ -187,7 +191,7 @@ class _Job:
         track = Track(crop.map(filmed.points, self.size), filmed.found & ~outside, filmed.faces)
         self._film(crop, selection.frames)
         pose = self._pose(track)
-        writer = DatasetWriter(self.place.path, self.size, self.size, pose.focal, pose.cx, pose.cy).prepare(again=True)
+        writer = DatasetWriter(self.place.path, *self.size, pose.focal, pose.cx, pose.cy).prepare(again=True)
         motion = self._labels(track, writer)
         plate, seen, shows = self._plate(motion)
         pose = self._head(track, pose, not motion.still)
@@ -215,8 +219,8 @@ class _Job:
             closure,
             light,
             selection.sound.samples,
-            size=self.size,
-            crop_side=crop.side,
+            size=min(self.size),
+            crop_side=min(crop.width, crop.height),
             rms_px=pose.rms_px,
             seen=float(seen.mean()),
             filmed=selection.total,
@@ -230,7 +234,7 @@ class _Job:
             frames=len(closure),
             size=self.size,
             focal=float(pose.focal),
-            crop=(crop.x0, crop.y0, crop.side),
+            crop=(crop.x0, crop.y0, crop.width, crop.height),
             found=float(track.found.mean()),
             rms_px=float(pose.rms_px),
             blinks=count_blinks(closure),
@@ -253,7 +257,7 @@ class _Job:
     def _film(self, crop: Crop, frames: NDArray[np.int64]) -> None:
         """Write the pictures of the film's frames (N,) that take part."""
         with self._step("pictures"):
-            writer = DatasetWriter(self.place.path, self.size, self.size, 1.0).prepare(again=True)
+            writer = DatasetWriter(self.place.path, *self.size, 1.0).prepare(again=True)
             have = self._done_before("ori_imgs", ".png")
             if have == self.count:
                 return
@@ -272,7 +276,7 @@ class _Job:
         with self._step("pose"):
             kept = self.place.load("pose")
             if kept is None:
-                pose = solve_pose(track.points, track.found, self.size, self.size, self.focal, self.breaks)
+                pose = solve_pose(track.points, track.found, *self.size, self.focal, self.breaks)
                 self.place.save("pose", **vars(pose))
                 return pose
             return _solution(kept)
@@ -291,7 +295,7 @@ class _Job:
 
     def _labels(self, track: Track, writer: DatasetWriter) -> BackgroundMotion:
         """Returns how the background moves, pixels of the pictures."""
-        from being.capture.layers.camera_motion import background_motion
+        from being.capture.background.camera_motion import background_motion
 
         with self._step("parsing"):
             have = self._done_before("ori_imgs", ".lms")
@@ -305,7 +309,7 @@ class _Job:
                 clip = ClipParser(self._pictures, track, parser, self.workers)
                 small, labels = clip.learn()
                 looked = background_motion(small, labels)
-                motion = replace(looked, shift=looked.shift * self.size / max(small[0].shape[:2]))
+                motion = replace(looked, shift=looked.shift * max(self.size) / max(small[0].shape[:2]))
                 self.place.save("camera", **vars(motion))
                 numbered = enumerate(clip.labels(have), start=have)
                 self._spread((partial(writer.marks, i, labels, marks[i]) for i, labels in numbered), have)
@@ -319,7 +323,7 @@ class _Job:
 
     def _plate(self, motion: BackgroundMotion) -> tuple[Picture, NDArray[np.bool_], str]:
         """The plate, where it was really seen, and what it shows."""
-        from being.capture.layers.made_plate import plate_of
+        from being.capture.background.made_plate import plate_of
 
         with self._step("plate"):
             kept = self.place.load("plate")

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from being.capture.background.found import FILMED, LAID_TOGETHER
 from being.capture.cut_page import cut_section
-from being.capture.findings import BLINK, FILMED, LAID_TOGETHER, CaptureReport
+from being.capture.findings import BLINK, CaptureReport
 from being.capture.landmarks.tracking import Track, ibug_68
 from being.capture.parsing.teeth import lips_apart
 from being.capture.pose.solve import PoseSolution

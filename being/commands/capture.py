@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from being.commands.film_options import film_options
+from being.commands.film_options import film_options, size_option
 from being.errors import STOPPED
 
 
 @click.command(name="capture", context_settings={"max_content_width": 110})
 @click.argument("video", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The dataset folder to make.")
-@click.option("--size", default=512, show_default=True, help="Side of the square pictures, up to 1080 pixels.")
+@size_option
 @click.option(
     "--focal", type=float, help="Focal length in pixels of these pictures [default: solved, about 1.6 x size]."
 )
@@ -24,7 +24,7 @@ from being.errors import STOPPED
 def command(
     video: Path,
     out: Path,
-    size: int,
+    size: tuple[int, int],
     focal: float | None,
     parser: str,
     background: str | None,

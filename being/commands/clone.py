@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from being.avatar.consent import ConsentRecord
-from being.commands.film_options import film_options
+from being.commands.film_options import film_options, size_option
 from being.errors import STOPPED
 from being.progress import Progress
 
@@ -32,9 +32,7 @@ FOOTAGE, NOTE, REFINER = "footage", "clone.json", "refiner"
 )
 @click.option("--name", help="Display name [default: the person on record, or the id].")
 @click.option("--consent", help="JSON consent record, or 'synthetic' or 'unconsented' [default: you are asked].")
-@click.option(
-    "--size", default=512, show_default=True, type=click.IntRange(64, 1080), help="Side of the square frame, pixels."
-)
+@size_option
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
@@ -72,7 +70,7 @@ def command(
     out: Path,
     name: str | None,
     consent: str | None,
-    size: int,
+    size: tuple[int, int],
     minutes: float | None,
     focal: float | None,
     parser: str,
@@ -132,7 +130,7 @@ def command(
     footage = video if video.is_dir() else work / FOOTAGE
     asked = {
         "video": digest,
-        "size": size,
+        "size": size[0] if size[0] == size[1] else list(size),
         "focal": focal,
         "parser": parser,
         "audio_track": audio_track,

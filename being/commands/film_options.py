@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from being.commands.picture_size import PictureSize
 from being.commands.seconds import Seconds
 
 OPTIONS = (
@@ -25,6 +26,15 @@ OPTIONS = (
     click.option(
         "--end", "end_s", type=Seconds(), metavar="TIME", help="Use the video up to here only [default: its end]."
     ),
+)
+
+size_option = click.option(
+    "--size",
+    default="512",
+    show_default=True,
+    type=PictureSize(64, 1920),
+    metavar="SIDE|WxH",
+    help="Pixels of the pictures: a square's side, or 1080x1920.",
 )
 
 

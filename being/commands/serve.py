@@ -25,6 +25,7 @@ from being.commands.session_workers import (
 )
 from being.commands.stopping import stopped_by_signals
 from being.errors import InputError, MissingDependencyError
+from being.ray_local import require_own_package, start_ray
 
 CONFIG = Path("serve_config.yaml")
 # What serve_config.yaml says, for an installation without the file; a test holds the two together.
@@ -127,6 +128,7 @@ def command(
 
     settings = merged(_read(config), host, port, library, hosts, origins, refiner)
     _check_access(settings)
+    require_own_package(Path.cwd())
     if address is None:
         check_port(*listening(settings))
     if (warning := exposure(settings)) is not None:
@@ -147,8 +149,6 @@ def command(
         yaml.safe_dump(settings, file)
         file.flush()
         try:
-            from being.ray_local import start_ray
-
             if address is None:
                 start_ray(
                     num_cpus=places(settings, os.cpu_count() or 1),

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from being.avatar.folder import Avatar
-from being.inference.compositing import Background, backdrop, fit_intrinsics
+from being.inference.compositing import Background, backdrop, cover_scale, fit_intrinsics
 from being.inference.frames import Drive
 from being.model.network import Conditions, camera_code
+from being.raster.contract import scaled_low_pass
 
 BACKDROPS = 16  # sizes and backgrounds kept per avatar
 FACE_GATE = 0.5  # Gaussians that listen more than this are the face
@@ -50,6 +51,11 @@ class RenderableAvatar:
         """fx, fy, cx, cy of a frame of that size."""
         manifest = self.avatar.manifest
         return fit_intrinsics(manifest.intrinsics, (manifest.width, manifest.height), width, height)
+
+    def low_pass(self, width: int, height: int) -> tuple[float, float]:
+        """The rasterizer's filters in a frame of that size, by how much larger it is than the recorded one."""
+        manifest = self.avatar.manifest
+        return scaled_low_pass(cover_scale((manifest.width, manifest.height), (width, height)))
 
     def backdrop(self, background: Background, width: int, height: int) -> npt.NDArray[np.uint8]:
         """(height, width, 3) uint8 behind the avatar; the last few are kept. Read-only."""

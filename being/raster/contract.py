@@ -73,6 +73,7 @@ class Cameras:
     intrinsics: Tensor  # (B, 4) fx fy cx cy, pixels
     width: int  # pixels
     height: int  # pixels
+    low_pass: Tensor | None = None  # (B, 2) px^2, see `scaled_low_pass`; None: LOW_PASS, as splats are trained
 
     @property
     def count(self) -> int:
@@ -85,10 +86,24 @@ class Cameras:
             raise InputError(f"Cameras.view has shape {tuple(self.view.shape)}, expected (B, 3, 4)")
         if tuple(self.intrinsics.shape) != (self.count, 4):
             raise InputError(f"Cameras.intrinsics has shape {tuple(self.intrinsics.shape)}, expected {(self.count, 4)}")
+        if self.low_pass is not None and tuple(self.low_pass.shape) != (self.count, 2):
+            raise InputError(f"Cameras.low_pass has shape {tuple(self.low_pass.shape)}, expected {(self.count, 2)}")
         if self.width < 1 or self.height < 1:
             raise InputError(
                 f"The picture is {self.width}x{self.height} pixels", "Give a width and height of at least 1"
             )
+
+
+def scaled_low_pass(scale: float) -> tuple[float, float]:
+    """The low-pass filters, px^2, of pictures `scale` times as large as those that splats were trained on.
+
+    The first is what is added to the diagonal of the 2D covariance. The second is what of it the splats were trained
+    with: LOW_PASS of their own pixels. In smaller pictures the first holds the variance of the larger pixel's box too,
+    which must not make a thin splat weigh more: its opacity falls as its area grows, by the root of the determinants'
+    ratio (Mip-Splatting, Yu et al. 2024, eq. 11). Larger pictures show what the trained ones did.
+    """
+    trained = LOW_PASS * scale * scale
+    return trained + max(0.0, 1.0 - scale * scale) / 12.0, trained
 
 
 @dataclass(frozen=True)

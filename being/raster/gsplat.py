@@ -11,6 +11,7 @@ from the contract:
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch.nn.functional import pad
 
 from being.errors import InputError, MissingDependencyError
 from being.raster.contract import LOW_PASS, MAX_ALPHA, NEAR_PLANE, Cameras, Raster, Splats
+from being.raster.reference import screen_axes, thinning
 from being.raster.sh import COEFFICIENTS
 
 TILE = 16  # px
@@ -38,6 +40,12 @@ def rasterize_gsplat(splats: Splats, cameras: Cameras, probe: Tensor | None = No
         blank = splats.means.new_zeros(0, height, width)
         return Raster(blank[..., None].expand(-1, -1, -1, 3), blank, blank, splats.means.new_zeros(0))
 
+    low_pass = LOW_PASS
+    if cameras.low_pass is not None:
+        filters = cameras.low_pass.tolist()
+        if any(one != filters[0] for one in filters):  # gsplat takes one filter for all pictures
+            return _one_by_one(splats, cameras, probe)
+        low_pass, splats = filters[0][0], _thinned(splats, cameras)
     batch = _Batch(splats)
     view = pad(cameras.view.detach().to(splats.means.device, torch.float32), (0, 0, 0, 1))  # (B, 4, 4)
     view[:, 3, 3] = 1.0
@@ -53,6 +61,7 @@ def rasterize_gsplat(splats: Splats, cameras: Cameras, probe: Tensor | None = No
         height=height,
         probe=None if probe is None else batch.fold(probe, 0.0),
         depth=True,
+        low_pass=low_pass,
     )
     return Raster(
         rgb=blended[..., :3],
@@ -74,6 +83,7 @@ def draw_rows(
     height: int,
     probe: Tensor | None = None,
     depth: bool = False,
+    low_pass: float = LOW_PASS,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Draw B pictures of n splats each, opacities capped and 0 where nothing may be drawn.
 
@@ -81,7 +91,7 @@ def draw_rows(
     ----------
     means, scales, colors : (B, n, 3). quats : (B, n, 4). opacities : (B, n).
     view : (B, 4, 4). cameras : (B, 3, 3). probe : (B, n, 2), added to the centres in pixels.
-    depth : blend it as a fourth colour.
+    depth : blend it as a fourth colour. low_pass : px^2, added to the diagonal of the 2D covariance.
 
     Returns
     -------
@@ -98,7 +108,7 @@ def draw_rows(
         Ks=cameras[:, None],
         width=width,
         height=height,
-        eps2d=LOW_PASS,
+        eps2d=low_pass,
         near_plane=NEAR_PLANE,
         packed=False,
         opacities=opacities,
@@ -127,6 +137,29 @@ def spherical_harmonics_gsplat(sh: Tensor, directions: Tensor) -> Tensor:
     degree = COEFFICIENTS.index(sh.shape[1])
     colours: Tensor = gsplat.spherical_harmonics(degree, directions, sh)
     return (0.5 + colours).clamp(min=0.0)
+
+
+def _thinned(splats: Splats, cameras: Cameras) -> Splats:
+    """The splats, less opaque where the cameras' filters spread them."""
+    assert cameras.low_pass is not None
+    factors = []
+    for image, filters in enumerate(cameras.low_pass.tolist()):
+        own, view = slice(*splats.offsets[image : image + 2]), cameras.view[image].to(splats.means)
+        in_camera = splats.means[own] @ view[:, :3].T + view[:, 3]
+        places = (view, cameras.intrinsics[image].to(splats.means), cameras.width, cameras.height)
+        factors.append(thinning(screen_axes(in_camera, splats.quats[own], splats.scales[own], *places), filters))
+    return replace(splats, opacities=splats.opacities * torch.cat(factors))
+
+
+def _one_by_one(splats: Splats, cameras: Cameras, probe: Tensor | None) -> Raster:
+    parts = []
+    for image, (start, stop) in enumerate(pairwise(splats.offsets)):
+        own = {name: getattr(splats, name)[start:stop] for name in ("means", "quats", "scales", "opacities", "colors")}
+        seen = {name: getattr(cameras, name)[image : image + 1] for name in ("view", "intrinsics", "low_pass")}
+        camera = Cameras(**seen, width=cameras.width, height=cameras.height)
+        one = Splats(**own, offsets=(0, stop - start))
+        parts.append(rasterize_gsplat(one, camera, None if probe is None else probe[start:stop]))
+    return Raster(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Raster)))
 
 
 class _Batch:

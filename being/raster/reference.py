@@ -33,6 +33,7 @@ class Projected:
     index: Tensor  # (M,) which splat of the image
     centers: Tensor  # (M, 2) px
     conics: Tensor  # (M, 3) inverse 2D covariance: xx, xy, yy, 1/px^2
+    opacities: Tensor  # (M,) less what the low-pass filter spreads
     depths: Tensor  # (M,) camera z
     extents: Tensor  # (M, 2) half width and height of the box outside which alpha < 1/255, px
 
@@ -51,6 +52,7 @@ def _rasterize_image(splats: Splats, cameras: Cameras, probe: Tensor | None, ima
     own = slice(splats.offsets[image], splats.offsets[image + 1])
     view, intrinsics = cameras.view[image].to(splats.means), cameras.intrinsics[image].to(splats.means)
     width, height = cameras.width, cameras.height
+    low_pass = (LOW_PASS, LOW_PASS) if cameras.low_pass is None else tuple(cameras.low_pass[image].tolist())
     projected = project(
         splats.means[own],
         splats.quats[own],
@@ -60,13 +62,13 @@ def _rasterize_image(splats: Splats, cameras: Cameras, probe: Tensor | None, ima
         intrinsics,
         width,
         height,
+        low_pass=low_pass,
         finite=splats.colors[own].isfinite().all(-1),
         probe=None if probe is None else probe[own].to(splats.means),
     )
     ones = torch.ones_like(projected.depths)
     # Coverage and depth are blended like colours: of value 1, and of value z.
     channels = torch.cat([splats.colors[own][projected.index], ones[:, None], projected.depths[:, None]], dim=-1)
-    opacities = splats.opacities[own][projected.index]
 
     rows = []
     for y in range(0, height, TILE):
@@ -74,7 +76,7 @@ def _rasterize_image(splats: Splats, cameras: Cameras, probe: Tensor | None, ima
         for x in range(0, width, TILE):
             area = (x, y, min(TILE, width - x), min(TILE, height - y))
             touching = _splats_touching(projected, *area)
-            arguments = (projected.centers, projected.conics, opacities, channels)
+            arguments = (projected.centers, projected.conics, projected.opacities, channels)
             selected = [argument[touching] for argument in arguments]
             # Checkpointed: the (splats, pixels) tables of a tile are made again in the backward pass, not kept.
             row.append(checkpoint(_blend_tile, *selected, *area, use_reentrant=False))
@@ -94,15 +96,17 @@ def project(
     width: int,
     height: int,
     *,
+    low_pass: tuple[float, float] = (LOW_PASS, LOW_PASS),
     finite: Tensor | None = None,
     probe: Tensor | None = None,
 ) -> Projected:
-    """Project n splats into one camera (EWA splatting, Zwicker et al. 2001): Sigma' = J W Sigma W^T J^T + 0.3 I.
+    """Project n splats into one camera (EWA splatting, Zwicker et al. 2001): Sigma' = J W Sigma W^T J^T + s I.
 
     Parameters
     ----------
     means (n, 3), quats (n, 4), scales (n, 3), opacities (n,) : see `Splats`.
     view : (3, 4), intrinsics : (4,), see `Cameras`.
+    low_pass : s, and what of it splats were trained with, px^2; see `scaled_low_pass`.
     finite : (n,) bool, splats that may be drawn at all (default all).
     probe : (n, 2) px, added to the projected centres.
     """
@@ -122,19 +126,15 @@ def project(
     if probe is not None:
         centers = centers + probe[index]
 
-    # J: the camera's derivative at the splat's centre. Far outside the picture it would stretch splats without limit.
-    margin_x, margin_y = JACOBIAN_MARGIN * 0.5 * width / fx, JACOBIAN_MARGIN * 0.5 * height / fy
-    slope_x = (x / z).clamp(-cx / fx - margin_x, (width - cx) / fx + margin_x)
-    slope_y = (y / z).clamp(-cy / fy - margin_y, (height - cy) / fy + margin_y)
-    zero = torch.zeros_like(z)
-    jacobian = torch.stack([fx / z, zero, -fx * slope_x / z, zero, fy / z, -fy * slope_y / z], dim=-1)
-    # (n, 2, 3): the splat's three axes on screen; the 2D covariance is axes @ axes^T.
-    axes = jacobian.unflatten(-1, (2, 3)) @ view[:, :3] @ rotation_matrices(quats[index]) * scales[index][:, None, :]
+    axes = screen_axes(in_camera, quats[index], scales[index], view, intrinsics, width, height)
     horizontal, vertical = axes.unbind(1)
     raw_xx, xy, raw_yy = (horizontal**2).sum(-1), (horizontal * vertical).sum(-1), (vertical**2).sum(-1)
-    xx, yy = raw_xx + LOW_PASS, raw_yy + LOW_PASS
+    added, trained = low_pass
+    xx, yy = raw_xx + added, raw_yy + added
     # det(A A^T + s I) = |a x b|^2 + s tr(A A^T) + s^2: unlike xx * yy - xy^2 it loses no digits on thin splats.
-    determinant = (torch.linalg.cross(horizontal, vertical) ** 2).sum(-1) + LOW_PASS * (raw_xx + raw_yy) + LOW_PASS**2
+    determinant = (torch.linalg.cross(horizontal, vertical) ** 2).sum(-1) + added * (raw_xx + raw_yy) + added**2
+    if trained != added:
+        opacities = opacities * thinning(axes, low_pass)
     conics = torch.stack([yy, -xy, xx], dim=-1) / determinant[:, None]
 
     # alpha >= 1/255 where d^T conic d <= 2 ln(255 opacity): an ellipse whose box has these half sides.
@@ -147,7 +147,30 @@ def project(
         on_screen = (first <= last).all(-1) & conics.isfinite().all(-1) & centers.isfinite().all(-1)
         kept = on_screen.nonzero().squeeze(-1)
         order = kept[torch.argsort(z[kept], stable=True)]
-    return Projected(index[order], centers[order], conics[order], z[order], extents[order])
+    return Projected(index[order], centers[order], conics[order], opacities[order], z[order], extents[order])
+
+
+def screen_axes(
+    in_camera: Tensor, quats: Tensor, scales: Tensor, view: Tensor, intrinsics: Tensor, width: int, height: int
+) -> Tensor:
+    """The three axes of splats at `in_camera` (n, 3) on screen, (n, 2, 3) px: their 2D covariance is axes @ axes^T."""
+    fx, fy, cx, cy = intrinsics.unbind()
+    x, y, z = in_camera.unbind(-1)
+    # J: the camera's derivative at the splat's centre. Far outside the picture it would stretch splats without limit.
+    margin_x, margin_y = JACOBIAN_MARGIN * 0.5 * width / fx, JACOBIAN_MARGIN * 0.5 * height / fy
+    slope_x = (x / z).clamp(-cx / fx - margin_x, (width - cx) / fx + margin_x)
+    slope_y = (y / z).clamp(-cy / fy - margin_y, (height - cy) / fy + margin_y)
+    zero = torch.zeros_like(z)
+    jacobian = torch.stack([fx / z, zero, -fx * slope_x / z, zero, fy / z, -fy * slope_y / z], dim=-1)
+    return jacobian.unflatten(-1, (2, 3)) @ view[:, :3] @ rotation_matrices(quats) * scales[:, None, :]
+
+
+def thinning(axes: Tensor, low_pass: tuple[float, float]) -> Tensor:
+    """What opacities (n,) are multiplied by under the filters of `scaled_low_pass`. axes : (n, 2, 3) px."""
+    crossed = (torch.linalg.cross(axes[:, 0], axes[:, 1]) ** 2).sum(-1)
+    trace = (axes**2).sum((1, 2))
+    added, trained = (crossed + s * trace + s**2 for s in low_pass)
+    return torch.sqrt(trained / added)
 
 
 def rotation_matrices(quats: Tensor) -> Tensor:

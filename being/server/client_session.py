@@ -6,7 +6,6 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from datetime import UTC, datetime
 
 from being.constants import FPS
@@ -16,6 +15,7 @@ from being.server.admission import Load
 from being.server.backgrounds import Backgrounds
 from being.server.client_state import ClientState
 from being.server.client_stream import frames_of
+from being.server.encoding_pool import EncodingPool
 from being.server.limits import ServingLimits
 from being.server.liveness import Liveness, Superseded
 from being.server.media_pump import MediaPump
@@ -57,7 +57,7 @@ class ClientSession:
         backgrounds: Backgrounds,
         limits: ServingLimits,
         meter: Meter,
-        pool: Executor,
+        pool: EncodingPool,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.session = session

@@ -18,7 +18,7 @@ class ServingLimits(BaseModel):
     upload_s: float = Field(default=120.0, gt=0, description="An upload that takes longer is given up")
     picture_bytes: int = Field(default=16 * MIB, gt=0, description="Largest picture for a background")
     sound_s: float = Field(default=600.0, gt=0, description="Longest sound of one `speak`")
-    side: int = Field(default=1024, ge=64, description="Largest width or height of a picture")
+    side: int = Field(default=1920, ge=64, description="Largest width or height of a picture")
     sessions: int = Field(default=64, ge=1, description="Live sessions of one ingress, whatever they cost")
     speaking: int = Field(default=2, ge=1, description="`speak` requests worked on at once")
     message_bytes: int = Field(default=MIB, gt=0, description="Largest WebSocket message a client may send")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from concurrent.futures import Executor
+from functools import partial
 
 from being.constants import FPS
 from being.live.scheduler import Delivery, Sound
+from being.server.encoding_pool import EncodingPool
 from being.server.liveness import Gone, Liveness
 from being.server.schemas import LiveFormat
 from being.server.transport import LiveStream, Transport
@@ -24,7 +25,7 @@ class MediaPump:
     reopen : a new stream is wanted before anything else is encoded.
     """
 
-    def __init__(self, pool: Executor) -> None:
+    def __init__(self, pool: EncodingPool) -> None:
         self.stream: LiveStream | None = None
         self.reopen = True
         self._pool = pool
@@ -59,7 +60,7 @@ class MediaPump:
         self.reopen = False
         self.stream = None
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, transport.open, format, width, height)
+        return await loop.run_in_executor(self._pool.executor, transport.open, format, width, height)
 
     async def encode(self) -> list[Delivery]:
         """Encode what waits; returns it."""
@@ -68,7 +69,7 @@ class MediaPump:
         batch = list(self._pending)
         self._pending.clear()
         self._busy = True  # until it was sent
-        await asyncio.get_running_loop().run_in_executor(self._pool, self.stream.deliver, batch)
+        await self._pool.encode(partial(self.stream.deliver, batch))
         return batch
 
     async def send(self, transport: Transport, liveness: Liveness) -> None:
@@ -95,7 +96,7 @@ class MediaPump:
         """End the stream and send the rest of it, however little the client has acknowledged."""
         if self.stream is None:
             return
-        await asyncio.get_running_loop().run_in_executor(self._pool, self.stream.close)
+        await asyncio.get_running_loop().run_in_executor(self._pool.executor, self.stream.close)
         while (piece := self.stream.take()) is not None:
             await transport.send(piece)
 

@@ -22,6 +22,7 @@ from being.server.admission import Admission, Load
 from being.server.backgrounds import PREFIX, Backgrounds
 from being.server.client_session import ClientSession
 from being.server.client_state import ClientState, Mark
+from being.server.encoding_pool import EncodingPool
 from being.server.frame_loop import FrameLoop
 from being.server.limits import ServingLimits, check_size
 from being.server.liveness import Moved
@@ -100,6 +101,7 @@ class Service:
         """Start the frame loop; call on the event loop that serves."""
         self.loop = asyncio.get_running_loop()
         self.pool = ThreadPoolExecutor(ENCODING_THREADS, thread_name_prefix="being-encode")
+        self._encoding = EncodingPool(self.pool)
         self.frame_loop.start()
         if self.shared is not None:
             self.shared.start()
@@ -276,7 +278,7 @@ class Service:
     def _client(self, session: Session, format: LiveFormat, sample_rate: int) -> ClientSession:
         emotions = self.avatars.manifest(session.avatar.id).network.emotion_states
         return ClientSession(
-            session, format, sample_rate, emotions, self.backgrounds, self.limits, self.meter, self.pool, self._now
+            session, format, sample_rate, emotions, self.backgrounds, self.limits, self.meter, self._encoding, self._now
         )
 
 

@@ -2,7 +2,7 @@
 
 A moving camera changes the poses, which are relative to it, and may change the intrinsics. Tracking knows one camera
 for the whole clip, so its truth is the pose that puts the head, in the still camera, where the moving one saw it.
-Lights belong to the camera; the moves are small.
+Lights stay in the room.
 """
 
 from __future__ import annotations

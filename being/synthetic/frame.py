@@ -75,7 +75,7 @@ def render_in_room(state: rig.FaceState, width: int, height: int, camera: Intrin
     state : its poses are in the still camera's space. camera : fx, fy, cx, cy of this picture, pixels.
     view : (3, 4) from the still camera's space to this camera's.
     """
-    seen = replace(state, head=_through(view, state.head), torso=_through(view, state.torso))
+    seen = replace(state, head=_through(view, state.head), torso=_through(view, state.torso), lights=view[:, :3])
     truth = frame_truth(seen, width, height, camera)
     still = intrinsics(width, height)
     cutout = cut_out(seen, width, height, camera)

@@ -72,6 +72,7 @@ class Performance:
             gaze_y=float(self.gaze[index, 1]),
             head=self.head[index].astype(np.float64),
             torso=self.torso[index].astype(np.float64),
+            lights=np.eye(3),
         )
 
     def save(self, path: Path) -> None:

@@ -33,7 +33,8 @@ LID_LOWER_LEFT, LID_LOWER_RIGHT = 48, 49
 GAZE_LEFT, GAZE_RIGHT = 50, 53  # unit vectors in head space
 LIP_SINK = 56  # how far the lips sink into the cheeks at the corners
 NECK_ENDS = 57  # both ends of the neck's rod, kernel axes: the upper rides on the head, the lower on the torso
-PARAMETERS = 63
+LIGHTS = 63  # what turns the room's axes into the camera's, row-major rotation (9), kernel axes
+PARAMETERS = 72
 
 MOUTH_Y, MOUTH_Z = -0.550, 0.815
 MOUTH_HALF_WIDTH = 0.270
@@ -56,7 +57,7 @@ def rest_pose() -> NDArray[np.float64]:
 class FaceState:
     """One frame of the character. Poses are (3, 4) [R|t], head space to OpenCV camera, decimetres.
 
-    Fields: one for each control of the rig.
+    Fields: one for each control of the rig. lights : rotation (3, 3) from where the lights stand to the camera.
     """
 
     jaw: float = 0.0
@@ -77,6 +78,7 @@ class FaceState:
     gaze_y: float = 0.0  # radians, positive up
     head: NDArray[np.float64] = field(default_factory=rest_pose)
     torso: NDArray[np.float64] = field(default_factory=rest_pose)
+    lights: NDArray[np.float64] = field(default_factory=lambda: np.eye(3))
 
 
 def lip_gap(state: FaceState) -> tuple[float, float]:
@@ -93,6 +95,7 @@ def parameters(state: FaceState) -> NDArray[np.float64]:
     for slot, pose in ((HEAD, state.head), (TORSO, state.torso)):
         p[slot : slot + 9] = (FLIP @ pose[:, :3]).ravel()
         p[slot + 9 : slot + 12] = FLIP @ pose[:, 3]
+    p[LIGHTS : LIGHTS + 9] = (FLIP @ state.lights @ FLIP).ravel()
     p[NECK_ENDS : NECK_ENDS + 3] = FLIP @ (state.head @ (*NECK_TOP, 1.0))
     p[NECK_ENDS + 3 : NECK_ENDS + 6] = FLIP @ (state.torso @ (*NECK_BASE, 1.0))
     raised, dropped = lip_gap(state)

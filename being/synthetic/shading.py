@@ -1,6 +1,7 @@
 """The character's looks: the colour of every part and the studio's lights (a key, a fill, a rim, a dome).
 
-Colours are linear RGB. Lights stand still in the camera's space and are broad: turning the head changes little.
+Colours are linear RGB. Lights stand still in the room, which is the camera's space where the camera stands still, and
+are broad: turning the head changes little.
 """
 
 from __future__ import annotations
@@ -165,6 +166,18 @@ def classify(x, y, z, p):
 
 
 @jit
+def turned(v, p, back):
+    """A direction of the room (3) as the camera sees it; back: one that the camera sees as it is in the room."""
+    a, b = (3, 1) if back else (1, 3)
+    k = rig.LIGHTS
+    return (
+        p[k] * v[0] + p[k + a] * v[1] + p[k + 2 * a] * v[2],
+        p[k + b] * v[0] + p[k + b + a] * v[1] + p[k + b + 2 * a] * v[2],
+        p[k + 2 * b] * v[0] + p[k + 2 * b + a] * v[1] + p[k + 2 * b + 2 * a] * v[2],
+    )
+
+
+@jit
 def lit(n, lx, ly, lz, wrap):
     """Diffuse light that wraps around the terminator by `wrap`."""
     d = (n[0] * lx + n[1] * ly + n[2] * lz + wrap) / (1.0 + wrap)
@@ -200,10 +213,11 @@ def shade(x, y, z, dx, dy, dz, p):
         weight *= 0.62
     openness = max(0.0, 1.0 - 1.9 * ao)
     shadow = 1.0
+    key = turned(KEY, p, False)
     if part != EYE and part != TEETH:
         t = 0.07
         for _ in range(9):
-            q = scene(x + n[0] * 0.02 + KEY[0] * t, y + n[1] * 0.02 + KEY[1] * t, z + n[2] * 0.02 + KEY[2] * t, p)
+            q = scene(x + n[0] * 0.02 + key[0] * t, y + n[1] * 0.02 + key[1] * t, z + n[2] * 0.02 + key[2] * t, p)
             shadow = min(shadow, 0.5 + 0.5 * q * 2.6 / t)
             t += max(0.05, min(0.28, q))
             if shadow <= 0.0 or t > 1.5:
@@ -211,6 +225,9 @@ def shade(x, y, z, dx, dy, dz, p):
         shadow = max(0.0, shadow)
         shadow = shadow * shadow * (3.0 - 2.0 * shadow)
     shadow = 0.30 + 0.70 * shadow
+    # from here on in the room, where the lights stand
+    n = turned(n, p, True)
+    dx, dy, dz = turned((dx, dy, dz), p, True)
 
     gloss = 0.10
     wrap_r, wrap_g, wrap_b = 0.25, 0.25, 0.25

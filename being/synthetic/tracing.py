@@ -67,6 +67,7 @@ def to_display(v):
 def coarse(width, height, fx, fy, cx, cy, p, starts):
     """For every tile the distance at which its cone of rays may first touch something (negative: never)."""
     spread = TILE * 0.7072 / min(fx, fy)
+    beside = np.full(starts.shape, -1.0)
     for j in range(starts.shape[0]):
         for i in range(starts.shape[1]):
             px, py = (i + 0.5) * TILE, (j + 0.5) * TILE
@@ -84,6 +85,22 @@ def coarse(width, height, fx, fy, cx, cy, p, starts):
                 t += d - radius * 0.9
                 if t > FAR:
                     break
+    # Distances are a little too long along a silhouette, and the narrow cones of large pictures slip by: who has a
+    # neighbour that is hit is traced from there.
+    for j in range(starts.shape[0]):
+        for i in range(starts.shape[1]):
+            if starts[j, i] < 0.0:
+                nearest = FAR
+                for jj in range(max(0, j - 1), min(starts.shape[0], j + 2)):
+                    for ii in range(max(0, i - 1), min(starts.shape[1], i + 2)):
+                        if 0.0 <= starts[jj, ii] < nearest:
+                            nearest = starts[jj, ii]
+                if nearest < FAR:
+                    beside[j, i] = nearest
+    for j in range(starts.shape[0]):
+        for i in range(starts.shape[1]):
+            if beside[j, i] >= 0.0:
+                starts[j, i] = beside[j, i]
 
 
 @jit

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from being.raster import Raster, Splats, rasterize
 from being.training.config import FitConfig
 from being.training.data.footage import Batch, Footage, Lots
+from being.training.data.frame_store import Pixels
 from being.training.loss.losses import box_mask, masked_mean, picture_loss, psnr
 from being.training.loss.perceptual import Perceptual
 from being.training.model.densify import ScreenGradients
@@ -131,6 +132,7 @@ class Pass(ABC):
         size = (frames, scene.footage.height, scene.footage.width)
         device = scene.footage.device
         self.picture = [torch.zeros((*size, 3), device=device), torch.zeros(size, device=device)]
+        self.pixels: Pixels | None = None  # of the batch, where they are not on the device anyway
         self.slopes: list[Tensor] = []
         self._batch, self._cost = Segment(self.make_batch, scene.lasting), Segment(self.cost, scene.lasting)
         self.rebind()
@@ -142,8 +144,14 @@ class Pass(ABC):
         self.leaf_slopes: list[Tensor] = []
         self.radii = torch.zeros(0)
 
-    def __call__(self) -> None:
-        """Draw, and take the gradients."""
+    def __call__(self, frames: Tensor) -> None:
+        """Draw frames (B,), and take the gradients."""
+        if not self.scene.footage.resident:
+            fetched = self.scene.footage.pixels(frames)
+            if self.pixels is None:
+                self.pixels = Pixels(*(part.clone() for part in fetched))
+            for kept, part in zip(self.pixels, fetched, strict=True):
+                kept.copy_(part)
         self._batch()
         self._pose()
         self.draw()
@@ -228,7 +236,7 @@ class Learning(Pass):
         values = self.inputs.values
         whole = {name: values[name].long() for name in ("frames", "voice")}
         real = {name: values[name] for name in ("noise", "shake", "twitch", "patches")}
-        self.batch = self.scene.footage.disturbed(Lots(**whole, **real))
+        self.batch = self.scene.footage.disturbed(Lots(**whole, **real), self.pixels)
 
     def penalize(self, posed: Posed) -> None:
         weights, corrections = self.scene.config.loss, self.scene.run.corrections
@@ -283,7 +291,7 @@ class Following(Pass):
         super().__init__(scene, frames)
 
     def make_batch(self) -> None:
-        self.batch = self.scene.footage.batch(self.inputs.values["held_out"].long())
+        self.batch = self.scene.footage.batch(self.inputs.values["held_out"].long(), self.pixels)
 
     def penalize(self, posed: Posed) -> None:
         self.penalty = self.leaves[0].new_zeros(())
@@ -336,9 +344,9 @@ class CapturedStep:
         if held_out is not None:
             values["held_out"] = torch.tensor(held_out)
         self._inputs.put(values)
-        self._learning()
+        self._learning(lots.frames)
         if held_out is not None and self._following is not None:
-            self._following()
+            self._following(torch.tensor(held_out))
         self._update()
         return {**self._learning.numbers, **self._learning.penalties}
 

@@ -23,7 +23,7 @@ VERSION = 1
 NAME = "checkpoint.safetensors"
 
 # Settings that may change between stop and resume: they do not decide what is computed.
-FREE_SETTINGS = {"checkpoint_every_s", "evaluation_frames", "device", "quality_suite"}
+FREE_SETTINGS = {"checkpoint_every_s", "evaluation_frames", "device", "quality_suite", "keep_frames"}
 
 State = tuple[dict[str, Tensor], dict[str, Any]]  # tensors by name, JSON values
 

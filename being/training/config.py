@@ -169,6 +169,11 @@ class FitConfig(_Part):
     cuda_graphs: bool = Field(
         default=False, description="capture steps as CUDA graphs: several times as fast (true, false)"
     )
+    keep_frames: Literal["auto", "device", "memory", "folder"] = Field(
+        default="auto",
+        description="where pictures are kept: on the device, in main memory, or in their folder, decoded again at each "
+        "use; auto: where they fit",
+    )
     seed: int = Field(default=0, description="start of all random numbers")
     checkpoint_every_s: Annotated[float, Field(gt=0)] = Field(default=60.0, description="seconds between checkpoints")
     evaluation_frames: Annotated[int, Field(ge=1)] = Field(

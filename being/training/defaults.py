@@ -12,6 +12,7 @@ VOICES_S = 90.0  # seconds of footage up to which there is room for them, and ne
 GPU_MINUTES, CPU_MINUTES = 8.0, 30.0
 PIXELS_EACH = 12  # of the picture for each Gaussian
 FEWEST, MOST_CPU, MOST_GPU = 500, 8_000, 20_000  # Gaussians
+PIXELS_EACH_LARGE, MOST_LARGE = 23, 50_000  # of pictures with room for more than MOST_GPU, on a GPU
 
 
 def on_gpu(device: str) -> bool:
@@ -33,7 +34,7 @@ def config_for(dataset: Dataset, device: str, minutes: float) -> FitConfig:
     dropout and the lower its learning rate. Under `MANY_S` seconds it starts from all of the demo's network. Under
     `FEW_S` its audio encoder stays frozen; from there on it is trained, up to `VOICES_S` in other voices too. The
     lips' distances are led by the film's, and what parts them in silence is told. A small picture has no use for many
-    Gaussians; a CPU draws fewer, few frames at a time.
+    Gaussians, one of more than 700 pixels a side for more than 20,000; a CPU draws fewer, few frames at a time.
     """
     seconds = dataset.frames / FPS
     enough = min(max((seconds - FEW_S) / (MANY_S - FEW_S), 0.0), 1.0)
@@ -42,8 +43,9 @@ def config_for(dataset: Dataset, device: str, minutes: float) -> FitConfig:
         return round(few + enough * (many - few), 4)
 
     gpu = on_gpu(device)
-    most = MOST_GPU if gpu else MOST_CPU
-    count = min(max(dataset.width * dataset.height // PIXELS_EACH, FEWEST), most)
+    pixels = dataset.width * dataset.height
+    most = max(MOST_GPU, min(pixels // PIXELS_EACH_LARGE, MOST_LARGE)) if gpu else MOST_CPU
+    count = min(max(pixels // PIXELS_EACH, FEWEST), most)
     return FitConfig(
         minutes=minutes,
         device=device,

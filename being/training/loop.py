@@ -103,12 +103,11 @@ class Trainer:
         self.captured = CapturedStep(scene) if self.captures() else None
 
     def captures(self) -> bool:
-        """Whether steps can be CUDA graphs: one worker, whose pictures are on its GPU and are drawn at once."""
-        config, footage = self.config, self.footage
+        """Whether steps can be CUDA graphs: one worker on a GPU, which draws a step's pictures at once."""
+        config = self.config
         return (
             config.cuda_graphs
-            and footage.device.type == "cuda"
-            and footage.resident
+            and self.footage.device.type == "cuda"
             and self.settings.backend in ("auto", "gsplat")
             and self.process_group.size == 1
             and config.precision != "bf16"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from being.deployments import drawing
 from being.deployments.drawing import DrawingThread
 
 from being.inference.frames import Drive
@@ -100,3 +102,32 @@ def test_answers_bring_the_load() -> None:
         assert (await draw([drive(1)], live=True)).load.busy < load.busy, "it had a rest"
 
     asyncio.run(scenario())
+
+
+def test_a_crowded_renderer_begins_batches_a_while_apart_and_an_idle_one_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(drawing, "GATHER_S", 0.02)
+    began: list[float] = []
+    sizes: list[int] = []
+
+    def slow(drives: Sequence[Drive]) -> RenderedFrames:
+        began.append(time.perf_counter())
+        sizes.append(len(drives))
+        time.sleep(0.013)  # of 20 ms: crowded
+        return RenderedFrames(FrameInfo.of(drives))
+
+    draw = DrawingThread(slow)
+    asked = time.perf_counter()
+    asyncio.run(_one(draw))
+    assert began[0] - asked < 0.01
+    end = time.perf_counter() + 1.5
+    while time.perf_counter() < end:
+        draw.order([drive(0)], lambda result: None, live=True)
+        time.sleep(0.002)
+    crowded = np.diff(began)[len(began) // 2 :]
+    assert np.median(crowded) >= 0.0199 and np.median(sizes[len(sizes) // 2 :]) >= 3
+
+
+async def _one(draw: DrawingThread) -> None:
+    await draw([drive(0)], live=True)

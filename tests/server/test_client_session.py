@@ -21,6 +21,7 @@ from being.live.session import Limits, Session
 from being.server.backgrounds import Backgrounds
 from being.server.client_session import ClientSession
 from being.server.client_stream import ClientStream
+from being.server.encoding_pool import EncodingPool
 from being.server.limits import ServingLimits
 from being.server.liveness import Gone, Superseded
 from being.server.metrics import PrometheusMeter
@@ -67,7 +68,7 @@ class Scene:
             Backgrounds(serving.side),
             serving,
             PrometheusMeter(),
-            pool,
+            EncodingPool(pool),
             lambda: self.now,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,30 @@ def test_a_matte_is_what_separates_two_backgrounds() -> None:
     np.testing.assert_array_equal(frame.composited[frame.alpha == 0], developed(room)[frame.alpha == 0])
     away = np.abs(frame.image.astype(int) - frame.composited)[frame.alpha == 0]
     assert away.mean() > 1  # what is behind has moved
+
+
+def test_lights_stay_in_the_room() -> None:
+    """A camera that only turns sees the same colours elsewhere: its picture is the still one's through a homography."""
+    cv2 = pytest.importorskip("cv2", reason="opencv comes with being[clone]")
+    size = 128
+    clip = listen(2.0, seed=3)
+    filming = film_with("pan", clip.head, size, size, seed=3)
+    index, state = 44, clip.state(44)
+    view, camera = filming.poses[index], filming.camera(index)
+    assert np.degrees(np.arccos(view[0, 0])) > 5
+    fx, fy, cx, cy = camera
+    onto = np.array([[fx, 0, cx - 0.5], [0, fy, cy - 0.5], [0, 0, 1]])
+    still = cut_out(state, size, size, camera)
+    shown = still.over(np.zeros(3, np.float32)).astype(np.float32)
+    expected = cv2.warpPerspective(shown, onto @ view[:, :3] @ np.linalg.inv(onto), (size, size))
+    moved = replace(state, head=filming.sees(clip.head)[index], torso=filming.sees(clip.torso)[index])
+    apart = []
+    for lights in (view[:, :3], np.eye(3)):
+        seen = cut_out(replace(moved, lights=lights), size, size, camera)
+        inside = cv2.erode((seen.alpha == 1).astype(np.uint8), np.ones((15, 15)), borderValue=0) > 0
+        smooth = cv2.GaussianBlur(expected - seen.over(np.zeros(3, np.float32)), (0, 0), 2.0)
+        apart.append(float(np.sqrt(np.square(smooth[inside]).mean())))
+    assert apart[0] < 0.5 * apart[1], apart
 
 
 def test_a_folder_filmed_by_a_moving_camera_has_mattes(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from being.dataset.parsing import BACKGROUND, HEAD, NECK, TORSO
-from being.synthetic import FaceState, frame_truth, render_frame
+from being.synthetic import FaceState, frame_truth, render_frame, rig, tracing
 from being.synthetic.motion import pose_at
 
 SIZE = 128
@@ -125,3 +125,18 @@ def test_mediapipe_finds_face_lips_and_lids() -> None:
                     for k, m in pairs.items()
                 ]
                 assert np.mean(errors) < limit, (state, errors)
+
+
+@pytest.mark.parametrize("size", [512, 1920])
+def test_no_tile_that_shows_the_person_is_skipped(size: int) -> None:
+    """Cones are narrow in large pictures: none may slip along the silhouette."""
+    p = rig.parameters(FaceState(head=pose_at(yaw=12, pitch=5), blink_left=1, blink_right=1))
+    camera = tracing.intrinsics(size, size)
+    starts = np.empty((size // tracing.TILE, size // tracing.TILE))
+    tracing.coarse(size, size, *camera, p, starts)
+    empty = np.argwhere(starts < 0)
+    assert 0.2 < len(empty) / starts.size < 0.8
+    for down, across in empty:
+        for offset in (0.5, 0.5 * tracing.TILE, tracing.TILE - 0.5):
+            place = (across * tracing.TILE + offset, down * tracing.TILE + offset)
+            assert tracing.march(*place, *camera, tracing.NEAR, p)[0] < 0, (down, across)

@@ -26,10 +26,10 @@ CONFIG = FitConfig(
 )  # fmt: skip
 
 
-def trained(clip: Path, work: Path, captured: bool) -> tuple[Trainer, list[dict[str, float]]]:
+def trained(clip: Path, work: Path, captured: bool, keep: str = "device") -> tuple[Trainer, list[dict[str, float]]]:
     data = Dataset(clip)
     speech = listen(data, CONFIG, work)
-    footage = Footage(data, speech.contexts, CONFIG, DEVICE)
+    footage = Footage(data, speech.contexts, CONFIG.model_copy(update={"keep_frames": keep}), DEVICE)
     run = begin(footage, data, speech, CONFIG)
     settings = RenderSettings(footage.background, footage.intrinsics, "auto", "float32")
     trainer = Trainer(run, footage, settings, CONFIG, None, Silent(), lambda: None, Stop())
@@ -41,9 +41,11 @@ def trained(clip: Path, work: Path, captured: bool) -> tuple[Trainer, list[dict[
     return trainer, run.history
 
 
-def test_it_learns_what_the_plain_step_learns(clip: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("keep", ["device", "folder"])
+def test_it_learns_what_the_plain_step_learns(clip: Path, tmp_path: Path, keep: str) -> None:
     plain, wanted = trained(clip, tmp_path, captured=False)
-    ours, found = trained(clip, tmp_path, captured=True)
+    ours, found = trained(clip, tmp_path, captured=True, keep=keep)
+    assert ours.footage.resident == (keep == "device")
     assert [list(point) for point in found] == [list(point) for point in wanted]
     most = 1e-4 if DEVICE.type == "cpu" else 5e-3  # Adam makes steps of last bits where gradients are none
     for name, value in plain.run.state()[0].items():
@@ -55,3 +57,12 @@ def test_it_learns_what_the_plain_step_learns(clip: Path, tmp_path: Path) -> Non
     moved = plain.run.corrections.head[list(plain.footage.held_out.all)].abs().sum()
     assert float(moved.detach()) > 0
     assert wanted[-1]["loss"] == pytest.approx(found[-1]["loss"], rel=1e-3 if DEVICE.type == "cpu" else 0.05)
+
+
+def test_pictures_decoded_at_each_use_teach_the_same(clip: Path, tmp_path: Path) -> None:
+    kept, wanted = trained(clip, tmp_path, captured=False)
+    streamed, found = trained(clip, tmp_path, captured=False, keep="folder")
+    assert found == wanted or DEVICE.type != "cpu"
+    if DEVICE.type == "cpu":
+        for name, value in kept.run.state()[0].items():
+            torch.testing.assert_close(streamed.run.state()[0][name], value, rtol=0, atol=0)

@@ -38,3 +38,13 @@ def test_lips_are_led_by_the_film_whatever_there_is_of_it(clip: Path) -> None:
     for seconds in (3.0, 20.0, 300.0):
         config = config_for(of_seconds(clip, seconds), "cpu", 5.0)
         assert config.loss.lip_motion > 0 and config.lips_parted
+
+
+@pytest.mark.parametrize(
+    ("side", "device", "count"),
+    [(512, "cuda", 20_000), (1080, "cuda", 50_000), (720, "cuda", 22_539), (1080, "cpu", 8000)],
+)
+def test_large_pictures_have_more_gaussians(clip: Path, side: int, device: str, count: int) -> None:
+    data = of_seconds(clip, 60.0)
+    data.width = data.height = side
+    assert config_for(data, device, 5.0).gaussians == count

@@ -1,1 +1,1 @@
-"""Background plate, torso and head apart."""
+"""Torso and head apart, and the person cut out."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from being.capture.plate import fill_unseen
+from being.capture.background.plate import fill_unseen
 
 Picture = NDArray[np.uint8]
 Alpha = NDArray[np.float32]

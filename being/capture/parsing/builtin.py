@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from being.capture.background.rim_plate import StillPlate, WanderingPlate, rim_plate
 from being.capture.landmarks.mediapipe import quiet_stderr
 from being.capture.parsing.colour_models import ColourModel, cells_of, lab_of
 from being.capture.parsing.face_regions import FaceRegions
 from being.capture.parsing.guided_filter import follow_edges
 from being.capture.parsing.label_smoothing import Shares, clean_labels
-from being.capture.plate import fill_unseen, grown_mask, masked_median
 from being.errors import MissingDependencyError
 from being.raster.cpu.jit import FINITE_MATH, kernel
 
@@ -115,7 +115,7 @@ class BuiltinParser:
     def __init__(self) -> None:
         self._person = SelfieMask()
         self._models: dict[str, ColourModel] = {}
-        self._plate: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]] | None = None
+        self._plate: StillPlate | WanderingPlate | None = None
 
     def learn(self, images: Sequence[NDArray[np.uint8]], faces: Sequence[FaceRegions]) -> list[NDArray[np.uint8]]:
         """Fit the colours of the clip; return first labels (h, w) of the images given."""
@@ -130,7 +130,7 @@ class BuiltinParser:
         seeds = [seeds_of(*each) for each in zip(persons, faces, labels, skinny, strict=True)]
         self._models = fit_colours(labs, seeds, first=False)
         labels = [self._first_labels(*each) for each in zip(small, labs, persons, faces, strict=True)]
-        self._plate = rough_plate(labs, labels)
+        self._plate = rim_plate(small, labs, labels)
         return labels
 
     def shares(self, image: NDArray[np.uint8], face: FaceRegions, index: int = 0) -> Shares:
@@ -140,7 +140,7 @@ class BuiltinParser:
         # Every other frame is looked at in the mirror: the average along the motion does the rest, at half the time.
         person = self._person(image, face, ways=(index % 2 == 1,))
         if self._plate is not None:
-            person = self._against_plate(lab, person)
+            person = self._against_plate(small, lab, person)
         return self._filtered(small, lab, person, face)
 
     def close(self) -> None:
@@ -159,17 +159,20 @@ class BuiltinParser:
         radius = max(2, int(face.length * FILTER_RADIUS))
         return follow_edges(shares, small, radius, FILTER_SOFTNESS)
 
-    def _against_plate(self, lab: NDArray[np.uint8], person: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _against_plate(
+        self, small: NDArray[np.uint8], lab: NDArray[np.uint8], person: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
         """The mask's rim, decided by how far a pixel is from what stands behind it."""
-        assert self._plate is not None
-        plate, spread, confidence = self._plate
-        difference = (lab.astype(np.float32) - plate) * np.array([0.7, 1.3, 1.3], np.float32)
-        distance = np.sqrt((difference * difference).sum(-1)) / (PLATE_NOISE + 2 * spread)
+        behind = None if self._plate is None else self._plate.under(small, person)
+        if behind is None:
+            return person
+        difference = (lab.astype(np.float32) - behind.plate) * np.array([0.7, 1.3, 1.3], np.float32)
+        distance = np.sqrt((difference * difference).sum(-1)) / (PLATE_NOISE + 2 * behind.spread)
         inside = (person > 0.5).astype(np.uint8)
         reach = max(2, int(min(inside.shape) * 0.03))
         wide, narrow = np.ones((2 * reach + 1,) * 2), np.ones((reach + 1,) * 2)
         rim = (cv2.dilate(inside, wide) > 0) & (cv2.erode(inside, narrow) == 0)
-        weight = TRUST_IN_PLATE * confidence * cv2.blur(rim.astype(np.float32), (3, 3))
+        weight = TRUST_IN_PLATE * behind.trust * cv2.blur(rim.astype(np.float32), (3, 3))
         return person + weight * (_smooth_step(distance, 1.0, 3.5) - person)
 
 
@@ -281,21 +284,3 @@ def fit_colours(
         if len(colours[name]) >= LEAST_SEEDS:
             models[name] = ColourModel.fit(colours[name], COMPONENTS[name])
     return models
-
-
-def rough_plate(
-    labs: Sequence[NDArray[np.uint8]], labels: Sequence[NDArray[np.uint8]]
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]] | None:
-    """The background in Lab (h, w, 3), its spread over time (h, w), and how far to trust it (h, w) in [0, 1]."""
-    if len(labs) < 2:
-        return None
-    pictures = np.stack(labs)
-    free = np.stack([~grown_mask(each) for each in labels])
-    plate, count = masked_median(pictures, free)
-    seen = count >= 2
-    if not seen.any():
-        return None
-    deviation = np.abs(pictures.astype(np.float32) - plate).mean(-1) * free
-    spread = deviation.sum(0) / np.maximum(count, 1)
-    confidence = np.clip((count / len(labs) - 0.15) / 0.35, 0, 1).astype(np.float32) * seen
-    return fill_unseen(plate, seen).astype(np.float32), spread.astype(np.float32), confidence

@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from being.capture.background.plate import Pictures
 from being.capture.landmarks.head_shape import RIGID
 from being.capture.parsing.face_regions import FaceRegions, fill_polygon
-from being.capture.plate import Pictures
 from being.capture.read_ahead import WORKERS, ahead
 from being.dataset.parsing import HEAD
 

@@ -1,7 +1,7 @@
-"""The square of the video that becomes the portrait: head and shoulders, the same for the whole clip.
+"""The part of the video that becomes the portrait: head and shoulders, the same for the whole clip.
 
-The square is found from the face mesh alone, before any mask exists. It never leaves the picture and never moves: a
-moving crop would look like a moving camera to everything that follows.
+It is found from the face mesh alone, before any mask exists. It never leaves the picture and never moves: a moving crop
+would look like a moving camera to everything that follows.
 """
 
 from __future__ import annotations
@@ -17,51 +17,54 @@ from being.errors import InputError
 if TYPE_CHECKING:
     from being.capture.landmarks.tracking import Track
 
-SIDE = 2.6  # side of the square in heights of the face mesh (chin to hairline)
-ABOVE = 0.6  # of a face height between the mesh's top and the square's: the rest of the head, hair, a little air
-WHOLE = 0.85  # a square of more than this share of the picture's shorter side becomes that whole side
+SIDE = 2.6  # shorter side of the crop in heights of the face mesh (chin to hairline)
+ABOVE = 0.6  # of a face height between the mesh's top and the crop's: the rest of the head, hair, a little air
+WHOLE = 0.85  # a crop of more than this share of the largest that fits becomes that
 MOST_SPILL = 0.05  # of a face height that may lie outside
-LEAST_INSIDE = 0.5  # share of the frames that must show the face inside the square
-TRIED = 9  # places along each side where the fullest square is looked for
-HEIGHT = 0.42  # where in the square the middle of the face stands, from its top
+LEAST_INSIDE = 0.5  # share of the frames that must show the face inside the crop
+TRIED = 9  # places along each side where the fullest crop is looked for
+HEIGHT = 0.42  # of the shorter side, from the crop's top to the middle of the face
 SMALLEST_FACE = 48  # pixels of the video from chin to hairline; below it landmarks are guesses
 REMEDY = "Film head and shoulders, with some room around the head, and keep the face in the picture"
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A square of the upright video, pixels: left edge x0, top edge y0, side; all even."""
+    """A rectangle of the upright video, pixels: left edge x0, top edge y0, sides; all even."""
 
     x0: int
     y0: int
-    side: int
+    width: int
+    height: int
 
     def holds(self, points: NDArray[np.float32]) -> NDArray[np.bool_]:
         """In which frames the face (T, 478, 2 or 3) in video pixels is inside, (T,)."""
         low, high = points[..., :2].min(axis=1), points[..., :2].max(axis=1)
-        corner = np.array((self.x0, self.y0), np.float32)
-        spill = np.maximum(corner - low, high - corner - self.side).max(axis=1)
+        corner, sides = np.array((self.x0, self.y0), np.float32), np.array((self.width, self.height), np.float32)
+        spill = np.maximum(corner - low, high - corner - sides).max(axis=1)
         return spill <= MOST_SPILL * (high[:, 1] - low[:, 1])
 
-    def map(self, points: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-        """Points (..., 2 or 3) in video pixels -> pixels of this square drawn at `size`; depth scales along."""
+    def map(self, points: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+        """Points (..., 2 or 3) in video pixels -> pixels of the crop drawn at a size; depth scales along."""
         corner = np.zeros(points.shape[-1], np.float32)
         corner[:2] = self.x0, self.y0
-        return ((points - corner) * np.float32(size / self.side)).astype(np.float32)
+        across, down = size[0] / self.width, size[1] / self.height
+        scales = np.array((across, down, across)[: points.shape[-1]], np.float32)
+        return ((points - corner) * scales).astype(np.float32)
 
 
-def choose_crop(track: Track, width: int, height: int, size: int) -> Crop:
-    """The square that holds head and shoulders in every frame, or, where none does, in most of them.
+def choose_crop(track: Track, width: int, height: int, size: tuple[int, int]) -> Crop:
+    """The part of the picture that holds head and shoulders in every frame, or, where none does, in most of them.
 
     Parameters
     ----------
     track : the face in the upright video. width, height : of that video, pixels.
-    size : side of the pictures to be made, pixels; only the message about a small face speaks of it.
+    size : width and height of the pictures to be made, pixels: the crop has their shape.
 
     Raises
     ------
     InputError
-        The face is too small, or in more than half of the frames outside any one square that fits into the picture.
+        The face is too small, or in more than half of the frames outside any one crop that fits into the picture.
     """
     points = track.points[track.found][..., :2]
     top, bottom = points[..., 1].min(axis=1), points[..., 1].max(axis=1)
@@ -69,37 +72,51 @@ def choose_crop(track: Track, width: int, height: int, size: int) -> Crop:
     face = float(np.median(bottom - top))
     if face < SMALLEST_FACE:
         raise InputError(
-            f"The face is {face:.0f} pixels high in the video, at least {SMALLEST_FACE} are needed for {size}x{size}",
+            f"The face is {face:.0f} pixels high in the video, at least {SMALLEST_FACE} are needed for "
+            f"{size[0]}x{size[1]}",
             "Film closer, or at a higher resolution",
         )
-    # A single wild frame must not widen the square: what 98% of the frames need counts.
+    # A single wild frame must not widen the crop: what 98% of the frames need counts.
     low_x, high_x = np.percentile(left, 2), np.percentile(right, 98)
     low_y, high_y = np.percentile(top, 2), np.percentile(bottom, 98)
-    widest = min(width, height)
     side = max(SIDE * face + (high_y - low_y - face), high_x - low_x + 0.8 * face)
-    side = _even(widest if side > WHOLE * widest else side)
-    x0 = _even(np.clip((low_x + high_x - side) / 2, 0, width - side))
-    y0 = _even(np.clip(low_y - ABOVE * face, 0, height - side))
-    spill = max(x0 - low_x, high_x - x0 - side, y0 - low_y, high_y - y0 - side)
+    wide, tall = _sides(side, size, width, height)
+    x0 = _even(np.clip((low_x + high_x - wide) / 2, 0, width - wide))
+    y0 = _even(np.clip(low_y - ABOVE * face, 0, height - tall))
+    spill = max(x0 - low_x, high_x - x0 - wide, y0 - low_y, high_y - y0 - tall)
     if spill <= MOST_SPILL * face:
-        return Crop(x0, y0, side)
-    best = _fullest(points, width, height, face)
+        return Crop(x0, y0, wide, tall)
+    best = _fullest(points, width, height, face, size)
     inside = float(best.holds(points).mean())
     if inside < LEAST_INSIDE:
         raise InputError(
-            f"The face leaves the picture by {spill:.0f} pixels in {width}x{height}, and one square holds it in only "
+            f"The face leaves the picture by {spill:.0f} pixels in {width}x{height}, and one crop holds it in only "
             f"{inside:.0%} of the frames",
             REMEDY,
         )
     return best
 
 
-def _fullest(points: NDArray[np.float32], width: int, height: int, face: float) -> Crop:
-    """The square in which the face (T, 478, 2) is in the most frames, near the middle of these."""
-    side = _even(min(width, height, SIDE * face * 1.2))
+def _sides(side: float, size: tuple[int, int], width: int, height: int) -> tuple[int, int]:
+    """Width and height, in the shape of `size`, around a square of `side`, as far as the picture goes.
+
+    What takes most of the picture takes as much as there is.
+    """
+    across, down = size[0] / min(size), size[1] / min(size)
+    most = min(width / across, height / down)  # the shorter side of the largest that there is
+    shorter = most if side > WHOLE * most else side
+    return _even(shorter * across + 1e-6), _even(shorter * down + 1e-6)
+
+
+def _fullest(points: NDArray[np.float32], width: int, height: int, face: float, size: tuple[int, int]) -> Crop:
+    """The crop in which the face (T, 478, 2) is in the most frames, near the middle of these."""
+    across, down = size[0] / min(size), size[1] / min(size)
+    shorter = min(width / across, height / down, SIDE * face * 1.2)
+    wide, tall = _even(shorter * across + 1e-6), _even(shorter * down + 1e-6)
+    above = HEIGHT * min(wide, tall)
     middle = (points.min(axis=1) + points.max(axis=1)) / 2
     crops = [
-        Crop(_even(np.clip(x - side / 2, 0, width - side)), _even(np.clip(y - HEIGHT * side, 0, height - side)), side)
+        Crop(_even(np.clip(x - wide / 2, 0, width - wide)), _even(np.clip(y - above, 0, height - tall)), wide, tall)
         for x in np.quantile(middle[:, 0], np.linspace(0, 1, TRIED))
         for y in np.quantile(middle[:, 1], np.linspace(0, 1, TRIED))
     ]

@@ -29,12 +29,12 @@ class Footage:
 
     Attributes
     ----------
-    film : the video. crop : the square of it that is seen, and size : the side it is scaled to; None: all of it.
+    film : the video. crop : the part of it that is seen, and size : the width and height it is scaled to; None: all.
     """
 
     film: Film
     crop: Crop | None = None
-    size: int | None = None
+    size: tuple[int, int] | None = None
 
     @property
     def path(self) -> Path:
@@ -43,11 +43,11 @@ class Footage:
     @property
     def width(self) -> int:
         """Pixels of the frames that iterating yields, upright."""
-        return self.size or self.film.width
+        return self.size[0] if self.size else self.film.width
 
     @property
     def height(self) -> int:
-        return self.size or self.film.height
+        return self.size[1] if self.size else self.film.height
 
     @property
     def frames(self) -> int:
@@ -61,11 +61,11 @@ class Footage:
     def __len__(self) -> int:
         return self.frames
 
-    def cropped(self, crop: Crop, size: int) -> Footage:
-        """The same footage seen through a square, scaled to size x size. The square is in upright video pixels."""
+    def cropped(self, crop: Crop, size: tuple[int, int]) -> Footage:
+        """The same footage seen through a crop of the upright video, scaled to a size (width, height)."""
         if self.crop is not None:
             raise ValueError("this footage is cropped already")
-        if crop.x0 < 0 or crop.y0 < 0 or crop.x0 + crop.side > self.width or crop.y0 + crop.side > self.height:
+        if crop.x0 < 0 or crop.y0 < 0 or crop.x0 + crop.width > self.width or crop.y0 + crop.height > self.height:
             raise ValueError(f"{crop} leaves the {self.width}x{self.height} picture")
         return replace(self, crop=crop, size=size)
 
@@ -81,10 +81,10 @@ class Footage:
         if self.crop is None or self.size is None:
             return picture
         crop = self.crop
-        square = np.ascontiguousarray(picture[crop.y0 : crop.y0 + crop.side, crop.x0 : crop.x0 + crop.side])
-        if crop.side == self.size:
-            return square
-        return np.asarray(Image.fromarray(square).resize((self.size, self.size), Image.Resampling.BICUBIC))
+        part = np.ascontiguousarray(picture[crop.y0 : crop.y0 + crop.height, crop.x0 : crop.x0 + crop.width])
+        if (crop.width, crop.height) == self.size:
+            return part
+        return np.asarray(Image.fromarray(part).resize(self.size, Image.Resampling.BICUBIC))
 
     @property
     def notes(self) -> tuple[Note, ...]:

@@ -1,6 +1,7 @@
 """The renderer's end of one channel: a thread that reads and one that writes.
 
-Writing includes the copy into shared memory, which happens while another batch is drawn.
+Writing includes the copy into shared memory, which happens while another batch is drawn. The threads of all channels
+take turns: beside the drawing thread at most one of them wants the interpreter.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class Connection:
     ----------
     accepted : socket of the worker. arena : that its frames are written into.
     ended : told the worker's ticket once it is over; None where it never said one.
+    turn : held by a thread while it computes; one for all connections of a renderer.
     idle_s : without answers after which the worker is asked what it has released.
     load : how busy the renderer is: told at once, and with each answer.
     """
@@ -70,8 +72,10 @@ class Connection:
         ended: Callable[[Connection, str | None], None],
         idle_s: float = IDLE_S,
         load: Callable[[], RendererLoad] = RendererLoad,
+        turn: threading.Lock | None = None,
     ) -> None:
         self.arena = arena
+        self._turn = turn or threading.Lock()
         self._socket = accepted
         self._draw = draw
         self._ended = ended
@@ -94,8 +98,9 @@ class Connection:
         unpacker = Unpacker()
         try:
             while data := self._socket.recv(CHUNK):
-                for message in unpacker.push(data):
-                    self._take(message)
+                with self._turn:
+                    for message in unpacker.push(data):
+                        self._take(message)
         except OSError:
             pass  # it died; what follows is the same
         except Exception:
@@ -163,10 +168,13 @@ class Connection:
             message = AnswerMessage(number, reason, {}, [], [], [], [], 0.0, RendererLoad())
             self._socket.sendall(packed(message))
             return
-        placed, values = lay_down(answer.frames.pictures, self.arena)
-        slabs, files, dropped = self.arena.changes()
-        errors = answer.frames.errors or {}
-        data = packed(AnswerMessage(number, None, errors, placed, values, slabs, dropped, answer.seconds, answer.load))
+        with self._turn:
+            placed, values = lay_down(answer.frames.pictures, self.arena)
+            slabs, files, dropped = self.arena.changes()
+            errors = answer.frames.errors or {}
+            data = packed(
+                AnswerMessage(number, None, errors, placed, values, slabs, dropped, answer.seconds, answer.load)
+            )
         try:
             sent = socket.send_fds(self._socket, [data], files) if files else 0
         finally:

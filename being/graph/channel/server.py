@@ -52,6 +52,7 @@ class ChannelServer:
         self._idle_s = idle_s
         self._load = load
         self._closing = False
+        self._turn = threading.Lock()
         remove_left_behind(Path(tempfile.gettempdir()))
         self._folder = Path(tempfile.mkdtemp(prefix=FOLDER))
         self.path = str(self._folder / SOCKET)
@@ -96,7 +97,7 @@ class ChannelServer:
                 continue
             try:
                 arena = self._new_arena()
-                connection = Connection(accepted, self._draw, arena, self._over, self._idle_s, self._load)
+                connection = Connection(accepted, self._draw, arena, self._over, self._idle_s, self._load, self._turn)
             except (OSError, RuntimeError) as error:  # no descriptor, no thread
                 log.warning("a session worker cannot have a channel (%s)", error)
                 accepted.close()  # it goes on by value

@@ -134,16 +134,18 @@ class CpuBackend:
         planes, clear = pixels.ndim == 2, isinstance(drive.background, Transparent)
         backdrop = renderable.backdrop(drive.background, width, height)
         intrinsics = np.array(renderable.intrinsics(width, height), np.float32)
+        low_pass = renderable.low_pass(width, height)
         prepared = self._prepare(renderable)
         if depth is None and not clear:
-            camera = camera_array(intrinsics, width, height)
+            camera = camera_array(intrinsics, width, height, low_pass)
             with prepared.on_screen(tokens, drive, camera, threads) as splats, self._painter(threads) as painter:
                 weights = YUV_WEIGHTS if planes else None
                 painter.draw(splats, self._laid_out(backdrop), weights, (pixels, alpha))
             return
         with prepared.splats(tokens, drive, threads) as splats, self._renderer(threads) as renderer:
             attributes = (splats.means, splats.quats, splats.scales, splats.opacities, splats.colors)
-            colours, coverage, blended = renderer.render(*attributes, CAMERA_VIEW, intrinsics, width, height)
+            seen = (CAMERA_VIEW, intrinsics, width, height)
+            colours, coverage, blended = renderer.render(*attributes, *seen, low_pass=low_pass)
         if depth is not None:
             depth[:] = 0
             np.divide(blended, coverage, out=depth, where=coverage > 0)

@@ -131,9 +131,8 @@ class GpuBackend:
         """Where the avatar's numbers are, how many Gaussians it has, and its camera."""
         packed = self._packed(renderable)
         assert packed is not None
-        fx, fy, cx, cy = renderable.intrinsics(width, height)
         avatar = (*packed.steps_from(self._anchor), packed.count, packed.held // STEP)
-        return avatar, (fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0)
+        return avatar, (*renderable.intrinsics(width, height), *renderable.low_pass(width, height))
 
     def _pipeline(self, shape: NetworkShape, width: int, height: int, depth: bool) -> FramePipeline:
         key = shape, width, height, depth

@@ -16,7 +16,7 @@ from torch import Tensor
 from being.model.gpu.conditioning import SCRATCH, fold_conditions, folded_size
 from being.model.gpu.deformation import SplatRows, deform
 from being.model.gpu.packing import NetworkShape, padded
-from being.model.gpu.words import CAMERA, word_count
+from being.model.gpu.words import CAMERA, CAMERA_NUMBERS, word_count
 from being.raster.gpu.drawing import draw_splats
 
 BATCHES = (1, 2, 3, 4, 6, 8, 12, 16)  # frames drawn at once
@@ -71,7 +71,7 @@ class FramePipeline:
         words, folded, splats = memory.words[:count], memory.folded[:count], memory.splats.first(count)
         fold_conditions(words, self._anchor, self._shape, folded, memory.scratch[:count])
         deform(words, self._anchor, self._shape, folded, splats)
-        draw_splats(splats.parts, words[:, CAMERA : CAMERA + 9], *memory.pictures(count))
+        draw_splats(splats.parts, words[:, CAMERA : CAMERA + CAMERA_NUMBERS], *memory.pictures(count))
 
     def _reserve(self, count: int, most: int) -> None:
         """Room for so many frames and Gaussians; graphs over less room are forgotten."""

@@ -17,6 +17,7 @@ from being.inference.renderable import RenderableAvatar
 from being.inference.rendered import FrameInfo
 from being.model.deformation import assemble
 from being.raster import Cameras, Splats, rasterize
+from being.raster.contract import scaled_low_pass
 
 
 class TorchBackend:
@@ -45,7 +46,11 @@ class TorchBackend:
         parts = [_splats(renderable, own) for renderable, own in by_avatar(items)]
         intrinsics = torch.tensor([renderable.intrinsics(width, height) for renderable, _ in items], device=device)
         view = torch.eye(3, 4, device=device).expand(len(items), 3, 4)
-        raster = rasterize(_joined(parts), Cameras(view, intrinsics, width, height), backend=self._rasterizer)
+        filters = [renderable.low_pass(width, height) for renderable, _ in items]
+        as_trained = all(one == scaled_low_pass(1.0) for one in filters)
+        low_pass = None if as_trained else torch.tensor(filters, dtype=torch.float64)
+        cameras = Cameras(view, intrinsics, width, height, low_pass)
+        raster = rasterize(_joined(parts), cameras, backend=self._rasterizer)
         backdrops, backdrop_of = unique_backdrops(items, width, height)
         batch = FrameBatch(
             info=FrameInfo.of(drives),

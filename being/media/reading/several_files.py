@@ -1,4 +1,4 @@
-"""A file that is several, end to end: WAV, AIFF or MP4 files put one behind the other.
+"""A file that is several, end to end: WAV, AIFF, AVI, MP4 or FLV files put one behind the other.
 
 Their heads say where each ends, so that a decoder stops there. MP3, ADTS, FLAC, Ogg and transport streams need no help:
 they are streams of packets, whose clocks `being.media.reading.file_clock` carries on.
@@ -24,6 +24,7 @@ MOST = 10_000  # files in one
 SPOOLED = 64 << 20  # bytes of a source that cannot seek kept in memory; the rest goes to a temporary file
 SPOOLED_MOST = 4 << 30
 _TOP_BOXES = frozenset(b"moov mdat free skip wide udta uuid moof mfra sidx meta styp emsg".split())
+_TAGS = (8, 9, 18)  # sound, picture, script
 
 
 class FilePart(io.RawIOBase):
@@ -150,6 +151,8 @@ def _end_of(file: BinaryIO, begins: int, size: int) -> int | None:
         end = begins + 8 + int.from_bytes(head[4:8], "big")
     elif head[4:8] == b"ftyp":
         end = _end_of_boxes(file, begins, size)
+    elif head[:4] == b"FLV\x01":
+        end = _end_of_tags(file, begins + int.from_bytes(head[5:9], "big"), size)
     else:
         return None
     return end if begins + 12 < end < size else None
@@ -172,6 +175,18 @@ def _end_of_boxes(file: BinaryIO, begins: int, size: int) -> int:
     return size
 
 
+def _end_of_tags(file: BinaryIO, at: int, size: int) -> int:
+    """Behind the last tag of an FLV file (Adobe FLV 10.1, annex E) whose tags begin there, each behind a length."""
+    at += 4
+    while at < size:
+        file.seek(at)
+        head = file.read(4)
+        if len(head) < 4 or head[0] & 0x1F not in _TAGS:
+            return at
+        at += 11 + int.from_bytes(head[1:], "big") + 4
+    return size
+
+
 def _next_head(file: BinaryIO, end: int, size: int) -> int | None:
     """Where another file of the same kinds begins, right there or behind a padding byte."""
     for at in (end, end + 1):
@@ -180,6 +195,7 @@ def _next_head(file: BinaryIO, end: int, size: int) -> int | None:
         if len(head) < 12 or at >= size:
             return None
         riff = head[:4] == b"RIFF" and head[8:] in (b"WAVE", b"AVI ")
-        if riff or (head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC")) or head[4:8] == b"ftyp":
+        aiff = head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC")
+        if riff or aiff or head[4:8] == b"ftyp" or head[:4] == b"FLV\x01":
             return at
     return None

@@ -21,6 +21,7 @@ from being.media.reading.tracks import Track, list_tracks, order_tracks, track_n
 
 LIMIT_S = 3600.0  # seconds of sound accepted unless the caller says otherwise
 ENDLESS_S = 1e9
+JOINT_S = 0.5  # by which the sounds of joined files may differ from one after the other
 
 
 def read_sound(source: Source, *, track: int | None = None, limit_s: float = LIMIT_S) -> Sound:
@@ -59,7 +60,7 @@ def open_sound(source: Source, *, track: int | None = None, limit_s: float = LIM
         parts.append(part)
         begun_s += part.seconds
         check_limit(name, begun_s, limit_s)
-    return _put_together(name, parts, notes, len(places))
+    return _put_together(name, parts, notes, len(parts), len(places))
 
 
 def open_film_sound(source: Source, start_s: float, seconds: float, *, track: int | None = None) -> SoundFile:
@@ -69,18 +70,34 @@ def open_film_sound(source: Source, start_s: float, seconds: float, *, track: in
     """
     name = name_of(source)
     places = find_places(source)
-    # A decoder of the pictures ends with the first file, too.
-    part, choice = _scan_place(places[0], name, track, ENDLESS_S)
+    # As far as a decoder of the pictures goes: over all files where they are fragments or AVI, else over the first one.
+    part, choice = _scan_place(FilePlace(places[0].source, places[0].begins), name, track, ENDLESS_S)
+    heard = _within(places, part.seconds, name, track)
     part = SoundPart(part.place, part.stream, part.scan, start_s, seconds)
     notes = [*([choice] if choice else []), *track_notes(part.scan, start_s, seconds, 0.0)]
-    return _put_together(name, [part], notes, len(places))
+    return _put_together(name, [part], notes, heard, len(places))
 
 
-def _put_together(name: str, parts: list[SoundPart], notes: list[Note], files: int) -> SoundFile:
+def _within(places: list[FilePlace], seconds: float, name: str, track: int | None) -> int:
+    """How many of the files, from the first on, so many seconds of sound hold."""
+    if len(places) == 1:
+        return 1
+    ends_s = 0.0
+    for heard, place in enumerate(places):
+        try:
+            ends_s += _scan_place(place, name, track, ENDLESS_S)[0].seconds
+        except InputError:
+            return max(heard, 1)
+        if ends_s > seconds + JOINT_S:
+            return max(heard, 1)
+    return len(places)
+
+
+def _put_together(name: str, parts: list[SoundPart], notes: list[Note], heard: int, files: int) -> SoundFile:
     levels = sum((part.scan.levels for part in parts), Levels())
     widest = max((part.scan.widest for part in parts), key=len)
     gain = 1.0 / levels.peak if len(widest) > 2 and levels.peak > 1.0 else 1.0
-    notes = [*notes, *whole_notes(levels, gain, widest, len(parts), files)]
+    notes = [*notes, *whole_notes(levels, gain, widest, heard, files)]
     return SoundFile(name, tuple(parts), min(len(widest), 2), levels, gain, tuple(notes))
 
 

@@ -16,6 +16,7 @@ from being.model.network import EYE_CODE
 Floats = npt.NDArray[np.float32]
 
 AVATAR, CAMERA, HEAD, TORSO, EYE, EMOTION = 0, 8, 32, 44, 64, 96  # where each begins
+CAMERA_NUMBERS = 6
 
 # As `position_code` rounds them: the fastest waves multiply the closure by thousands.
 _WAVES = torch.pow(10000.0, 2 * torch.arange(EYE_CODE // 2, dtype=torch.float32) / EYE_CODE).numpy()
@@ -40,15 +41,15 @@ class FrameWords:
 
     Attributes
     ----------
-    avatars : (B, 4) int64. cameras : (B, 9), the camera matrix. head_poses, torso_poses : (B, 12). emotions : (B, E).
-    contexts : (B, windows, 16, D).
+    avatars : (B, 4) int64. cameras : (B, 6), as `draw_splats` takes them. head_poses, torso_poses : (B, 12).
+    emotions : (B, E). contexts : (B, windows, 16, D).
     """
 
     def __init__(self, shape: NetworkShape, words: Floats) -> None:
         start = context_place(shape)
         contexts = words[:, start : start + shape.windows * 16 * shape.audio_width]
         self.avatars = words[:, AVATAR:CAMERA].view(np.int64)
-        self.cameras = words[:, CAMERA : CAMERA + 9]
+        self.cameras = words[:, CAMERA : CAMERA + CAMERA_NUMBERS]
         self.head_poses = words[:, HEAD : HEAD + 12]
         self.torso_poses = words[:, TORSO : TORSO + 12]
         self.emotions = words[:, EMOTION : EMOTION + shape.emotions]

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from being.errors import InputError
-from being.raster.contract import Cameras, Raster, Splats
+from being.raster.contract import Cameras, Raster, Splats, scaled_low_pass
 from being.raster.cpu import backward as numba_backward
 from being.raster.cpu.backend import (
     NO_PROBE,
     Array,
     Buffers,
-    Camera,
     TileLists,
     blend,
+    camera_of,
     list_splats,
     share,
     thread_renderer,
@@ -31,6 +31,8 @@ def rasterize_numba(splats: Splats, cameras: Cameras, probe: Tensor | None = Non
         raise InputError(f"The numba backend draws on the CPU, the splats are on {splats.means.device}")
     tensors = (splats.means, splats.quats, splats.scales, splats.opacities, splats.colors, probe)
     differentiable = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+    if differentiable and cameras.low_pass is not None:
+        raise InputError("The numba backend has no gradients under another low-pass filter", "Train at the film's size")
     rgb, alpha, depth, radii = _Rasterize.apply(*tensors, splats.offsets, cameras, differentiable)
     return Raster(rgb, alpha, depth, radii)
 
@@ -44,6 +46,7 @@ class _Rasterize(torch.autograd.Function):
         attributes = [_numpy(tensor) for tensor in tensors[:5]]
         probe = NO_PROBE if tensors[5] is None else _numpy(tensors[5])
         views, intrinsics = _numpy(cameras.view), _numpy(cameras.intrinsics)
+        filters = [scaled_low_pass(1.0)] * cameras.count if cameras.low_pass is None else cameras.low_pass.tolist()
         picture = (cameras.count, cameras.height, cameras.width)
         rgb, alpha, depth = torch.empty(*picture, 3), torch.empty(picture), torch.empty(picture)
         radii = torch.empty(offsets[-1])
@@ -51,7 +54,7 @@ class _Rasterize(torch.autograd.Function):
         kept = []
         for image in range(cameras.count):
             own = slice(offsets[image], offsets[image + 1])
-            camera = Camera(views[image], intrinsics[image], cameras.width, cameras.height)
+            camera = camera_of(views[image], intrinsics[image], cameras.width, cameras.height, filters[image])
             image_attributes = [attribute[own] for attribute in attributes]
             lists = list_splats(image_attributes, camera, renderer.threads, renderer.buffers, probe[own])
             outputs = (rgb[image].numpy(), alpha[image].numpy(), depth[image].numpy())

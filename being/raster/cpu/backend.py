@@ -16,11 +16,14 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from being.errors import InputError
+from being.raster.contract import scaled_low_pass
 from being.raster.cpu import forward as numba_forward
 from being.raster.cpu.workers import default_threads, run_on_threads
 
 Array = NDArray[np.float32]
 NO_PROBE = np.zeros((0, 2), np.float32)
+LowPass = Sequence[float]  # two numbers, see `scaled_low_pass`
+PLAIN: LowPass = scaled_low_pass(1.0)
 
 
 LINE = 64  # bytes of a cache line, and of sixteen float32: a vector that straddles two costs twice
@@ -61,7 +64,7 @@ class Camera:
     """One camera, as the kernels take it."""
 
     view: Array  # (3, 4)
-    intrinsics: Array  # (4,) fx fy cx cy, pixels
+    intrinsics: Array  # (6,) fx fy cx cy, pixels; the two low-pass filters of `scaled_low_pass`, px^2
     width: int
     height: int
 
@@ -187,14 +190,15 @@ class NumbaRenderer:
         width: int,
         height: int,
         out: tuple[Array, Array, Array] | None = None,
+        low_pass: LowPass = PLAIN,
     ) -> tuple[Array, Array, Array]:
-        """Draw splats (shapes as `Splats`) seen by one camera: view (3, 4), intrinsics (4,).
+        """Draw splats (shapes as `Splats`) seen by one camera: view (3, 4), intrinsics (4,), `scaled_low_pass`.
 
         Returns
         -------
         rgb (H, W, 3) premultiplied by coverage, alpha (H, W), depth (H, W), float32: `out`, or new arrays.
         """
-        camera = _camera(view, intrinsics, width, height)
+        camera = camera_of(view, intrinsics, width, height, low_pass)
         lists = list_splats(_attributes(means, quats, scales, opacities, colors), camera, self.threads, self.buffers)
         if out is None:
             rgb = np.empty((height, width, 3), np.float32)
@@ -224,7 +228,7 @@ class NumbaRenderer:
         if background.ndim != 3 or background.shape[2] != 3 or background.dtype != np.uint8:
             raise InputError(f"background is {background.dtype} {background.shape}, expected uint8 (H, W, 3)")
         height, width = background.shape[:2]
-        camera = _camera(view, intrinsics, width, height)
+        camera = camera_of(view, intrinsics, width, height)
         lists = list_splats(_attributes(means, quats, scales, opacities, colors), camera, self.threads, self.buffers)
         if out is None:
             out = (np.empty((height, width, 3), np.uint8), np.empty((height, width), np.uint8))
@@ -271,10 +275,12 @@ def _attributes(means: Array, quats: Array, scales: Array, opacities: Array, col
     ]
 
 
-def _camera(view: Array, intrinsics: Array, width: int, height: int) -> Camera:
+def camera_of(view: Array, intrinsics: Array, width: int, height: int, low_pass: LowPass = PLAIN) -> Camera:
+    """The camera of a view (3, 4) and intrinsics (4,)."""
     if width < 1 or height < 1:
         raise InputError(f"The picture is {width}x{height} pixels", "Give a width and height of at least 1")
-    return Camera(_float32(view, (3, 4), "view"), _float32(intrinsics, (4,), "intrinsics"), int(width), int(height))
+    numbers = np.array([*_float32(intrinsics, (4,), "intrinsics"), *low_pass], np.float32)
+    return Camera(_float32(view, (3, 4), "view"), numbers, int(width), int(height))
 
 
 _of_thread = threading.local()

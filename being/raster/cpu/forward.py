@@ -12,7 +12,6 @@ import numpy as np
 
 from being.raster.contract import (
     JACOBIAN_MARGIN,
-    LOW_PASS,
     MAX_ALPHA,
     MIN_ALPHA,
     MIN_TRANSMITTANCE,
@@ -64,6 +63,7 @@ def project(
 ):
     """Project splats first..last: fill their rows of `projected`, their depth `keys` (or NOT_DRAWN) and `radii`."""
     fx, fy, cx, cy = intrinsics[0], intrinsics[1], intrinsics[2], intrinsics[3]
+    low_pass, trained = intrinsics[4], intrinsics[5]
     w00, w01, w02, t0 = view[0, 0], view[0, 1], view[0, 2], view[0, 3]
     w10, w11, w12, t1 = view[1, 0], view[1, 1], view[1, 2], view[1, 3]
     w20, w21, w22, t2 = view[2, 0], view[2, 1], view[2, 2], view[2, 3]
@@ -113,10 +113,13 @@ def project(
         h1, v1 = (a0 * r01 + a1 * r11 + a2 * r21) * s1, (b0 * r01 + b1 * r11 + b2 * r21) * s1
         h2, v2 = (a0 * r02 + a1 * r12 + a2 * r22) * s2, (b0 * r02 + b1 * r12 + b2 * r22) * s2
         raw_xx, xy, raw_yy = h0 * h0 + h1 * h1 + h2 * h2, h0 * v0 + h1 * v1 + h2 * v2, v0 * v0 + v1 * v1 + v2 * v2
-        xx, yy = raw_xx + F(LOW_PASS), raw_yy + F(LOW_PASS)
+        xx, yy = raw_xx + low_pass, raw_yy + low_pass
         # |h x v|^2 + s trace + s^2 loses no digits on thin splats, where xx yy - xy^2 would.
         c0, c1, c2 = h1 * v2 - h2 * v1, h2 * v0 - h0 * v2, h0 * v1 - h1 * v0
-        determinant = c0 * c0 + c1 * c1 + c2 * c2 + F(LOW_PASS) * (raw_xx + raw_yy) + F(LOW_PASS * LOW_PASS)
+        crossed, trace = c0 * c0 + c1 * c1 + c2 * c2, raw_xx + raw_yy
+        determinant = crossed + low_pass * trace + low_pass * low_pass
+        if trained != low_pass:
+            opacity *= math.sqrt((crossed + trained * trace + trained * trained) / determinant)
         if not (determinant < F(1e30) and raw_xx + raw_yy < F(1e15)):
             continue
 

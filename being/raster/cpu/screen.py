@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import njit
 
-from being.raster.contract import JACOBIAN_MARGIN, LOW_PASS, MIN_ALPHA, NEAR_PLANE
+from being.raster.contract import JACOBIAN_MARGIN, MIN_ALPHA, NEAR_PLANE, scaled_low_pass
 from being.raster.cpu.jit import ceiling, floor
 from being.raster.cpu.simd import WIDTH, broadcast, fill, fma, log2, maximum, minimum, root, store
 
@@ -32,16 +32,18 @@ _MORE, _AND_MORE = F(1.0005), F(1.4e-4)
 _REACH = F(8 / LOG2E)  # 2 ln(255 opacity) from a quarter of the octaves above 1/255
 _TO_POWER = F(LOG2E / 8)
 
-CAMERA = 10  # floats of a camera: see `camera_array`
+CAMERA = 12  # floats of a camera: see `camera_array`
 
 
-def camera_array(intrinsics: np.ndarray, width: int, height: int) -> np.ndarray:
-    """fx, fy, cx, cy, the slopes at which the Jacobian is held (left, right, top, bottom), width, height."""
+def camera_array(
+    intrinsics: np.ndarray, width: int, height: int, low_pass: tuple[float, float] = scaled_low_pass(1.0)
+) -> np.ndarray:
+    """fx, fy, cx, cy, slopes at which the Jacobian is held (left, right, top, bottom), width, height, `low_pass`."""
     fx, fy, cx, cy = (float(value) for value in intrinsics)
     margin_x, margin_y = 0.5 * JACOBIAN_MARGIN * width / fx, 0.5 * JACOBIAN_MARGIN * height / fy
     left, right = -cx / fx - margin_x, (width - cx) / fx + margin_x
     top, bottom = -cy / fy - margin_y, (height - cy) / fy + margin_y
-    return np.array([fx, fy, cx, cy, left, right, top, bottom, width, height], np.float32)
+    return np.array([fx, fy, cx, cy, left, right, top, bottom, width, height, *low_pass], np.float32)
 
 
 @njit(inline="always", error_model="numpy")
@@ -74,10 +76,12 @@ def project_lanes(camera, x, y, z, qw, qx, qy, qz, s0, s1, s2, opacity, red, gre
     raw_xx = fma(h0, h0, fma(h1, h1, h2 * h2))
     raw_yy = fma(v0, v0, fma(v1, v1, v2 * v2))
     across = fma(h0, v0, fma(h1, v1, h2 * v2))
-    low_pass = fill(F(LOW_PASS))
+    low_pass, trained = broadcast(camera, 10), broadcast(camera, 11)
     # |h x v|^2 + s trace + s^2 loses no digits on thin splats, where xx yy - xy^2 would.
     c0, c1, c2 = h1 * v2 - h2 * v1, h2 * v0 - h0 * v2, h0 * v1 - h1 * v0
     determinant = fma(c0, c0, fma(c1, c1, fma(c2, c2, low_pass * (raw_xx + raw_yy + low_pass))))
+    before = fma(c0, c0, fma(c1, c1, fma(c2, c2, trained * (raw_xx + raw_yy + trained))))
+    opacity = opacity * root(before / determinant)  # unchanged where both filters are one
     var_x, var_y = raw_xx + low_pass, raw_yy + low_pass
 
     power = log2(opacity) * fill(F(0.25))

@@ -15,7 +15,7 @@ def draw_splats(
 
     parts : means (B, N, 3), quats (B, N, 4), scales (B, N, 3), opacities (B, N) in [0, 0.99], 0 where nothing may be
         drawn, colours (B, N, 3), in camera space; float32, contiguous.
-    cameras : (B, 9) float32, camera matrices by rows.
+    cameras : (B, 6) float32: fx fy cx cy, pixels, and the filters of `scaled_low_pass`, px^2.
     rgb, alpha, far : written, contiguous: premultiplied colours (B, H, W, 3), coverage (B, H, W), and, where it is
         wanted, depth weighed by coverage (B, H, W).
     """

@@ -11,13 +11,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from being.raster.contract import JACOBIAN_MARGIN, LOW_PASS, MIN_ALPHA, NEAR_PLANE
+from being.raster.contract import JACOBIAN_MARGIN, MIN_ALPHA, NEAR_PLANE
 
 TILE = 16  # px
 RECORD = 12  # numbers
 
 _BLOCK = 256  # splats of one program
-_NEAR, _LOW_PASS = tl.constexpr(NEAR_PLANE), tl.constexpr(LOW_PASS)
+_NEAR = tl.constexpr(NEAR_PLANE)
 _MIN_ALPHA, _MARGIN, _TILE = tl.constexpr(MIN_ALPHA), tl.constexpr(JACOBIAN_MARGIN), tl.constexpr(TILE)
 _SLACK = tl.constexpr(1e-3)  # px by which boxes are wider than they must be: rounding drops no pixel
 _NEVER = tl.constexpr(0x7F800000)  # the bits of infinity: splats that are not drawn come last
@@ -27,7 +27,7 @@ def front_to_back(parts: tuple[Tensor, ...], cameras: Tensor, width: int, height
     """Project the splats of B pictures and sort each picture's by depth; ties stay in order.
 
     parts : means (B, N, 3), quats (B, N, 4), scales (B, N, 3), opacities (B, N), colours (B, N, 3), in camera space.
-    cameras : (B, 9) camera matrices by rows, whatever the step between them.
+    cameras : (B, 6) fx fy cx cy and the filters of `scaled_low_pass`, whatever the step between them.
 
     Returns records (B, N, 12) and the tile rows (B, N) int32 that each reaches, first + 65536 past the last: 0 where it
     is not drawn.
@@ -59,8 +59,9 @@ def _project(  # type: ignore[no-untyped-def]
     there = n < length
     at = picture.to(tl.int64) * length + n
     cameras += picture * step
-    fx, cx = tl.load(cameras), tl.load(cameras + 2)
-    fy, cy = tl.load(cameras + 4), tl.load(cameras + 5)
+    fx, fy = tl.load(cameras), tl.load(cameras + 1)
+    cx, cy = tl.load(cameras + 2), tl.load(cameras + 3)
+    low_pass, trained = tl.load(cameras + 4), tl.load(cameras + 5)
     opacity = tl.load(opacities + at, mask=there, other=0.0)
     there = there & (opacity >= _MIN_ALPHA)
     x = tl.load(means + 3 * at, mask=there, other=0.0)
@@ -92,9 +93,12 @@ def _project(  # type: ignore[no-untyped-def]
     h0, h1, h2 = near_x * ax + tilt_x * az, near_x * bx + tilt_x * bz, near_x * qx + tilt_x * qz
     v0, v1, v2 = near_y * ay + tilt_y * az, near_y * by + tilt_y * bz, near_y * qy + tilt_y * qz
     raw_xx, xy, raw_yy = h0 * h0 + h1 * h1 + h2 * h2, h0 * v0 + h1 * v1 + h2 * v2, v0 * v0 + v1 * v1 + v2 * v2
-    xx, yy = raw_xx + _LOW_PASS, raw_yy + _LOW_PASS
+    xx, yy = raw_xx + low_pass, raw_yy + low_pass
     c0, c1, c2 = h1 * v2 - h2 * v1, h2 * v0 - h0 * v2, h0 * v1 - h1 * v0
-    determinant = c0 * c0 + c1 * c1 + c2 * c2 + _LOW_PASS * (raw_xx + raw_yy) + _LOW_PASS * _LOW_PASS
+    crossed, trace = c0 * c0 + c1 * c1 + c2 * c2, raw_xx + raw_yy
+    determinant = crossed + low_pass * trace + low_pass * low_pass
+    spread = tl.sqrt((crossed + trained * trace + trained * trained) / determinant)
+    opacity = tl.where(trained == low_pass, opacity, opacity * spread)
     u, v = fx * slope_x + cx, fy * slope_y + cy
 
     most = tl.log(tl.maximum(opacity, _MIN_ALPHA) / _MIN_ALPHA)

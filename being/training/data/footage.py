@@ -1,4 +1,4 @@
-"""The footage in memory: every frame decoded once, kept as bytes on the device that trains, handed out in batches."""
+"""The footage as training reads it: every frame looked at once, pictures kept by `frame_store`, made into batches."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from being.model import camera_code
 from being.model.network import CAMERA_CODE
 from being.training.config import FitConfig
 from being.training.data.backgrounds import grown, random_patches
+from being.training.data.frame_store import Decoded, Pixels, frame_store
 from being.training.data.parted import LIPS_PARTED, lips_parted, worth_telling
 from being.training.loss.mouth import INNER, TEETH, mouth_interior
 
@@ -29,7 +30,6 @@ FACE_WINDOW = 1.2  # sides of the face that a window around it has
 LEAST_BLOCK = 11  # frames of the inner block in footage long enough to spare them
 PARSING = 3  # bits of a stored byte that are the label
 INNER_SHARE = 0.4  # how much the mouth's inside counts where it is not teeth
-MEMORY_SHARE = 0.5  # of the device's free memory that frames may take; else they stay in main memory
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def split_frames(dataset: Dataset, inner_share: float) -> tuple[tuple[int, ...],
 
 
 class Footage:
-    """All frames of a dataset, in memory. Its attributes are what the loop reads of each frame, loaded once.
+    """All frames of a dataset. Its attributes are what the loop reads of each frame, loaded once.
 
     Parameters
     ----------
@@ -167,16 +167,12 @@ class Footage:
             raise InputError(f"{dataset.path} leaves no frame to train on", "Lower inner_block or use more footage")
         self.background = torch.from_numpy(dataset.background.copy()).to(device).float() / 255
         self.intrinsics = torch.from_numpy(dataset.intrinsics).to(device)
-        shape = (self.frames, self.height, self.width)
-        self._images = torch.empty((*shape, 3), dtype=torch.uint8)
-        self._labels = torch.empty(shape, dtype=torch.uint8)
         landmarks = np.empty((self.frames, 68, 2), np.float32)
-        images, labels = self._images.numpy(), self._labels.numpy()
         self.has_mattes = dataset.has_mattes
-        self._alphas = torch.empty(shape if self.has_mattes else (0,), dtype=torch.uint8)
-        alphas = self._alphas.numpy()
-
-        no_teeth = np.zeros(shape[1:], bool)
+        self._stored = frame_store(
+            config.keep_frames, self.frames, (self.width, self.height), self.has_mattes, dataset.composited, device
+        )
+        no_teeth = np.zeros((self.height, self.width), bool)
 
         def teeth_of(index: int) -> NDArray[np.bool_] | None:
             if not dataset.finds_teeth:
@@ -185,22 +181,16 @@ class Footage:
             return no_teeth if found is None else found
 
         def load(index: int) -> None:
-            images[index] = dataset.composited(index)
-            landmarks[index] = dataset.landmarks(index)
-            if self.has_mattes:
-                alphas[index] = dataset.alpha(index)
+            image, landmarks[index] = dataset.composited(index), dataset.landmarks(index)
+            alpha = dataset.alpha(index) if self.has_mattes else None
             # The bits of the inner mouth share the byte of the label (0..3): no memory for what few pixels have.
-            labels[index] = dataset.parsing(index) | mouth_interior(images[index], landmarks[index], teeth_of(index))
+            marks = dataset.parsing(index) | mouth_interior(image, landmarks[index], teeth_of(index))
+            self._stored.put(index, Decoded(image, marks, alpha))
 
         with ThreadPoolExecutor(min(16, cpu_count() or 4)) as pool:
             for done, _ in enumerate(pool.map(load, range(self.frames)), start=1):
                 if progress is not None:
                     progress(done, self.frames)
-        if device.type == "cuda":
-            free, _ = torch.cuda.mem_get_info(device)
-            stored = (self._images, self._labels, self._alphas)
-            if sum(part.numel() for part in stored) < MEMORY_SHARE * free:
-                self._images, self._labels, self._alphas = (part.to(device) for part in stored)
 
         self.landmarks = landmarks
         self.head_poses = torch.from_numpy(dataset.head_poses).to(device)
@@ -247,11 +237,18 @@ class Footage:
         voice = torch.zeros(0)
         if self._voices is not None:
             voice = torch.randint(len(self._voices), (count,), generator=generator)[mine]
+        if not self.resident:  # pictures that have to be fetched: the next step's meanwhile, if nobody else draws lots
+            ahead = torch.Generator().set_state(generator.get_state())
+            following = torch.multinomial(self._chance, count, replacement=True, generator=ahead)
+            self._stored.expect(self._train[following][mine].tolist())
         return Lots(self._train[picked][mine], noise, shake, twitch, patches, voice)
 
-    def disturbed(self, lots: Lots) -> Batch:
-        """The batch that lots on the device mean. Nothing here waits for a GPU, or is copied to it."""
-        batch = self.batch(lots.frames)
+    def disturbed(self, lots: Lots, pixels: Pixels | None = None) -> Batch:
+        """The batch that lots on the device mean, with their pictures where these are not `resident`.
+
+        Nothing here waits for a GPU, or is copied to it.
+        """
+        batch = self.batch(lots.frames, pixels)
         if self.has_mattes:
             behind = grown(lots.patches, self.height, self.width)
             truth = batch.truth + (1 - batch.alpha[..., None]) * (behind - batch.behind)
@@ -266,26 +263,29 @@ class Footage:
     @property
     def resident(self) -> bool:
         """Whether the pictures are on the device that makes batches of them."""
-        return self._images.device.type == self.device.type
+        return self._stored.on_device
+
+    def pixels(self, frames: Tensor) -> Pixels:
+        """The stored pictures of frames (B,), on the device."""
+        return self._stored.take(frames)
 
     def _spoken(self, batch: Batch, lots: Lots) -> Tensor:
         """What the network hears, (B, 8, 16, D): the film's sound in the voice that was drawn."""
         return batch.audio if self._voices is None else self._voices[lots.voice, batch.frames]
 
-    def batch(self, indices: Sequence[int] | Tensor) -> Batch:
-        """The frames `indices`, as they are; a tensor of them is on the device already."""
+    def batch(self, indices: Sequence[int] | Tensor, pixels: Pixels | None = None) -> Batch:
+        """The frames `indices`, as they are; a tensor of them is on the device already. pixels : theirs, if at hand."""
         where = indices if isinstance(indices, Tensor) else torch.tensor(list(indices), device=self.device)
-        stored = where.to(self._images.device)
-        marks = self._labels[stored].to(self.device)
+        images, marks, alphas = self.pixels(where) if pixels is None else pixels
         labels = marks & PARSING
         mask = (labels != BACKGROUND).float()
         return Batch(
             frames=where,
-            truth=self._images[stored].to(self.device).float() / 255,
+            truth=images.float() / 255,
             behind=self.background.expand(len(where), -1, -1, -1),
             labels=labels,
             mask=mask,
-            alpha=self._alphas[stored].to(self.device).float() / 255 if self.has_mattes else mask,
+            alpha=alphas.float() / 255 if self.has_mattes else mask,
             teeth=(marks & TEETH > 0).float() + INNER_SHARE * (marks & INNER > 0).float(),
             lips=self._lips[where],
             eyes=self._eyes[where],
@@ -304,11 +304,11 @@ class Footage:
 
     def picture(self, index: int) -> NDArray[np.uint8]:
         """Frame `index` over the plate, RGB (H, W, 3)."""
-        return self._images[index].cpu().numpy()
+        return self._stored.one(index).image
 
     def labels(self, index: int) -> NDArray[np.uint8]:
         """Labels (H, W) of frame `index`."""
-        return (self._labels[index] & PARSING).cpu().numpy()
+        return self._stored.one(index).marks & np.uint8(PARSING)
 
 
 def windows_of(landmarks: NDArray[np.float32], width: int, height: int) -> tuple[int, NDArray[np.int64]]:

@@ -62,37 +62,55 @@ def track_of(*boxes: tuple[float, float, float]) -> Track:
 
 def test_crop_holds_head_and_shoulders() -> None:
     track = track_of(*[(700 + 20 * np.sin(i), 400, 200) for i in range(50)])
-    crop = choose_crop(track, 1920, 1080, 512)
-    assert crop.x0 % 2 == crop.y0 % 2 == crop.side % 2 == 0
-    assert 500 <= crop.side <= 640
-    assert crop.y0 < 300 - 0.4 * 200 and crop.y0 + crop.side > 500 + 0.6 * 200  # hair above, shoulders below
-    assert abs(crop.x0 + crop.side / 2 - 700) < 30
-    moved = crop.map(np.array([[crop.x0, crop.y0, 0], [crop.x0 + crop.side, crop.y0, 10]], np.float32), 512)
-    assert np.allclose(moved, [[0, 0, 0], [512, 0, 10 * 512 / crop.side]])
+    crop = choose_crop(track, 1920, 1080, (512, 512))
+    assert crop.x0 % 2 == crop.y0 % 2 == crop.width % 2 == 0
+    assert 500 <= crop.width <= 640
+    assert crop.y0 < 300 - 0.4 * 200 and crop.y0 + crop.width > 500 + 0.6 * 200  # hair above, shoulders below
+    assert abs(crop.x0 + crop.width / 2 - 700) < 30
+    moved = crop.map(np.array([[crop.x0, crop.y0, 0], [crop.x0 + crop.width, crop.y0, 10]], np.float32), (512, 512))
+    assert np.allclose(moved, [[0, 0, 0], [512, 0, 10 * 512 / crop.width]])
 
 
 def test_crop_of_a_selfie_is_as_wide_as_the_picture() -> None:
-    crop = choose_crop(track_of(*[(540, 800, 620)] * 10), 1080, 1920, 512)
-    assert crop.side == 1080 and crop.x0 == 0 and 0 <= crop.y0 <= 840
+    crop = choose_crop(track_of(*[(540, 800, 620)] * 10), 1080, 1920, (512, 512))
+    assert crop.width == 1080 and crop.x0 == 0 and 0 <= crop.y0 <= 840
+
+
+@pytest.mark.parametrize(("film", "size"), [((1080, 1920), (720, 1280)), ((1920, 1080), (1920, 1080))])
+def test_a_crop_of_the_film_s_shape_is_the_film(film: tuple[int, int], size: tuple[int, int]) -> None:
+    crop = choose_crop(track_of(*[(film[0] / 2, 600, 500)] * 10), *film, size)
+    assert crop == Crop(0, 0, *film)
+    moved = crop.map(np.array([[*film, 10]], np.float32), size)
+    assert np.allclose(moved, [[*size, 10 * size[0] / film[0]]])
+
+
+@pytest.mark.parametrize("size", [(512, 768), (768, 512)])
+def test_a_crop_has_the_shape_of_the_pictures_and_holds_the_square(size: tuple[int, int]) -> None:
+    track = track_of(*[(960, 400, 200)] * 20)
+    square, crop = (choose_crop(track, 1920, 1080, one) for one in ((512, 512), size))
+    assert crop.width / crop.height == pytest.approx(size[0] / size[1], rel=0.01)
+    assert crop.x0 <= square.x0 and crop.x0 + crop.width >= square.x0 + square.width
+    assert crop.y0 == square.y0 and crop.height >= square.height
+    assert crop.x0 + crop.width <= 1920 and crop.y0 + crop.height <= 1080
 
 
 def test_crop_refuses_faces_that_leave_or_are_tiny() -> None:
     with pytest.raises(InputError, match="leaves the picture"):
-        choose_crop(track_of(*[(20, 400, 300)] * 10), 1080, 1080, 512)
+        choose_crop(track_of(*[(20, 400, 300)] * 10), 1080, 1080, (512, 512))
     with pytest.raises(InputError, match="30 pixels high"):
-        choose_crop(track_of(*[(500, 400, 30)] * 10), 1080, 1080, 512)
-    with pytest.raises(InputError, match="one square holds it in only"):  # from one side of a wide picture to the other
-        choose_crop(track_of(*[(200 + 42 * i, 500, 400) for i in range(52)]), 2560, 1080, 512)
-    assert Crop(0, 0, 10).map(np.ones((1, 2), np.float32), 20).tolist() == [[2, 2]]
+        choose_crop(track_of(*[(500, 400, 30)] * 10), 1080, 1080, (512, 512))
+    with pytest.raises(InputError, match="one crop holds it in only"):  # from one side of a wide picture to the other
+        choose_crop(track_of(*[(200 + 42 * i, 500, 400) for i in range(52)]), 2560, 1080, (512, 512))
+    assert Crop(0, 0, 10, 10).map(np.ones((1, 2), np.float32), (20, 20)).tolist() == [[2, 2]]
 
 
 def test_a_face_that_leaves_for_a_while_leaves_the_other_frames() -> None:
     there, away = [(700, 500, 300)] * 30, [(1790, 500, 300)] * 12
     track = track_of(*there, *away)
-    crop = choose_crop(track, 1920, 1080, 512)
+    crop = choose_crop(track, 1920, 1080, (512, 512))
     held = crop.holds(track.points)
     assert held[:30].all() and not held[30:].any()
-    assert crop.x0 < 550 and crop.x0 + crop.side > 850 and crop.side > 700
+    assert crop.x0 < 550 and crop.x0 + crop.width > 850 and crop.width > 700
     assert spans_in_words(~held) == "at 1.2 to 1.7 s"
 
 

@@ -121,7 +121,7 @@ def test_footage_is_read_twice_alike_and_cropped(tmp_path: Path) -> None:
     footage = open_footage(write(tmp_path / "v.mp4", steady(25, 3.2), level=ramp))
     first, second = list(footage), list(footage)
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
-    seen = footage.cropped(Crop(0, 0, 24), 12)
+    seen = footage.cropped(Crop(0, 0, 24, 24), (12, 12))
     frames = list(seen)
     assert len(frames) == 80 and frames[0].shape == (12, 12, 3)
     assert frames[0][:4, :4].min() > 230 and frames[0][8:, 8:].max() < 90  # the mark covers half of the square
@@ -129,7 +129,7 @@ def test_footage_is_read_twice_alike_and_cropped(tmp_path: Path) -> None:
 
 def test_pictures_shown_twice_are_made_once_on_whatever_thread(tmp_path: Path) -> None:
     """FFmpeg hangs or dies where two threads convert one decoded frame."""
-    footage = open_footage(write(tmp_path / "v.mp4", steady(12, 3.5), level=ramp)).cropped(Crop(0, 0, 40), 24)
+    footage = open_footage(write(tmp_path / "v.mp4", steady(12, 3.5), level=ramp)).cropped(Crop(0, 0, 40, 40), (24, 24))
     makers = list(footage.later())
     assert len({id(make) for make in makers}) < len(makers)
     made = list(ahead(iter(makers), workers=8))

@@ -15,7 +15,8 @@ SOUND = 0.1 * np.sin(np.arange(8000) / 5)[:, None]
 
 
 @pytest.mark.parametrize(
-    ("ending", "codec"), [("wav", "pcm_s16le"), ("aiff", "pcm_s16be"), ("m4a", "aac"), ("avi", "mp2")]
+    ("ending", "codec"),
+    [("wav", "pcm_s16le"), ("aiff", "pcm_s16be"), ("m4a", "aac"), ("avi", "mp2"), ("flv", "aac")],
 )
 def test_files_with_a_head_are_told_apart(tmp_path: Path, ending: str, codec: str) -> None:
     one = write_media(tmp_path / f"a.{ending}", [Track(np.tile(SOUND, (4, 1)), codec)]).read_bytes()

@@ -12,6 +12,7 @@ import pytest
 from support.sound_files import RATE, Track, at, found_at, speech, spoil, upsampled, write_media, write_wav
 
 from being.errors import InputError
+from being.media.reading.film_reader import open_film
 from being.media.reading.notes import NoteKind
 from being.media.reading.sound_file import Sound
 from being.media.reading.sound_reader import open_film_sound, read_sound
@@ -122,6 +123,30 @@ def test_wavs_end_to_end_are_all_heard(tmp_path: Path) -> None:
         assert sound.seconds == pytest.approx(3.0, abs=0.001) and sound.playback_pcm.shape[1] == 2
         assert "2 files stand end to end in one, all are heard" in str(sound.notes[-1])
         assert abs(found_at(sound.model_pcm, halves[1][at(1.0) : at(1.8)], at(2.0))) <= 1
+
+
+@pytest.mark.parametrize(
+    ("ending", "codec", "heard", "told"),
+    [("mp4", "aac", 1, "only the first is read"), ("avi", "libmp3lame", 2, "all are heard")],
+)
+def test_the_sound_of_films_end_to_end_goes_as_far_as_their_pictures(
+    tmp_path: Path, ending: str, codec: str, heard: int, told: str
+) -> None:
+    halves = [speech(2.0, 1), speech(2.0, 2)]
+    written = [
+        write_media(tmp_path / f"{i}.{ending}", [Track(upsampled(half, 48_000)[:, None], codec)], pictures_s=2.0)
+        for i, half in enumerate(halves)
+    ]
+    path = tmp_path / f"joined.{ending}"
+    path.write_bytes(b"".join(each.read_bytes() for each in written))
+    film = open_film(path)
+    assert film.duration_s == pytest.approx(2.0 * heard, abs=0.1)
+    sound = open_film_sound(path, 0.0, 10.0).read()
+    assert sound.seconds == pytest.approx(film.duration_s, abs=0.15)
+    assert f"2 files stand end to end in one, {told}" in [str(note) for note in sound.notes]
+    for half, begin in list(zip(halves, (0.0, 2.0), strict=True))[:heard]:
+        assert abs(found_at(sound.model_pcm, half[at(0.5) : at(1.3)], at(begin + 0.5))) <= at(0.1)
+    assert read_sound(path).seconds == pytest.approx(4.0, abs=0.2), "sound alone: all of it"
 
 
 @pytest.mark.parametrize(

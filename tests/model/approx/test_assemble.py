@@ -12,13 +12,14 @@ from being.model import Offsets, assemble
 from being.model.approx import CanonicalBlocks, SplatArrays, assemble_numpy, make_deformer, offset_buffer
 from being.model.approx.assemble import assemble_on_screen
 from being.raster import Cameras, rasterize
+from being.raster.contract import scaled_low_pass
 from being.raster.cpu.picture import Backdrop, PictureRenderer, ScreenSplats
 from being.raster.cpu.screen import NOT_DRAWN, camera_array
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("size", [(64, 64), (51, 37)])
-def test_picture_matches_the_reference_rasterizer(threads: int, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("size", "scale"), [((64, 64), 1.0), ((51, 37), 1.0), ((64, 64), 0.4), ((51, 37), 2.0)])
+def test_picture_matches_the_reference_rasterizer(threads: int, size: tuple[int, int], scale: float) -> None:
     """Pose, project, list, blend and finish, against PyTorch."""
     made, (width, height) = scene(), size
     exact = torch.from_numpy(exact_offsets(made, made.held_out[:1]))
@@ -31,11 +32,13 @@ def test_picture_matches_the_reference_rasterizer(threads: int, size: tuple[int,
     background = np.random.default_rng(3).integers(0, 256, (height, width, 3), dtype=np.uint8)
     intrinsics = np.array([1.3 * width, 1.4 * width, 0.45 * width, 0.6 * height], np.float32)
     for head, torso in ((pose(1), pose(2)), (pose(5), pose(5))):
-        cameras = Cameras(torch.eye(3, 4)[None], torch.from_numpy(intrinsics)[None], width, height)
+        low_pass = torch.tensor([scaled_low_pass(scale)])
+        cameras = Cameras(torch.eye(3, 4)[None], torch.from_numpy(intrinsics)[None], width, height, low_pass)
         raster = rasterize(assemble(made.gaussians, offsets, head[None], torso[None]), cameras, backend="reference")
         over = raster.rgb[0] * 255 + (1 - raster.alpha[0, ..., None]) * torch.from_numpy(background)
         wanted = over.clamp(0, 255).numpy()
-        camera, splats = camera_array(intrinsics, width, height), ScreenSplats.empty(COUNT)
+        camera = camera_array(intrinsics, width, height, scaled_low_pass(scale))
+        splats = ScreenSplats.empty(COUNT)
         assemble_on_screen(canonical, blocks, head.numpy(), torso.numpy(), camera, splats, threads)
         assert (splats.depths < NOT_DRAWN).sum() > 0
         picture, alpha = PictureRenderer(threads).draw(splats, Backdrop.of(background))

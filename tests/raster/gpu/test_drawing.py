@@ -14,7 +14,7 @@ pytest.importorskip("triton", reason="Triton is not installed (it comes with PyT
 from support.raster_scenes import camera, cloud, relative_error
 
 from being.raster import Cameras, Splats, rasterize
-from being.raster.contract import MAX_ALPHA
+from being.raster.contract import MAX_ALPHA, scaled_low_pass
 from being.raster.gpu.drawing import draw_splats
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -29,10 +29,10 @@ def scene(pictures: int, count: int, seed: int = 0) -> dict[str, torch.Tensor]:
 
 
 def drawn(
-    parts: dict[str, torch.Tensor], width: int, height: int, depth: bool = True
+    parts: dict[str, torch.Tensor], width: int, height: int, depth: bool = True, scale: float = 1.0
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    fx, fy, cx, cy = camera(width, height)[1][0].tolist()
-    cameras = torch.tensor([[fx, 0, cx, 0, fy, cy, 0, 0, 1]], device=DEVICE).repeat(len(parts["means"]), 1)
+    numbers = [*camera(width, height)[1][0].tolist(), *scaled_low_pass(scale)]
+    cameras = torch.tensor([numbers], device=DEVICE).repeat(len(parts["means"]), 1)
     rgb = torch.full((len(cameras), height, width, 3), float("nan"), device=DEVICE)
     alpha = torch.full((len(cameras), height, width), float("nan"), device=DEVICE)
     far = alpha.clone() if depth else None
@@ -40,13 +40,15 @@ def drawn(
     return rgb, alpha, far
 
 
-def reference(parts: dict[str, torch.Tensor], width: int, height: int) -> tuple[torch.Tensor, ...]:
+def reference(parts: dict[str, torch.Tensor], width: int, height: int, scale: float = 1.0) -> tuple[torch.Tensor, ...]:
     pictures, count = parts["means"].shape[:2]
     flat = {name: part.flatten(0, 1).double() for name, part in parts.items()}
     offsets = tuple(count * picture for picture in range(pictures + 1))
     view = torch.eye(3, 4, dtype=torch.float64).expand(pictures, 3, 4)
     intrinsics = camera(width, height)[1].expand(pictures, 4)
-    raster = rasterize(Splats(**flat, offsets=offsets), Cameras(view, intrinsics, width, height), backend="reference")
+    low_pass = None if scale == 1.0 else torch.tensor([scaled_low_pass(scale)] * pictures)
+    cameras = Cameras(view, intrinsics, width, height, low_pass)
+    raster = rasterize(Splats(**flat, offsets=offsets), cameras, backend="reference")
     return raster.rgb, raster.alpha, raster.depth
 
 
@@ -60,6 +62,13 @@ def test_pictures_are_the_reference_s(width: int, height: int, pictures: int) ->
         assert relative_error(ours, wanted) < 1e-3  # a splat more or less at the cutoff of 1/255
         off = (ours.cpu().double() - wanted).abs()
         assert off.median() < 1e-5 and (off > 1e-4).float().mean() < 0.01
+
+
+@pytest.mark.parametrize("scale", [0.4, 2.0])
+def test_pictures_of_other_sizes_are_filtered_like_the_reference_s(scale: float) -> None:
+    parts = scene(2, 150, seed=4)
+    for ours, wanted in zip(drawn(parts, 48, 32, scale=scale), reference(parts, 48, 32, scale), strict=True):
+        assert ours is not None and relative_error(ours, wanted) < 1e-3
 
 
 def test_a_tile_has_more_splats_than_are_looked_at_together() -> None:

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 cv2 = pytest.importorskip("cv2", reason="opencv comes with being[clone]")
 
+from being.capture.background.plate import background_plate, fill_unseen
 from being.capture.layers.separation import over_plate, torso_alone
-from being.capture.plate import background_plate, fill_unseen
 from being.dataset.parsing import HEAD, NECK, TORSO
 
 SIDE = 96

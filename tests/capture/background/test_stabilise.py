@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 cv2 = pytest.importorskip("cv2", reason="opencv comes with being[clone]")
 
-from being.capture.layers.stabilise import lay_together
+from being.capture.background.stabilise import lay_together
 from being.dataset.parsing import HEAD
 
 SIDE, FRAMES = 256, 12

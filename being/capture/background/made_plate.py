@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from being.capture.findings import FILMED, LAID_TOGETHER, BackgroundMotion
+from being.capture.background.found import FILMED, LAID_TOGETHER, BackgroundMotion
 from being.errors import InputError
 from being.inference.compositing import Colour, Plate, Transparent, backdrop, parse_background
 
 if TYPE_CHECKING:
-    from being.capture.plate import Pictures
+    from being.capture.background.plate import Pictures
 
 Picture = NDArray[np.uint8]
 
@@ -47,12 +47,12 @@ def plate_of(
     frames : RGB (H, W, 3) each. labels : (H, W) each. motion : of the background. asked : as `check_background` lets
     through.
     """
-    from being.capture.plate import background_plate
+    from being.capture.background.plate import background_plate
 
     if asked is None and motion.still:
         return *background_plate(frames, labels), FILMED
     if asked is None:
-        from being.capture.layers.stabilise import lay_together
+        from being.capture.background.stabilise import lay_together
 
         laid = lay_together(frames, labels, workers, progress)
         if laid is not None:
@@ -66,7 +66,7 @@ def made_plate(asked: str | None, frames: Pictures, labels: Pictures) -> tuple[P
     if asked is None or asked == BLURRED:
         import cv2
 
-        from being.capture.plate import background_plate
+        from being.capture.background.plate import background_plate
 
         plate, _ = background_plate(frames, labels)
         blurred = cv2.GaussianBlur(plate, (0, 0), BLUR * min(plate.shape[:2])).astype(np.uint8)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 cv2 = pytest.importorskip("cv2", reason="opencv comes with being[clone]")
 
-from being.capture.layers.camera_motion import background_motion
+from being.capture.background.camera_motion import background_motion
 from being.dataset.parsing import TORSO
 
 SIDE = 96

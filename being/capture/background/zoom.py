@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from being.capture.layers.stabilise import Matrix, features_of, homography
-from being.capture.plate import Pictures, grown_mask, spread_over
+from being.capture.background.plate import Pictures, grown_mask, spread_over
+from being.capture.background.stabilise import Matrix, features_of, homography
 
 Array = NDArray[np.float64]
 

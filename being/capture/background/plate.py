@@ -2,7 +2,7 @@
 
 Beside the person, what stirs is the person's: strands of hair that no mask holds would stand in the plate as ghosts.
 
-It only shows a place before a camera that stands still, see `being.capture.layers.camera_motion`.
+It only shows a place before a camera that stands still, see `being.capture.background.camera_motion`.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ from PIL import Image
 
 pytest.importorskip("cv2", reason="opencv comes with being[clone]")
 
-from being.capture.findings import FILMED, BackgroundMotion
-from being.capture.layers.made_plate import check_background, made_plate, plate_of
-from being.capture.plate import background_plate
+from being.capture.background.found import FILMED, BackgroundMotion
+from being.capture.background.made_plate import check_background, made_plate, plate_of
+from being.capture.background.plate import background_plate
 from being.errors import InputError
 
 SIDE = 64

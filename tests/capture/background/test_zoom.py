@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 cv2 = pytest.importorskip("cv2", reason="opencv comes with being[clone]")
 
-from being.capture.layers.zoom import scale_at, zoom_of
+from being.capture.background.zoom import scale_at, zoom_of
 from being.dataset.parsing import HEAD
 
 SIDE, FRAMES = 192, 100

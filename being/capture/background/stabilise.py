@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from being.capture.plate import (
+from being.capture.background.plate import (
     LEAST_SHARE,
     MOST_FRAMES,
     Pictures,
@@ -69,7 +69,7 @@ def lay_together(
 
     with ThreadPoolExecutor(workers) as pool:
         features = list(pool.map(look, chosen))
-    onto = _middle(features, min(frames[0].shape[:2]))
+    onto = to_the_middle(features, min(frames[0].shape[:2]))
     laid = [index for index, matrix in zip(chosen, onto, strict=True) if matrix is not None]
     if len(laid) < max(2, LEAST_LAID * len(chosen)):
         return None
@@ -98,7 +98,7 @@ def features_of(image: Picture, hidden: NDArray[np.bool_]) -> Features:
     return Features(np.array([point.pt for point in points], np.float32).reshape(-1, 2), looks)
 
 
-def _middle(features: list[Features], side: int) -> list[Matrix | None]:
+def to_the_middle(features: list[Features], side: int) -> list[Matrix | None]:
     """Homographies from a frame in the middle of the camera's way to every frame; None where there is none.
 
     Frames are tried from the middle of the clip; then the frame whose view is nearest to the middle of all views found
@@ -116,7 +116,7 @@ def _middle(features: list[Features], side: int) -> list[Matrix | None]:
     if not laid:
         return best
     corners = np.array([[0, 0], [side, 0], [0, side], [side, side]], np.float64)
-    views = np.stack([_moved(corners, best[k]).ravel() for k in laid])  # type: ignore[arg-type]
+    views = np.stack([moved(corners, best[k]).ravel() for k in laid])  # type: ignore[arg-type]
     central = laid[int(np.abs(views - np.median(views, axis=0)).sum(axis=1).argmin())]
     if central == reference:
         return best
@@ -142,7 +142,8 @@ def homography(first: Features, other: Features) -> Matrix | None:
     return np.asarray(matrix, np.float64)
 
 
-def _moved(points: NDArray[np.float64], matrix: Matrix) -> NDArray[np.float64]:
+def moved(points: NDArray[np.float64], matrix: Matrix) -> NDArray[np.float64]:
+    """Points (N, 2) through a homography."""
     there = np.concatenate([points, np.ones((len(points), 1))], axis=1) @ matrix.T
     return there[:, :2] / there[:, 2:]
 

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from being.capture.findings import BackgroundMotion
-from being.capture.plate import Pictures, grown_mask, spread_over
+from being.capture.background.found import BackgroundMotion
+from being.capture.background.plate import Pictures, grown_mask, spread_over
 
 LOOK_SIZE = 320  # longer side at which the camera's motion is looked for
 MOST_CORNERS, LEAST_CORNERS = 300, 12
