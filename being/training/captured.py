@@ -226,7 +226,7 @@ class Learning(Pass):
 
     def make_batch(self) -> None:
         values = self.inputs.values
-        whole = {name: values[name].long() for name in ("frames", "voice")}
+        whole = {name: values[name].long() for name in ("frames", "voice", "rehearsed")}
         real = {name: values[name] for name in ("noise", "shake", "twitch", "patches")}
         self.batch = self.scene.footage.disturbed(Lots(**whole, **real))
 
@@ -238,7 +238,7 @@ class Learning(Pass):
         if weights.corrections:
             parts["corrections"] = weights.corrections * corrections.cost()
         if self.scene.lips is not None and posed.moved is not None:
-            short = self.scene.lips(posed.moved, self.batch.frames, self.scene.config.lip_quantile)
+            short = self.scene.lips(posed.moved, self.batch, self.scene.config.lip_quantile)
             parts["lip_motion"] = weights.lip_motion * short
         self.penalty = sum(parts.values(), self.leaves[0].new_zeros(()))
         self.penalties = {name: part.detach() for name, part in parts.items()}

@@ -29,6 +29,7 @@ class LossWeights(_Part):
     teeth: Weight = Field(default=0.05, description="mean absolute difference inside the open mouth, teeth first")
     alpha: Weight = Field(default=0.1, description="coverage against the person's mask")
     perceptual: Weight = Field(default=0.01, description="VGG features of the face; only where --vgg gives weights")
+    detail: Weight = Field(default=0.0, description="strength of the face's fine structure, wherever exactly it lies")
     offsets: Weight = Field(default=1e-3, description="size of the network's displacements (dm)")
     lip_motion: Weight = Field(default=0.0, description="distances between the lips' landmarks, dm")
     corrections: Weight = Field(default=1e-4, description="size of the frames' corrections, in what is ordinary")
@@ -135,6 +136,11 @@ class FitConfig(_Part):
         default=(),
         description="speeds at which the footage's sound is heard as well, as if other voices spoke (0.85,1.15)",
     )
+    rehearsal: bool = Field(
+        default=False,
+        description="hear synthetic voices beside the footage's, and move the lips' landmarks as their speaker does "
+        "(true, false)",
+    )
     camera_noise: Weight = Field(default=0.02, description="noise on the camera code while training")
     expressions: bool = Field(
         default=True, description="learn smile and brows as the emotions that the footage shows (true, false)"
@@ -154,6 +160,9 @@ class FitConfig(_Part):
     lip_quantile: Share = Field(
         default=0.5, description="of what the sound leaves open, how far the lips open: 0.5 the median"
     )
+    lip_opening_weight: Weight = Field(
+        default=0.0, description="how much more the lips' distances count where the film's are wide open"
+    )
     plane_resolutions: tuple[Count, ...] = Field(default=(64, 128), description="triplane sizes")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.0, description="dropout of the network")
     loss: LossWeights = LossWeights()
@@ -167,7 +176,9 @@ class FitConfig(_Part):
         default="auto", description="arithmetic of the network; auto is tf32 on CUDA, float32 on CPU"
     )
     cuda_graphs: bool = Field(
-        default=False, description="capture steps as CUDA graphs: several times as fast (true, false)"
+        default=True,
+        description="on one GPU, capture steps as CUDA graphs: some three times as fast; plain ones where that fails "
+        "(true, false)",
     )
     seed: int = Field(default=0, description="start of all random numbers")
     checkpoint_every_s: Annotated[float, Field(gt=0)] = Field(default=60.0, description="seconds between checkpoints")

@@ -138,6 +138,7 @@ def fit(
             lambda done, total: progress.update(done / total),
             speech.quiet,
             speech.voices,
+            speech.rehearsal,
         )
 
     with _timed(seconds, "seed"):

@@ -46,7 +46,7 @@ class Picture:
 @dataclass(frozen=True)
 class Posed:
     """Splats of B frames, and the network's part in them: offsets, and how it moves the points that were asked for,
-    (B, P, 3) dm; None in the static stage."""
+    (B, P, 3) dm, then in the B rehearsed moments where there are any (2 B, P, 3); None in the static stage."""
 
     splats: Splats
     offsets: Offsets | None
@@ -65,7 +65,7 @@ def predict_offsets(
     settings: RenderSettings,
     points: Tensor | None = None,
 ) -> tuple[Offsets, Tensor | None]:
-    """Offsets of N Gaussians for the B frames of the batch, and how points (P, 3) of the face move, (B, P, 3).
+    """Offsets of N Gaussians for the B frames of the batch, and how points (P, 3) of the face move, see `Posed.moved`.
 
     Positions are detached: the place of a Gaussian is taught by the picture, not by what its triplane cell would
     prefer.
@@ -75,12 +75,22 @@ def predict_offsets(
         if points is not None:
             places, gate = torch.cat([places, points]), torch.cat([gate, gate.new_ones(len(points))])
         features = network.canonical_features(places)
-        conditions = Conditions(batch.audio, batch.eye, batch.camera, emotion_of(network, batch.expression))
-        offsets = network.offsets(features, network.condition_tokens(conditions), gate)
-    if points is None:
-        return offsets, None
-    count = gaussians.count
-    return Offsets(*(value[:, :count] for value in vars(offsets).values())), offsets.xyz[:, count:]
+        if points is None or not batch.other_audio.numel():
+            conditions = Conditions(batch.audio, batch.eye, batch.camera, emotion_of(network, batch.expression))
+            tokens = network.condition_tokens(conditions)
+        else:
+            audio, told = torch.cat([batch.audio, batch.other_audio]), (batch.expression, batch.other_expression)
+            eye, camera = (torch.cat([part, part]) for part in (batch.eye, batch.camera))
+            tokens = network.condition_tokens(Conditions(audio, eye, camera, emotion_of(network, torch.cat(told))))
+        offsets = network.offsets(features, tokens[: batch.count], gate)
+        if points is None:
+            return offsets, None
+        count = gaussians.count
+        moved = offsets.xyz[:, count:]
+        if len(tokens) > batch.count:
+            others = network.offsets(features[count:], tokens[batch.count :])
+            moved = torch.cat([moved, others.xyz])
+    return Offsets(*(value[:, :count] for value in vars(offsets).values())), moved
 
 
 def draw(
