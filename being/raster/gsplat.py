@@ -25,7 +25,7 @@ from being.raster.sh import COEFFICIENTS
 TILE = 16  # px
 
 
-def rasterize_gsplat(splats: Splats, cameras: Cameras, probe: Tensor | None = None) -> Raster:
+def rasterize_gsplat(splats: Splats, cameras: Cameras, probe: Tensor | None = None, absolute: bool = False) -> Raster:
     """Draw every image of the batch on the GPU, in float32; arguments as `being.raster.rasterize`.
 
     The one wait for the GPU is gsplat's own, for the number of (tile, splat) pairs.
@@ -53,6 +53,7 @@ def rasterize_gsplat(splats: Splats, cameras: Cameras, probe: Tensor | None = No
         height=height,
         probe=None if probe is None else batch.fold(probe, 0.0),
         depth=True,
+        absolute=absolute,
     )
     return Raster(
         rgb=blended[..., :3],
@@ -74,6 +75,7 @@ def draw_rows(
     height: int,
     probe: Tensor | None = None,
     depth: bool = False,
+    absolute: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Draw B pictures of n splats each, opacities capped and 0 where nothing may be drawn.
 
@@ -81,7 +83,7 @@ def draw_rows(
     ----------
     means, scales, colors : (B, n, 3). quats : (B, n, 4). opacities : (B, n).
     view : (B, 4, 4). cameras : (B, 3, 3). probe : (B, n, 2), added to the centres in pixels.
-    depth : blend it as a fourth colour.
+    depth : blend it as a fourth colour. absolute : see `being.raster.rasterize`.
 
     Returns
     -------
@@ -104,14 +106,15 @@ def draw_rows(
         opacities=opacities,
     )
     radii, centers, depths, conics = radii[:, 0], centers[:, 0], depths[:, 0], conics[:, 0]
+    absolute = absolute and probe is not None
     if probe is not None:
-        centers = centers + probe
+        centers = _AbsoluteSum.apply(centers, probe) if absolute else centers + probe
     across, down = -(-width // TILE), -(-height // TILE)
     _, tile_keys, order = gsplat.isect_tiles(centers, radii, depths, TILE, across, down, packed=False)
     starts = gsplat.isect_offset_encode(tile_keys, len(means), across, down).reshape(len(means), down, across)
     channels = torch.cat([colors, depths[..., None]], dim=-1) if depth else colors
     blended, alpha = gsplat.rasterize_to_pixels(
-        centers, conics, channels, opacities, width, height, TILE, starts, order, packed=False
+        centers, conics, channels, opacities, width, height, TILE, starts, order, packed=False, absgrad=absolute
     )
     return blended, alpha[..., 0], radii
 
@@ -127,6 +130,24 @@ def spherical_harmonics_gsplat(sh: Tensor, directions: Tensor) -> Tensor:
     degree = COEFFICIENTS.index(sh.shape[1])
     colours: Tensor = gsplat.spherical_harmonics(degree, directions, sh)
     return (0.5 + colours).clamp(min=0.0)
+
+
+class _AbsoluteSum(torch.autograd.Function):
+    """centers + probe, whose gradient in the probe is what gsplat leaves as `absgrad` at the sum.
+
+    Sums of absolute values: Ye et al. 2024, "AbsGS", equation 8.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, centers: Tensor, probe: Tensor) -> Tensor:
+        ctx.sum = centers + probe
+        return ctx.sum  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        found = ctx.sum.absgrad
+        del ctx.sum
+        return slope, found
 
 
 class _Batch:

@@ -182,8 +182,9 @@ class Pass(ABC):
         """Rasterize, into `picture`."""
         probe = torch.zeros(len(self.leaves[0]), 2, device=self.scene.footage.device, requires_grad=True)
         splats = Splats(**dict(zip(PARTS, self.leaves, strict=True)), offsets=self.offsets)
-        cameras, backend = cameras_of(self.scene.settings, self.frames), self.scene.settings.backend
-        self.drawn = rasterize(splats, cameras, probe=probe, backend=backend)
+        settings = self.scene.settings
+        cameras = cameras_of(settings, self.frames)
+        self.drawn = rasterize(splats, cameras, probe=probe, backend=settings.backend, absolute=settings.absolute)
         self.probe = probe
         with torch.no_grad():
             self.picture[0].copy_(self.drawn.rgb)

@@ -88,6 +88,10 @@ class DensifyConfig(_Part):
     split_above: Annotated[float, Field(gt=0)] = Field(
         default=0.03, description="dm; larger ones split, smaller ones clone"
     )
+    absolute: bool = Field(
+        default=False,
+        description="divide where absolute gradients are large, on a GPU: where pixels pull two ways (true, false)",
+    )
     face: Weight = Field(default=0.0, description="how much more often Gaussians of the face are divided")
     largest: Annotated[float, Field(gt=0)] = Field(default=1.5, description="dm; larger Gaussians are removed")
     reset_opacity: Share = Field(

@@ -16,12 +16,14 @@ from being.training.model.corrections import FrameCorrections
 
 @dataclass(frozen=True)
 class RenderSettings:
-    """What stays the same for all frames: plate (H, W, 3) in [0, 1], intrinsics (4,), rasterizer and arithmetic."""
+    """What stays the same for all frames: plate (H, W, 3) in [0, 1], intrinsics (4,), rasterizer and arithmetic;
+    `absolute` screen gradients, see `being.raster.rasterize`."""
 
     background: Tensor
     intrinsics: Tensor
     backend: str
     precision: str  # float32, tf32 or bf16
+    absolute: bool = False
 
     def arithmetic(self) -> AbstractContextManager[object]:
         """The context in which the network runs."""
@@ -109,7 +111,8 @@ def draw(
     `points` (P, 3): see `Posed.moved`.
     """
     posed = splats_of(gaussians, network, batch, settings, corrections, points)
-    raster = rasterize(posed.splats, cameras_of(settings, batch.count), probe=probe, backend=settings.backend)
+    cameras = cameras_of(settings, batch.count)
+    raster = rasterize(posed.splats, cameras, probe=probe, backend=settings.backend, absolute=settings.absolute)
     rgb = before_background(raster.rgb, raster.alpha, batch, corrections)
     return Picture(rgb, raster.alpha, raster.depth, raster.radii, posed.offsets, posed.moved)
 
