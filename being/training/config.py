@@ -140,10 +140,10 @@ class FitConfig(_Part):
         default=(),
         description="speeds at which the footage's sound is heard as well, as if other voices spoke (0.85,1.15)",
     )
-    rehearsal: bool = Field(
-        default=False,
-        description="hear synthetic voices beside the footage's, and move the lips' landmarks as their speaker does "
-        "(true, false)",
+    rehearsal: Weight = Field(
+        default=0.0,
+        description="how much synthetic voices that are heard beside the footage's count for the lips' distances "
+        "(--loss-lip-motion); 0: none is heard",
     )
     camera_noise: Weight = Field(default=0.02, description="noise on the camera code while training")
     expressions: bool = Field(

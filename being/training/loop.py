@@ -98,7 +98,9 @@ class Trainer:
     def __post_init__(self) -> None:
         self.mine = share(self.process_group, self.config.batch)  # of every batch
         self.face_region = face_region(self.footage)
-        self.lips = LipMotion(self.footage, self.config.lip_opening_weight) if self.config.loss.lip_motion else None
+        self.lips: LipMotion | None = None
+        if self.config.loss.lip_motion:
+            self.lips = LipMotion(self.footage, self.config.lip_opening_weight, self.config.rehearsal)
         scene = Scene(self.run, self.footage, self.settings, self.config, self.perceptual, self.lips)
         self.captured = CapturedStep(scene) if self.captures() else None
 

@@ -40,8 +40,10 @@ class LipMotion:
     (R, C) those of the rehearsed speech, as wide as this mouth opens in the training frames; (0, C) without.
     """
 
-    def __init__(self, footage: Footage, opening_weight: float = 0.0) -> None:
-        """opening_weight : how much more a pair of frames counts where the one with wider lips has them wide open."""
+    def __init__(self, footage: Footage, opening_weight: float = 0.0, rehearsal: float = 0.0) -> None:
+        """opening_weight : how much more a pair of frames counts where the one with wider lips has them wide open.
+        rehearsal : how much a pair counts in which a moment is rehearsed; 1: as one of the film's.
+        """
         marks = landmarks_of(footage)
         self.points = torch.from_numpy(marks[MOUTH]).float().to(footage.device)
         places = in_head_space(footage, marks)
@@ -54,7 +56,7 @@ class LipMotion:
             least, most = np.percentile(others, (LOW, HIGH), axis=0)
             others = low + (others - least) * (high - low) / np.maximum(most - least, 1e-6)
         self.rehearsed = torch.from_numpy(others).float().to(footage.device)
-        self._opening_weight = opening_weight
+        self._opening_weight, self._rehearsal = opening_weight, rehearsal
         self._shut, self._range = float(high[MIDDLE]), float(high[MIDDLE] - low[MIDDLE])  # open lips: the lowest number
         first, second, axes = (torch.tensor(column) for column in zip(*APART, strict=True))
         self._first = ((first - MOUTH.start) * 3 + axes).to(footage.device)
@@ -75,7 +77,11 @@ class LipMotion:
         if self._opening_weight:
             opened = ((self._shut - wanted[:, MIDDLE]) / max(self._range, 1e-6)).clamp(0, 1)
             cost = cost * (1 + self._opening_weight * torch.maximum(opened[:, None], opened[None]))
-        return cost.mean()
+        own = len(batch.frames)
+        total = cost[:own, :own].mean()  # the film's pairs count the same whatever is rehearsed
+        if len(found) > own:
+            total = total + self._rehearsal * (cost.sum() - cost[:own, :own].sum()) / own**2
+        return total
 
     def further(self, displacement: Tensor) -> Tensor:
         """(B, C) by how much displacements (B, P, 3) of `points` draw the pairs apart, dm."""

@@ -25,7 +25,7 @@ from being.training.model.lip_motion import APART, HIGH, LOW, MIDDLE, LipMotion
 
 PHONES, LIVE = FeatureSpec(name="phones"), WindowSpec(look_ahead=1)
 CONFIG = FitConfig(
-    device="cpu", initial_gaussians=300, gaussians=300, loss=LossWeights(lip_motion=0.5), rehearsal=True,
+    device="cpu", initial_gaussians=300, gaussians=300, loss=LossWeights(lip_motion=0.5), rehearsal=0.3,
     lips_parted=True,
 )  # fmt: skip
 
@@ -49,7 +49,7 @@ def test_the_lips_are_asked_as_far_as_this_mouth_opens(clip: Path, tmp_path: Pat
     data = Dataset(clip)
     speech = listen(data, CONFIG, tmp_path)
     footage = Footage(data, speech.contexts, CONFIG, torch.device("cpu"), None, speech.quiet, (), speech.rehearsal)
-    lips = LipMotion(footage)
+    lips = LipMotion(footage, rehearsal=CONFIG.rehearsal)
     ours, theirs = (part[:, MIDDLE].numpy() for part in (lips.filmed[list(footage.train)], lips.rehearsed))
     np.testing.assert_allclose(np.percentile(theirs, (LOW, HIGH)), np.percentile(ours, (LOW, HIGH)), atol=1e-3)
 
@@ -63,7 +63,12 @@ def test_the_lips_are_asked_as_far_as_this_mouth_opens(clip: Path, tmp_path: Pat
     wanted = torch.cat([lips.filmed[batch.frames], lips.rehearsed[batch.rehearsed]])
     for column, (a, _, axis) in enumerate(APART):
         right[:, a - 48, axis] = -wanted[:, column]
-    assert float(lips(right, batch, 0.5)) < 1e-6 < float(lips(moved, batch, 0.5))
+    assert float(lips(right, batch, 0.5)) < 1e-6 < float(lips(moved.detach(), batch, 0.5))
+    wrong = right.clone()
+    wrong[3:] = 0  # the film's frames are right, what is rehearsed is not
+    costs = [float(LipMotion(footage, rehearsal=share)(wrong, batch, 0.5)) for share in (0.0, 0.5, 1.0)]
+    assert costs[0] < 1e-6 and costs[2] > 1e-3
+    np.testing.assert_allclose(costs[1], costs[2] / 2, rtol=1e-3)
     if LIPS_PARTED in footage.expression_names:
         assert not batch.other_expression[:, footage.expression_names.index(LIPS_PARTED)].any()
 
