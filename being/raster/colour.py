@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib.util import find_spec
 
 import torch
@@ -11,6 +12,12 @@ from being.errors import InputError
 from being.raster.sh import COEFFICIENTS, spherical_harmonics_reference
 
 
+@lru_cache
+def installed(package: str) -> bool:
+    """Whether a package can be imported."""
+    return find_spec(package) is not None
+
+
 def spherical_harmonics(sh: Tensor, directions: Tensor, *, backend: str = "auto") -> Tensor:
     """Evaluate colours: max(0, 0.5 + sum_k basis_k(direction) sh_k).
 
@@ -18,8 +25,8 @@ def spherical_harmonics(sh: Tensor, directions: Tensor, *, backend: str = "auto"
     ----------
     sh : (N, K, 3) coefficients, K = 1, 4, 9 or 16.
     directions : (N, 3) unit vectors from the camera to the splat, in the splat's own frame.
-    backend : "auto" (numba for float32 on the CPU where installed, else "reference"), "numba", "gsplat" (CUDA: one
-        launch where the reference has some sixty, as many for the gradient; not yet "auto") or "reference".
+    backend : "auto" (of what is installed: numba for float32 on the CPU, gsplat for float32 on CUDA; else "reference"),
+        "numba", "gsplat" (one launch where the reference has some sixty, as many for the gradient) or "reference".
 
     Returns
     -------
@@ -30,8 +37,9 @@ def spherical_harmonics(sh: Tensor, directions: Tensor, *, backend: str = "auto"
     if tuple(directions.shape) != (sh.shape[0], 3):
         raise InputError(f"directions have shape {tuple(directions.shape)}, expected {(sh.shape[0], 3)}")
     if backend == "auto":
-        fast = sh.device.type == "cpu" and sh.dtype == directions.dtype == torch.float32
-        backend = "numba" if fast and find_spec("numba") is not None else "reference"
+        fast = {"cpu": "numba", "cuda": "gsplat"}.get(sh.device.type, "reference")
+        usable = sh.dtype == directions.dtype == torch.float32 and len(sh) > 0
+        backend = fast if usable and installed(fast) else "reference"
     if backend == "numba":
         from being.raster.cpu.sh import SphericalHarmonics
 

@@ -27,7 +27,7 @@ from being.raster.sh import COEFFICIENTS
 TILE = 16  # px
 
 
-def rasterize_gsplat(splats: Splats, cameras: Cameras, probe: Tensor | None = None) -> Raster:
+def rasterize_gsplat(splats: Splats, cameras: Cameras, probe: Tensor | None = None, absolute: bool = False) -> Raster:
     """Draw every image of the batch on the GPU, in float32; arguments as `being.raster.rasterize`.
 
     The one wait for the GPU is gsplat's own, for the number of (tile, splat) pairs.
@@ -44,7 +44,7 @@ def rasterize_gsplat(splats: Splats, cameras: Cameras, probe: Tensor | None = No
     if cameras.low_pass is not None:
         filters = cameras.low_pass.tolist()
         if any(one != filters[0] for one in filters):  # gsplat takes one filter for all pictures
-            return _one_by_one(splats, cameras, probe)
+            return _one_by_one(splats, cameras, probe, absolute)
         low_pass, splats = filters[0][0], _thinned(splats, cameras)
     batch = _Batch(splats)
     view = pad(cameras.view.detach().to(splats.means.device, torch.float32), (0, 0, 0, 1))  # (B, 4, 4)
@@ -62,6 +62,7 @@ def rasterize_gsplat(splats: Splats, cameras: Cameras, probe: Tensor | None = No
         probe=None if probe is None else batch.fold(probe, 0.0),
         depth=True,
         low_pass=low_pass,
+        absolute=absolute,
     )
     return Raster(
         rgb=blended[..., :3],
@@ -84,6 +85,7 @@ def draw_rows(
     probe: Tensor | None = None,
     depth: bool = False,
     low_pass: float = LOW_PASS,
+    absolute: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Draw B pictures of n splats each, opacities capped and 0 where nothing may be drawn.
 
@@ -92,6 +94,7 @@ def draw_rows(
     means, scales, colors : (B, n, 3). quats : (B, n, 4). opacities : (B, n).
     view : (B, 4, 4). cameras : (B, 3, 3). probe : (B, n, 2), added to the centres in pixels.
     depth : blend it as a fourth colour. low_pass : px^2, added to the diagonal of the 2D covariance.
+    absolute : see `being.raster.rasterize`.
 
     Returns
     -------
@@ -114,14 +117,15 @@ def draw_rows(
         opacities=opacities,
     )
     radii, centers, depths, conics = radii[:, 0], centers[:, 0], depths[:, 0], conics[:, 0]
+    absolute = absolute and probe is not None
     if probe is not None:
-        centers = centers + probe
+        centers = _AbsoluteSum.apply(centers, probe) if absolute else centers + probe
     across, down = -(-width // TILE), -(-height // TILE)
     _, tile_keys, order = gsplat.isect_tiles(centers, radii, depths, TILE, across, down, packed=False)
     starts = gsplat.isect_offset_encode(tile_keys, len(means), across, down).reshape(len(means), down, across)
     channels = torch.cat([colors, depths[..., None]], dim=-1) if depth else colors
     blended, alpha = gsplat.rasterize_to_pixels(
-        centers, conics, channels, opacities, width, height, TILE, starts, order, packed=False
+        centers, conics, channels, opacities, width, height, TILE, starts, order, packed=False, absgrad=absolute
     )
     return blended, alpha[..., 0], radii
 
@@ -151,15 +155,33 @@ def _thinned(splats: Splats, cameras: Cameras) -> Splats:
     return replace(splats, opacities=splats.opacities * torch.cat(factors))
 
 
-def _one_by_one(splats: Splats, cameras: Cameras, probe: Tensor | None) -> Raster:
+def _one_by_one(splats: Splats, cameras: Cameras, probe: Tensor | None, absolute: bool) -> Raster:
     parts = []
     for image, (start, stop) in enumerate(pairwise(splats.offsets)):
         own = {name: getattr(splats, name)[start:stop] for name in ("means", "quats", "scales", "opacities", "colors")}
         seen = {name: getattr(cameras, name)[image : image + 1] for name in ("view", "intrinsics", "low_pass")}
         camera = Cameras(**seen, width=cameras.width, height=cameras.height)
         one = Splats(**own, offsets=(0, stop - start))
-        parts.append(rasterize_gsplat(one, camera, None if probe is None else probe[start:stop]))
+        parts.append(rasterize_gsplat(one, camera, None if probe is None else probe[start:stop], absolute))
     return Raster(*(torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Raster)))
+
+
+class _AbsoluteSum(torch.autograd.Function):
+    """centers + probe, whose gradient in the probe is what gsplat leaves as `absgrad` at the sum.
+
+    Sums of absolute values: Ye et al. 2024, "AbsGS", equation 8.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, centers: Tensor, probe: Tensor) -> Tensor:
+        ctx.sum = centers + probe
+        return ctx.sum  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        found = ctx.sum.absgrad
+        del ctx.sum
+        return slope, found
 
 
 class _Batch:

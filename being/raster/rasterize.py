@@ -14,7 +14,14 @@ from being.raster.reference import rasterize_reference
 BACKENDS = ("auto", "reference", "numba", "gsplat", "inria")
 
 
-def rasterize(splats: Splats, cameras: Cameras, *, probe: Tensor | None = None, backend: str = "auto") -> Raster:
+def rasterize(
+    splats: Splats,
+    cameras: Cameras,
+    *,
+    probe: Tensor | None = None,
+    backend: str = "auto",
+    absolute: bool = False,
+) -> Raster:
     """Draw each image of a ragged batch of splats.
 
     Parameters
@@ -25,6 +32,8 @@ def rasterize(splats: Splats, cameras: Cameras, *, probe: Tensor | None = None, 
         the gradient of the loss in screen space, which densification looks at.
     backend : "auto" (gsplat for CUDA tensors, inria where only that is installed; otherwise numba, else the
         reference) or a name.
+    absolute : `probe.grad` shall be the sums over the pixels of the gradients' absolute values, for pixels that pull a
+        splat in opposite directions; gsplat alone has them, others leave it the gradient.
 
     Returns
     -------
@@ -43,7 +52,7 @@ def rasterize(splats: Splats, cameras: Cameras, *, probe: Tensor | None = None, 
     if backend == "gsplat":
         from being.raster.gsplat import rasterize_gsplat
 
-        return rasterize_gsplat(splats, cameras, probe)
+        return rasterize_gsplat(splats, cameras, probe, absolute)
     if backend == "inria":
         from being.raster.inria import rasterize_inria
 

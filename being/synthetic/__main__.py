@@ -63,6 +63,17 @@ def render_command(performance: Path, out: Path, size: str, workers: int | None,
     )
 
 
+@main.command("lips")
+@click.argument("performance", type=click.Path(path_type=Path, exists=True))
+@click.argument("out", type=click.Path(path_type=Path))
+def lips_command(performance: Path, out: Path) -> None:
+    """Speech features and lips of a saved performance, nothing drawn: what training rehearses, saved as OUT (.npz)."""
+    from being.synthetic.lips import write_lips
+    from being.synthetic.performance import Performance
+
+    write_lips(Performance.load(performance), out)
+
+
 @main.command("make")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--seconds", default=60.0, show_default=True)

@@ -190,8 +190,9 @@ class Pass(ABC):
         """Rasterize, into `picture`."""
         probe = torch.zeros(len(self.leaves[0]), 2, device=self.scene.footage.device, requires_grad=True)
         splats = Splats(**dict(zip(PARTS, self.leaves, strict=True)), offsets=self.offsets)
-        cameras, backend = cameras_of(self.scene.settings, self.frames), self.scene.settings.backend
-        self.drawn = rasterize(splats, cameras, probe=probe, backend=backend)
+        settings = self.scene.settings
+        cameras = cameras_of(settings, self.frames)
+        self.drawn = rasterize(splats, cameras, probe=probe, backend=settings.backend, absolute=settings.absolute)
         self.probe = probe
         with torch.no_grad():
             self.picture[0].copy_(self.drawn.rgb)
@@ -234,7 +235,7 @@ class Learning(Pass):
 
     def make_batch(self) -> None:
         values = self.inputs.values
-        whole = {name: values[name].long() for name in ("frames", "voice")}
+        whole = {name: values[name].long() for name in ("frames", "voice", "rehearsed")}
         real = {name: values[name] for name in ("noise", "shake", "twitch", "patches")}
         self.batch = self.scene.footage.disturbed(Lots(**whole, **real), self.pixels)
 
@@ -246,7 +247,7 @@ class Learning(Pass):
         if weights.corrections:
             parts["corrections"] = weights.corrections * corrections.cost()
         if self.scene.lips is not None and posed.moved is not None:
-            short = self.scene.lips(posed.moved, self.batch.frames, self.scene.config.lip_quantile)
+            short = self.scene.lips(posed.moved, self.batch, self.scene.config.lip_quantile)
             parts["lip_motion"] = weights.lip_motion * short
         self.penalty = sum(parts.values(), self.leaves[0].new_zeros(()))
         self.penalties = {name: part.detach() for name, part in parts.items()}

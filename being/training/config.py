@@ -29,6 +29,7 @@ class LossWeights(_Part):
     teeth: Weight = Field(default=0.05, description="mean absolute difference inside the open mouth, teeth first")
     alpha: Weight = Field(default=0.1, description="coverage against the person's mask")
     perceptual: Weight = Field(default=0.01, description="VGG features of the face; only where --vgg gives weights")
+    detail: Weight = Field(default=0.0, description="strength of the face's fine structure, wherever exactly it lies")
     offsets: Weight = Field(default=1e-3, description="size of the network's displacements (dm)")
     lip_motion: Weight = Field(default=0.0, description="distances between the lips' landmarks, dm")
     corrections: Weight = Field(default=1e-4, description="size of the frames' corrections, in what is ordinary")
@@ -87,6 +88,10 @@ class DensifyConfig(_Part):
     split_above: Annotated[float, Field(gt=0)] = Field(
         default=0.03, description="dm; larger ones split, smaller ones clone"
     )
+    absolute: bool = Field(
+        default=False,
+        description="divide where absolute gradients are large, on a GPU: where pixels pull two ways (true, false)",
+    )
     face: Weight = Field(default=0.0, description="how much more often Gaussians of the face are divided")
     largest: Annotated[float, Field(gt=0)] = Field(default=1.5, description="dm; larger Gaussians are removed")
     reset_opacity: Share = Field(
@@ -135,6 +140,11 @@ class FitConfig(_Part):
         default=(),
         description="speeds at which the footage's sound is heard as well, as if other voices spoke (0.85,1.15)",
     )
+    rehearsal: Weight = Field(
+        default=0.0,
+        description="how much synthetic voices that are heard beside the footage's count for the lips' distances "
+        "(--loss-lip-motion); 0: none is heard",
+    )
     camera_noise: Weight = Field(default=0.02, description="noise on the camera code while training")
     expressions: bool = Field(
         default=True, description="learn smile and brows as the emotions that the footage shows (true, false)"
@@ -154,6 +164,9 @@ class FitConfig(_Part):
     lip_quantile: Share = Field(
         default=0.5, description="of what the sound leaves open, how far the lips open: 0.5 the median"
     )
+    lip_opening_weight: Weight = Field(
+        default=0.0, description="how much more the lips' distances count where the film's are wide open"
+    )
     plane_resolutions: tuple[Count, ...] = Field(default=(64, 128), description="triplane sizes")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.0, description="dropout of the network")
     loss: LossWeights = LossWeights()
@@ -167,7 +180,9 @@ class FitConfig(_Part):
         default="auto", description="arithmetic of the network; auto is tf32 on CUDA, float32 on CPU"
     )
     cuda_graphs: bool = Field(
-        default=False, description="capture steps as CUDA graphs: several times as fast (true, false)"
+        default=True,
+        description="on one GPU, capture steps as CUDA graphs: some three times as fast; plain ones where that fails "
+        "(true, false)",
     )
     keep_frames: Literal["auto", "device", "memory", "folder"] = Field(
         default="auto",

@@ -138,6 +138,7 @@ def fit(
             lambda done, total: progress.update(done / total),
             speech.quiet,
             speech.voices,
+            speech.rehearsal,
         )
 
     with _timed(seconds, "seed"):
@@ -147,7 +148,8 @@ def fit(
         where = stages(config)[min(run.position.stage, 1)].name
         progress.note(f"going on from step {run.position.step} of the {where} stage")
     process_group.broadcast([value for value in run.state()[0].values() if value.is_floating_point()])
-    settings = RenderSettings(footage.background, footage.intrinsics, config.backend, precision)
+    look = config.backend, precision, config.densify.absolute
+    settings = RenderSettings(footage.background, footage.intrinsics, *look)
 
     def save() -> None:
         store.save(run_hash, run.state)

@@ -17,7 +17,7 @@ from being.progress import Progress
 from being.training.captured import CapturedStep, Scene
 from being.training.config import FitConfig
 from being.training.data.face import face_region
-from being.training.data.footage import Batch, Footage
+from being.training.data.footage import Batch, Footage, Lots
 from being.training.distributed import ProcessGroup, SingleProcess, broadcast_values, share
 from being.training.loss.losses import Loss, areas_of, box_mask, masked_mean, picture_loss, psnr
 from being.training.loss.perceptual import Perceptual
@@ -98,7 +98,9 @@ class Trainer:
     def __post_init__(self) -> None:
         self.mine = share(self.process_group, self.config.batch)  # of every batch
         self.face_region = face_region(self.footage)
-        self.lips = LipMotion(self.footage) if self.config.loss.lip_motion else None
+        self.lips: LipMotion | None = None
+        if self.config.loss.lip_motion:
+            self.lips = LipMotion(self.footage, self.config.lip_opening_weight, self.config.rehearsal)
         scene = Scene(self.run, self.footage, self.settings, self.config, self.perceptual, self.lips)
         self.captured = CapturedStep(scene) if self.captures() else None
 
@@ -125,9 +127,8 @@ class Trainer:
             lots = self.footage.lots(self.config.batch, run.generator, self.mine)
             logged = (position.step + 1) % LOG_EVERY == 0 or position.step == 0
             turn = position.step // FOLLOW_EVERY if position.step % FOLLOW_EVERY == 0 else None
-            if self.captured is not None and plain >= PLAIN_STEPS:
-                numbers = self.captured(stage.name, lots, self.followed(turn), self.rates(stage, fraction))
-            else:
+            numbers = self.try_captured(stage, lots, turn, fraction) if plain >= PLAIN_STEPS else None
+            if numbers is None:
                 learned = self.learn(stage, self.footage.disturbed(lots.to(self.footage.device)), logged)
                 self.add_up(learned, [] if turn is None else self.follow(stage, turn))
                 self.update(stage, fraction)
@@ -150,6 +151,25 @@ class Trainer:
                 saved = time.perf_counter()
         run.seconds[stage.name] = position.elapsed
         return stage.fraction(position.step, position.elapsed) >= 1
+
+    def try_captured(
+        self, stage: Stage, lots: Lots, turn: int | None, fraction: float
+    ) -> dict[str, torch.Tensor] | None:
+        """A captured step: its numbers for the curves. None where steps are not captured.
+
+        One that cannot be captured has changed nothing yet: the run goes on from it with plain steps.
+        """
+        if self.captured is None:
+            return None
+        try:
+            return self.captured(stage.name, lots, self.followed(turn), self.rates(stage, fraction))
+        except RuntimeError as error:  # PyTorch's and CUDA's own, out of memory among them
+            self.captured = None
+            for parameter in self.run.parameters():
+                parameter.grad = None
+            why = (str(error).splitlines() or [type(error).__name__])[0]
+            self.progress.note(f"steps cannot be captured as CUDA graphs ({why}): training goes on without, slower")
+            return None
 
     def learn(self, stage: Stage, batch: Batch, logged: bool) -> Learned:
         """Gradients of this worker's share of a batch, a few frames at once; numbers for the curves where `logged`."""
@@ -215,7 +235,7 @@ class Trainer:
         if self.lips is None or picture.moved is None:
             return loss
         weight, quantile = self.config.loss.lip_motion, self.config.lip_quantile
-        return loss.with_part("lip_motion", weight * self.lips(picture.moved, batch.frames, quantile))
+        return loss.with_part("lip_motion", weight * self.lips(picture.moved, batch, quantile))
 
     def followed(self, turn: int | None) -> list[int] | None:
         """The held-out frames of a turn, of the whole batch; None for none."""

@@ -135,3 +135,34 @@ def test_colours_and_their_gradients_agree_with_the_reference(coefficients: int)
 def test_colours_on_a_cpu_are_not_gsplats() -> None:
     with pytest.raises(BeingError, match=r"gsplat|CUDA"):
         spherical_harmonics(torch.zeros(2, 4, 3), torch.zeros(2, 3), backend="gsplat")
+
+
+def of_splats(device: str) -> tuple[Splats, Cameras]:
+    splats, (view, intrinsics) = in_view(40, seed=4), camera(12, 10)
+    kind = torch.float32 if device == "cuda" else torch.float64
+    moved = {name: value.to(device, kind) for name, value in splats.items()}
+    return Splats(**moved, offsets=(0, 40)), Cameras(view.to(device, kind), intrinsics.to(device, kind), 12, 10)
+
+
+@needs_cuda
+def test_absolute_gradients_are_sums_over_the_pixels() -> None:
+    splats, cameras = of_splats("cpu")
+    probe = torch.zeros(40, 2, dtype=torch.float64, requires_grad=True)
+    drawn = rasterize(splats, cameras, probe=probe, backend="reference").rgb.sum(-1).flatten()
+    wanted = sum(torch.autograd.grad(pixel, probe, retain_graph=True)[0].abs() for pixel in drawn)
+    splats, cameras = of_splats("cuda")
+    probe = torch.zeros(40, 2, device="cuda", requires_grad=True)
+    rasterize(splats, cameras, probe=probe, backend="gsplat", absolute=True).rgb.sum().backward()
+    assert probe.grad is not None
+    torch.testing.assert_close(probe.grad.cpu().double(), wanted, rtol=0.02, atol=1e-3)
+
+
+def test_where_there_are_no_absolute_gradients_they_are_the_gradients() -> None:
+    splats, cameras = of_splats("cpu")
+    found = []
+    for absolute in (False, True):
+        probe = torch.zeros(40, 2, dtype=torch.float64, requires_grad=True)
+        rasterize(splats, cameras, probe=probe, absolute=absolute).rgb.square().sum().backward()
+        assert probe.grad is not None
+        found.append(probe.grad)
+    assert bool(found[0].any()) and torch.equal(found[0], found[1])

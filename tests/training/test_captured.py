@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from being.dataset import Dataset
-from being.progress import Silent
+from being.progress import Progress, Silent
 from being.training.captured import CapturedStep, Scene
 from being.training.config import FitConfig, LossWeights
 from being.training.data.footage import Footage
@@ -22,19 +23,30 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 STEPS = PLAIN_STEPS + 5
 CONFIG = FitConfig(
     device=DEVICE.type, batch=3, initial_gaussians=600, gaussians=800, feature_noise=0.3,
-    loss=LossWeights(lip_motion=0.3),
+    loss=LossWeights(lip_motion=0.3, detail=0.5), rehearsal=0.3, lip_opening_weight=1.0,
 )  # fmt: skip
 
 
-def trained(clip: Path, work: Path, captured: bool, keep: str = "device") -> tuple[Trainer, list[dict[str, float]]]:
+def trained(
+    clip: Path,
+    work: Path,
+    captured: bool,
+    whole: int | None = None,
+    progress: Progress | None = None,
+    steps: int = STEPS,
+    keep: str = "device",
+) -> tuple[Trainer, list[dict[str, float]]]:
     data = Dataset(clip)
     speech = listen(data, CONFIG, work)
-    footage = Footage(data, speech.contexts, CONFIG.model_copy(update={"keep_frames": keep}), DEVICE)
+    kept = CONFIG.model_copy(update={"keep_frames": keep})
+    footage = Footage(data, speech.contexts, kept, DEVICE, rehearsal=speech.rehearsal)
     run = begin(footage, data, speech, CONFIG)
     settings = RenderSettings(footage.background, footage.intrinsics, "auto", "float32")
-    trainer = Trainer(run, footage, settings, CONFIG, None, Silent(), lambda: None, Stop())
-    trainer.captured = CapturedStep(Scene(run, footage, settings, CONFIG, None, trainer.lips)) if captured else None
-    for stage in (Stage(STATIC, STEPS), Stage(NETWORK, STEPS)):
+    trainer = Trainer(run, footage, settings, CONFIG, None, progress or Silent(), lambda: None, Stop())
+    step = CapturedStep(Scene(run, footage, settings, CONFIG, None, trainer.lips))
+    taken: Any = step if whole is None else FailingStep(step, whole)
+    trainer.captured = taken if captured else None
+    for stage in (Stage(STATIC, steps), Stage(NETWORK, steps)):
         trainer.train_stage(stage)
         run.position = type(run.position)(stage=run.position.stage + 1)
         trainer.densify(stage, densify_policy(CONFIG, stage))  # another number of Gaussians
@@ -66,3 +78,45 @@ def test_pictures_decoded_at_each_use_teach_the_same(clip: Path, tmp_path: Path)
     if DEVICE.type == "cpu":
         for name, value in kept.run.state()[0].items():
             torch.testing.assert_close(streamed.run.state()[0][name], value, rtol=0, atol=0)
+
+
+class FailingStep:
+    """Steps that can be captured at first, and then not."""
+
+    def __init__(self, captured: CapturedStep, whole: int) -> None:
+        self.captured, self.left = captured, whole
+
+    def __call__(self, *arguments: Any) -> dict[str, torch.Tensor]:
+        self.left -= 1
+        if self.left < 0:
+            raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
+        return self.captured(*arguments)
+
+
+class Notes(Silent):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str, **values: object) -> None:
+        self.notes.append(text)
+
+
+def test_what_cannot_be_captured_goes_on_plainly(clip: Path, tmp_path: Path) -> None:
+    plain, wanted = trained(clip, tmp_path, captured=False)
+    notes = Notes()
+    trainer, found = trained(clip, tmp_path, captured=True, whole=2, progress=notes)
+    assert trainer.captured is None
+    assert [note.splitlines()[0] for note in notes.notes] == notes.notes and len(notes.notes) == 1
+    assert "not permitted when stream is capturing" in notes.notes[0]
+    for name, value in plain.run.state()[0].items():
+        if value.numel() and name.startswith("network."):
+            assert float((trainer.run.state()[0][name].float() - value.float()).abs().mean()) < 5e-3, name
+    assert wanted[-1]["loss"] == pytest.approx(found[-1]["loss"], rel=1e-3 if DEVICE.type == "cpu" else 0.05)
+
+
+def test_graphs_are_for_one_gpu_unless_told_otherwise(clip: Path, tmp_path: Path) -> None:
+    assert CONFIG.cuda_graphs
+    trainer, _ = trained(clip, tmp_path, captured=False, steps=0)
+    assert trainer.captures() == (DEVICE.type == "cuda")
+    trainer.config = CONFIG.model_copy(update={"cuda_graphs": False})
+    assert not trainer.captures()

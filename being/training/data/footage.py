@@ -23,6 +23,7 @@ from being.training.config import FitConfig
 from being.training.data.backgrounds import grown, random_patches
 from being.training.data.frame_store import Decoded, Pixels, frame_store
 from being.training.data.parted import LIPS_PARTED, lips_parted, worth_telling
+from being.training.data.rehearsal import Rehearsal
 from being.training.loss.mouth import INNER, TEETH, mouth_interior
 
 MOUTH_MARGIN, EYE_MARGIN = 0.25, 0.5  # of the landmarks' box, each side
@@ -41,7 +42,9 @@ class Batch:
     (B, H, W) how much the inside of an open mouth counts, in [0, 1]; lips (B, 4) and eyes (B, 2, 4) boxes x0 y0 x1 y1
     in pixels; face (B, 2) x y, whole pixels, the upper left of a window that holds the face; head_pose, torso_pose
     (B, 3, 4); eye (B, 1) closure; camera (B, 12) camera code; audio (B, 8, 16, D);
-    expression (B, E) in [0, 1].
+    expression (B, E) in [0, 1]; rehearsed (B,) moments of speech that is not the footage's, other_audio
+    (B, 8, 16, D) and other_expression (B, E) how they sound and what is told beside that; other_audio (B, 0) where
+    nothing is rehearsed.
     """
 
     frames: Tensor
@@ -60,6 +63,9 @@ class Batch:
     camera: Tensor
     audio: Tensor
     expression: Tensor
+    rehearsed: Tensor
+    other_audio: Tensor
+    other_expression: Tensor
 
     @property
     def count(self) -> int:
@@ -80,7 +86,8 @@ class Lots:
 
     frames (B,) their numbers; of deviation 1: noise (B, 8, 16, D) on the features, shake (B, 12) on the camera code,
     twitch (B, E) on the expressions; patches (B, 3, K, K) the backgrounds, see `random_patches`; () without mattes;
-    voice (B,) in whose voice the sound is heard, 0 the film's own; () where there is no other.
+    voice (B,) in whose voice the sound is heard, 0 the film's own; () where there is no other. rehearsed (B,) moments
+    of other speech; () where there is none.
     """
 
     frames: Tensor
@@ -89,6 +96,7 @@ class Lots:
     twitch: Tensor
     patches: Tensor
     voice: Tensor
+    rehearsed: Tensor
 
     def to(self, device: torch.device) -> Lots:
         """The same on a device."""
@@ -140,6 +148,7 @@ class Footage:
     progress : called with (done, total) after each frame.
     quiet : (T,) see `being.training.data.speech.Speech`; None: nothing is told of lips that part in silence.
     voices : contexts (T, 8, 16, D) of the same sound in other voices, which `draw` gives as often as the film's own.
+    rehearsal : speech that is heard beside it.
 
     Attributes
     ----------
@@ -159,6 +168,7 @@ class Footage:
         progress: Callable[[int, int], None] | None = None,
         quiet: NDArray[np.float32] | None = None,
         voices: Sequence[NDArray[np.float32]] = (),
+        rehearsal: Rehearsal | None = None,
     ) -> None:
         self.device = device
         self.frames, self.width, self.height = dataset.frames, dataset.width, dataset.height
@@ -203,8 +213,11 @@ class Footage:
             self.expression_names = (*self.expression_names, LIPS_PARTED)
             shown = np.concatenate([shown, parted[:, None]], 1)
         self.expressions = torch.from_numpy(np.ascontiguousarray(shown)).to(device)
+        self._told = torch.tensor([float(name != LIPS_PARTED) for name in self.expression_names]).to(device)
         self.contexts = torch.from_numpy(contexts).to(device)
         self._voices = torch.from_numpy(np.stack([contexts, *voices])).to(device) if voices else None
+        self.rehearsal = rehearsal
+        self.other_contexts = None if rehearsal is None else torch.from_numpy(rehearsal.contexts).to(device)
         self._lips = torch.from_numpy(boxes_of(landmarks[:, MOUTH], MOUTH_MARGIN)).to(device)
         eyes = [boxes_of(landmarks[:, part], EYE_MARGIN) for part in EYES]
         self._eyes = torch.from_numpy(np.stack(eyes, 1)).to(device)
@@ -237,11 +250,14 @@ class Footage:
         voice = torch.zeros(0)
         if self._voices is not None:
             voice = torch.randint(len(self._voices), (count,), generator=generator)[mine]
+        rehearsed = torch.zeros(0)
+        if self.other_contexts is not None:
+            rehearsed = torch.randint(len(self.other_contexts), (count,), generator=generator)[mine]
         if not self.resident:  # pictures that have to be fetched: the next step's meanwhile, if nobody else draws lots
             ahead = torch.Generator().set_state(generator.get_state())
             following = torch.multinomial(self._chance, count, replacement=True, generator=ahead)
             self._stored.expect(self._train[following][mine].tolist())
-        return Lots(self._train[picked][mine], noise, shake, twitch, patches, voice)
+        return Lots(self._train[picked][mine], noise, shake, twitch, patches, voice, rehearsed)
 
     def disturbed(self, lots: Lots, pixels: Pixels | None = None) -> Batch:
         """The batch that lots on the device mean, with their pictures where these are not `resident`.
@@ -253,12 +269,23 @@ class Footage:
             behind = grown(lots.patches, self.height, self.width)
             truth = batch.truth + (1 - batch.alpha[..., None]) * (behind - batch.behind)
             batch = replace(batch, truth=truth.clamp(0, 1), behind=behind)
+        if self.other_contexts is not None:
+            batch = replace(
+                batch,
+                rehearsed=lots.rehearsed,
+                other_audio=self.other_contexts[lots.rehearsed] + lots.noise * self._noise,
+                other_expression=self.spoken(batch.expression),
+            )
         return replace(
             batch,
             audio=self._spoken(batch, lots) + lots.noise * self._noise,
             camera=batch.camera + self._camera_noise * lots.shake,
             expression=batch.expression + self._expression_noise * lots.twitch,
         )
+
+    def spoken(self, expression: Tensor) -> Tensor:
+        """Expressions (B, E) with lips that are parted by speech alone."""
+        return expression * self._told
 
     @property
     def resident(self) -> bool:
@@ -296,6 +323,9 @@ class Footage:
             camera=camera_code(self.head_poses[where]),
             audio=self.contexts[where],
             expression=self.expressions[where],
+            rehearsed=torch.zeros_like(where),
+            other_audio=self.contexts.new_zeros(len(where), 0),
+            other_expression=self.expressions[where],
         )
 
     def adopt(self, head: Tensor, torso: Tensor) -> None:

@@ -20,6 +20,7 @@ from being.dataset.sound import PRECOMPUTED
 from being.dataset.tracking import read_array
 from being.errors import InputError
 from being.training.config import FitConfig
+from being.training.data.rehearsal import Rehearsal, load_rehearsal
 from being.training.data.voices import in_other_voices
 
 
@@ -29,7 +30,8 @@ class Speech:
 
     spec, windows : how live sound is turned into the same numbers. contexts : (T, 8, 16, D). talking : (T,) bool.
     quiet : (T,) in [0, 1], how sure it is that nobody speaks in a frame's 40 ms. T as the frames of the dataset,
-    whichever part of the sound they go with. voices : contexts of the same sound in other voices.
+    whichever part of the sound they go with. voices : contexts of the same sound in other voices. rehearsal :
+    speech that is heard beside it.
     """
 
     spec: FeatureSpec
@@ -38,6 +40,7 @@ class Speech:
     talking: NDArray[np.bool_]
     quiet: NDArray[np.float32]
     voices: tuple[NDArray[np.float32], ...] = ()
+    rehearsal: Rehearsal | None = None
 
 
 def listen(dataset: Dataset, config: FitConfig, cache: Path) -> Speech:
@@ -84,7 +87,8 @@ def listen(dataset: Dataset, config: FitConfig, cache: Path) -> Speech:
     quiet = 1 - talking.astype(np.float32)
     if spec.name == "phones":  # its first number is the posterior of silence: finer than loudness, deaf to the room
         quiet = steps[: STEPS_PER_FRAME * count, 0].reshape(count, STEPS_PER_FRAME).mean(1)[sound_frames]
-    return Speech(spec, windows, contexts_of(steps), talking, quiet, voices)
+    rehearsal = load_rehearsal(extractor, windows) if config.rehearsal else None
+    return Speech(spec, windows, contexts_of(steps), talking, quiet, voices, rehearsal)
 
 
 def sound_frames_of(dataset: Dataset) -> NDArray[np.int64]:

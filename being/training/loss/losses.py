@@ -1,7 +1,8 @@
 """What a wrong picture costs.
 
     loss = l1 |p - t| + ssim (1 - SSIM(p, t)) + lips |p - t| over the lip box + eyes |p - t| over the eye boxes
-           + teeth |p - t| inside the open mouth + alpha |coverage - matte| + perceptual |VGG(p) - VGG(t)|
+           + teeth |p - t| inside the open mouth + alpha |coverage - matte| + detail |deviation(p) - deviation(t)|
+           + perceptual |VGG(p) - VGG(t)|
            + offsets |displacements| + corrections (frames' corrections)^2
 
 `p` is the predicted person over a background, `t` the filmed one over the same: the clean plate, or, where the footage
@@ -20,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from being.training.config import LossWeights
+from being.training.loss.detail import detail_difference
 from being.training.loss.perceptual import Perceptual
 
 SSIM_WINDOW = 11  # pixels
@@ -64,7 +66,7 @@ def picture_loss(
     lips : (B, 4) box x0 y0 x1 y1 in pixels. eyes : (B, 2, 4). displacement : network offsets (..., 3) in dm.
     teeth : (B, H, W) how much each pixel of an open mouth counts. corrections : scalar, see `FrameCorrections.cost`.
     areas : what the box terms are divided by, as `areas_of`; None: those of these pictures. matte : (B, H, W) what the
-    coverage shall be; None: the mask. faces : (B, 2) corners and the side of the windows that `perceptual` looks at;
+    coverage shall be; None: the mask. faces : (B, 2) corners and the side of the windows of detail and `perceptual`;
     None: at all.
     """
     difference = (predicted - truth).abs().mean(-1)
@@ -80,9 +82,12 @@ def picture_loss(
             parts[name] = weight * (difference * region).sum() / areas[index].clamp(min=least)
     if weights.alpha:
         parts["alpha"] = weights.alpha * (alpha - (mask if matte is None else matte)).abs().mean()
-    if weights.perceptual and perceptual is not None:
+    if weights.detail or (weights.perceptual and perceptual is not None):
         seen = (predicted, truth) if faces is None else (cut(predicted, *faces), cut(truth, *faces))
-        parts["perceptual"] = weights.perceptual * perceptual(*seen)
+        if weights.detail:
+            parts["detail"] = weights.detail * detail_difference(*seen)
+        if weights.perceptual and perceptual is not None:
+            parts["perceptual"] = weights.perceptual * perceptual(*seen)
     if weights.offsets and displacement is not None:
         parts["offsets"] = weights.offsets * displacement.abs().mean()
     if weights.corrections and corrections is not None:

@@ -16,12 +16,14 @@ from being.training.model.corrections import FrameCorrections
 
 @dataclass(frozen=True)
 class RenderSettings:
-    """What stays the same for all frames: plate (H, W, 3) in [0, 1], intrinsics (4,), rasterizer and arithmetic."""
+    """What stays the same for all frames: plate (H, W, 3) in [0, 1], intrinsics (4,), rasterizer and arithmetic;
+    `absolute` screen gradients, see `being.raster.rasterize`."""
 
     background: Tensor
     intrinsics: Tensor
     backend: str
     precision: str  # float32, tf32 or bf16
+    absolute: bool = False
 
     def arithmetic(self) -> AbstractContextManager[object]:
         """The context in which the network runs."""
@@ -46,7 +48,7 @@ class Picture:
 @dataclass(frozen=True)
 class Posed:
     """Splats of B frames, and the network's part in them: offsets, and how it moves the points that were asked for,
-    (B, P, 3) dm; None in the static stage."""
+    (B, P, 3) dm, then in the B rehearsed moments where there are any (2 B, P, 3); None in the static stage."""
 
     splats: Splats
     offsets: Offsets | None
@@ -65,7 +67,7 @@ def predict_offsets(
     settings: RenderSettings,
     points: Tensor | None = None,
 ) -> tuple[Offsets, Tensor | None]:
-    """Offsets of N Gaussians for the B frames of the batch, and how points (P, 3) of the face move, (B, P, 3).
+    """Offsets of N Gaussians for the B frames of the batch, and how points (P, 3) of the face move, see `Posed.moved`.
 
     Positions are detached: the place of a Gaussian is taught by the picture, not by what its triplane cell would
     prefer.
@@ -75,12 +77,22 @@ def predict_offsets(
         if points is not None:
             places, gate = torch.cat([places, points]), torch.cat([gate, gate.new_ones(len(points))])
         features = network.canonical_features(places)
-        conditions = Conditions(batch.audio, batch.eye, batch.camera, emotion_of(network, batch.expression))
-        offsets = network.offsets(features, network.condition_tokens(conditions), gate)
-    if points is None:
-        return offsets, None
-    count = gaussians.count
-    return Offsets(*(value[:, :count] for value in vars(offsets).values())), offsets.xyz[:, count:]
+        if points is None or not batch.other_audio.numel():
+            conditions = Conditions(batch.audio, batch.eye, batch.camera, emotion_of(network, batch.expression))
+            tokens = network.condition_tokens(conditions)
+        else:
+            audio, told = torch.cat([batch.audio, batch.other_audio]), (batch.expression, batch.other_expression)
+            eye, camera = (torch.cat([part, part]) for part in (batch.eye, batch.camera))
+            tokens = network.condition_tokens(Conditions(audio, eye, camera, emotion_of(network, torch.cat(told))))
+        offsets = network.offsets(features, tokens[: batch.count], gate)
+        if points is None:
+            return offsets, None
+        count = gaussians.count
+        moved = offsets.xyz[:, count:]
+        if len(tokens) > batch.count:
+            others = network.offsets(features[count:], tokens[batch.count :])
+            moved = torch.cat([moved, others.xyz])
+    return Offsets(*(value[:, :count] for value in vars(offsets).values())), moved
 
 
 def draw(
@@ -99,7 +111,8 @@ def draw(
     `points` (P, 3): see `Posed.moved`.
     """
     posed = splats_of(gaussians, network, batch, settings, corrections, points)
-    raster = rasterize(posed.splats, cameras_of(settings, batch.count), probe=probe, backend=settings.backend)
+    cameras = cameras_of(settings, batch.count)
+    raster = rasterize(posed.splats, cameras, probe=probe, backend=settings.backend, absolute=settings.absolute)
     rgb = before_background(raster.rgb, raster.alpha, batch, corrections)
     return Picture(rgb, raster.alpha, raster.depth, raster.radii, posed.offsets, posed.moved)
 

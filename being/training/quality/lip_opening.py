@@ -14,15 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from being.dataset.landmarks import INNER_LIPS
 from being.model import Conditions, DeformationNetwork, camera_code
 from being.training.data.footage import Footage
 from being.training.data.parted import LIPS_PARTED
 from being.training.model.drawing import emotion_of
-from being.training.model.lip_motion import APART, LipMotion
+from being.training.model.lip_motion import MIDDLE, LipMotion
 
 Openings = NDArray[np.float32]
-MIDDLE = APART.index((*INNER_LIPS, 1))
 DOWN = -1  # head space has y upwards, and the lower lip is the second of its pair
 SHUT = 5  # per cent of the training frames: how many have shut lips, at least
 SPOKEN = 0.5  # silence under which a frame is speech

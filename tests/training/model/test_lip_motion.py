@@ -25,18 +25,18 @@ def test_lips_that_move_as_filmed_cost_nothing_wherever_they_rest(clip: Path) ->
     footage = footage_of(clip)
     lips, marks = LipMotion(footage), landmarks_of(footage)
     filmed = torch.from_numpy(in_head_space(footage, marks)[:, MOUTH]).float() - lips.points
-    frames = torch.arange(footage.frames)
+    batch = footage.batch(range(footage.frames))
     elsewhere = filmed + torch.tensor([0.3, -0.2, 0.1]) + 0.1 * torch.randn(1, 20, 3)
-    assert float(lips(elsewhere, frames, 0.5)) < 1e-6
-    assert float(lips(torch.zeros_like(filmed), frames, 0.5)) > 1e-3  # the mouth does move
+    assert float(lips(elsewhere, batch, 0.5)) < 1e-6
+    assert float(lips(torch.zeros_like(filmed), batch, 0.5)) > 1e-3  # the mouth does move
 
 
 def test_too_little_movement_costs_more_above_the_median(clip: Path) -> None:
     footage = footage_of(clip)
     lips, marks = LipMotion(footage), landmarks_of(footage)
     filmed = torch.from_numpy(in_head_space(footage, marks)[:, MOUTH]).float() - lips.points
-    frames = torch.arange(footage.frames)
+    batch = footage.batch(range(footage.frames))
     more, less = (torch.lerp(filmed.mean(0, keepdim=True), filmed, factor) for factor in (1.4, 0.6))
-    costs = {q: [float(lips(moved, frames, q)) for moved in (more, less)] for q in (0.5, 0.8)}
+    costs = {q: [float(lips(moved, batch, q)) for moved in (more, less)] for q in (0.5, 0.8)}
     np.testing.assert_allclose(costs[0.5][0], costs[0.5][1], rtol=0.01)
     np.testing.assert_allclose(costs[0.8][1], 4 * costs[0.8][0], rtol=0.01)
