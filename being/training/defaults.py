@@ -10,6 +10,7 @@ FEW_S, MANY_S = 8.0, 40.0  # seconds of footage: in up to so few sounds occur on
 SOUND_RATES = (0.86, 0.94, 1.08, 1.16)  # in which the sound of little footage is heard as well, as other voices'
 VOICES_S = 90.0  # seconds of footage up to which there is room for them, and need
 GPU_MINUTES, CPU_MINUTES = 4.0, 30.0
+AUDIO_GAIN = 1.3  # at most: the more, the less a held-out mouth is drawn as filmed (0.1 dB)
 REHEARSAL = 0.3  # of what a frame of the footage counts, where other voices are heard
 PIXELS_EACH = 12  # of the picture for each Gaussian
 FEWEST, MOST_CPU, MOST_GPU = 500, 8_000, 20_000  # Gaussians
@@ -60,6 +61,7 @@ def config_for(dataset: Dataset, device: str, minutes: float) -> FitConfig:
         freeze_audio_encoder=seconds < FEW_S,
         sound_rates=SOUND_RATES if voices else (),
         rehearsal=REHEARSAL if voices else 0.0,
+        audio_gain=AUDIO_GAIN if voices else 1.0,
         lips_parted=True,
         loss=LossWeights(lips=0.2, lip_motion=1.0 if voices else 0.5),
         lr=LearningRates(network=graded(1e-3, 2e-3)),
