@@ -21,32 +21,37 @@ from being.training.quality.lip_opening import LipOpening
 
 STEP = 0.1  # between gains that are tried
 WORSE = 0.02  # of the correlation that may be lost
-FEWEST = 20  # held-out frames from which a percentile can be told
+FEWEST = 10  # frames of a held-out block that a percentile can be told of
 
 
 @torch.no_grad()
 def amplify(network: DeformationNetwork, footage: Footage, lips: LipMotion, most: float) -> float:
     """Amplify the network's audio token in place, at most by `most`; the gain. Before its tokens are recorded."""
-    frames = footage.held_out.all
-    if most <= 1 or len(frames) < FEWEST or not hasattr(network, "audio_token"):
+    held = footage.held_out
+    blocks = [frames for frames in (held.inner, held.end) if len(frames) >= FEWEST]
+    if most <= 1 or not blocks or not hasattr(network, "audio_token"):
         return 1.0
     weight = network.audio_token.out.weight
-    trained, best, wanted = weight.clone(), 1.0, 0.0
-    for gain in np.arange(1.0, most + STEP / 2, STEP):
-        weight.copy_(gain * trained)
-        opened, follows = _scores(LipOpening(network, footage, lips), frames)
-        if gain == 1.0:
-            wanted = follows - WORSE
-        if not follows >= wanted or opened >= 1:
-            best = float(gain) if follows >= wanted else best
+    trained, best = weight.clone(), 1.0
+    before, followed = _scores(LipOpening(network, footage, lips), blocks)
+    for gain in np.arange(1.0 + STEP, most + STEP / 2, STEP):
+        if before >= 1:
             break
-        best = float(gain)
+        weight.copy_(gain * trained)
+        opened, follows = _scores(LipOpening(network, footage, lips), blocks)
+        if not (opened > before and follows >= followed - WORSE):
+            break
+        best, before = float(gain), opened
     weight.copy_(best * trained)
     return round(best, 2)
 
 
-def _scores(opening: LipOpening, frames: Sequence[int]) -> tuple[float, float]:
-    """The 95th percentile of the openings as a share of the film's, and their correlation with them; NaN: none."""
-    film, moved = opening.filmed[list(frames)], opening.of_frames(frames)
-    follows = float(np.corrcoef(film, moved)[0, 1]) if film.std() > 0 < moved.std() else float("nan")
-    return float(np.percentile(moved, 95) / max(float(np.percentile(film, 95)), 1e-6)), follows
+def _scores(opening: LipOpening, blocks: Sequence[Sequence[int]]) -> tuple[float, float]:
+    """The openings' 95th percentile as a share of the film's, and their correlation with them, means over the blocks;
+    NaN: none."""
+    shares, follows = [], []
+    for frames in blocks:
+        film, moved = opening.filmed[list(frames)], opening.of_frames(frames)
+        shares.append(float(np.percentile(moved, 95) / max(float(np.percentile(film, 95)), 1e-6)))
+        follows.append(float(np.corrcoef(film, moved)[0, 1]) if film.std() > 0 < moved.std() else float("nan"))
+    return float(np.mean(shares)), float(np.mean(follows))
