@@ -56,6 +56,7 @@ from being.training.defaults import config_for
 from being.training.fit import choose_device
 from being.training.loss.perceptual import Perceptual
 from being.training.model.drawing import RenderSettings
+from being.training.model.lip_motion import LipMotion
 from being.training.quality.evaluate import draw_frame
 from being.training.quality.lip_opening import SPOKEN, LipOpening, opening_scores
 from being.training.quality.lip_sync import of_landmarks, openings, track
@@ -195,6 +196,7 @@ def scored(folder: Path, work: Path, config: FitConfig, asked: dict[str, Any]) -
     gaussians, network = avatar.gaussians.to(device), avatar.network.to(device)
     perceptual = Perceptual(Path(asked["vgg"])).to(device) if asked["vgg"] else None
     blocks = {"inner": footage.held_out.inner, "end": footage.held_out.end}
+    lips = LipMotion(footage)
     tracked, _ = region_scores(gaussians, network, footage, settings, footage.held_out.all, perceptual)
     footage.adopt(*(torch.from_numpy(p).to(device) for p in (avatar.motion.head_pose, avatar.motion.torso_pose)))
     scores, _ = region_scores(gaussians, network, footage, settings, footage.held_out.all, perceptual)
@@ -211,7 +213,7 @@ def scored(folder: Path, work: Path, config: FitConfig, asked: dict[str, Any]) -
     pcm = sample_sentence() if asked["speech"] is None else read_wav(Path(asked["speech"]))
     third = len(pcm) // 3
     voices = [contexts(heard, pcm[k * third : (k + 1) * third]) for k in range(3)]
-    opening = LipOpening(network, footage)
+    opening = LipOpening(network, footage, lips)
     for name, frames in {**blocks, "trained": footage.train}.items():
         row |= {f"moved_{key}_{name}": value for key, value in opening_scores(opening, frames, heard.quiet).items()}
     np.save(work / "quiet.npy", heard.quiet)

@@ -36,7 +36,7 @@ FOOTAGE, NOTE, REFINER = "footage", "clone.json", "refiner"
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
-    help="Budget of the training [default: 8 on a GPU, 30 on a CPU].",
+    help="Budget of the training [default: 4 on a GPU, 30 on a CPU].",
 )
 @click.option(
     "--focal",

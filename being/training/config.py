@@ -167,6 +167,11 @@ class FitConfig(_Part):
     lip_opening_weight: Weight = Field(
         default=0.0, description="how much more the lips' distances count where the film's are wide open"
     )
+    audio_gain: Annotated[float, Field(ge=1, le=2)] = Field(
+        default=1.0,
+        description="at most how much the audio token is amplified after training, for held-out mouths to open as "
+        "filmed",
+    )
     plane_resolutions: tuple[Count, ...] = Field(default=(64, 128), description="triplane sizes")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.0, description="dropout of the network")
     loss: LossWeights = LossWeights()

@@ -25,14 +25,14 @@ from being.training.model.drawing import emotion_of
 from being.training.run import TrainingRun
 
 TOKEN_CHUNK = 256  # frames whose tokens are computed at once
-REHEARSED_TOKENS = 256  # of rehearsed speech that are kept beside those of the frames
 
 
 @torch.no_grad()
 def record_tokens(run: TrainingRun, footage: Footage) -> None:
-    """Keep the condition tokens of the training frames, and of speech that was rehearsed, in the network.
+    """Keep the condition tokens of the training frames in the network.
 
     Approximations are fitted to them, and audio tokens outside their distribution are clamped to it (`token_support`).
+    Those of rehearsed speech are not among them: of the face it moves the lips alone have learned from it.
     """
     tokens = []
     for start in range(0, len(footage.train), TOKEN_CHUNK):
@@ -40,14 +40,6 @@ def record_tokens(run: TrainingRun, footage: Footage) -> None:
         poses = footage.head_poses[where]
         shown = emotion_of(run.network, footage.expressions[where])
         conditions = Conditions(footage.contexts[where], footage.closure[where], camera_code(poses), shown)
-        tokens.append(run.network.condition_tokens(conditions).float())
-    if footage.other_contexts is not None:
-        count = len(footage.other_contexts)
-        chosen = torch.linspace(0, count - 1, min(REHEARSED_TOKENS, count), device=footage.device).round().long()
-        where = torch.tensor(footage.train, device=footage.device)[torch.arange(len(chosen)) % len(footage.train)]
-        shown = emotion_of(run.network, footage.spoken(footage.expressions[where]))
-        audio, camera = footage.other_contexts[chosen], camera_code(footage.head_poses[where])
-        conditions = Conditions(audio, footage.closure[where], camera, shown)
         tokens.append(run.network.condition_tokens(conditions).float())
     run.network.record(torch.cat(tokens))
 

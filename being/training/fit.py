@@ -24,6 +24,7 @@ from being.errors import InputError
 from being.model import DeformationNetwork, NetworkConfig
 from being.progress import Progress, Silent
 from being.training.approximation import with_fastest_form
+from being.training.audio_gain import amplify
 from being.training.checkpoint import NAME, CheckpointStore, FolderCheckpointStore, fingerprint
 from being.training.config import FitConfig
 from being.training.data.face import landmarks_of
@@ -169,6 +170,9 @@ def fit(
             gaussians = run.gaussians.gaussians()
             tracked = evaluate(gaussians, run.network, footage, settings, min(config.evaluation_frames, TRACKED_FRAMES))
             footage.adopt(*run.corrections.posed(torch.arange(footage.frames), footage.head_poses, footage.torso_poses))
+            gain = 1.0
+            if trainer.lips is not None:
+                gain = amplify(run.network, footage, trainer.lips, config.audio_gain)
             record_tokens(run, footage)
             evaluation = evaluate(gaussians, run.network, footage, settings, config.evaluation_frames, progress.update)
             preview = draw_frame(gaussians, run.network, footage, settings, preview_frame(footage))
@@ -178,7 +182,7 @@ def fit(
         if "held_out_psnr" in metrics:
             metrics["tracked_psnr"] = round(tracked.mean("psnr"), 4)  # poses as the footage has them
         title = name or out.name
-        facts = _facts(data, footage, run, config, speech, device, precision)
+        facts = _facts(data, footage, run, config, speech, device, precision) | {"audio gain": f"{gain:g}"}
         avatar = finished(run, footage, data, speech, metrics, out.name, title, record)
         spent = {"evaluate": seconds.pop("evaluate"), **quality.seconds}
         if config.quality_suite:

@@ -33,12 +33,14 @@ class LipOpening:
     Both count from the film's shut lips on, its `SHUT`th percentile. Where the lips rest is not in the deformation: the
     medians over the training frames are laid on each other.
 
+    lips : made of the footage as training saw it, before `Footage.adopt`: landmarks that are triangulated with other
+    poses lie elsewhere in depth, by half a centimetre, and the field between the lips tears within less than that.
+
     filmed : (T,).
     """
 
-    def __init__(self, network: DeformationNetwork, footage: Footage) -> None:
-        self._network, self._footage = network, footage
-        self._lips = LipMotion(footage)
+    def __init__(self, network: DeformationNetwork, footage: Footage, lips: LipMotion) -> None:
+        self._network, self._footage, self._lips = network, footage, lips
         train, gap = list(footage.train), DOWN * self._lips.filmed[:, MIDDLE].cpu().numpy()
         self.filmed: Openings = np.asarray(gap - np.percentile(gap[train], SHUT), np.float32)
         self._rest = float(np.median(self.filmed[train]) - np.median(self._asked(footage.contexts[train], train)))

@@ -39,7 +39,7 @@ def opening_of(clip: Path, share: float) -> tuple[LipOpening, Footage]:
     torch.manual_seed(0)
     network = Told(NetworkConfig(audio_width=4, plane_resolutions=(8,), plane_channels=64)).eval()
     at_rest(network)
-    return LipOpening(network, footage), footage
+    return LipOpening(network, footage, LipMotion(footage)), footage
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5])
@@ -63,3 +63,14 @@ def test_other_speech_moves_the_lips_by_its_own_sound(clip: Path) -> None:
     other[:, -1, -1, 0] = torch.tensor([0.0, 0.1, 0.2])
     found = opening.of_speech(other, footage.train[0])
     np.testing.assert_allclose(found - found[0], [0.0, 0.1, 0.2], atol=1e-5)
+
+
+def test_poses_that_were_looked_up_do_not_move_what_is_asked(clip: Path) -> None:
+    opening, footage = opening_of(clip, 1.0)
+    before = opening.of_frames(footage.train)
+    nearer = footage.head_poses.clone()
+    nearer[::2, 0, 3] += 0.02
+    footage.adopt(nearer, footage.torso_poses)
+    again = LipOpening(opening._network, footage, opening._lips)
+    np.testing.assert_array_equal(again.filmed, opening.filmed)
+    np.testing.assert_allclose(again.of_frames(footage.train), before, atol=1e-6)
