@@ -88,16 +88,14 @@ class DrawingThread:
             order.cancel()
 
     def _work(self) -> None:
-        started = -math.inf
+        began = -math.inf  # of the last live batch
         while True:
-            now = time.perf_counter()
-            if (pause := started + GATHER_S - now) > 0 and self._meter.busy(now) > CROWDED:
-                time.sleep(pause)
-            orders = self._orders.next()
+            orders = self._next(began)
             most = None if orders[0].live else UNHURRIED_FRAMES
             pieces = [order.drives[order.done :][:most] for order in orders]
             batch = [drive for piece in pieces for drive in piece]
             started = time.perf_counter()
+            began = started if most is None else began
             try:
                 drawn = self._draw(batch)
             except Exception as error:
@@ -118,6 +116,15 @@ class DrawingThread:
                     order.settle(RenderedBatch(joined(order.parts), order.seconds, self.load()))
                 else:
                     self._orders.put_back(order)
+
+    def _next(self, began: float) -> list[DrawingOrder]:
+        """What to draw now. While live ticks gather, work that is not live has its turn."""
+        pause = began + GATHER_S - (now := time.perf_counter())
+        if pause > 0 and self._meter.busy(now) > CROWDED:
+            if orders := self._orders.unhurried():
+                return orders
+            time.sleep(pause)
+        return self._orders.next()
 
     def load(self) -> RendererLoad:
         """What there is to do now. From any thread."""

@@ -55,6 +55,14 @@ class OrderQueue(Generic[OrderT]):
         with self._waiting:
             return [order for order in self._live if not order.over]
 
+    def unhurried(self) -> list[OrderT]:
+        """One of the orders that are not live, if there is one; does not wait."""
+        with self._waiting:
+            while self._unhurried:
+                if not (order := self._unhurried.popleft()).over:
+                    return [order]
+        return []
+
     def next(self) -> list[OrderT]:
         """All live orders, or one of the others, once there is one; never one that is over."""
         while True:

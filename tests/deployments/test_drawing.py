@@ -129,5 +129,23 @@ def test_a_crowded_renderer_begins_batches_a_while_apart_and_an_idle_one_at_once
     assert np.median(crowded) >= 0.0199 and np.median(sizes[len(sizes) // 2 :]) >= 3
 
 
+def test_a_crowded_renderer_draws_what_is_not_live_while_ticks_gather(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawing, "GATHER_S", 0.02)
+
+    def slow(drives: Sequence[Drive]) -> RenderedFrames:
+        time.sleep(0.012 if drives[0].index == 0 else 0.002)
+        return RenderedFrames(FrameInfo.of(drives))
+
+    draw, done = DrawingThread(slow), threading.Event()
+    begun, ordered = time.perf_counter(), False
+    while (passed := time.perf_counter() - begun) < 8 and not done.is_set():
+        if passed > 1.0 and not ordered:  # crowded by then
+            ordered = True
+            draw.order([drive(1 + index) for index in range(40)], lambda result: done.set(), live=False)
+        draw.order([drive(0)], lambda result: None, live=True)
+        time.sleep(0.002)
+    assert done.is_set()
+
+
 async def _one(draw: DrawingThread) -> None:
     await draw([drive(0)], live=True)
