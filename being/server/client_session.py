@@ -214,7 +214,7 @@ class ClientSession:
                 if self._ending is not None:
                     await self._pump.finish(transport)
                     raise self._ending
-                await self._round(transport)
+                await self._round(transport, connection)
                 if not self._awake.is_set():
                     await self._wait()
         finally:
@@ -224,12 +224,14 @@ class ClientSession:
                 self._close_stream()
             self._awake.set()
 
-    async def _round(self, transport: Transport) -> None:
+    async def _round(self, transport: Transport, connection: int) -> None:
         """Send what there is to send: events, a new stream's announcement, encoded pieces."""
         await self._send_events(transport)
         if self._pump.reopen:
             await self._open_stream(transport)
         await self._encode()
+        if self._liveness.superseded(connection):  # what there is now belongs to another
+            raise Superseded
         await self._send_events(transport)
         await self._pump.send(transport, self._liveness)
         now = self._now()
@@ -282,6 +284,8 @@ class ClientSession:
         stream = self._pump.stream
         before, started = stream.first if stream is not None else None, self._now()
         batch = await self._pump.encode()
+        if self._pump.more:
+            self._awake.set()
         if batch and stream is not None:
             now = self._now()
             self._stats.encoded(batch, now - started, now)

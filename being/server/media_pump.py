@@ -13,6 +13,7 @@ from being.server.liveness import Gone, Liveness
 from being.server.schemas import LiveFormat
 from being.server.transport import LiveStream, Transport
 
+AT_ONCE = 8  # deliveries encoded in one go: sessions that share a thread wait for each other
 PENDING = 20 * FPS  # deliveries that may wait for the encoder: a client slower than that is gone
 
 
@@ -23,11 +24,13 @@ class MediaPump:
     ----------
     stream : that runs; None before `open` and after `close`.
     reopen : a new stream is wanted before anything else is encoded.
+    more : the last `encode` left some for the next.
     """
 
     def __init__(self, pool: EncodingPool) -> None:
         self.stream: LiveStream | None = None
         self.reopen = True
+        self.more = False
         self._pool = pool
         self._pending: deque[Delivery] = deque()
         self._overrun = False
@@ -63,11 +66,11 @@ class MediaPump:
         return await loop.run_in_executor(self._pool.executor, transport.open, format, width, height)
 
     async def encode(self) -> list[Delivery]:
-        """Encode what waits; returns it."""
+        """Encode what waits, or the first of it; returns it. `more` says whether it was not all."""
         if self.stream is None or not self._pending:
             return []
-        batch = list(self._pending)
-        self._pending.clear()
+        batch = [self._pending.popleft() for _ in range(min(AT_ONCE, len(self._pending)))]
+        self.more = bool(self._pending)
         self._busy = True  # until it was sent
         await self._pool.encode(partial(self.stream.deliver, batch))
         return batch
@@ -87,7 +90,8 @@ class MediaPump:
         if self._cut:  # here, where no worker thread writes into it
             self._cut = False
             self.stream.cut()
-        while liveness.may_send and (piece := self.stream.take()) is not None:
+        stream = self.stream
+        while liveness.may_send and self.stream is stream and (piece := stream.take()) is not None:
             liveness.sent(len(piece))
             await transport.send(piece)
         self._busy = False

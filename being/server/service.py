@@ -22,7 +22,7 @@ from being.server.admission import Admission, Load
 from being.server.backgrounds import PREFIX, Backgrounds
 from being.server.client_session import ClientSession
 from being.server.client_state import ClientState, Mark
-from being.server.encoding_pool import EncodingPool
+from being.server.encoding_pool import THREADS, EncodingPool
 from being.server.frame_loop import FrameLoop
 from being.server.limits import ServingLimits, check_size
 from being.server.liveness import Moved
@@ -38,8 +38,6 @@ from being.server.session_registry import SessionRegistry
 from being.server.session_slots import REFERENCE, Loads, SessionSlots
 from being.server.shared_sessions import SessionDirectory, SharedSessions
 from being.server.speech_slots import SpeechSlots
-
-ENCODING_THREADS = 4
 
 
 class Service:
@@ -100,7 +98,7 @@ class Service:
     async def open(self) -> None:
         """Start the frame loop; call on the event loop that serves."""
         self.loop = asyncio.get_running_loop()
-        self.pool = ThreadPoolExecutor(ENCODING_THREADS, thread_name_prefix="being-encode")
+        self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="being-encode")
         self._encoding = EncodingPool(self.pool)
         self.frame_loop.start()
         if self.shared is not None:

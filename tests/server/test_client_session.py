@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,7 +17,7 @@ from support.api_server import tone
 from being.avatar.folder import Avatar
 from being.inference.frames import FrameRecord
 from being.live.requests import AudioContextRange, AvatarFacts, OutputFormat
-from being.live.scheduler import Picture, Sound
+from being.live.scheduler import Delivery, Picture, Sound
 from being.live.session import Limits, Session
 from being.server.backgrounds import Backgrounds
 from being.server.client_session import ClientSession
@@ -24,6 +25,7 @@ from being.server.client_stream import ClientStream
 from being.server.encoding_pool import EncodingPool
 from being.server.limits import ServingLimits
 from being.server.liveness import Gone, Superseded
+from being.server.media_pump import AT_ONCE
 from being.server.metrics import PrometheusMeter
 from being.server.problems import Problem
 from being.server.schemas import Configure, LiveFormat
@@ -211,3 +213,74 @@ def test_a_later_connection_takes_over(play: Any) -> None:
         await asyncio.gather(later, return_exceptions=True)
 
     play(scenario)
+
+
+class Held(Memory):
+    """A stream whose encoder waits at a gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.inside = threading.Event(), threading.Event()
+
+    def open(self, format: LiveFormat, width: int, height: int) -> ClientStream:
+        stream = super().open(format, width, height)
+        deliver = stream.deliver
+
+        def held(batch: Sequence[Delivery]) -> None:
+            self.inside.set()
+            assert self.gate.wait(10)
+            deliver(batch)
+
+        stream.deliver = held  # type: ignore[method-assign]
+        return stream
+
+
+def test_a_new_connection_gets_the_head_of_its_own_stream(tiny_avatar: Avatar) -> None:
+    """The one before is still encoding when the new one opens its stream."""
+
+    async def scenario() -> None:
+        with ThreadPoolExecutor(4) as pool:
+            scene = Scene(tiny_avatar, pool)
+            first, second = Held(), Held()
+            one = asyncio.create_task(scene.client.serve(first))
+            await settle(lambda: first.of("ready"))
+            scene.tick()
+            await settle(first.inside.is_set)
+            scene.client.connect()
+            two = asyncio.create_task(scene.client.serve(second))
+            scene.tick()
+            await settle(lambda: second.of("ready"))
+            await settle(second.inside.is_set)
+            first.gate.set()
+            (outcome,) = await asyncio.gather(one, return_exceptions=True)
+            assert isinstance(outcome, Superseded)
+            second.gate.set()
+            scene.tick()
+            await settle(lambda: second.pieces)
+            assert second.pieces[0][4:8] == b"ftyp"
+            two.cancel()
+            await asyncio.gather(two, return_exceptions=True)
+
+    asyncio.run(scenario())
+
+
+def test_a_backlog_is_encoded_a_little_at_a_time(play: Any) -> None:
+    """Sessions of one tick share a thread: none may keep it for long."""
+    given: list[int] = []
+
+    async def scenario(scene: Scene, transport: Memory, task: asyncio.Task[None]) -> None:
+        stream = scene.client._pump.stream
+        assert isinstance(stream, ClientStream)
+        deliver = stream.deliver
+
+        def counted(batch: Sequence[Delivery]) -> None:
+            given.append(len(batch))
+            deliver(batch)
+
+        stream.deliver = counted  # type: ignore[method-assign]
+        for _ in range(30):
+            scene.tick()
+        await settle(lambda: scene.client.settled)
+
+    play(scenario)
+    assert sum(given) == 60 and max(given) == AT_ONCE
