@@ -9,6 +9,7 @@ import numpy as np
 from being.deployments.settings import GraphSettings
 from ray import serve
 
+from being.audio.features import FeatureExtractor
 from being.avatar.library import Library
 from being.errors import BeingError
 from being.graph.sound_encoder import SoundEncoder
@@ -24,13 +25,15 @@ def warm_encoder(library: Library, names: Collection[str] | None = None) -> Soun
 
     names : of the features to load; None for all.
     """
-    encoder = SoundEncoder()
+    encoder, warm = SoundEncoder(), set[FeatureExtractor]()
     for entry in library.entries():
         try:
             features = entry.manifest.features
             if names is not None and features.name not in names:
                 continue
-            encoder.extractor(features).stream().push(np.zeros(WARMING_SAMPLES, np.float32))
+            if (extractor := encoder.extractor(features)) not in warm:
+                warm.add(extractor)
+                extractor.stream().push(np.zeros(WARMING_SAMPLES, np.float32))
         except BeingError:
             continue  # its sessions are told when they ask for it; the others must not wait
     return encoder

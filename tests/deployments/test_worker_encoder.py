@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +15,10 @@ from support.scene import session_of, speech
 pytest.importorskip("ray")
 
 from being.deployments import worker_encoder
+from being.deployments.audio_encoder import warm_encoder
 from being.deployments.worker_encoder import WorkerEncoder
 
+from being.audio.extractors import load_extractor
 from being.avatar.library import Library
 from being.graph.sound_encoder import SoundEncoder
 from being.graph.tick import avatar_facts, encode, prepare_tick
@@ -63,3 +67,19 @@ def test_features_of_large_models_are_left_to_the_renderer(
 ) -> None:
     monkeypatch.setattr(worker_encoder, "CHEAP", ("other",))
     assert asyncio.run(WorkerEncoder(library)(requests[0])) is None
+
+
+def test_many_avatars_of_one_kind_of_features_are_warmed_once(
+    tmp_path: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        shutil.copytree(Library([tiny_folder]).get("tiny").folder, tmp_path / name)
+        manifest = tmp_path / name / "avatar.json"
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"id": name}))
+    pushed = []
+    extractor = load_extractor(Library([tmp_path]).get("one").manifest.features)
+    real = type(extractor).stream
+    monkeypatch.setattr(type(extractor), "stream", lambda self: pushed.append(self) or real(self))
+    assert len(Library([tmp_path]).entries()) == 2
+    warm_encoder(Library([tmp_path]))
+    assert len(pushed) == 1
