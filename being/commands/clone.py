@@ -193,10 +193,9 @@ def command(
 
 def _refine(out: Path, footage: Path, wanted: bool | None, device: str, work: Path, progress: Progress) -> bool:
     """Make the refiner of a finished avatar where it is wanted or pays; whether that was stopped."""
-    from being.training.defaults import on_gpu
     from being.training.refiner.afterwards import refine_new
 
-    stopped = refine_new(out, footage, wanted, on_gpu(device), progress, work=work)
+    stopped = refine_new(out, footage, wanted, device, progress, work=work)
     if stopped:
         again = f"being fit-refiner {out} --data {footage} --work {work}"
         click.echo(f"being: {out} is whole, its refiner is not; go on with: {again}", err=True)

@@ -196,8 +196,8 @@ def work(task: Task, board: Any) -> dict[str, Any]:
             store=RayCheckpointStore(process_group),
         )  # fmt: skip
         if not result.stopped and not process_group.rank:
-            person, beside = task.person, folder / "refiner"
-            if refine_new(task.out, person.footage, person.refine, task.on_gpu, progress, work=beside, stop=stop):
+            person, device, beside = task.person, "cuda" if task.on_gpu else "cpu", folder / "refiner"
+            if refine_new(task.out, person.footage, person.refine, device, progress, work=beside, stop=stop):
                 progress.note(f"the avatar is whole, its refiner is not: being fit-refiner {task.out}")
         return {"stopped": result.stopped, "metrics": dict(result.metrics)}
     except BeingError as error:

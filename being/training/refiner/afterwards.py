@@ -6,6 +6,7 @@ from pathlib import Path
 
 from being.errors import BeingError
 from being.progress import Progress
+from being.training.defaults import on_gpu
 from being.training.loop import Stop
 from being.training.refiner.config import RefinerConfig
 from being.training.refiner.fit import fit_refiner
@@ -15,7 +16,7 @@ def refine_new(
     avatar: Path,
     footage: Path,
     wanted: bool | None,
-    on_gpu: bool,
+    device: str,
     progress: Progress,
     *,
     work: Path,
@@ -25,13 +26,12 @@ def refine_new(
 
     wanted : None for where it pays: on a GPU it is made in seconds and costs little live; on a CPU it takes as long as
     drawing the footage, and live frames have no time for it. Where nobody asked for it, footage that does not allow one
-    is noted, and the avatar stays as it is.
+    is noted, and the avatar stays as it is. device : that trained, and makes the refiner.
     """
-    if not (on_gpu if wanted is None else wanted):
+    if not (on_gpu(device) if wanted is None else wanted):
         return False
     try:
-        config = RefinerConfig(device="auto" if on_gpu else "cpu")
-        return fit_refiner(avatar, footage, config, progress, work=work, stop=stop).stopped
+        return fit_refiner(avatar, footage, RefinerConfig(device=device), progress, work=work, stop=stop).stopped
     except BeingError as error:
         if wanted:
             raise

@@ -23,11 +23,17 @@ class Noted(Silent):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "on_gpu", "device"),
-    [(None, True, "auto"), (True, False, "cpu"), (True, True, "auto"), (None, False, None), (False, True, None)],
+    ("wanted", "asked", "device"),
+    [
+        (None, "cuda", "cuda"),
+        (True, "cpu", "cpu"),
+        (True, "cuda:1", "cuda:1"),
+        (None, "cpu", None),
+        (False, "cuda", None),
+    ],
 )
 def test_it_is_made_where_it_is_wanted_or_pays(
-    wanted: bool | None, on_gpu: bool, device: str | None, monkeypatch: pytest.MonkeyPatch
+    wanted: bool | None, asked: str, device: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[str] = []
 
@@ -40,7 +46,7 @@ def test_it_is_made_where_it_is_wanted_or_pays(
         return Result()
 
     monkeypatch.setattr(afterwards, "fit_refiner", fit)
-    stopped = afterwards.refine_new(FOLDER, FOLDER, wanted, on_gpu, Silent(), work=FOLDER)
+    stopped = afterwards.refine_new(FOLDER, FOLDER, wanted, asked, Silent(), work=FOLDER)
     assert made == ([device] if device else []) and stopped == (device is not None)
 
 
@@ -50,7 +56,7 @@ def test_what_does_not_allow_one_is_noted_unless_it_was_asked_for(monkeypatch: p
 
     monkeypatch.setattr(afterwards, "fit_refiner", fit)
     noted = Noted()
-    assert not afterwards.refine_new(FOLDER, FOLDER, None, True, noted, work=FOLDER)
+    assert not afterwards.refine_new(FOLDER, FOLDER, None, "cuda", noted, work=FOLDER)
     assert noted.notes == ["no refiner was made: the footage holds no frame out"]
     with pytest.raises(InputError, match="no frame out"):
-        afterwards.refine_new(FOLDER, FOLDER, True, True, noted, work=FOLDER)
+        afterwards.refine_new(FOLDER, FOLDER, True, "cuda", noted, work=FOLDER)
