@@ -20,10 +20,8 @@ from being.capture.background.stabilise import Features, Matrix, features_of, ho
 Picture = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
-UNSURE, SURE = (
-    0.15,
-    0.35,
-)  # share of the frames that saw a pixel at which it begins to count, and how much more is enough
+UNSURE = 0.15  # share of the frames that saw a pixel, from which on it counts
+SURE = 0.35  # how much more of them is enough
 LEAST_LAID = 0.5  # share of the key frames that must be laid together
 WIDEST = 2.0  # times a picture's side that the place laid together may measure
 

@@ -102,17 +102,23 @@ def _sides(side: float, size: tuple[int, int], width: int, height: int) -> tuple
 
     What takes most of the picture takes as much as there is.
     """
-    across, down = size[0] / min(size), size[1] / min(size)
-    most = min(width / across, height / down)  # the shorter side of the largest that there is
-    shorter = most if side > WHOLE * most else side
-    return _even(shorter * across + 1e-6), _even(shorter * down + 1e-6)
+    most = _largest(size, width, height)
+    return _shaped(most if side > WHOLE * most else side, size)
+
+
+def _largest(size: tuple[int, int], width: int, height: int) -> float:
+    """The shorter side of the largest crop in the shape of `size` that the picture holds."""
+    return min(width / (size[0] / min(size)), height / (size[1] / min(size)))
+
+
+def _shaped(shorter: float, size: tuple[int, int]) -> tuple[int, int]:
+    """Width and height of a crop in the shape of `size`, by its shorter side."""
+    return _even(shorter * (size[0] / min(size)) + 1e-6), _even(shorter * (size[1] / min(size)) + 1e-6)
 
 
 def _fullest(points: NDArray[np.float32], width: int, height: int, face: float, size: tuple[int, int]) -> Crop:
     """The crop in which the face (T, 478, 2) is in the most frames, near the middle of these."""
-    across, down = size[0] / min(size), size[1] / min(size)
-    shorter = min(width / across, height / down, SIDE * face * 1.2)
-    wide, tall = _even(shorter * across + 1e-6), _even(shorter * down + 1e-6)
+    wide, tall = _shaped(min(_largest(size, width, height), SIDE * face * 1.2), size)
     above = HEIGHT * min(wide, tall)
     middle = (points.min(axis=1) + points.max(axis=1)) / 2
     crops = [
