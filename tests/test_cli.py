@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from being import cli
-from being.commands.render import parse_size
+from being.commands.picture_size import parse_size
 from being.doctor import Check, Finding, checks
 from being.errors import BeingError, InputError, MissingDependencyError
 

@@ -6,6 +6,16 @@ import re
 
 import click
 
+from being.errors import InputError
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height of "512x512"."""
+    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text.strip())
+    if match is None:
+        raise InputError(f"size {text!r} is not WIDTHxHEIGHT", "Write it like 512x512")
+    return int(match[1]), int(match[2])
+
 
 class PictureSize(click.ParamType[tuple[int, int]]):
     """512 or 1080x1920 -> (width, height), pixels, of at least `least` and at most `most` a side."""
@@ -17,10 +27,11 @@ class PictureSize(click.ParamType[tuple[int, int]]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         """Raises click's usage error for anything else."""
-        found = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", str(value).strip().lower())
-        if not found:
+        text = str(value).strip()
+        try:
+            width, height = parse_size(f"{text}x{text}" if text.isdigit() else text)
+        except InputError:
             self.fail(f"{value!r} is no size: give one side (512) or WIDTHxHEIGHT (1080x1920)", param, ctx)
-        width, height = int(found[1]), int(found[2] or found[1])
         if any(not self.least <= side <= self.most or side % 2 for side in (width, height)):
             self.fail(f"{value} is out of range: even numbers from {self.least} to {self.most}", param, ctx)
         return width, height

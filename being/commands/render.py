@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from being.commands.picture_size import parse_size
 from being.errors import InputError
 from being.startup import load_numba_beside_torch, loading
 
@@ -277,11 +277,3 @@ def parse_emotion(text: str) -> tuple[str, float]:
         return name.strip(), float(strength) if given else 1.0
     except ValueError as error:
         raise InputError(f"emotion {text!r} is not NAME=STRENGTH", "Write it like smile=0.8") from error
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Width and height of "512x512"."""
-    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text.strip())
-    if match is None:
-        raise InputError(f"size {text!r} is not WIDTHxHEIGHT", "Write it like 512x512")
-    return int(match[1]), int(match[2])

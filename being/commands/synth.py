@@ -41,7 +41,7 @@ def command(
         being synth -o small --seconds 10 --size 128x128 --voice formant --video small.mp4
         being synth -o handheld --seconds 20 --camera hand --video handheld.mp4
     """
-    from being.commands.render import parse_size
+    from being.commands.picture_size import parse_size
     from being.progress import show_progress
     from being.synthetic import generate
 
