@@ -20,11 +20,12 @@ import click
 import numpy as np
 from machine import facts
 from numpy.typing import NDArray
+from silent_drive import silent_drive
 
 from being.commands.render import find_avatar
 from being.inference.compositing import Colour
 from being.inference.engine import Engine
-from being.inference.frames import Drive, Extras
+from being.inference.frames import Extras
 from being.raster.contract import LOW_PASS
 
 Floats = NDArray[np.float64]
@@ -63,22 +64,8 @@ def main(avatar: str, sides: tuple[int, ...], frames: int, device: str, json_pat
 def pictures(engine: Engine, avatar: str, frames: int, side: int) -> tuple[Floats, Floats]:
     """Colours (N, side, side, 3) over grey and coverage (N, side, side, 1), 0 to 1, of silent frames of the motion."""
     renderable = engine.prepare(avatar)
-    config, motion = renderable.network.config, renderable.avatar.motion
-    silence = np.zeros((config.audio_frames, config.audio_window, config.audio_width), np.float32)
-    asked = [
-        Drive(
-            avatar,
-            silence,
-            float(motion.eye[at]),
-            motion.head_pose[at],
-            motion.torso_pose[at],
-            width=side,
-            height=side,
-            background=Colour(128, 128, 128),
-            extras=Extras.ALPHA,
-        )
-        for at in (APART * index % len(motion.eye) for index in range(frames))
-    ]
+    how = {"width": side, "height": side, "background": Colour(128, 128, 128), "extras": Extras.ALPHA}
+    asked = [silent_drive(renderable, avatar, APART * index, **how) for index in range(frames)]
     records = engine.render(asked)
     wrong = [record.error for record in records if record.error]
     if wrong:

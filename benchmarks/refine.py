@@ -30,10 +30,11 @@ let_idle_threads_sleep()  # as the being command does
 import numpy as np
 import torch
 from machine import facts
+from silent_drive import silent_drive
 
 from being.avatar.library import PACKAGED, Library
 from being.inference.engine import Engine
-from being.inference.frames import Drive, PixelFormat
+from being.inference.frames import PixelFormat
 from being.refine.contract import Conditions, CropRows
 from being.refine.load import device_of
 from being.refine.stage import RefineStage
@@ -222,23 +223,8 @@ def steps(bench: Bench, refiner: StreamDiffusionRefiner, size: int, count: int) 
 def rendered(bench: Bench, engine: Engine, width: int, height: int, count: int, strength: float) -> dict[str, Any]:
     """Drives to planes in main memory."""
     renderable = engine.prepare(AVATAR)
-    config, motion = renderable.network.config, renderable.avatar.motion
-    silence = np.zeros((config.audio_frames, config.audio_window, config.audio_width), np.float32)
-    drives = [
-        Drive(
-            AVATAR,
-            silence,
-            float(motion.eye[frame]),
-            motion.head_pose[frame],
-            motion.torso_pose[frame],
-            width=width,
-            height=height,
-            session=f"session{frame}",
-            pixel_format=PixelFormat.YUV420,
-            refine=strength,
-        )
-        for frame in range(count)
-    ]
+    how = {"width": width, "height": height, "pixel_format": PixelFormat.YUV420, "refine": strength}
+    drives = [silent_drive(renderable, AVATAR, frame, session=f"session{frame}", **how) for frame in range(count)]
     wrong = [record.error for record in engine.render(drives) if record.error]
     if wrong:
         raise RuntimeError(wrong[0])
