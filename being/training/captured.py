@@ -7,7 +7,9 @@ and the rasterizer between them, which must wait for the number of pairs of tile
     batch -> splats | rasterizer | loss and its gradient in the picture | rasterizer's backward | gradients -> update
 
 Graphs keep addresses: everything that passes from one segment to the next stays where it is. What depends on the number
-of Gaussians is captured anew after each densification (about a tenth of a second), the rest once a run.
+of Gaussians is captured anew after each densification (about a tenth of a second), the rest once a run. The two have
+memory of their own: that of the former is given back before it is captured anew, as tensors of a few more Gaussians
+fit into no place that the last ones left.
 """
 
 from __future__ import annotations
@@ -42,9 +44,19 @@ class GraphMemory:
     def __init__(self, device: torch.device, stream: torch.cuda.Stream | None = None) -> None:
         self.captures = device.type == "cuda"
         if self.captures:
-            self._stream = stream or torch.cuda.Stream(device)
-            self._pool = torch.cuda.graph_pool_handle()
-            self._keeper = self.capture(lambda: torch.zeros(1, device=device))  # the pool dies with its last graph
+            self._device, self._stream = device, stream or torch.cuda.Stream(device)
+            self._begin()
+
+    def _begin(self) -> None:
+        self._pool = torch.cuda.graph_pool_handle()
+        self._keeper = self.capture(lambda: torch.zeros(1, device=self._device))  # the pool dies with its last graph
+
+    def renew(self) -> None:
+        """Give all of it back and begin anew. The caller has let go of the graphs and of every tensor made in them."""
+        if self.captures:
+            del self._keeper
+            torch.cuda.empty_cache()
+            self._begin()
 
     def capture(self, body: Callable[[], object]) -> torch.cuda.CUDAGraph:
         """The launches of `body`, not run."""
@@ -124,8 +136,10 @@ class Pass(ABC):
     batch: Batch
     outputs: list[Tensor]
     leaves: list[Tensor]
+    leaf_slopes: list[Tensor]
     penalty: Tensor
     drawn: Raster
+    probe: Tensor
 
     def __init__(self, scene: Scene, frames: int) -> None:
         self.scene, self.frames = scene, frames
@@ -138,11 +152,10 @@ class Pass(ABC):
         self.rebind()
 
     def rebind(self) -> None:
-        """Another number of Gaussians, or another stage: what depends on it is captured anew."""
+        """Another number of Gaussians, or another stage: what depends on it is let go of, to be captured anew."""
         self._pose, self._back = Segment(self.pose, self.scene.passing), Segment(self.back, self.scene.passing)
-        self.probe_slope = torch.zeros(0)
-        self.leaf_slopes: list[Tensor] = []
-        self.radii = torch.zeros(0)
+        self.outputs, self.leaves, self.leaf_slopes = [], [], []
+        self.penalty = self.probe_slope = self.radii = torch.zeros(0)
 
     def __call__(self, frames: Tensor) -> None:
         """Draw frames (B,), and take the gradients."""
@@ -207,6 +220,7 @@ class Pass(ABC):
             self.probe_slope, self.radii = torch.zeros_like(self.probe), torch.zeros_like(self.drawn.radii)
         targets = [*self.leaf_slopes, self.probe_slope, self.radii]
         torch._foreach_copy_(targets, [*found, self.drawn.radii])  # type: ignore[attr-defined]
+        del self.drawn, self.probe
 
     def gradients(self, parameters: Sequence[Tensor]) -> list[Tensor | None]:
         """Of what is learned, from those of the splats and of the penalty. Their history is let go of.
@@ -232,6 +246,11 @@ class Learning(Pass):
         self.numbers: dict[str, Tensor] = {}
         self.learned: dict[Tensor, Tensor | None] = {}  # what `update` reads stays, whoever lets go of it
         super().__init__(scene, scene.config.batch)
+
+    def rebind(self) -> None:
+        super().rebind()
+        self.learned.clear()
+        self.penalties: dict[str, Tensor] = {}
 
     def make_batch(self) -> None:
         values = self.inputs.values
@@ -341,6 +360,7 @@ class CapturedStep:
             if self._following is not None:
                 self._following.rebind()
             self._update = Segment(self._change, self._scene.passing)
+            self._scene.passing.renew()
         values = {**vars(lots), "rates": torch.tensor(rates)}
         if held_out is not None:
             values["held_out"] = torch.tensor(held_out)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import pytest
 import torch
+from torch import Tensor
 
 from being.dataset import Dataset
 from being.progress import Progress, Silent
-from being.training.captured import CapturedStep, Scene
+from being.training.captured import CapturedStep, GraphMemory, Learning, Pass, Scene
 from being.training.config import FitConfig, LossWeights
 from being.training.data.footage import Footage
 from being.training.data.speech import listen
@@ -120,3 +122,27 @@ def test_graphs_are_for_one_gpu_unless_told_otherwise(clip: Path, tmp_path: Path
     assert trainer.captures() == (DEVICE.type == "cuda")
     trainer.config = CONFIG.model_copy(update={"cuda_graphs": False})
     assert not trainer.captures()
+
+
+def test_nothing_of_the_last_capture_is_held_when_its_memory_is_given_back(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tensor that somebody holds would hold its memory; with each capture more of it."""
+    made: list[ref[Tensor]] = []
+    held: list[int] = []
+    pose, back = Pass.pose, Learning.back
+
+    def posing(self: Pass) -> None:
+        pose(self)
+        made.extend(map(ref, [*self.outputs, *self.leaves, self.penalty]))
+
+    def going_back(self: Learning) -> None:
+        back(self)
+        made.extend(ref(slope) for slope in self.learned.values() if slope is not None)
+
+    monkeypatch.setattr(Pass, "pose", posing)
+    monkeypatch.setattr(Learning, "back", going_back)
+    monkeypatch.setattr(GraphMemory, "renew", lambda self: held.append(sum(tensor() is not None for tensor in made)))
+    trained(clip, tmp_path, captured=True)
+    assert len(made) > 100
+    assert len(held) > 2 and not any(held)
