@@ -12,7 +12,26 @@ import click
 @click.option("--seconds", default=60.0, show_default=True, help="Length of the footage.")
 @click.option("--seed", default=0, show_default=True, help="Another seed, another performance.")
 @click.option("--size", default="512x512", show_default=True, metavar="WxH", help="Pixels of the frames.")
-@click.option("--voice", "voices", multiple=True, help="An espeak-ng voice, may be repeated; 'formant' needs none.")
+@click.option(
+    "--look",
+    type=click.Choice(["anna", "bruno", "mei"]),
+    default="anna",
+    show_default=True,
+    help="Who is drawn.",
+)
+@click.option(
+    "--language",
+    type=click.Choice(["en", "de", "es", "zh"]),
+    default="en",
+    show_default=True,
+    help="What is spoken; all but English needs espeak-ng.",
+)
+@click.option(
+    "--voice",
+    "voices",
+    multiple=True,
+    help="An espeak-ng voice, may be repeated; 'formant' needs none [default: several of the language].",
+)
 @click.option(
     "--camera",
     type=click.Choice(["still", "hand", "pan", "zoom", "follow"]),
@@ -26,6 +45,8 @@ def command(
     seconds: float,
     seed: int,
     size: str,
+    look: str,
+    language: str,
     voices: tuple[str, ...],
     camera: str | None,
     workers: int | None,
@@ -40,6 +61,7 @@ def command(
         being synth -o footage --seconds 60
         being synth -o small --seconds 10 --size 128x128 --voice formant --video small.mp4
         being synth -o handheld --seconds 20 --camera hand --video handheld.mp4
+        being synth -o bruno --seconds 20 --look bruno --language de --voice gmw/de+m3
     """
     from being.commands.picture_size import parse_size
     from being.progress import show_progress
@@ -56,6 +78,8 @@ def command(
             voices=voices or None,
             video=video,
             camera=camera,
+            language=language,
+            look=look,
             progress=lambda done, total: progress.update(done / total),
         )
     click.echo(f"{out}: {seconds:g} s of footage" + (f", {video}" if video else ""))

@@ -36,12 +36,16 @@ def main() -> None:
 @click.option("--seconds", default=120.0, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--voice", "voices", multiple=True, help="A voice's name; repeat for several.")
+@click.option("--language", default="en", show_default=True, help="What is spoken: en, de, es or zh.")
+@click.option("--look", default="anna", show_default=True, help="Who will be drawn: anna, bruno or mei.")
 @click.option("--idle", is_flag=True, help="Nobody speaks.")
-def plan_command(out: Path, seconds: float, seed: int, voices: tuple[str, ...], idle: bool) -> None:
+def plan_command(
+    out: Path, seconds: float, seed: int, voices: tuple[str, ...], language: str, look: str, idle: bool
+) -> None:
     """Make the speech and the motion, saved as OUT (.npz)."""
     from being.synthetic.performance import listen, plan
 
-    clip = listen(seconds, seed) if idle else plan(seconds, seed, voices or None)
+    clip = listen(seconds, seed, look) if idle else plan(seconds, seed, voices or None, language=language, look=look)
     clip.save(out)
     click.echo(f"{out}: {clip.frames} frames, {len(clip.texts)} sentences", err=True)
 
@@ -81,9 +85,19 @@ def lips_command(performance: Path, out: Path) -> None:
 @click.option("--size", default="512x512", show_default=True)
 @click.option("--workers", type=int)
 @click.option("--voice", "voices", multiple=True)
+@click.option("--language", default="en", show_default=True)
+@click.option("--look", default="anna", show_default=True)
 @click.option("--video", type=click.Path(path_type=Path))
 def make_command(
-    out: Path, seconds: float, seed: int, size: str, workers: int | None, voices: tuple[str, ...], video: Path | None
+    out: Path,
+    seconds: float,
+    seed: int,
+    size: str,
+    workers: int | None,
+    voices: tuple[str, ...],
+    language: str,
+    look: str,
+    video: Path | None,
 ) -> None:
     """Plan and draw in one go."""
     from being.synthetic.generate import generate
@@ -97,6 +111,8 @@ def make_command(
         voices or None,
         video=video,
         progress=_progress(time.monotonic()),
+        language=language,
+        look=look,
     )
 
 

@@ -17,7 +17,7 @@ from being.synthetic.tracing import draw, intrinsics
 Intrinsics = tuple[float, float, float, float]  # fx, fy, cx, cy in pixels
 CLOSED_GAP = 0.008  # dm between the inner lip edges under which the lips touch
 
-_LABEL_OF_PART = np.full(8, HEAD, np.uint8)
+_LABEL_OF_PART = np.full(9, HEAD, np.uint8)
 _LABEL_OF_PART[[shading.BACKDROP, shading.NECK, shading.CLOTH]] = (BACKGROUND, NECK, TORSO)
 
 

@@ -21,10 +21,12 @@ from being.errors import InputError
 from being.synthetic import rig
 from being.synthetic.camera import Filming, film_with
 from being.synthetic.frame import SyntheticFrame, frame_truth, render_frame, render_in_room
+from being.synthetic.looks import FIRST
 from being.synthetic.motion import FPS
 from being.synthetic.mouth import CONTROLS
 from being.synthetic.performance import Performance, plan
 from being.synthetic.room import developed, draw_room
+from being.synthetic.script import ENGLISH
 from being.synthetic.tracing import draw_backdrop, intrinsics
 from being.synthetic.voice import default_voices
 
@@ -43,13 +45,15 @@ def generate(
     video: Path | str | None = None,
     progress: Progress | None = None,
     camera: str | None = None,
+    language: str = ENGLISH,
+    look: str = FIRST,
 ) -> Path:
     """Write a dataset folder of the synthetic person.
 
     Parameters
     ----------
     out : the folder; an interrupted run of the same performance in it is continued.
-    seconds, seed, voices : of the clip, see `performance.plan`; not used when `performance` is given.
+    seconds, seed, voices, language, look : of the clip, see `performance.plan`; not used when `performance` is given.
     size : width and height, pixels. workers : threads, default one a processor (the kernels release the GIL).
     video : also write an MP4 with the sound here. progress : called with (frames done, frames in all).
     camera : films in a furnished room, with mattes: still, hand, pan, zoom or follow, see `camera.film_with`. Left out,
@@ -63,7 +67,8 @@ def generate(
     root, (width, height) = Path(out), size
     if not (SMALLEST <= width <= LARGEST and SMALLEST <= height <= LARGEST):
         raise InputError(f"size is {width}x{height}", f"Give between {SMALLEST} and {LARGEST} pixels a side")
-    clip = performance or _begun(root, seconds, seed, voices) or plan(seconds, seed, voices)
+    clip = performance or _begun(root, seconds, seed, voices or default_voices(language), look)
+    clip = clip or plan(seconds, seed, voices, language=language, look=look)
     focal, _, cx, cy = intrinsics(width, height)
     filming = None if camera is None else film_with(camera, clip.head, width, height, int(clip.seed))
     writer = DatasetWriter(root, width, height, focal, cx, cy).prepare()
@@ -95,7 +100,7 @@ def generate(
     np.savez_compressed(root / "truth.npz", **known)
     writer.finish(
         audio=clip.pcm,
-        background=draw_backdrop(width, height)
+        background=draw_backdrop(width, height, clip.person)
         if filming is None
         else developed(draw_room(width, height, known["intrinsics"])),
         head_poses=known["head_pose"],
@@ -108,13 +113,13 @@ def generate(
     return root
 
 
-def _begun(root: Path, seconds: float, seed: int, voices: Sequence[str] | None) -> Performance | None:
+def _begun(root: Path, seconds: float, seed: int, voices: Sequence[str], look: str) -> Performance | None:
     """The clip an interrupted run left here, if it is the one asked for: espeak's sound never repeats exactly."""
     if not (root / "performance.npz").exists():
         return None
     clip = Performance.load(root / "performance.npz")
-    same_voices = set(clip.span_voices.tolist()) <= set(voices or default_voices())
-    return clip if clip.frames == round(seconds * FPS) and int(clip.seed) == seed and same_voices else None
+    same = set(clip.span_voices.tolist()) <= set(voices) and str(clip.look) == look and int(clip.seed) == seed
+    return clip if same and clip.frames == round(seconds * FPS) else None
 
 
 def _claim(root: Path, clip: Performance) -> None:

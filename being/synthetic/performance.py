@@ -7,7 +7,7 @@ processors are.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -19,9 +19,10 @@ from being.audio.visemes import SILENCE, VISEMES, VOWELS
 from being.errors import FormatError, InputError
 from being.synthetic import rig
 from being.synthetic.frame import SyntheticFrame, render_frame
+from being.synthetic.looks import FIRST, Look, look_named
 from being.synthetic.motion import FPS, motion
 from being.synthetic.mouth import CONTROLS, mouth_curves
-from being.synthetic.script import SENTENCES
+from being.synthetic.script import ENGLISH, sentences_in
 from being.synthetic.voice import SAMPLE_RATE, default_voices, speak
 
 SAMPLES_PER_FRAME = SAMPLE_RATE // FPS
@@ -52,10 +53,16 @@ class Performance:
     span_voices: NDArray[np.str_]  # (U,)
     texts: NDArray[np.str_]  # (U,)
     seed: NDArray[np.int64]  # ()
+    look: NDArray[np.str_] = field(default_factory=lambda: np.array(FIRST))  # (); older files have none
 
     @property
     def frames(self) -> int:
         return len(self.blink)
+
+    @property
+    def person(self) -> Look:
+        """Whose face it is."""
+        return look_named(str(self.look))
 
     def state(self, index: int) -> rig.FaceState:
         """The face at a frame."""
@@ -73,6 +80,7 @@ class Performance:
             head=self.head[index].astype(np.float64),
             torso=self.torso[index].astype(np.float64),
             lights=np.eye(3),
+            look=self.person,
         )
 
     def save(self, path: Path) -> None:
@@ -84,7 +92,8 @@ class Performance:
         """Read what `save` wrote. Raises FormatError when the file is something else."""
         try:
             with np.load(path, allow_pickle=False) as file:
-                return cls(**{f.name: file[f.name] for f in fields(cls)})
+                names = [f.name for f in fields(cls) if f.name in file or f.default_factory is MISSING]
+                return cls(**{name: file[name] for name in names})
         except (OSError, KeyError, ValueError, BadZipFile) as error:
             raise FormatError(f"{path} is no saved performance ({error})", "Make it with the plan command") from error
 
@@ -103,7 +112,7 @@ class _Utterance:
     text: str
 
 
-def _perform(utterances: Sequence[_Utterance], frames: int, seed: int) -> Performance:
+def _perform(utterances: Sequence[_Utterance], frames: int, seed: int, look: str = FIRST) -> Performance:
     samples = frames * SAMPLES_PER_FRAME
     pcm = np.zeros(samples, np.float32)
     events: list[PhoneEvent] = []
@@ -142,6 +151,7 @@ def _perform(utterances: Sequence[_Utterance], frames: int, seed: int) -> Perfor
         span_voices=np.array([u.voice for u in utterances], np.str_),
         texts=np.array([u.text for u in utterances], np.str_),
         seed=np.array(seed, np.int64),
+        look=np.array(look),
     )
 
 
@@ -155,27 +165,33 @@ def perform(
     return _perform([_Utterance(lead_s, speech.pcm, speech.events, voice, text)], frames, seed)
 
 
-def listen(seconds: float, seed: int = 0) -> Performance:
+def listen(seconds: float, seed: int = 0, look: str = FIRST) -> Performance:
     """Nobody speaks: the mouth is shut, the eyes blink, the head moves a little."""
-    return _perform([], _frames(seconds), seed)
+    look_named(look)
+    return _perform([], _frames(seconds), seed, look)
 
 
 def plan(
     seconds: float,
     seed: int = 0,
     voices: Sequence[str] | None = None,
-    sentences: Sequence[str] = SENTENCES,
+    sentences: Sequence[str] | None = None,
     idle_share: float = 0.12,
+    language: str = ENGLISH,
+    look: str = FIRST,
 ) -> Performance:
     """A clip of sentences in a shuffled order, a voice each in turn, with pauses; a few are long enough to listen in.
 
     Parameters
     ----------
-    seconds : length of the clip. voices : names as `voice.speak` takes them; default those of this machine.
-    idle_share : part of the clip in long silences.
+    seconds : length of the clip. voices : names as `voice.speak` takes them; default the language's on this machine.
+    sentences : what is said; default the language's. idle_share : part of the clip in long silences.
+    language : one of `script.SENTENCES`. look : one of `looks.LOOKS`.
     """
     frames = _frames(seconds)
-    voices = tuple(voices or default_voices())
+    look_named(look)
+    sentences = sentences or sentences_in(language)
+    voices = tuple(voices or default_voices(language))
     rng = np.random.default_rng([seed, 3])
     utterances: list[_Utterance] = []
     order: list[int] = []
@@ -191,7 +207,7 @@ def plan(
         if idle < idle_share * at and at > 8.0:
             rest = float(rng.uniform(1.5, 3.5))
             idle, at = idle + rest, at + rest
-    return _perform(utterances, frames, seed)
+    return _perform(utterances, frames, seed, look)
 
 
 def _frames(seconds: float) -> int:

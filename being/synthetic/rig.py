@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from being.dataset.pose import FLIP  # OpenCV axes <-> the kernels' y-up, z-to-viewer axes
+from being.synthetic import looks
+from being.synthetic.looks import FIRST, LOOKS, Look
 
 # Slots of the parameter vector. Poses: row-major rotation (9) then translation (3), kernel axes.
 HEAD, TORSO = 0, 12
@@ -34,7 +36,8 @@ GAZE_LEFT, GAZE_RIGHT = 50, 53  # unit vectors in head space
 LIP_SINK = 56  # how far the lips sink into the cheeks at the corners
 NECK_ENDS = 57  # both ends of the neck's rod, kernel axes: the upper rides on the head, the lower on the torso
 LIGHTS = 63  # what turns the room's axes into the camera's, row-major rotation (9), kernel axes
-PARAMETERS = 72
+LOOK = 72  # the person's looks, see `looks`
+PARAMETERS = LOOK + looks.PARAMETERS
 
 MOUTH_Y, MOUTH_Z = -0.550, 0.815
 MOUTH_HALF_WIDTH = 0.270
@@ -58,6 +61,7 @@ class FaceState:
     """One frame of the character. Poses are (3, 4) [R|t], head space to OpenCV camera, decimetres.
 
     Fields: one for each control of the rig. lights : rotation (3, 3) from where the lights stand to the camera.
+    look : whose face it is.
     """
 
     jaw: float = 0.0
@@ -79,6 +83,7 @@ class FaceState:
     head: NDArray[np.float64] = field(default_factory=rest_pose)
     torso: NDArray[np.float64] = field(default_factory=rest_pose)
     lights: NDArray[np.float64] = field(default_factory=lambda: np.eye(3))
+    look: Look = LOOKS[FIRST]
 
 
 def lip_gap(state: FaceState) -> tuple[float, float]:
@@ -91,7 +96,8 @@ def lip_gap(state: FaceState) -> tuple[float, float]:
 
 def parameters(state: FaceState) -> NDArray[np.float64]:
     """The kernels' parameter vector (PARAMETERS,) of a state."""
-    p = np.zeros(PARAMETERS)
+    p, person = np.zeros(PARAMETERS), state.look
+    p[LOOK:] = person.parameters()
     for slot, pose in ((HEAD, state.head), (TORSO, state.torso)):
         p[slot : slot + 9] = (FLIP @ pose[:, :3]).ravel()
         p[slot + 9 : slot + 12] = FLIP @ pose[:, 3]
@@ -104,14 +110,14 @@ def parameters(state: FaceState) -> NDArray[np.float64]:
     p[JAW_DROP] = JAW_TRAVEL * state.jaw
     rounding = state.round
     wide = 1.0 + 0.15 * state.spread + 0.15 * state.smile - 0.40 * rounding - 0.05 * state.jaw
-    p[LIP_HALF_WIDTH] = MOUTH_HALF_WIDTH * wide
+    p[LIP_HALF_WIDTH] = MOUTH_HALF_WIDTH * person.mouth_width * wide
     closed_drop = JAW_TRAVEL * state.jaw - dropped  # lips closed over an open jaw meet a little lower
     p[LIP_Y] = MOUTH_Y - 0.35 * max(0.0, closed_drop) * (1 - 0.8 * state.roll)
     p[LIP_Z] = MOUTH_Z + 0.10 * rounding - 0.01 * state.spread - 0.012 * state.press - 0.02 * state.jaw
     p[LIP_RAISE], p[LIP_DROP] = raised, dropped
     thin = 1.0 - 0.28 * state.press - 0.12 * max(0.0, state.spread)
-    p[LIP_UPPER] = (0.085 + 0.015 * rounding - 0.012 * state.upper) * thin
-    p[LIP_LOWER] = (0.105 + 0.020 * rounding - 0.045 * state.roll) * thin
+    p[LIP_UPPER] = (0.085 + 0.015 * rounding - 0.012 * state.upper) * thin * person.lips
+    p[LIP_LOWER] = (0.105 + 0.020 * rounding - 0.045 * state.roll) * thin * person.lips
     p[LIP_CORNER] = 0.026 + 0.085 * state.smile - 0.03 * state.jaw
     p[LIP_ROLL] = 0.05 * state.roll
     p[LIP_OVAL] = 0.30 - 0.27 * rounding
@@ -131,7 +137,7 @@ def parameters(state: FaceState) -> NDArray[np.float64]:
         (LID_UPPER_RIGHT, LID_LOWER_RIGHT, state.blink_right, GAZE_RIGHT, -0.035),
     ):
         opened_low = LID_LOWER_OPEN * (1 - 0.12 * state.smile)
-        opened_high = LID_UPPER_OPEN + 0.22 * state.gaze_y + 0.05 * max(state.brow_left, state.brow_right)
+        opened_high = LID_UPPER_OPEN * person.lids + 0.22 * state.gaze_y + 0.05 * max(state.brow_left, state.brow_right)
         p[lower] = -opened_low * (1 - 0.12 * blink)
         p[upper] = opened_high * (1 - blink) + (p[lower] - 0.08) * blink
         look = gaze + np.array([converge, 0.0, 0.0])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import sin, sqrt
 
-from being.synthetic import anatomy, rig
+from being.synthetic import anatomy, looks, rig
 from being.synthetic.anatomy import parts, scene, to_local
 from being.synthetic.kernels import jit
 
@@ -18,7 +18,7 @@ FILL = (0.780, 0.130, 0.612)
 RIM_RIGHT = (0.640, 0.480, -0.600)
 RIM_LEFT = (-0.760, 0.300, -0.576)
 
-BACKDROP, SKIN, NECK, CLOTH, HAIR, EYE, TEETH, TONGUE = 0, 1, 2, 3, 4, 5, 6, 7
+BACKDROP, SKIN, NECK, CLOTH, HAIR, EYE, TEETH, TONGUE, GLASSES = 0, 1, 2, 3, 4, 5, 6, 7, 8
 
 
 @jit
@@ -35,11 +35,18 @@ def mix(a, b, t):
 
 
 @jit
-def backdrop(u, v):
+def colour_of(p, slot):
+    """A colour (3-tuple) of the look."""
+    return p[rig.LOOK + slot], p[rig.LOOK + slot + 1], p[rig.LOOK + slot + 2]
+
+
+@jit
+def backdrop(u, v, p):
     """Colour of the studio wall at u, v in [-1, 1] (y up): a soft glow behind the shoulder, darker to the corners."""
     du, dv = u - 0.15, v - 0.10
     glow = 1.0 / (1.0 + 0.85 * (du * du + dv * dv))
-    return 0.115 + 0.41 * glow * glow, 0.165 + 0.43 * glow * glow, 0.225 + 0.43 * glow * glow
+    w, g = colour_of(p, looks.WALL), colour_of(p, looks.WALL_GLOW)
+    return w[0] + g[0] * glow * glow, w[1] + g[1] * glow * glow, w[2] + g[2] * glow * glow
 
 
 @jit
@@ -83,7 +90,7 @@ def skin_colour(x, y, z, p):
         if y > 0.25:
             brow = anatomy.brow_depth(x, y, p)
             hairy = smooth_step(-0.15, 0.50, brow)
-            c = mix(c, (0.085, 0.034, 0.021), 0.90 * hairy)
+            c = mix(c, colour_of(p, looks.BROWS), 0.90 * hairy)
             gloss *= 1.0 - hairy
         # lips and what is behind them
         wide = p[rig.LIP_HALF_WIDTH]
@@ -105,7 +112,14 @@ def skin_colour(x, y, z, p):
                 deep = wall * smooth_step(front - 0.06, front - 0.17, z)
                 c = mix(c, (0.17, 0.024, 0.024), deep)
                 gloss *= 1.0 - deep
-    return c[0], c[1], c[2], gloss
+    if p[rig.LOOK + looks.BEARD] > 0.0:
+        cover = smooth_step(0.05, 0.75, anatomy.beard_cover(x, y, z, p))
+        strands = 1.0 + 0.22 * sin(46.0 * x + 5.0 * sin(13.0 * y)) * sin(31.0 * y + 9.0 * z)
+        b = colour_of(p, looks.BROWS)
+        c = mix(c, (b[0] * strands, b[1] * strands, b[2] * strands), 0.88 * cover)
+        gloss *= 1.0 - cover
+    tone = colour_of(p, looks.SKIN)
+    return c[0] * tone[0], c[1] * tone[1], c[2] * tone[2], gloss
 
 
 @jit
@@ -124,7 +138,8 @@ def eye_colour(x, y, z, p):
     c = mix(c, (0.70, 0.42, 0.38), 0.55 * smooth_step(0.55, 1.0, abs(dx)))
     iris = 0.545
     t = r / iris
-    ring = mix((0.20, 0.115, 0.035), (0.055, 0.085, 0.055), smooth_step(0.35, 0.95, t))
+    inner, outer = colour_of(p, looks.IRIS_INNER), colour_of(p, looks.IRIS_OUTER)
+    ring = mix(inner, outer, smooth_step(0.35, 0.95, t))
     low = smooth_step(-0.30, 0.40, gy - dy)  # light gathers in the iris opposite the key
     ring = mix(ring, (ring[0] * 2.9, ring[1] * 2.8, ring[2] * 2.6), low * smooth_step(0.98, 0.6, t))
     ring = mix(ring, (0.012, 0.014, 0.012), smooth_step(0.78, 0.98, t))
@@ -138,17 +153,17 @@ def eye_colour(x, y, z, p):
 
 
 @jit
-def hair_colour(x, y, z):
+def hair_colour(x, y, z, p):
     """Soft broad streaks that follow the combing, at a point of head space."""
-    a = anatomy.comb(x, y, z)
+    a = anatomy.comb(x, y, z, p)
     tone = 0.45 + 0.35 * y - 0.26 * sin(13.0 * a) - 0.20 * sin(29.0 * a) + 0.12 * sin(5.0 * a)
-    return mix((0.080, 0.025, 0.015), (0.185, 0.066, 0.034), min(1.0, max(0.0, tone)))
+    return mix(colour_of(p, looks.HAIR_DARK), colour_of(p, looks.HAIR_LIGHT), min(1.0, max(0.0, tone)))
 
 
 @jit
 def classify(x, y, z, p):
     """Which part the surface at a camera-side point belongs to."""
-    skin, throat, cloth, locks, eye, teeth, tongue = parts(x, y, z, p)
+    skin, throat, cloth, locks, eye, teeth, tongue, worn = parts(x, y, z, p)
     part, best = SKIN, skin
     if throat < best:
         part, best = NECK, throat
@@ -162,6 +177,8 @@ def classify(x, y, z, p):
         part, best = TEETH, teeth
     if tongue < best:
         part, best = TONGUE, tongue
+    if worn < best:
+        part, best = GLASSES, worn
     return part
 
 
@@ -235,14 +252,17 @@ def shade(x, y, z, dx, dy, dz, p):
         r, g, bl, gloss = skin_colour(hx, hy, hz, p)
         wrap_r, wrap_g, wrap_b = 0.50, 0.30, 0.25
     elif part == NECK:
-        r, g, bl, gloss = 0.82, 0.49, 0.355, 0.10
+        tone = colour_of(p, looks.SKIN)
+        r, g, bl, gloss = 0.82 * tone[0], 0.49 * tone[1], 0.355 * tone[2], 0.10
         wrap_r, wrap_g, wrap_b = 0.50, 0.30, 0.25
     elif part == CLOTH:
-        r, g, bl = 0.030, 0.165, 0.175
+        _, height, _ = to_local(x, y, z, p, rig.TORSO)
+        striped = smooth_step(-0.25, 0.25, sin(p[rig.LOOK + looks.STRIPES] * height))
+        r, g, bl = mix(colour_of(p, looks.CLOTH), colour_of(p, looks.CLOTH_STRIPE), striped)
         gloss = 0.02
         wrap_r, wrap_g, wrap_b = 0.35, 0.35, 0.35
     elif part == HAIR:
-        r, g, bl = hair_colour(hx, hy, hz)
+        r, g, bl = hair_colour(hx, hy, hz, p)
         gloss = 0.0
     elif part == EYE:
         r, g, bl = eye_colour(hx, hy, hz, p)
@@ -250,6 +270,9 @@ def shade(x, y, z, dx, dy, dz, p):
     elif part == TEETH:
         depth = smooth_step(0.30, 0.10, p[rig.LIP_Z] - hz)
         r, g, bl = 0.86 * depth, 0.82 * depth, 0.76 * depth
+    elif part == GLASSES:
+        r, g, bl = colour_of(p, looks.FRAME)
+        gloss = 0.5
     else:
         depth = 0.35 + 0.65 * smooth_step(0.42, 0.16, p[rig.LIP_Z] - hz)
         r, g, bl = 0.72 * depth, 0.24 * depth, 0.23 * depth
@@ -281,9 +304,10 @@ def shade(x, y, z, dx, dy, dz, p):
         band = n[1] * 0.8 + n[2] * 0.25
         glow = smooth_step(0.30, 0.62, band) * smooth_step(0.94, 0.66, band) * shadow
         edge = (1.0 - facing) * (1.0 - facing)
-        r += 0.26 * glow * 0.85 + 0.05 * edge * openness
-        g += 0.26 * glow * 0.42 + 0.025 * edge * openness
-        bl += 0.26 * glow * 0.24 + 0.018 * edge * openness
+        sheen = colour_of(p, looks.HAIR_SHEEN)
+        r += 0.26 * glow * sheen[0] + 0.05 * edge * openness
+        g += 0.26 * glow * sheen[1] + 0.025 * edge * openness
+        bl += 0.26 * glow * sheen[2] + 0.018 * edge * openness
     else:
         s2 = nh * nh
         s4 = s2 * s2

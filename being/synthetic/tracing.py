@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from being.synthetic import rig
 from being.synthetic.anatomy import scene
 from being.synthetic.kernels import jit
+from being.synthetic.looks import Look
 from being.synthetic.shading import BACKDROP, backdrop, shade
 
 TILE = 8
@@ -48,7 +49,7 @@ def sample(px, py, fx, fy, cx, cy, width, height, start, p):
             part, r, g, b = shade(dx * t, dy * t, dz * t, dx, dy, dz, p)
             return part, t, r, g, b
     half = 0.5 * min(width, height)
-    r, g, b = backdrop((px - 0.5 * width) / half, (0.5 * height - py) / half)
+    r, g, b = backdrop((px - 0.5 * width) / half, (0.5 * height - py) / half, p)
     return BACKDROP, FAR, r, g, b
 
 
@@ -172,19 +173,19 @@ def draw(
 
 
 @jit
-def _fill_backdrop(image):
+def _fill_backdrop(image, p):
     height, width = image.shape[0], image.shape[1]
     half = 0.5 * min(width, height)
     for j in range(height):
         for i in range(width):
             u, v = (i + 0.5 - 0.5 * width) / half, (0.5 * height - j - 0.5) / half
-            image[j, i, 0], image[j, i, 1], image[j, i, 2] = backdrop(u, v)
+            image[j, i, 0], image[j, i, 1], image[j, i, 2] = backdrop(u, v, p)
 
 
-def draw_backdrop(width: int, height: int) -> NDArray[np.uint8]:
-    """The studio without the person, RGB (H, W, 3) uint8."""
+def draw_backdrop(width: int, height: int, look: Look) -> NDArray[np.uint8]:
+    """The studio of a look without the person, RGB (H, W, 3) uint8."""
     image = np.empty((height, width, 3), np.float32)
-    _fill_backdrop(image)
+    _fill_backdrop(image, rig.parameters(rig.FaceState(look=look)))
     out = np.empty((height, width, 3), np.uint8)
     develop(image, out)
     return out

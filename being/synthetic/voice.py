@@ -14,27 +14,36 @@ from numpy.typing import NDArray
 from being.audio import espeak
 from being.audio.espeak import Speech
 from being.constants import SAMPLE_RATE
+from being.synthetic.script import ENGLISH, sentences_in
 
 __all__ = ["DEFAULT_VOICES", "FORMANT", "SAMPLE_RATE", "Speech", "default_voices", "normalise", "speak"]
 
 FORMANT = "formant"
-# One language, many speakers; none of those kept for tests (audio/phones_training/voices.py).
-DEFAULT_VOICES = (
-    "gmw/en-US+f2",
-    "gmw/en-US",
-    "gmw/en-GB-x-rp+f5",
-    "gmw/en-US+m3",
-    "gmw/en+f3",
-    "gmw/en-US+Alicia",
-    "gmw/en-GB-x-rp+adam",
-    "gmw/en-US+linda",
-)
+# By language, many speakers of it; none of those kept for tests (audio/phones_training/voices.py).
+DEFAULT_VOICES = {
+    ENGLISH: (
+        "gmw/en-US+f2",
+        "gmw/en-US",
+        "gmw/en-GB-x-rp+f5",
+        "gmw/en-US+m3",
+        "gmw/en+f3",
+        "gmw/en-US+Alicia",
+        "gmw/en-GB-x-rp+adam",
+        "gmw/en-US+linda",
+    ),
+    "de": ("gmw/de+m3", "gmw/de+f2", "gmw/de", "gmw/de+f5"),
+    "es": ("roa/es+f2", "roa/es+m3", "roa/es-419+f5", "roa/es"),
+    "zh": ("sit/cmn-Latn-pinyin+f2", "sit/cmn-Latn-pinyin", "sit/cmn-Latn-pinyin+f5", "sit/cmn-Latn-pinyin+m3"),
+}
 LOUDNESS = 0.09  # RMS of the voiced parts after `normalise`
 
 
-def default_voices() -> tuple[str, ...]:
-    """The voices footage is spoken with on this machine."""
-    return DEFAULT_VOICES if espeak.available() else (FORMANT, FORMANT + "+high", FORMANT + "+low")
+def default_voices(language: str = ENGLISH) -> tuple[str, ...]:
+    """The voices footage in a language of `script.SENTENCES` is spoken with here. The formant voice knows English."""
+    if language == ENGLISH and not espeak.available():
+        return FORMANT, FORMANT + "+high", FORMANT + "+low"
+    sentences_in(language)  # refuses a language that nobody speaks
+    return DEFAULT_VOICES[language]
 
 
 def normalise(pcm: NDArray[np.float32]) -> NDArray[np.float32]:
