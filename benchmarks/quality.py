@@ -87,7 +87,7 @@ COLUMNS = (
     ("speech_range", "speech range"), ("loudness_correlation", "loud corr"),
     ("loudness_lag", "lag"), ("closures_shut", "pbm shut"), ("flicker_head", "flicker"), ("flicker_neck", "neck"),
     ("flicker_torso", "torso"), ("gaussians", "Gaussians"), ("network_ms", "ms"),
-    ("steps_a_minute", "steps/min"), ("peak_gb", "GB"), ("wall_s", "s"),
+    ("steps_a_minute", "steps/min"), ("peak_gb", "GB"), ("reserved_gb", "GB reserved"), ("wall_s", "s"),
 )  # fmt: skip
 
 
@@ -179,6 +179,7 @@ def job(work: Path) -> None:
     }
     if torch.cuda.is_available():
         row["peak_gb"] = torch.cuda.max_memory_allocated() / 1e9
+        row["reserved_gb"] = torch.cuda.max_memory_reserved() / 1e9
     for stage, steps in document["steps"].items():
         row[f"{stage}_ms"] = 1e3 * document["seconds"][stage] / max(steps, 1)
     row["steps_a_minute"] = 60e3 / row["network_ms"] if "network_ms" in row else None
