@@ -199,19 +199,19 @@ def solve_smoothly(
     marks: Array,
     weights: Array,
     camera: Camera,
-    anchor: Array | None = None,
+    anchor: State | None = None,
     hold: Array | None = None,
     breaks: NDArray[np.bool_] | None = None,
 ) -> State:
     """All frames together: data and acceleration. Focal length and shape stay.
 
     breaks : (N - 1,) frames after which time does not go on: no acceleration is known across.
-    anchor : (N, 3, 3) rotations known from elsewhere; hold (N, 3) how firmly to keep to them, 1 / deviation^2 of a turn
-    about the camera's axes, 1 / radian^2.
+    anchor : poses known from elsewhere; hold (N, 6) how firmly to keep to them, 1 / deviation^2 of a turn about the
+    camera's axes, 1 / radian^2, and of a move along them, 1 / dm^2.
     """
     per = 1 / np.concatenate([TURN_DEVIATION, MOVE_DEVIATION])
-    known = state.rotations if anchor is None else anchor
-    firm = np.zeros((len(marks), 3)) if hold is None else hold
+    known = state if anchor is None else anchor
+    firm = np.zeros((len(marks), 6)) if hold is None else hold
     tied = np.ones(max(len(marks) - 2, 0)) if breaks is None else 1.0 - (breaks[:-1] | breaks[1:])
 
     def bends(s: State) -> Array:
@@ -222,14 +222,14 @@ def solve_smoothly(
 
     def cost(s: State) -> float:
         stray = np.linalg.norm(bends(s), axis=1)
-        kept = (_turn_between(known, s.rotations) ** 2 * firm).sum()
+        kept = (_between(known, s) ** 2 * firm).sum()
         return float(data_cost(s, marks, weights, camera).sum() + _huber(stray, JERK)[0].sum() + kept)
 
     now, damping = cost(state), 1e-6
     for _ in range(20):
         blocks, pull = linearised(state, marks, weights, camera).normal()
-        blocks[:, range(3), range(3)] += firm
-        pull[:, :3] += firm * _turn_between(known, state.rotations)
+        blocks[:, range(6), range(6)] += firm
+        pull += firm * _between(known, state)
         bend = bends(state)
         steady = tied * _huber(np.linalg.norm(bend, axis=1), JERK)[1]
         step_for = _Banded(blocks, steady, per**2)
@@ -263,6 +263,11 @@ def fit_shape(state: State, marks: Array, camera: Camera, prior: Array, stray: f
         pull = np.einsum("nkia,nki->ka", weighted, linear.error) + (state.shape - prior) / stray**2
         state = state.stepped(np.zeros((len(marks), 6)), -np.linalg.solve(system, pull[..., None])[..., 0])
     return state
+
+
+def _between(start: State, end: State) -> Array:
+    """(N, 6) turns about the camera's axes, then moves."""
+    return np.concatenate([_turn_between(start.rotations, end.rotations), end.moves - start.moves], axis=1)
 
 
 def _turn_between(start: Array, end: Array) -> Array:

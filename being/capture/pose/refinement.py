@@ -1,11 +1,14 @@
-"""Head poses turned to what the head's own points say.
+"""Head poses set right by the head's own points.
 
-The face mesh is one opinion of a network about the whole face: all its landmarks err together, and a nod of two degrees
-may show as half of that. Points of hairline, nose and hair are measured each by itself. Their places in three
-dimensions and the head's turns are solved together; then the mesh gives the position under these turns.
+The face mesh is one opinion of a network about the whole face: all its landmarks err together. A nod of two degrees may
+show as half of that, and in a blink all of them may rise by some pixels. Points of hairline, nose and hair are measured
+each by itself, to a few tenths of a pixel. Their places in three dimensions and the poses are solved together; the mesh
+then says where the face is on the head, and decides alone in frames with few points.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +27,10 @@ HAIR_WEIGHT = 0.3  # hair is not quite fixed to the head
 EXACT = 0.6 / 512  # of the picture's width: points that keep to the rigid head this well count in full
 LEAST_WEIGHT = 0.02
 POINTS_WEIGHT = 40.0  # all points of a frame together, where they are many: their errors are not independent
-MESH_WEIGHT = 0.05  # of a landmark of the mesh beside them
-KEEP = np.radians([0.35, 0.35, 1.0])  # what a frame's turn may stray from the points' turn for the mesh's sake
-POSITION_WEIGHT = 0.3  # of a landmark of the mesh when only the position is left to find
+MESH_WEIGHT = 0.005  # of a landmark of the mesh beside them: with a blink all of them rise by up to four pixels
+KEEP = np.radians([0.025, 0.025, 0.05])  # what a frame's turn may stray from the points' turn for smoothness' sake
+KEEP_PLACE = np.array([0.00015, 0.00015, 0.003])  # dm, the same of its place
+LAST_WEIGHT = 0.3  # of a landmark of the mesh in the end, which counts where points are few
 ROUNDS = 6  # of poses and shape in turn
 CHUNK = 500  # frames solved at a time
 
@@ -38,7 +42,7 @@ def refine_pose(
     head: HeadPoints,
     breaks: NDArray[np.bool_] | None = None,
 ) -> PoseSolution:
-    """The solution again, with turns from the head's points; unchanged where there are too few of these.
+    """The solution again, with poses by the head's points; unchanged where there are too few of these.
 
     Parameters
     ----------
@@ -53,22 +57,23 @@ def refine_pose(
     poses, rigid = known.poses.astype(np.float64), list(RIGID)
     marks = points[:, rigid, :2].astype(np.float64)
     state = State(known.focal, known.shape[rigid], poses[:, :, :3], poses[:, :, 3])
-    turns, firm = _turns(state, known.shape, marks, found, pixels, seen, head.reference, camera)
+    followed, firm = _by_points(state, known.shape, marks, found, pixels, seen, head.reference, camera)
 
-    hold = firm[:, None] / KEEP**2
-    weights = np.where(found[:, None], POSITION_WEIGHT, 0.0) * np.ones(len(rigid))
-    state = State(state.focal, state.shape, turns, state.moves)
+    hold = firm[:, None] / np.concatenate([KEEP, KEEP_PLACE]) ** 2
+    weights = np.where(found[:, None], LAST_WEIGHT, 0.0) * np.ones(len(rigid))
+    state = followed
     keys = key_frames(found)
     for _ in range(ROUNDS):
-        state = solve_smoothly(state, marks, weights, camera, turns, hold, breaks)
+        state = solve_smoothly(state, marks, weights, camera, followed, hold, breaks)
         at_keys = State(state.focal, state.shape, state.rotations[keys], state.moves[keys])
         shape = fit_shape(at_keys, marks[keys], camera, known.shape[rigid], WHOLE_DEVIATION).shape
         state = State(state.focal, shape, state.rotations, state.moves)
-    state = solve_smoothly(state, marks, weights, camera, turns, hold, breaks)
-    return solution(state, points, found, camera, known.shape)
+    state = solve_smoothly(state, marks, weights, camera, followed, hold, breaks)
+    refined = solution(state, points, found, camera, known.shape)
+    return replace(refined, rms_px=known.rms_px, per_frame_rms=known.per_frame_rms)
 
 
-def _turns(
+def _by_points(
     state: State,
     shape: Array,
     marks: Array,
@@ -77,8 +82,8 @@ def _turns(
     seen: NDArray[np.bool_],
     reference: int,
     camera: Camera,
-) -> tuple[Array, Array]:
-    """Rotations (T, 3, 3) by the head's points, and how firmly these say so (T,), 0 to 1."""
+) -> tuple[State, Array]:
+    """The mesh's rigid landmarks with poses by the head's points, and how firmly these say so (T,), 0 to 1."""
     places, on_face = _places(state, shape, pixels[reference], reference, camera)
     mesh, keys = len(marks[0]), key_frames(found)
     prior = np.concatenate([state.shape, places])
@@ -96,13 +101,16 @@ def _turns(
         own = np.where(on_face, 1.0, HAIR_WEIGHT) * np.clip(exact, LEAST_WEIGHT, 1.0)
         weights = _weights(own, seen, found, mesh)
     nearest = np.abs(np.arange(len(marks))[:, None] - keys[None]).argmin(axis=1)
-    rotations = np.empty_like(state.rotations)
+    rotations, moves = np.empty_like(state.rotations), np.empty_like(state.moves)
     for start in range(0, len(marks), CHUNK):
         part = np.s_[start : start + CHUNK]
         near = nearest[part]
         begun = State(state.focal, at_keys.shape, at_keys.rotations[near], at_keys.moves[near])
-        rotations[part] = solve_each(begun, both[part], weights[part], camera).rotations
-    return rotations, np.clip(seen.sum(axis=1) / LEAST_POINTS - 0.5, 0.0, 1.0)
+        solved = solve_each(begun, both[part], weights[part], camera)
+        rotations[part], moves[part] = solved.rotations, solved.moves
+    return State(state.focal, at_keys.shape[:mesh], rotations, moves), np.clip(
+        seen.sum(axis=1) / LEAST_POINTS - 0.5, 0.0, 1.0
+    )
 
 
 def _weights(own: Array, seen: NDArray[np.bool_], found: NDArray[np.bool_], mesh: int) -> Array:

@@ -3,8 +3,8 @@
 First jointly on at most KEY_FRAMES frames: shared log focal length, shared shape, a pose a frame. Then all frames with
 focal length and shape held, poses tied to each other by their acceleration.
 
-The mesh is a network's opinion of the whole face: it follows a nod by halves. `being.capture.pose.refinement` turns the
-poses to what points of the head itself say.
+The mesh is a network's opinion of the whole face: it follows a nod by halves and rises with a blink.
+`being.capture.pose.refinement` sets the poses to what points of the head itself say.
 
 A talking head hardly tells its camera's focal length (0.8 to 5 picture widths change the error by 0.06 px), hence the
 strong prior at 1.6 widths; `focal` overrides.
@@ -38,8 +38,8 @@ class PoseSolution:
     focal, cx, cy : camera, pixels.
     shape : float64 (478, 3) canonical dm (x image right, y up, z to the viewer): the face at rest, on average.
     poses : float32 (T, 3, 4), x_cam = R x + t into an OpenCV camera.
-    rms_px : root mean square distance of the rigid landmarks, pixels. per_frame_rms : float32 (T,), NaN where no face
-        was found.
+    rms_px : root mean square distance of the rigid landmarks under the poses that fit them best, pixels.
+    per_frame_rms : float32 (T,), the same of each frame, NaN where no face was found.
     """
 
     focal: float
