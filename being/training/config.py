@@ -32,6 +32,7 @@ class LossWeights(_Part):
     detail: Weight = Field(default=0.0, description="strength of the face's fine structure, wherever exactly it lies")
     offsets: Weight = Field(default=1e-3, description="size of the network's displacements (dm)")
     lip_motion: Weight = Field(default=0.0, description="distances between the lips' landmarks, dm")
+    lid_motion: Weight = Field(default=1.0, description="heights of the lids' landmarks, dm")
     corrections: Weight = Field(default=1e-4, description="size of the frames' corrections, in what is ordinary")
 
 

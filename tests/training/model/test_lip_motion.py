@@ -12,7 +12,8 @@ from being.dataset.landmarks import MOUTH
 from being.training.config import FitConfig
 from being.training.data.face import landmarks_of
 from being.training.data.footage import Footage
-from being.training.model.lip_motion import LipMotion, in_head_space
+from being.training.model.landmark_distances import in_head_space
+from being.training.model.lip_motion import LipMotion
 
 
 def footage_of(clip: Path) -> Footage:
