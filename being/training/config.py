@@ -168,6 +168,11 @@ class FitConfig(_Part):
     lip_opening_weight: Weight = Field(
         default=0.0, description="how much more the lips' distances count where the film's are wide open"
     )
+    lip_depths: tuple[Annotated[float, Field(ge=-0.5, le=0.5)], ...] = Field(
+        default=(0.0,),
+        min_length=1,
+        description="dm in front of where the lips' landmarks were triangulated at which they are led (-0.06,0,0.06)",
+    )
     audio_gain: Annotated[float, Field(ge=1, le=2)] = Field(
         default=1.0,
         description="at most how much the audio token is amplified after training, for held-out mouths to open as "

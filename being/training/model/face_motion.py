@@ -25,7 +25,7 @@ class FaceMotion:
         self.lips: LipMotion | None = None
         self.lids: LidMotion | None = None
         if config.loss.lip_motion:
-            self.lips = LipMotion(footage, config.lip_opening_weight, config.rehearsal)
+            self.lips = LipMotion(footage, config.lip_opening_weight, config.rehearsal, config.lip_depths)
         if config.loss.lid_motion:
             self.lids = LidMotion(footage)
         points = [part.points for part in (self.lips, self.lids) if part is not None]

@@ -11,6 +11,8 @@ sound leaves open, not the median.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -38,11 +40,18 @@ class LipMotion(LandmarkDistances):
     training frames; (0, C) without.
     """
 
-    def __init__(self, footage: Footage, opening_weight: float = 0.0, rehearsal: float = 0.0) -> None:
+    def __init__(
+        self,
+        footage: Footage,
+        opening_weight: float = 0.0,
+        rehearsal: float = 0.0,
+        depths: Sequence[float] = (0.0,),
+    ) -> None:
         """opening_weight : how much more a pair of frames counts where the one with wider lips has them wide open.
-        rehearsal : how much a pair counts in which a moment is rehearsed; 1: as one of the film's.
+        rehearsal : how much a pair counts in which a moment is rehearsed; 1: as one of the film's. depths : see
+        `LandmarkDistances`.
         """
-        super().__init__(footage, MOUTH, APART)
+        super().__init__(footage, MOUTH, APART, depths)
         low, high = np.percentile(self.filmed.cpu().numpy()[list(footage.train)], (LOW, HIGH), axis=0)
         others = np.zeros((0, len(APART)))
         if footage.rehearsal is not None:
