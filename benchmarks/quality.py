@@ -14,7 +14,10 @@ mouth and all landmarks; the 95th percentile of the mouth's opening as a share o
 the film's, on trained frames, inside and at the end; on speech that is not in the footage the correlation with the
 loudness, its lag, the range of the opening, and how many p, b, m shut the lips. The same of the deformation alone
 (`moved`, see `being.training.quality.lip_opening`) needs no face mesh; `spoken` counts the frames with speech in them,
-as in silence held-out lips part because the network is told so (`lips_parted`). Both print the table; `measure` writes
+as in silence held-out lips part because the network is told so (`lips_parted`). How far the lids shut in blinks, as a
+share of the film's, is told in the same two ways (`lids` of all frames kept, `moved_lids` of held-out blinks and of
+trained ones), and the eye boxes' PSNR in frames with shut eyes, trained ones where none is held out. Both print the
+table; `measure` writes
 OUT/table.json and a contact sheet for each dataset, OUT/NAME.png. Pictures of people stay in OUT: never commit it.
 
 --variant NAME or "NAME:FIELD=VALUE FIELD=VALUE" trains with other settings, each beside the others.
@@ -25,6 +28,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -56,8 +60,11 @@ from being.training.defaults import config_for
 from being.training.fit import choose_device
 from being.training.loss.perceptual import Perceptual
 from being.training.model.drawing import RenderSettings
+from being.training.model.lid_motion import LidMotion
 from being.training.model.lip_motion import LipMotion
 from being.training.quality.evaluate import draw_frame
+from being.training.quality.lid_closing import SHUT as SHUT_EYE
+from being.training.quality.lid_closing import LidClosing, closing_share, lid_gaps
 from being.training.quality.lip_opening import SPOKEN, LipOpening, opening_scores
 from being.training.quality.lip_sync import of_landmarks, openings, track
 from being.training.quality.novel_speech import flicker, sample_sentence, speak, talking_in
@@ -117,7 +124,7 @@ def train(
     vgg: Path | None,
     device: str,
 ) -> None:
-    """Train, score, save frames."""
+    """Train, score, save frames. What was stopped goes on when asked for again, what is there is not made again."""
     if vgg is None:
         click.echo("VGG distance left out: no weights were given (--vgg)")
     waiting = []
@@ -132,8 +139,13 @@ def train(
                     "changes": [*changes.split(), f"seed={seed}"],
                 }
                 job |= {"minutes": minutes, "device": device, "speech": speech and str(speech), "vgg": vgg and str(vgg)}
+                asked, told = work / "job.json", json.dumps(job)
+                if not asked.exists() or asked.read_text() != told:
+                    shutil.rmtree(work, ignore_errors=True)
+                if (work / "row.json").exists():
+                    continue
                 work.mkdir(parents=True, exist_ok=True)
-                (work / "job.json").write_text(json.dumps(job))
+                asked.write_text(told)
                 waiting.append(work)
     running: dict[Path, subprocess.Popen[bytes]] = {}
     threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // max(1, min(together, len(waiting)))))}
@@ -161,7 +173,7 @@ def job(work: Path) -> None:
     config = changed(config_for(Dataset(folder), asked["device"], asked["minutes"]), asked["changes"])
     config = config.model_copy(update={"quality_suite": False})
     with show_progress() as progress:
-        result = fit(folder, work / "avatar", config, progress, work=work / "run", replace=True, restart=True)
+        result = fit(folder, work / "avatar", config, progress, work=work / "run", replace=True)
     if result.stopped:
         raise click.Abort
     wall = time.perf_counter() - start
@@ -197,7 +209,7 @@ def scored(folder: Path, work: Path, config: FitConfig, asked: dict[str, Any]) -
     gaussians, network = avatar.gaussians.to(device), avatar.network.to(device)
     perceptual = Perceptual(Path(asked["vgg"])).to(device) if asked["vgg"] else None
     blocks = {"inner": footage.held_out.inner, "end": footage.held_out.end}
-    lips = LipMotion(footage)
+    lips, lids = LipMotion(footage), LidMotion(footage)
     tracked, _ = region_scores(gaussians, network, footage, settings, footage.held_out.all, perceptual)
     footage.adopt(*(torch.from_numpy(p).to(device) for p in (avatar.motion.head_pose, avatar.motion.torso_pose)))
     scores, _ = region_scores(gaussians, network, footage, settings, footage.held_out.all, perceptual)
@@ -218,6 +230,14 @@ def scored(folder: Path, work: Path, config: FitConfig, asked: dict[str, Any]) -
     for name, frames in {**blocks, "trained": footage.train}.items():
         row |= {f"moved_{key}_{name}": value for key, value in opening_scores(opening, frames, heard.quiet).items()}
     np.save(work / "quiet.npy", heard.quiet)
+    closing = LidClosing(network, footage, lids)
+    row["moved_lids"], row["moved_lids_trained"] = (
+        closing.share(frames) for frames in (footage.held_out.all, footage.train)
+    )
+    closure = footage.closure[:, 0].cpu().numpy()
+    blinks = [[f for f in frames if closure[f] >= SHUT_EYE] for frames in (footage.held_out.all, footage.train)]
+    if shut_eyes := blinks[0] or blinks[1]:
+        row["psnr_blink"] = region_scores(gaussians, network, footage, settings, shut_eyes)[0]["psnr_eyes"]
     unsteady = flicker(gaussians, network, footage, settings, voices)
     row |= {f"flicker_{part}": value for part, value in vars(unsteady).items()}
     usual, motion = footage.train[len(footage.train) // 2], avatar.motion
@@ -265,6 +285,7 @@ def measure(out: Path, footage: Path, speech: Path | None) -> None:
         row, work = json.loads(path.read_text()), path.parent
         data = Dataset(footage / row["name"])
         filmed, drawn = [], []
+        eyes: list[NDArray[np.float32]] = []
         for block, smaller in (("inner", 1), ("end", 1), ("trained", SMALL)):
             numbers = [int(p.stem) for p in sorted((work / block).glob("*.jpg"))]
             if not numbers:
@@ -275,6 +296,8 @@ def measure(out: Path, footage: Path, speech: Path | None) -> None:
             there, here = films[row["name"], block], track(list(pictures(work / block)))
             both = there[1] & here[1]
             a, b = openings(there[0][both]), openings(here[0][both])
+            gaps = (lid_gaps(there[0][both]), lid_gaps(here[0][both]), data.eyes[np.array(numbers)[both]])
+            eyes.append(np.stack(gaps))
             widest = float(np.percentile(a, 95)) if len(a) else 0.0
             row[f"opening_{block}"] = float(np.percentile(b, 95)) / widest if widest > SHUT else None
             said = np.load(work / "quiet.npy")[np.array(numbers)[both]] < SPOKEN
@@ -286,6 +309,7 @@ def measure(out: Path, footage: Path, speech: Path | None) -> None:
                 drawn.append(here[0][both])
             else:
                 row |= spoken(list(pictures(work / "spoken")), pcm, a, work)
+        row["lids"] = closing_share(*np.concatenate(eyes, 1)) if eyes else None
         if filmed:
             lips = of_landmarks(np.concatenate(filmed), np.concatenate(drawn))
             row |= {"mouth_px": lips.mouth_px, "all_px": lips.all_px}

@@ -28,7 +28,7 @@ from being.training.loss.losses import box_mask, masked_mean, picture_loss, psnr
 from being.training.loss.perceptual import Perceptual
 from being.training.model.densify import ScreenGradients
 from being.training.model.drawing import Posed, RenderSettings, before_background, cameras_of, splats_of
-from being.training.model.lip_motion import LipMotion
+from being.training.model.face_motion import FaceMotion
 from being.training.run import TrainingRun
 from being.training.schedule import NETWORK
 
@@ -117,10 +117,10 @@ class Scene:
         settings: RenderSettings,
         config: FitConfig,
         perceptual: Perceptual | None,
-        lips: LipMotion | None,
+        motion: FaceMotion,
     ) -> None:
         self.run, self.footage, self.settings = run, footage, settings
-        self.config, self.perceptual, self.lips = config, perceptual, lips
+        self.config, self.perceptual, self.motion = config, perceptual, motion
         stream = torch.cuda.Stream(footage.device) if footage.device.type == "cuda" else None
         self.lasting, self.passing = (GraphMemory(footage.device, stream) for _ in range(2))
         self.with_network = False
@@ -189,7 +189,7 @@ class Pass(ABC):
         run, settings = self.scene.run, self.scene.settings
         network = run.network if self.scene.with_network else None
         run.network.train(self.learning)
-        points = self.scene.lips.points if self.learning and self.scene.lips is not None else None
+        points = self.scene.motion.points if self.learning else None
         posed = splats_of(run.gaussians.gaussians(), network, self.batch, settings, run.corrections, points)
         run.network.eval()
         self.outputs, self.offsets = [getattr(posed.splats, name) for name in PARTS], posed.splats.offsets
@@ -265,9 +265,8 @@ class Learning(Pass):
             parts["offsets"] = weights.offsets * posed.offsets.xyz.abs().mean()
         if weights.corrections:
             parts["corrections"] = weights.corrections * corrections.cost()
-        if self.scene.lips is not None and posed.moved is not None:
-            short = self.scene.lips(posed.moved, self.batch, self.scene.config.lip_quantile)
-            parts["lip_motion"] = weights.lip_motion * short
+        if posed.moved is not None:
+            parts |= self.scene.motion.costs(posed.moved, self.batch)
         self.penalty = sum(parts.values(), self.leaves[0].new_zeros(()))
         self.penalties = {name: part.detach() for name, part in parts.items()}
 

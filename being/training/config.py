@@ -32,6 +32,7 @@ class LossWeights(_Part):
     detail: Weight = Field(default=0.0, description="strength of the face's fine structure, wherever exactly it lies")
     offsets: Weight = Field(default=1e-3, description="size of the network's displacements (dm)")
     lip_motion: Weight = Field(default=0.0, description="distances between the lips' landmarks, dm")
+    lid_motion: Weight = Field(default=1.0, description="heights of the lids' landmarks, dm")
     corrections: Weight = Field(default=1e-4, description="size of the frames' corrections, in what is ordinary")
 
 
@@ -166,6 +167,11 @@ class FitConfig(_Part):
     )
     lip_opening_weight: Weight = Field(
         default=0.0, description="how much more the lips' distances count where the film's are wide open"
+    )
+    lip_depths: tuple[Annotated[float, Field(ge=-0.5, le=0.5)], ...] = Field(
+        default=(0.0,),
+        min_length=1,
+        description="dm in front of where the lips' landmarks were triangulated at which they are led (-0.06,0,0.06)",
     )
     audio_gain: Annotated[float, Field(ge=1, le=2)] = Field(
         default=1.0,

@@ -36,10 +36,13 @@ from being.training.loop import Stop, Trainer
 from being.training.loss.perceptual import Perceptual
 from being.training.model.corrections import FrameCorrections
 from being.training.model.drawing import RenderSettings
+from being.training.model.eye_token import keep_smooth, start_eye_token
 from being.training.model.init import bounding_box, seed_gaussians, source_frames
+from being.training.model.lid_motion import LidMotion
 from being.training.model.parameters import GaussianParameters
 from being.training.model.pretrained import at_rest, audio_encoder, load_pretrained
 from being.training.quality.evaluate import Evaluation, FrameScore, draw_frame, evaluate
+from being.training.quality.lid_closing import LidClosing
 from being.training.quality.suite import run_quality_suite
 from being.training.report import Shown, write_report
 from being.training.run import TrainingRun
@@ -171,8 +174,8 @@ def fit(
             tracked = evaluate(gaussians, run.network, footage, settings, min(config.evaluation_frames, TRACKED_FRAMES))
             footage.adopt(*run.corrections.posed(torch.arange(footage.frames), footage.head_poses, footage.torso_poses))
             gain = 1.0
-            if trainer.lips is not None:
-                gain = amplify(run.network, footage, trainer.lips, config.audio_gain)
+            if trainer.motion.lips is not None:
+                gain = amplify(run.network, footage, trainer.motion.lips, config.audio_gain)
             record_tokens(run, footage)
             evaluation = evaluate(gaussians, run.network, footage, settings, config.evaluation_frames, progress.update)
             preview = draw_frame(gaussians, run.network, footage, settings, preview_frame(footage))
@@ -181,6 +184,7 @@ def fit(
         metrics = quality.metrics
         if "held_out_psnr" in metrics:
             metrics["tracked_psnr"] = round(tracked.mean("psnr"), 4)  # poses as the footage has them
+        metrics |= lid_scores(run, footage, trainer.motion.lids)
         title = name or out.name
         facts = _facts(data, footage, run, config, speech, device, precision) | {"audio gain": f"{gain:g}"}
         avatar = finished(run, footage, data, speech, metrics, out.name, title, record)
@@ -247,6 +251,9 @@ def begin(footage: Footage, dataset: Dataset, speech: Speech, config: FitConfig)
         for part in audio_encoder(network) if config.freeze_audio_encoder else ():
             part.requires_grad_(False)
     network.to(footage.device).eval()
+    if pretrained is None or not pretrained.has_eye:
+        start_eye_token(network)
+    keep_smooth(network)
     corrections = FrameCorrections(footage.frames, footage.train, config.corrections, footage.device)
     return TrainingRun.start(GaussianParameters(seeded.to(footage.device), config.lr), network, corrections, config)
 
@@ -309,6 +316,18 @@ def shown_frames(run: TrainingRun, footage: Footage, settings: RenderSettings, e
             box = (x0, y0, x1, y1)
             shown.append(Shown(score.frame, block, truth, render, box, score.psnr, score.ssim, score.mouth_psnr))
     return shown
+
+
+def lid_scores(run: TrainingRun, footage: Footage, lids: LidMotion | None) -> dict[str, float]:
+    """`lid_closing` of held-out frames and `trained_lid_closing`: shares of the film's, as far as there are blinks."""
+    if lids is None:
+        return {}
+    closing = LidClosing(run.network, footage, lids)
+    found = {
+        "lid_closing": closing.share(footage.held_out.all),
+        "trained_lid_closing": closing.share(footage.train),
+    }
+    return {name: round(share, 4) for name, share in found.items() if share is not None}
 
 
 def _facts(

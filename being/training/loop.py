@@ -23,7 +23,7 @@ from being.training.loss.losses import Loss, areas_of, box_mask, masked_mean, pi
 from being.training.loss.perceptual import Perceptual
 from being.training.model.densify import Densify, ScreenGradients
 from being.training.model.drawing import Picture, RenderSettings, draw
-from being.training.model.lip_motion import LipMotion
+from being.training.model.face_motion import FaceMotion
 from being.training.model.part_labels import update_part_labels
 from being.training.quality.evaluate import held_out_psnr
 from being.training.run import TrainingRun
@@ -98,10 +98,8 @@ class Trainer:
     def __post_init__(self) -> None:
         self.mine = share(self.process_group, self.config.batch)  # of every batch
         self.face_region = face_region(self.footage)
-        self.lips: LipMotion | None = None
-        if self.config.loss.lip_motion:
-            self.lips = LipMotion(self.footage, self.config.lip_opening_weight, self.config.rehearsal)
-        scene = Scene(self.run, self.footage, self.settings, self.config, self.perceptual, self.lips)
+        self.motion = FaceMotion(self.footage, self.config)
+        scene = Scene(self.run, self.footage, self.settings, self.config, self.perceptual, self.motion)
         self.captured = CapturedStep(scene) if self.captures() else None
 
     def captures(self) -> bool:
@@ -210,8 +208,7 @@ class Trainer:
         device = gaussians.xyz.device
         probe = torch.zeros(batch.count * gaussians.count, 2, device=device, requires_grad=True)
         network = self.run.network if stage.name == NETWORK else None
-        points = None if self.lips is None else self.lips.points
-        return draw(gaussians, network, batch, self.settings, probe, self.run.corrections, points), probe
+        return draw(gaussians, network, batch, self.settings, probe, self.run.corrections, self.motion.points), probe
 
     def loss(self, picture: Picture, batch: Batch, areas: torch.Tensor | None) -> Loss:
         """What the pictures cost."""
@@ -232,10 +229,10 @@ class Trainer:
             batch.alpha,
             (batch.face, self.footage.face_side),
         )
-        if self.lips is None or picture.moved is None:
-            return loss
-        weight, quantile = self.config.loss.lip_motion, self.config.lip_quantile
-        return loss.with_part("lip_motion", weight * self.lips(picture.moved, batch, quantile))
+        if picture.moved is not None:
+            for name, part in self.motion.costs(picture.moved, batch).items():
+                loss = loss.with_part(name, part)
+        return loss
 
     def followed(self, turn: int | None) -> list[int] | None:
         """The held-out frames of a turn, of the whole batch; None for none."""

@@ -154,6 +154,8 @@ def _quality_cards(quality: QualityReport | None) -> list[tuple[str, str]]:
         cards += [(f"{quality.lip_sync.mouth_px:.2f} px", "held-out mouth landmarks, drawn to filmed")]
         cards += [(f"{quality.lip_sync.all_px:.2f} px", "all 68 landmarks, drawn to filmed")]
         cards += [(f"{quality.lip_sync.opening_correlation:.2f}", "correlation of the mouth's opening")]
+    if quality is not None and (closing := quality.metrics.get("lid_closing")) is not None:
+        cards += [(f"{closing:.0%}", "of the way of the film's lids in held-out blinks")]
     if quality is not None and quality.flicker is not None:
         cards += [(f"{quality.flicker.torso:.2f}", "grey levels the torso differs between speeches")]
         cards += [(f"{quality.flicker.neck:.2f}", "grey levels the neck differs between speeches")]

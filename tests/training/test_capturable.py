@@ -175,7 +175,7 @@ def step(tmp_path_factory: pytest.TempPathFactory, vgg: Path) -> CapturedStep:
     for stage in (STATIC, NETWORK):
         trainer.train_stage(Stage(stage, 1))
         run.position = type(run.position)(stage=run.position.stage + 1)
-    return CapturedStep(Scene(run, footage, settings, config, trainer.perceptual, trainer.lips))
+    return CapturedStep(Scene(run, footage, settings, config, trainer.perceptual, trainer.motion))
 
 
 @pytest.mark.parametrize("stage", [STATIC, NETWORK])

@@ -45,7 +45,7 @@ def trained(
     run = begin(footage, data, speech, CONFIG)
     settings = RenderSettings(footage.background, footage.intrinsics, "auto", "float32")
     trainer = Trainer(run, footage, settings, CONFIG, None, progress or Silent(), lambda: None, Stop())
-    step = CapturedStep(Scene(run, footage, settings, CONFIG, None, trainer.lips))
+    step = CapturedStep(Scene(run, footage, settings, CONFIG, None, trainer.motion))
     taken: Any = step if whole is None else FailingStep(step, whole)
     trainer.captured = taken if captured else None
     for stage in (Stage(STATIC, steps), Stage(NETWORK, steps)):

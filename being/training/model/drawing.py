@@ -42,17 +42,31 @@ class Picture:
     depth: Tensor
     radii: Tensor
     offsets: Offsets | None
-    moved: Tensor | None
+    moved: Moved | None
+
+
+@dataclass(frozen=True)
+class Moved:
+    """How the network moves points that were asked for, dm.
+
+    frames : (B, P, 3) in the frames of the batch. swapped : (B, P, 3) in the same but for the eyes, which are those of
+    the frame before in the batch, as lids shut whatever is said. rehearsed : (B, P, 3) in its rehearsed moments; None
+    where nothing is rehearsed.
+    """
+
+    frames: Tensor
+    swapped: Tensor
+    rehearsed: Tensor | None
 
 
 @dataclass(frozen=True)
 class Posed:
-    """Splats of B frames, and the network's part in them: offsets, and how it moves the points that were asked for,
-    (B, P, 3) dm, then in the B rehearsed moments where there are any (2 B, P, 3); None in the static stage."""
+    """Splats of B frames, and the network's part in them: offsets, and how it moves the points that were asked for;
+    None in the static stage."""
 
     splats: Splats
     offsets: Offsets | None
-    moved: Tensor | None
+    moved: Moved | None
 
 
 def emotion_of(network: DeformationNetwork, expression: Tensor) -> Tensor | None:
@@ -66,8 +80,8 @@ def predict_offsets(
     batch: Batch,
     settings: RenderSettings,
     points: Tensor | None = None,
-) -> tuple[Offsets, Tensor | None]:
-    """Offsets of N Gaussians for the B frames of the batch, and how points (P, 3) of the face move, see `Posed.moved`.
+) -> tuple[Offsets, Moved | None]:
+    """Offsets of N Gaussians for the B frames of the batch, and how points (P, 3) of the face move.
 
     Positions are detached: the place of a Gaussian is taught by the picture, not by what its triplane cell would
     prefer.
@@ -88,11 +102,20 @@ def predict_offsets(
         if points is None:
             return offsets, None
         count = gaussians.count
-        moved = offsets.xyz[:, count:]
-        if len(tokens) > batch.count:
-            others = network.offsets(features[count:], tokens[batch.count :])
-            moved = torch.cat([moved, others.xyz])
+        beside = torch.cat([with_other_eyes(network, tokens[: batch.count]), tokens[batch.count :]])
+        others = network.offsets(features[count:], beside).xyz
+    rehearsed = others[batch.count :] if len(others) > batch.count else None
+    moved = Moved(offsets.xyz[:, count:], others[: batch.count], rehearsed)
     return Offsets(*(value[:, :count] for value in vars(offsets).values())), moved
+
+
+def with_other_eyes(network: DeformationNetwork, tokens: Tensor) -> Tensor:
+    """Tokens (B, T, width), the eye's those of the frame before in the batch."""
+    names = network.config.tokens
+    if "eye" not in names:
+        return tokens
+    place = names.index("eye")
+    return torch.cat([tokens[:, :place], tokens[:, place : place + 1].roll(1, 0), tokens[:, place + 1 :]], 1)
 
 
 def draw(
@@ -108,7 +131,7 @@ def draw(
 
     `probe` (B N, 2) collects the screen-space gradient, see `being.raster.rasterize`. `corrections` belong to frames of
     the footage; without them frames are drawn as `footage` has them. The camera token is that of the pose drawn.
-    `points` (P, 3): see `Posed.moved`.
+    `points` (P, 3): see `Moved`.
     """
     posed = splats_of(gaussians, network, batch, settings, corrections, points)
     cameras = cameras_of(settings, batch.count)

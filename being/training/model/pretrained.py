@@ -30,6 +30,7 @@ from being.model import DeformationNetwork, NetworkConfig
 from being.model.network import OFFSET_SIZES
 from being.training.config import FitConfig
 from being.training.data.speech import Speech
+from being.training.model.eye_token import is_dead
 
 NONE, PACKAGED = "none", "demo"
 AUDIO_ENCODER = ("audio_net.", "audio_attention.", "audio_token.")  # independent of the face
@@ -42,11 +43,17 @@ Box = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 @dataclass(frozen=True)
 class PretrainedNetwork:
-    """The donor's weights; `whole`: all of the network, else the audio encoder alone."""
+    """The donor's weights; `whole`: all of the network, else the audio encoder alone. `blinks`: its lids move."""
 
     manifest: AvatarManifest
     network: Mapping[str, Tensor]
     whole: bool
+    blinks: bool = True
+
+    @property
+    def has_eye(self) -> bool:
+        """Whether the eye's token is copied."""
+        return self.whole and self.blinks
 
     def box_over(self, landmarks: NDArray[np.float64]) -> Box:
         """The box that its triplane must cover to have this head's landmarks (68, 3) where its own face has them.
@@ -69,7 +76,7 @@ class PretrainedNetwork:
     def copy_into(self, network: DeformationNetwork) -> None:
         """Copy the weights into a network of the same sizes."""
         same = self.manifest.network.emotion_states == network.config.emotion_states
-        own = OWN if same else (*OWN, "emotion_")
+        own = (*OWN, *(() if same else ("emotion_",)), *(() if self.blinks else ("eye_token.",)))
         copied = {
             name: value
             for name, value in self.network.items()
@@ -123,8 +130,9 @@ def load_pretrained(config: FitConfig, speech: Speech, wanted: NetworkConfig) ->
                 "Use --pretrained-parts audio_encoder",
             )
         whole = False
-    weights = library.load(folder.name).network.state_dict()
-    return PretrainedNetwork(manifest, {name: value.detach() for name, value in weights.items()}, whole)
+    network = library.load(folder.name).network
+    weights = {name: value.detach() for name, value in network.state_dict().items()}
+    return PretrainedNetwork(manifest, weights, whole, not is_dead(network))
 
 
 def at_rest(network: DeformationNetwork) -> None:

@@ -67,7 +67,7 @@ class LipOpening:
             shown = emotion_of(network, expressions[where])
             conditions = Conditions(contexts[start : start + CHUNK], footage.closure[where], pose, shown)
             moved = network.offsets(features, network.condition_tokens(conditions)).xyz
-            found.append(DOWN * lips.further(moved)[:, MIDDLE])
+            found.append(DOWN * lips.further(moved).mean(1)[:, MIDDLE])
         return torch.cat(found).cpu().numpy() if found else np.zeros(0, np.float32)
 
 

@@ -58,12 +58,14 @@ def test_the_lips_are_asked_as_far_as_this_mouth_opens(clip: Path, tmp_path: Pat
     settings = RenderSettings(footage.background, footage.intrinsics, "auto", "float32")
     gaussians = run.gaussians.gaussians()
     _, moved = predict_offsets(gaussians, run.network, batch, settings, lips.points)
-    assert moved is not None and moved.shape == (6, 20, 3)
+    assert moved is not None and moved.rehearsed is not None
+    assert moved.frames.shape == moved.swapped.shape == moved.rehearsed.shape == (3, 20, 3)
+    untaught = torch.cat([moved.frames, moved.rehearsed]).detach()
     right = torch.zeros(6, 20, 3)
     wanted = torch.cat([lips.filmed[batch.frames], lips.rehearsed[batch.rehearsed]])
     for column, (a, _, axis) in enumerate(APART):
         right[:, a - 48, axis] = -wanted[:, column]
-    assert float(lips(right, batch, 0.5)) < 1e-6 < float(lips(moved.detach(), batch, 0.5))
+    assert float(lips(right, batch, 0.5)) < 1e-6 < float(lips(untaught, batch, 0.5))
     wrong = right.clone()
     wrong[3:] = 0  # the film's frames are right, what is rehearsed is not
     costs = [float(LipMotion(footage, rehearsal=share)(wrong, batch, 0.5)) for share in (0.0, 0.5, 1.0)]
@@ -74,7 +76,7 @@ def test_the_lips_are_asked_as_far_as_this_mouth_opens(clip: Path, tmp_path: Pat
 
     alone = Footage(data, speech.contexts, CONFIG, torch.device("cpu"), None, speech.quiet)
     _, moved = predict_offsets(gaussians, run.network, alone.draw(3, torch.Generator()), settings, lips.points)
-    assert moved is not None and moved.shape == (3, 20, 3)
+    assert moved is not None and moved.rehearsed is None
 
     record_tokens(run, footage)  # what the rest of the face never learned from stays outside the support
     assert len(run.network.recorded_tokens) == len(footage.train)

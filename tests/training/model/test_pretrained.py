@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from being.training import FitConfig
 from being.training.data.footage import Footage
 from being.training.data.speech import Speech
 from being.training.fit import begin
+from being.training.model.eye_token import is_dead
 from being.training.model.pretrained import PretrainedNetwork, audio_encoder, load_pretrained
 
 DEMO_SHAPE = NetworkConfig(audio_width=32)
@@ -128,3 +130,25 @@ def test_a_run_begins_with_what_was_lent(clip: Path, parts: str, keep: bool, dem
     lent = demo.network["heads.xyz.3.weight"]
     assert torch.equal(last.detach(), lent if parts == "network" else torch.zeros_like(lent))
     assert not run.network.heads["sh"][3].weight.any()  # type: ignore[index, union-attr, operator]
+
+
+@pytest.mark.parametrize("blinks", [True, False])
+def test_a_donor_that_never_shuts_its_eyes_lends_all_but_them(demo: PretrainedNetwork, blinks: bool) -> None:
+    donor = replace(demo, blinks=blinks)
+    network = DeformationNetwork(DEMO_SHAPE)
+    eye = {name: value.clone() for name, value in network.state_dict().items() if name.startswith("eye_token.")}
+    donor.copy_into(network)
+    assert len(eye) == 2 and donor.has_eye == blinks
+    for name, value in eye.items():
+        wanted = demo.network[name] if blinks else value
+        assert torch.equal(network.state_dict()[name], wanted)
+    assert torch.equal(network.camera_token.out.weight, demo.network["camera_token.out.weight"])
+
+
+def test_a_network_that_shuts_no_eye_starts_anew_in_training(demo: PretrainedNetwork, clip: Path) -> None:
+    data = Dataset(clip)
+    speech = speech_of(data.frames)
+    footage = Footage(data, speech.contexts, WHOLE, torch.device("cpu"))
+    network = begin(footage, data, speech, WHOLE).network
+    started = not torch.equal(network.eye_token.out.weight, demo.network["eye_token.out.weight"])
+    assert started == (not demo.blinks) and not is_dead(network)
