@@ -24,6 +24,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,12 @@ from being.training.defaults import config_for
 from being.training.fit import choose_device
 from being.training.loop import Stop
 from being.training.loss.perceptual import Perceptual
+from being.training.quality.lip_sync import track
 from being.training.refiner.config import RefinerConfig
 from being.training.refiner.fit import INNER_SHARE, fit_refiner
 from being.training.refiner.folds import render_frames
 from being.training.refiner.gathering import FacePlaces, pairs_of
+from being.training.refiner.identity import FaceEmbedding
 from being.training.refiner.judging import Judged, judge
 from being.training.refiner.loop import train
 from being.training.refiner.measures import flicker, luma, radial_spectrum, shifts
@@ -332,6 +335,56 @@ def save(folder: Path, name: str, frames: Sequence[int], pictures: Pixels) -> No
     folder.mkdir(parents=True, exist_ok=True)
     for frame, picture in zip(frames, pictures, strict=True):
         Image.fromarray(picture).save(folder / f"{frame:05d}_{name}.webp", quality=93)
+
+
+@main.command()
+@click.argument("out", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--footage", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--identity", type=click.Path(exists=True, path_type=Path), help="As being fit-refiner has it.")
+def look(out: Path, footage: Path, identity: Path | None) -> None:
+    """Measure what was saved in OUT by the face mesh and by a face embedding; FOOTAGE holds the people's footage."""
+    embedding = None if identity is None else FaceEmbedding(identity)
+    found: dict[str, Any] = {}
+    for folder in sorted(out.glob("*/held_out")):
+        dataset = Dataset(footage / folder.parent.name)
+        x, y, side = json.loads((folder / "square.json").read_text())
+        frames = sorted({int(path.name[:5]) for path in folder.glob("*.webp")})
+        pictures = {name: read(folder, name, frames) for name in ("rendered", "refined", "apart")}
+        pictures["filmed"] = np.stack([dataset.composited(frame)[y : y + side, x : x + side] for frame in frames])
+        person: dict[str, Any] = {"frames": len(frames)}
+        found[folder.parent.name] = person
+        tracked = {name: followed(frames, part) for name, part in pictures.items()}
+        for name, (points, seen) in tracked.items():
+            for other in ("rendered", "filmed"):
+                both = seen & tracked[other][1]
+                if name != other and both.any():
+                    far = np.linalg.norm(points[both] - tracked[other][0][both], axis=-1)[:, MOUTH]
+                    person[f"mouth_px_{name}_{other}"] = round(float(far.mean()), 4)
+        if embedding is None:
+            continue
+        marks = np.stack([dataset.landmarks(frame) for frame in frames]) - np.array([x, y], np.float32)
+        vectors = {name: embedding(part, marks) for name, part in pictures.items()}
+        for name, vector in vectors.items():
+            if name != "filmed":
+                far = np.linalg.norm(vector - vectors["filmed"], axis=1)
+                person[f"identity_{name}"] = round(float(far.mean()), 4)
+                person[f"identity_{name}_nearer"] = round(
+                    float((far < np.linalg.norm(vectors["rendered"] - vectors["filmed"], axis=1)).mean()), 3
+                )
+    click.echo(json.dumps(found, indent=1))
+    (out / "looked.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+def read(folder: Path, name: str, frames: Sequence[int]) -> Pixels:
+    """What `save` wrote, (N, H, W, 3)."""
+    return np.stack([np.asarray(Image.open(folder / f"{frame:05d}_{name}.webp").convert("RGB")) for frame in frames])
+
+
+def followed(frames: Sequence[int], pictures: Pixels) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Landmarks (N, 68, 2) and where there was a face (N,), block by block of frames that follow each other."""
+    ends = [0, *(np.flatnonzero(np.diff(frames) != 1) + 1).tolist(), len(frames)]
+    parts = [track(list(pictures[first:last])) for first, last in pairwise(ends)]
+    return np.concatenate([points for points, _ in parts]), np.concatenate([seen for _, seen in parts])
 
 
 if __name__ == "__main__":
