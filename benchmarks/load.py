@@ -150,9 +150,10 @@ def _sizes(size: str) -> Iterator[tuple[int, int]]:
 
 def _measured(plan: Plan, url: str, processes: int, bounds: Bounds) -> tuple[dict[str, Any], list[Sequence[float]]]:
     sessions = len(plan.addresses)
-    stages_before = _stages(url)
+    stages_before, ticks_before = _stages(url), _ticks(url)
     outcomes, machine = run(plan, processes, lambda: _machine(plan))
     stages = _mean_ms(stages_before, _stages(url))
+    ticks = {name: value - ticks_before.get(name, 0.0) for name, value in _ticks(url).items()}
     results, curves = [], []
     for outcome in outcomes:
         if outcome.refused is not None:
@@ -179,6 +180,7 @@ def _measured(plan: Plan, url: str, processes: int, bounds: Bounds) -> tuple[dic
         "together": together,
         "meanwhile": machine,
         "stages_ms": stages,
+        "ticks": ticks,
         "sessions": [asdict(result) for result in results],
     }
     return measured, curves
@@ -209,13 +211,30 @@ def _together(results: Sequence[Result], curves: Sequence[Sequence[float]]) -> d
     }
 
 
-def _stages(url: str) -> dict[str, tuple[float, float]]:
-    """Seconds and number of ticks by stage, as the server's /metrics count them; empty where they cannot be had."""
+def _metrics(url: str) -> str:
+    """The server's /metrics; empty where they cannot be had."""
     try:
         with urllib.request.urlopen(f"{url.replace('ws', 'http', 1)}/metrics", timeout=30) as answer:
-            text = answer.read().decode()
+            text: str = answer.read().decode()
     except OSError:
-        return {}
+        return ""
+    return text
+
+
+def _ticks(url: str) -> dict[str, float]:
+    """Ticks of all workers until now: all, late ones, failed ones, and those that got less of the refiner."""
+    ticks: dict[str, float] = {}
+    for kind, value in re.findall(
+        r"^being_(?:(late|failed|faded)_)?ticks_total(?:{.*?})? (\S+)$", _metrics(url), re.MULTILINE
+    ):
+        name = kind or "all"
+        ticks[name] = ticks.get(name, 0.0) + float(value)
+    return ticks
+
+
+def _stages(url: str) -> dict[str, tuple[float, float]]:
+    """Seconds and number of ticks by stage, as the server's /metrics count them; empty where they cannot be had."""
+    text = _metrics(url)
     stages: dict[str, tuple[float, float]] = {}
     # Of one worker, or of all with a label for each.
     for kind, labels, value in re.findall(r"^being_stage_seconds_(sum|count){(.*?)} (\S+)$", text, re.MULTILINE):

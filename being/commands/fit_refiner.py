@@ -39,6 +39,11 @@ from being.errors import STOPPED, InputError
     type=click.Path(path_type=Path),
     help="VGG-16 weights (.safetensors or .pt) for a perceptual loss and a perceptual distance in the report.",
 )
+@click.option(
+    "--identity",
+    type=click.Path(path_type=Path),
+    help="dlib_face_recognition_resnet_model_v1.dat, for the distance of face embeddings in the report (needs dlib).",
+)
 @click.option("--device", default="auto", show_default=True, help="Trains here: auto, cpu, cuda, cuda:1.")
 @click.option(
     "--work", type=click.Path(path_type=Path), help="Folder of finished folds and the report [default: AVATAR.refiner]."
@@ -51,6 +56,7 @@ def command(
     folds: int,
     fold_minutes: float,
     vgg: Path | None,
+    identity: Path | None,
     device: str,
     work: Path | None,
     restart: bool,
@@ -84,13 +90,16 @@ def command(
         raise InputError(f"{data}: there is no such folder", "Give the talking-portrait folder of the avatar")
     library, manifest = find_avatar(avatar)
     folder = library.get(manifest.id).folder
-    config = RefinerConfig(minutes=minutes, folds=folds, fold_minutes=fold_minutes, vgg=vgg, device=device)
+    config = RefinerConfig(
+        minutes=minutes, folds=folds, fold_minutes=fold_minutes, vgg=vgg, identity=identity, device=device
+    )
     with show_progress() as progress:
         result = fit_refiner(folder, data, config, progress, work=work, restart=restart)
     if result.judged is None:
         click.get_current_context().exit(STOPPED)
     raw, refined = result.judged.raw, result.judged.refined
     names = {"psnr": "dB", "ssim": "SSIM", "vgg": "VGG distance", "spectrum": "decades of the spectrum"}
+    names |= {"identity": "distance of face embeddings"}
     scores = ", ".join(f"{raw[key]:.4g} -> {refined[key]:.4g} {text}" for key, text in names.items() if key in raw)
     click.echo(f"{folder}: {scores} on held-out frames, strength {result.judged.strength:g}")
     click.echo(f"look at {result.report}")

@@ -114,6 +114,7 @@ class FrameLoop:
         late = max(request.count for request in tick.requests) > 1
         self._meter.add("being_ticks")
         self._meter.add("being_late_ticks", float(late))
+        self._meter.add("being_faded_ticks", float(self.scheduler.refine_fade.share < 1))
         try:
             async with asyncio.timeout(self.scheduler.patience_s):  # no task of its own, as wait_for makes
                 records = await self._graph.submit(tick.requests)

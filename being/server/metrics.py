@@ -26,6 +26,7 @@ INSTRUMENTS = (
     Instrument("being_sessions", "gauge", "Live sessions", ("state",)),
     Instrument("being_ticks", "counter", "Ticks sent to the graph"),
     Instrument("being_late_ticks", "counter", "Ticks that had to carry more than one frame a session"),
+    Instrument("being_faded_ticks", "counter", "Ticks whose frames got less of the refiner than they were to"),
     Instrument("being_failed_ticks", "counter", "Ticks the graph did not answer in time or at all"),
     Instrument("being_frames", "counter", "Frames sent to live clients", ("kind",)),
     Instrument("being_dropped_pieces", "counter", "Pieces of stream that slow clients never got"),

@@ -108,6 +108,7 @@ def test_ticks_start_when_they_are_due(tiny_avatar: Avatar) -> None:
     np.testing.assert_allclose([at for at, _ in run.sink.sound], FRAME_S * np.arange(50), atol=1e-6)
     assert run.meter.added["being_ticks"] == 50
     assert run.meter.added["being_late_ticks"] == run.meter.added["being_failed_ticks"] == 0
+    assert run.meter.added["being_faded_ticks"] == 0
     np.testing.assert_allclose(run.meter.observed["being_stage_seconds", "graph"], 0.03, atol=1e-6)
     np.testing.assert_allclose(run.meter.observed["being_stage_seconds", "wait"], 0.0, atol=1e-6)
 
@@ -117,7 +118,7 @@ def test_a_late_answer_is_given_up_when_patience_is_over(tiny_avatar: Avatar) ->
     run.play(sleep(4.0))
     ((number, at),) = run.graph.cancelled
     assert number == 10 and at == pytest.approx(10 * FRAME_S + PACING.patience_s, abs=1e-6)
-    assert run.meter.added["being_failed_ticks"] == 1
+    assert run.meter.added["being_failed_ticks"] == 1 and run.meter.added["being_faded_ticks"] > 0
     repeats = [one for _, one in run.sink.shown if isinstance(one, Repeat)]
     assert repeats[0].index == 10 and {one.reason for one in repeats} == {"late"}
     # The ticks behind the lost one are drawn, but not more than two are under way: the rest of the wait is repeats.

@@ -99,12 +99,16 @@ class References(nn.Module):
         """
         cells = self.cells(crops.dtype) if cells is None else cells
         weights, unlike = self.weights(self.thumbnails(crops, view), excluded)
-        texture = mixed(cells, weights.to(cells.dtype)).to(crops.dtype)
+        return self.laid(mixed(cells, weights.to(cells.dtype)).to(crops.dtype), unlike, view)
+
+    def laid(self, texture: Tensor, unlike: Tensor | None, view: View) -> Tensor:
+        """A mix in the chart (N, 3, T, T), and how unlike the nearest reference is at the nodes (N, 1, NODES, NODES),
+        laid onto crops: (N, 4, S, S), (N, 3, S, S) without the latter."""
         at = self.places(view)
-        there = (view.depth > 0).to(crops.dtype)
-        difference = F.grid_sample(texture, at, mode="bicubic", align_corners=False)  # bilinear would blur it
-        unlike = F.grid_sample(unlike, at, align_corners=True)
-        return torch.cat([difference, unlike], 1) * there
+        found = F.grid_sample(texture, at, mode="bicubic", align_corners=False)  # bilinear would blur it
+        if unlike is not None:
+            found = torch.cat([found, F.grid_sample(unlike, at, align_corners=True)], 1)
+        return found * (view.depth > 0).to(texture.dtype)
 
     def cells(self, dtype: torch.dtype) -> Tensor:
         """The differences in units of colour, cell by cell: (CELLS^2, M, 3 c c), c = T / CELLS."""
@@ -169,12 +173,15 @@ def colours(stored: Tensor, dtype: torch.dtype) -> Tensor:
 def mixed(cells: Tensor, weights: Tensor) -> Tensor:
     """References by cells (C, M, 3 c c), weights at the nodes (N, M, NODES, NODES) -> their mix (N, 3, T, T).
 
+    There may be more cells than weights: what is behind the last does not count.
+
     Weights between nodes are bilinear; as the references lie still, that is the same as mixing by each of a cell's
     four corners and then between these, which is one matrix product.
     """
     count, side = len(weights), round((cells.shape[-1] / 3) ** 0.5)
     corners = [weights[:, :, y : y + CELLS, x : x + CELLS] for y in (0, 1) for x in (0, 1)]
     left = torch.stack(corners).permute(3, 4, 0, 1, 2).reshape(CELLS * CELLS, 4 * count, -1)
+    left = F.pad(left, (0, cells.shape[1] - left.shape[-1]))
     found = (left @ cells).view(CELLS * CELLS, 4, count, 3, side, side)
     second = (torch.arange(side, device=cells.device, dtype=cells.dtype) + 0.5) / side
     ramps = torch.stack([1 - second, second])

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from being.refine.native.network import CHANNELS, RefineConfig, RefineNetwork
-from being.refine.native.references import ZERO, View
+from being.refine.native.operations import operations
+from being.refine.native.references import ZERO, View, mixed
 
+ROWS = 8  # references are filled up to a multiple of on a GPU: matrix products of other depths are slow
 ALIGNMENT = 64  # numbers; kernels read weights in blocks of 128 bytes
 MOST_AT_ONCE = 16  # crops; of more, several passes are made
 
@@ -62,6 +65,9 @@ class Runner:
         if self._network.references is not None:
             self._network.references.to(device)
             self._cells = self._network.references.cells(precision)
+            if device.type == "cuda":
+                self._cells = F.pad(self._cells, (0, 0, 0, -config.references % ROWS))
+        self._operations = operations(device)
         self._pool: Any = None
         self._holds: Packed | None = None
 
@@ -100,7 +106,7 @@ class Runner:
             self._network.gain.copy_(packed.gain)
         if self._network.references is not None:
             assert self._cells is not None and packed.cells is not None and packed.buffers is not None
-            self._cells.copy_(packed.cells).sub_(ZERO).div_(255)
+            self._cells[:, : self.config.references].copy_(packed.cells).sub_(ZERO).div_(255)
             for name, value in packed.buffers.items():
                 self._network.references.get_buffer(name).copy_(value)
         self._holds = packed
@@ -126,11 +132,17 @@ class Runner:
 
     def _change(self, x: Tensor, *place: Tensor) -> Tensor:
         """x (N, 4, S, S) float32; with references also depth, cameras and poses, see `View`."""
-        if self._network.references is None:
+        references = self._network.references
+        if references is None:
             return self._network(x.to(self.precision).contiguous(memory_format=torch.channels_last))
-        guide = self._network.references(x[:, :3], View(*place), self._cells)
-        if not self.config.width and not self.config.gain:
-            return guide[:, :3]
+        assert self._cells is not None
+        view = View(*place)
+        weights, unlike = references.weights(self._operations.thumbnails(references, x, view))
+        texture = mixed(self._cells, weights.to(self._cells.dtype))
+        guide = self._operations.laid(references, texture, unlike if self.config.width else None, view)
+        if not self.config.width:
+            gain = self._network.gain
+            return guide if gain is None else self._operations.sharpened(x, guide, gain)
         both = torch.cat([x, guide], 1).to(self.precision)
         return self._network(both.contiguous(memory_format=torch.channels_last))
 

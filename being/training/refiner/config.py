@@ -39,6 +39,7 @@ class RefinerConfig(BaseModel):
     is for the network. folds : avatars trained without a part of the footage each, whose renders of that part are
     learned from; fold_minutes : of each. seen : share of the crops that are renders of frames the avatar was trained
     on, as its hair, skin and background look live. steps : in place of minutes. size : side of training crops.
+    vgg, identity : weights of the user's own, see `Perceptual` and `FaceEmbedding`; the latter is for the report alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,6 +56,7 @@ class RefinerConfig(BaseModel):
     rate: float = Field(default=3e-4, gt=0, lt=1)
     loss: RefineWeights | None = None
     vgg: Path | None = None
+    identity: Path | None = None
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     seed: int = 0

@@ -31,6 +31,7 @@ from being.training.loss.perceptual import Perceptual
 from being.training.refiner.config import RefinerConfig
 from being.training.refiner.folds import Renders, folds, render_frames, write_without
 from being.training.refiner.gathering import FacePlaces, pairs_of
+from being.training.refiner.identity import FaceEmbedding, identity_of
 from being.training.refiner.judging import Judged, judge_both
 from being.training.refiner.loop import Trained, train
 from being.training.refiner.report import write_report
@@ -87,6 +88,7 @@ def fit_refiner(
     if avatar.manifest.consent.status == "consented":
         own_key()  # signs again what has changed
     perceptual = Perceptual(config.vgg) if config.vgg is not None else None
+    embedding = FaceEmbedding(config.identity) if config.identity is not None else None
     work = Path(work) if work is not None else folder.with_name(folder.name + ".refiner")
     if restart:
         shutil.rmtree(work, ignore_errors=True)
@@ -129,7 +131,11 @@ def fit_refiner(
         progress.part("judge")
         landmarks = avatar.manifest.landmarks
         depth = float(np.mean([point[2] for point in landmarks])) if landmarks else 0.0
-        kept, judged = judge_both(shown, trained, depth, perceptual)
+        corner = np.array(places.square[:2], np.float32)
+        identity = None
+        if embedding is not None:
+            identity = identity_of(embedding, places.landmarks[judged_on] - corner)
+        kept, judged = judge_both(shown, trained, depth, perceptual, identity)
     if kept is not trained:
         progress.note("the network is worse than the references alone on held-out frames: left out")
     if judged.harmless:

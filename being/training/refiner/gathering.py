@@ -26,7 +26,8 @@ class FacePlaces:
 
     Attributes
     ----------
-    boxes : (T, 4) float32, NaN where it is out of sight. windows : of each frame, None there.
+    boxes : (T, 4) float32, NaN where it is out of sight. landmarks : (T, 68, 2) float32. windows : of each frame, None
+        where it is out of sight.
     square : x, y, side of what holds all windows, multiples of 8 where the frame is large enough.
     """
 
@@ -41,6 +42,7 @@ class FacePlaces:
             if box is not None:
                 self.boxes[frame] = box
         marks = np.stack([dataset.landmarks(frame) for frame in range(dataset.frames)])
+        self.landmarks: Array = marks
         self.lips = boxes_of(marks[:, MOUTH], MOUTH_MARGIN)
         self.square = _around([window for window in self.windows if window is not None], width, height)
 

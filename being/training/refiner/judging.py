@@ -13,6 +13,7 @@ from being.refine.native.network import RefineConfig
 from being.training.loss.perceptual import Perceptual
 from being.training.refiner.applied import NetworkInMemory, refined_pictures
 from being.training.refiner.guard import distances, ratios
+from being.training.refiner.identity import Identity
 from being.training.refiner.loop import Trained
 from being.training.refiner.measures import feature_distance, flicker, nearness, shifts, spectrum_distance
 from being.training.refiner.pairs import Pairs
@@ -53,10 +54,11 @@ def judge(
     state: Mapping[str, Tensor],
     depth: float,
     perceptual: Perceptual | None = None,
+    identity: Identity | None = None,
 ) -> Judged:
     """Scores at the greatest strength that leaves the lips where they are and is no further from the film.
 
-    pairs : held-out frames. depth : of the face in head space, dm.
+    pairs : held-out frames. depth : of the face in head space, dm. identity : of these frames' faces.
     """
     refiner = NetworkInMemory(network, state, pairs.renders.device, pairs.camera)
     strength, pictures = 1.0, refined_pictures(pairs, refiner, 1.0)
@@ -76,6 +78,8 @@ def judge(
         found |= {"lip_shift_px": shifts(pairs.renders, made, pairs.lips)}
         if perceptual is not None:
             found |= {"vgg": feature_distance(made, pairs.truth, pairs.boxes, perceptual)}
+        if identity is not None:
+            found |= {"identity": identity(made, pairs.truth)}
         means = {name: float(value.mean()) for name, value in found.items()}
         return means | {"flicker": _flicker(made, pairs, depth)}
 
@@ -84,15 +88,19 @@ def judge(
 
 
 def judge_both(
-    pairs: Pairs, trained: Trained, depth: float, perceptual: Perceptual | None = None
+    pairs: Pairs,
+    trained: Trained,
+    depth: float,
+    perceptual: Perceptual | None = None,
+    identity: Identity | None = None,
 ) -> tuple[Trained, Judged]:
     """What is to be stored, and how it was judged: a network on top of references only where it makes no distance of
     held-out frames to the film worse than these alone do."""
-    judged = judge(pairs, trained.network, trained.state, depth, perceptual)
+    judged = judge(pairs, trained.network, trained.state, depth, perceptual, identity)
     if trained.alone is None:
         return trained, judged
     alone = replace(trained.alone, history=trained.history, steps=trained.steps, guard=trained.guard)
-    without = judge(pairs, alone.network, alone.state, depth, perceptual)
+    without = judge(pairs, alone.network, alone.state, depth, perceptual, identity)
     found, before = (distances(part.pictures, pairs.truth, pairs.boxes, perceptual) for part in (judged, without))
     if judged.harmless and ratios(found, before) is not None:
         return trained, judged

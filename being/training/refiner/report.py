@@ -20,6 +20,7 @@ _NAMES = {
     "ssim": ("SSIM inside the face box", "higher is nearer to the film"),
     "vgg": ("Distance of VGG features", "lower is nearer to the film"),
     "spectrum": ("Distance of the radial log power spectrum, decades", "lower: as much detail as the film"),
+    "identity": ("Distance of face embeddings to the film's", "lower: nearer to the person; 0.6 is somebody else"),
     "lip_shift_px": ("Shift of the mouth against the render, pixels", "what sound drives must stay where it is"),
     "flicker": ("Flicker after the head's motion is undone, grey levels", "the film's own: {film:.3g}"),
 }

@@ -128,6 +128,11 @@ def test_a_refiner_that_does_harm_is_weakened_and_in_the_end_not_kept() -> None:
     assert untrained.refined == pytest.approx(untrained.raw, abs=1e-4)
     torch.manual_seed(0)
     torch.nn.init.normal_(network.leave.weight, std=1.0)
+    named = judge(
+        pairs, SMALL.network, network.state_dict(), 0.0, identity=lambda made, _: made.float().mean((1, 2, 3))
+    )
+    assert named.metrics()["raw_identity"] == pytest.approx(float(pairs.renders.float().mean()), abs=1e-3)
+    assert "raw_identity" not in untrained.metrics()
     strong = judge(pairs, SMALL.network, network.state_dict(), 0.0)
     assert strong.strength < 0.5 and strong.harmless and strong.refined["psnr"] > strong.raw["psnr"] - 0.06
     torch.nn.init.normal_(network.leave.weight, std=50.0)
