@@ -24,7 +24,7 @@ PARAMETERS = 51
 
 @dataclass(frozen=True)
 class Look:
-    """One person's looks."""
+    """One person's looks. All its fields are numbers of one drawing, which the kernels read as one array."""
 
     face_width: float = 1.0  # of the face below the cheekbones
     jaw_width: float = 1.0

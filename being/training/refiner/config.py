@@ -32,7 +32,7 @@ WITH_VGG = RefineWeights(bands=0.5, perceptual=0.1)
 
 
 class RefinerConfig(BaseModel):
-    """One training of a refiner.
+    """One training of a refiner: its fields are the options of `being fit-refiner`.
 
     references : frames of the footage that are laid onto others, see `being.refine.native.references`; None for as many
     as the footage allows, 0 for none. minutes : of training a network on top of them; 0 for references alone; the rest
