@@ -16,6 +16,7 @@ Floats = npt.NDArray[np.float32]
 
 USUAL = 90  # per cent of the recorded tokens have a neighbour within the usual distance
 RADIUS = 2.0  # usual distances that a token may lie from the recorded ones
+ROUNDING = 2e-3  # of the tokens' length: distances below it are rounding errors of their squares in float32
 WIDENS = 16.0  # the further out, the more recorded tokens share in where it is drawn to: a quarter of its distance
 
 
@@ -26,7 +27,8 @@ def support_radius(recorded: Floats) -> float:
     apart = _distances(recorded, recorded)
     np.fill_diagonal(apart, np.inf)
     usual = float(np.percentile(np.sqrt(apart.min(1)), USUAL))
-    return RADIUS * usual if usual > 0 else float("inf")
+    length = float(np.sqrt((recorded * recorded).sum(1).mean()))
+    return RADIUS * usual if usual > ROUNDING * length else float("inf")
 
 
 def clamp_to_support(tokens: Tensor, recorded: Tensor, radius: float) -> Tensor:

@@ -39,7 +39,7 @@ def test_a_sound_stays_where_it_is_and_changes_its_pitch(rate: float) -> None:
     begins = np.flatnonzero(np.diff(loud.astype(int)) > 0) + 1
     np.testing.assert_allclose(begins, at, atol=1)
     if rate == 1.0:
-        np.testing.assert_array_equal(found, plain)
+        np.testing.assert_allclose(found, plain, atol=1e-6)  # sums of other lengths round otherwise
     else:
         higher = int(found[22].argmax()) - int(plain[22].argmax())
         assert np.sign(higher) == np.sign(rate - 1), "a faster sound is a higher one"
