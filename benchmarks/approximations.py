@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from being.audio.extractors import load_extractor
 from being.audio.windows import file_contexts
-from being.avatar.folder import amend_avatar
+from being.avatar.folder import Avatar, amend_avatar, load_avatar
 from being.avatar.library import Library
 from being.avatar.schema import AvatarManifest
 from being.dataset.folder import Dataset
@@ -75,7 +75,7 @@ def main(avatar: Path, dataset: Path, frames: int, tolerance: float, write: bool
     manifest = library.get(avatar.name).manifest
     footage = Dataset(dataset)
     chosen = spaced(footage.split.val, frames)
-    drives = held_out_drives(manifest, footage, chosen)
+    drives = held_out_drives(load_avatar(avatar), footage, chosen)
     truths = [footage.composited(frame) for frame in chosen]
     masks = [(footage.parsing(frame) != BACKGROUND, mouth_mask(footage, frame)) for frame in chosen]
 
@@ -115,16 +115,18 @@ def main(avatar: Path, dataset: Path, frames: int, tolerance: float, write: bool
         click.echo(f"{avatar / 'avatar.json'}: approximation is now {best}")
 
 
-def held_out_drives(manifest: AvatarManifest, footage: Dataset, frames: list[int]) -> list[Drive]:
-    """The drives that should give back these frames of the footage."""
+def held_out_drives(avatar: Avatar, footage: Dataset, frames: list[int]) -> list[Drive]:
+    """The drives that should give back these frames of the footage; poses as training left them, where it kept all."""
+    manifest, motion = avatar.manifest, avatar.motion
+    own = len(motion) == footage.frames
     contexts = file_contexts(footage.audio, load_extractor(manifest.features), manifest.windows, footage.frames)
     return [
         Drive(
             manifest.id,
             contexts[frame],
             footage.eye(frame),
-            footage.head_pose(frame),
-            footage.torso_pose(frame),
+            motion.head_pose[frame] if own else footage.head_pose(frame),
+            motion.torso_pose[frame] if own else footage.torso_pose(frame),
             index=frame,
         )
         for frame in frames

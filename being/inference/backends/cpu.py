@@ -32,6 +32,7 @@ from being.inference.yuv import rgb_to_yuv420, yuv_weights
 from being.model.approx import CanonicalBlocks, Form, SplatArrays, assemble_numpy, make_deformer, offset_buffer
 from being.model.approx.assemble import assemble_on_screen
 from being.model.approx.deformer import with_threads
+from being.model.approx.lean import usual_viewpoint
 from being.model.approx.thread_split import usable_cores
 from being.raster.cpu.backend import NumbaRenderer
 from being.raster.cpu.picture import Backdrop, PictureRenderer, ScreenSplats
@@ -193,7 +194,12 @@ class _Prepared:
         caches = [avatar.folder] if avatar.folder else []
         self.encoder = TokenEncoder(avatar.network)
         self._deformer = make_deformer(
-            form, avatar.network, avatar.gaussians, caches=caches, write_to=cache_folder(avatar.id)
+            form,
+            avatar.network,
+            avatar.gaussians,
+            viewpoint=usual_viewpoint(avatar.motion.head_pose),
+            caches=caches,
+            write_to=cache_folder(avatar.id),
         )
         self._canonical = CanonicalBlocks.of(avatar.gaussians, self._deformer)
         count = avatar.gaussians.count

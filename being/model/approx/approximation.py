@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 
 from being.errors import InputError
 from being.model.approx import cache
+from being.model.approx.blocks import Floats
 from being.model.approx.deformer import Deformer
 from being.model.approx.distilled import DistilledDeformer, fit_distilled
 from being.model.approx.motion_stats import PRUNE_BELOW, full_deformer, measure_motion
@@ -36,6 +37,7 @@ def make_deformer(
     *,
     threads: int = 0,
     prune_below: float = PRUNE_BELOW,
+    viewpoint: Floats | None = None,
     caches: Sequence[Path] = (),
     write_to: Path | None = None,
 ) -> Deformer:
@@ -45,6 +47,7 @@ def make_deformer(
     ----------
     threads : for one frame; 0 for all usable cores.
     prune_below : a Gaussian whose colour never changes by more (of 1) is not evaluated.
+    viewpoint : (3,) where in canonical space the camera usually is, `lean.usual_viewpoint`; None: far ahead.
     caches : folders looked through in order for motion_stats.safetensors, pca.safetensors, distilled.safetensors.
     write_to : folder that receives what was fitted; None writes nothing. A folder that cannot be written is no error.
 
@@ -59,7 +62,7 @@ def make_deformer(
         raise InputError(f"form {form!r} is unknown", f"Known: {', '.join(FORMS)}")
     if form == "full":
         return full_deformer(network, gaussians, threads)
-    owner = cache.fingerprint(network, gaussians)
+    owner = cache.fingerprint(network, gaussians, viewpoint)
     folders = [*caches, *([write_to] if write_to else [])]
 
     def cached(name: str, load: Callable[[Path], T | None], fit: Callable[[], T], save: Callable[[Path, T], None]) -> T:
@@ -75,8 +78,8 @@ def make_deformer(
 
     stats = cached(
         "motion_stats.safetensors",
-        lambda path: cache.load_motion_stats(path, owner, gaussians),
-        lambda: measure_motion(network, gaussians),
+        lambda path: cache.load_motion_stats(path, owner, gaussians, viewpoint),
+        lambda: measure_motion(network, gaussians, viewpoint=viewpoint),
         lambda path, value: cache.save_motion_stats(path, value, owner),
     )
     if form == "pruned":

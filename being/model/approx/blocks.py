@@ -13,7 +13,7 @@ Indices = npt.NDArray[np.int64]
 
 # Channels of an offset, in this order: xyz 3, log scales 3, quaternion 4, opacity logit 1, SH 16 x 3.
 FULL_CHANNELS = 59
-LEAN_CHANNELS = 14  # what the cheaper forms have: up to the SH constant; the rest of the SH stays as it is on average
+LEAN_CHANNELS = 14  # what the cheaper forms have: up to the SH constant, which stands for the rest, see `lean`
 
 
 def block_count(count: int) -> int:

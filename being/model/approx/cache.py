@@ -17,25 +17,28 @@ from torch import nn
 
 from being.atomic import whole_file
 from being.errors import FormatError
-from being.model.approx.blocks import FULL_CHANNELS, LEAN_CHANNELS
+from being.model.approx.blocks import FULL_CHANNELS, LEAN_CHANNELS, Floats
 from being.model.approx.distilled import HEAD_WIDTH, DistilledHead
+from being.model.approx.lean import colours_seen
 from being.model.approx.motion_stats import MotionStats
 from being.model.approx.pca import PcaBasis
 from being.model.gaussians import Gaussians
 from being.model.network import DeformationNetwork
 
-VERSION = "1"  # of what the files mean; another one makes them stale
+VERSION = "2"  # of what the files mean; another one makes them stale
 _MAX_MODES = 256
 _MAX_PROBES = 4096
 
 Arrays = dict[str, np.ndarray]
 
 
-def fingerprint(network: DeformationNetwork, gaussians: Gaussians) -> str:
+def fingerprint(network: DeformationNetwork, gaussians: Gaussians, viewpoint: Floats | None = None) -> str:
     """SHA-256 over everything that a cheaper form depends on."""
     # The field's name in earlier versions, so that caches made by them stay good.
     settings = network.config.model_dump_json().replace('"token_support"', '"keep_to_heard"')
     digest = hashlib.sha256(f"{VERSION} {settings}".encode())
+    if viewpoint is not None:
+        digest.update(np.ascontiguousarray(viewpoint, np.float32).tobytes())
     tensors = {**network.state_dict(), **gaussians.tensors()}
     for name, tensor in sorted(tensors.items()):
         digest.update(name.encode())
@@ -48,14 +51,16 @@ def save_motion_stats(path: Path, stats: MotionStats, owner: str) -> None:
     _write(path, {"mean": stats.mean, "peak": stats.peak}, owner)
 
 
-def load_motion_stats(path: Path, owner: str, gaussians: Gaussians) -> MotionStats | None:
+def load_motion_stats(
+    path: Path, owner: str, gaussians: Gaussians, viewpoint: Floats | None = None
+) -> MotionStats | None:
     """None where there is no file, or one of another network; FormatError where it is damaged."""
     arrays = _read(path, owner, {"mean": np.float32, "peak": np.float32})
     if arrays is None:
         return None
     _check_shape(path, "mean", arrays["mean"], (gaussians.count, FULL_CHANNELS))
     _check_shape(path, "peak", arrays["peak"], (gaussians.count,))
-    return MotionStats(arrays["mean"], arrays["peak"])
+    return MotionStats(arrays["mean"], arrays["peak"], colours_seen(gaussians, viewpoint))
 
 
 def save_pca(path: Path, basis: PcaBasis, owner: str) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from being.model.approx import thread_split
 from being.model.approx.blocks import LEAN_CHANNELS, Floats
 from being.model.approx.fused import FusedNetwork
+from being.model.approx.lean import to_lean_torch
 from being.model.approx.motion_stats import (
     PRUNE_BELOW,
     STATS_FRAMES,
@@ -79,6 +80,7 @@ def fit_distilled(
     movers = torch.from_numpy(order[:moving]).to(gaussians.xyz.device)
     chosen = gaussians.select(movers).to(device)
     weight = torch.from_numpy(influence(gaussians, stats.mean)[order[:moving], :LEAN_CHANNELS]).to(device)
+    colours = torch.from_numpy(stats.colours[order[:moving]]).to(device)
     tokens = network.recorded_tokens.to(device)
     with torch.no_grad():
         features = network.canonical_features(chosen.xyz)
@@ -91,7 +93,7 @@ def fit_distilled(
         with torch.no_grad():
             hidden = network.hidden(features[rows], tokens[frames], chosen.audio_gate[rows])
             exact = torch.cat([network.heads[name](hidden) for name in OFFSET_SIZES], dim=-1)
-        return hidden, exact[..., :LEAN_CHANNELS], weight[rows]
+        return hidden, to_lean_torch(exact, colours[rows]), weight[rows]
 
     parameters = [*head.first.parameters(), *head.second.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE)

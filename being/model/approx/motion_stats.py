@@ -13,6 +13,7 @@ from being.model.approx.blocks import FULL_CHANNELS, Floats, Indices, attribute_
 from being.model.approx.deformer import Deformer, offset_buffer
 from being.model.approx.fused import FusedDeformer
 from being.model.approx.kernels import LANES
+from being.model.approx.lean import colours_seen, to_lean
 from being.model.gaussians import SH_DC, Gaussians
 from being.model.network import DeformationNetwork
 
@@ -29,10 +30,16 @@ class MotionStats:
     ----------
     mean : (N, 59) mean offsets.
     peak : (N,) the largest change from the mean, as a change of colour (of 1) at the Gaussian's own place.
+    colours : (N, 15) see `lean.colours_seen`.
     """
 
     mean: Floats
     peak: Floats
+    colours: Floats
+
+    def movement(self, offsets: Floats, index: Indices | slice = slice(None)) -> Floats:
+        """Lean offsets less their mean (n, 14) of offsets (n, 59), those of the Gaussians `index`."""
+        return to_lean(offsets - self.mean[index], self.colours[index])
 
     def moving_first(self, prune_below: float = PRUNE_BELOW) -> tuple[Indices, int]:
         """Gaussians by falling movement, and how many of them move.
@@ -44,8 +51,10 @@ class MotionStats:
         return order, min(len(order), -(-moving // LANES) * LANES)
 
 
-def measure_motion(network: DeformationNetwork, gaussians: Gaussians, frames: int = STATS_FRAMES) -> MotionStats:
-    """Run the full network over up to `frames` of its recorded tokens.
+def measure_motion(
+    network: DeformationNetwork, gaussians: Gaussians, frames: int = STATS_FRAMES, viewpoint: Floats | None = None
+) -> MotionStats:
+    """Run the full network over up to `frames` of its recorded tokens; viewpoint: see `lean.usual_viewpoint`.
 
     Raises
     ------
@@ -63,7 +72,7 @@ def measure_motion(network: DeformationNetwork, gaussians: Gaussians, frames: in
         np.maximum(high, offsets, out=high)
     mean = (total / len(tokens)).astype(np.float32)
     swing = np.maximum(high - mean, mean - low) * influence(gaussians, mean)
-    return MotionStats(mean, np.sqrt(np.einsum("nc,nc->n", swing, swing)))
+    return MotionStats(mean, np.sqrt(np.einsum("nc,nc->n", swing, swing)), colours_seen(gaussians, viewpoint))
 
 
 def influence(gaussians: Gaussians, mean: Floats) -> Floats:

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from support.fast_scene import COUNT, Scene, exact_offsets, scene
 
 from being.errors import FormatError, InputError
-from being.model.approx import FORMS, Deformer, Form, cache, make_deformer, offset_buffer
+from being.model.approx import FORMS, Deformer, Form, cache, make_deformer, offset_buffer, pca
 from being.model.approx.approximation import FORMER_CACHES
 from being.model.approx.distilled import DistilledDeformer, DistilledHead, fit_distilled
 from being.model.approx.fused import FusedDeformer
+from being.model.approx.lean import to_lean
 from being.model.approx.motion_stats import MotionStats, influence, measure_motion, offsets_over
 from being.model.approx.pca import PcaDeformer, fit_pca
 from being.model.approx.pruned import PrunedDeformer
@@ -46,8 +47,8 @@ def unexplained(made: Scene, stats: MotionStats, deformer: Deformer) -> float:
     """Share of the movement's energy, as the picture notices it, that a form gets wrong on tokens it never saw."""
     exact = exact_offsets(made, made.held_out)
     by = influence(made.gaussians, stats.mean)[:, :14]
-    wrong = (totals(deformer, made.held_out) - exact)[..., :14] * by
-    movement = (exact - stats.mean)[..., :14] * by
+    wrong = to_lean(totals(deformer, made.held_out) - exact, stats.colours) * by
+    movement = to_lean(exact - stats.mean, stats.colours) * by
     return float((wrong**2).sum() / (movement**2).sum())
 
 
@@ -204,3 +205,17 @@ def test_refusals(made: Scene) -> None:
     with pytest.raises(InputError, match="tokens have shape"):
         deformer = make_deformer("full", made.network, made.gaussians)
         deformer(made.held_out[0][:3], offset_buffer(deformer))
+
+
+def test_what_no_mode_explains_is_not_taken_for_movement() -> None:
+    rng = np.random.default_rng(3)
+    modes, weights = rng.normal(size=(6, 400)), rng.normal(size=(80, 6)) * (9, 6, 3, 1, 0.3, 0.1)
+    loud = np.where(np.arange(400) < 100, 20.0, 0.2)  # a quarter of the channels does what the modes do not tell
+    recorded = weights @ modes + rng.normal(size=(80, 400)) * loud
+    new = rng.normal(size=(50, 6)) * (9, 6, 3, 1, 0.3, 0.1)
+    probes = new @ modes + rng.normal(size=(50, 400)) * loud
+    found = probes @ pca.mode_weights(modes, weights, recorded).T
+    plain = probes @ np.linalg.pinv(modes)
+    assert np.abs(found - new).mean() < 0.2 * np.abs(plain - new).mean()
+    exact = pca.mode_weights(modes, weights, weights @ modes)
+    np.testing.assert_allclose(exact @ modes.T, np.eye(6), atol=1e-3)
