@@ -59,20 +59,38 @@ def ply(avatar: str, out: Path, strict: bool, force: bool) -> None:
     help="Feature windows (N, 16, 29 or 44) [default: those in FOLDER, if any].",
 )
 @click.option("--au", type=click.Path(path_type=Path), help="OpenFace's table of the video [default: FOLDER's blinks].")
+@click.option(
+    "--poses",
+    metavar="AVATAR",
+    help="Head poses as this avatar was trained to, an id or a folder, in place of the tracked ones: training moves "
+    "each frame's until it lies on the film.",
+)
 def dataset(
-    folder: Path, out: Path, target: Literal["gaussiantalker", "instag"], features: Path | None, au: Path | None
+    folder: Path,
+    out: Path,
+    target: Literal["gaussiantalker", "instag"],
+    features: Path | None,
+    au: Path | None,
+    poses: str | None,
 ) -> None:
     """Write FOLDER, a dataset of ours, so that the original GaussianTalker or InsTaG can train on it.
 
     \b
     Example:
         being export dataset footage -o data/me --for gaussiantalker --features speech_ds.npy
+        being export dataset footage -o data/me --poses avatars/me
     """
-    from being.extern.instag import publish
+    from being.commands.render import find_avatar
+    from being.dataset import Dataset
+    from being.extern.instag import publish, refined_poses
     from being.progress import show_progress
 
+    refined = None
+    if poses is not None:
+        library, manifest = find_avatar(poses)
+        refined = refined_poses(library.load(manifest.id), Dataset(folder))
     with show_progress() as progress:
-        done = publish(folder, out, target, windows=features, units=au, progress=progress)
+        done = publish(folder, out, target, windows=features, units=au, poses=refined, progress=progress)
     click.echo(f"{out}: {done.frames} frames for {target}")
     for note in done.notes:
         click.echo(f"still to do: {note}")

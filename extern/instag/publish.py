@@ -6,11 +6,12 @@ head, a point cloud of the head, the header style of `au.csv`, and feature windo
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,10 +22,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from being.atomic import whole_folder
+from being.avatar.folder import Avatar
 from being.dataset import Dataset
 from being.dataset.folder import picture_path, plate_path
 from being.dataset.landmarks import MOUTH, mouth_opening, triangulate
 from being.dataset.parsing import BACKGROUND, HEAD, NECK, TORSO, colours_of_labels
+from being.dataset.pose import camera_to_world, tracking_of_pose
 from being.errors import InputError
 from being.progress import Progress, Silent
 
@@ -58,6 +61,7 @@ def publish(
     *,
     windows: Path | None = None,
     units: Path | None = None,
+    poses: NDArray[np.float32] | None = None,
     progress: Progress | None = None,
 ) -> Published:
     """Write the folder `out`; `source` is not changed.
@@ -67,6 +71,7 @@ def publish(
     windows : feature windows (N, 16, 29 or 44); the folder's own aud_ds.npy, aud.npy or aud_eo.npy where None.
     units : an OpenFace table; where None, the folder's blinks, the lips' opening seen by the landmarks (InsTaG's AU25),
         and no other motion.
+    poses : (T, 3, 4) head poses in place of the tracked ones, as `refined_poses` gives them.
 
     Raises
     ------
@@ -92,14 +97,17 @@ def publish(
         progress.part("carry over")
         for name in ("aud.wav", "transforms_train.json", "transforms_val.json"):
             if (source / name).is_file():
-                carry(source / name, draft / name)
+                if poses is None or name == "aud.wav":
+                    carry(source / name, draft / name)
+                else:
+                    _transforms(source / name, data, poses, draft / name)
         _as_jpeg(plate_path(source), lambda: data.background, draft / "bc.jpg")
         # The originals look for these three headers only in one style: GaussianTalker's begin with a space.
         style = ActionUnits(table.intensities, classic=target == "gaussiantalker")
         write_units(draft / "au.csv", style, data.frames)
         if sound is not None:
             np.save(draft / sound[0], sound[1])
-        _track_params(source, data, landmarks, draft)
+        _track_params(source, data, landmarks, poses, draft)
         progress.part("pictures")
         for name in ("ori_imgs", "gt_imgs", "parsing", "torso_imgs"):
             (draft / name).mkdir()
@@ -190,11 +198,42 @@ def _units(data: Dataset, landmarks: NDArray[np.float32], target: Target) -> Act
     return ActionUnits(columns, classic=False)
 
 
-def _track_params(source: Path, data: Dataset, landmarks: NDArray[np.float32], draft: Path) -> None:
+def refined_poses(avatar: Avatar, data: Dataset) -> NDArray[np.float32]:
+    """(T, 3, 4): the head poses that an avatar of this footage was trained to.
+
+    Raises InputError where its motion is not the footage's, frame by frame.
+    """
+    whole = (np.diff(data.sound_frames) == 1).all() and not data.camera_moves
+    if len(avatar.motion) != data.frames or not whole:
+        raise InputError(
+            f"the motion of {avatar.id} ({len(avatar.motion)} frames) is not that of {data.path} ({data.frames}) frame "
+            "by frame",
+            "Give the avatar that was trained on this footage; of a camera that moved and of cut films no avatar keeps "
+            "the poses",
+        )
+    return avatar.motion.head_pose
+
+
+def _transforms(source: Path, data: Dataset, poses: NDArray[np.float32], target: Path) -> None:
+    """A transforms_*.json with other poses."""
+    document: dict[str, Any] = json.loads(source.read_text())
+    rows = {int(number): row for row, number in enumerate(data.numbers)}
+    for frame in document["frames"]:
+        if frame["img_id"] in rows:
+            frame["transform_matrix"] = camera_to_world(poses[rows[frame["img_id"]]]).tolist()
+    target.write_text(json.dumps(document))
+
+
+def _track_params(
+    source: Path, data: Dataset, landmarks: NDArray[np.float32], poses: NDArray[np.float32] | None, draft: Path
+) -> None:
     entries = load_tensors(source / "track_params.pt", "Capture the video again")
+    if poses is not None:
+        for name, values in zip(("euler", "trans"), tracking_of_pose(poses), strict=True):
+            entries[name] = torch.from_numpy(values.astype(np.float32))
     cloud = data.vertices
     if cloud is None:
-        cloud = head_cloud(landmarks, data.head_poses, data.intrinsics)
+        cloud = head_cloud(landmarks, data.head_poses if poses is None else poses, data.intrinsics)
     entries["vertices"] = torch.from_numpy(np.ascontiguousarray(cloud))[None]
     torch.save(entries, draft / "track_params.pt")
 

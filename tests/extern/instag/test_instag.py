@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from being.extern.bfm import FaceModel, load_face_model
-from being.extern.instag import publish, upgrade
+from being.extern.instag import publish, refined_poses, upgrade
 from being.extern.openface import ActionUnits, read_units, write_units
 from PIL import Image
+from scipy.spatial.transform import Rotation
 from support.published import face_info
 
+import being
 from being import cli
 from being.avatar.folder import load_avatar
+from being.avatar.motion import Motion
 from being.dataset import Dataset
 from being.dataset.folder import read_picture
 from being.dataset.parsing import HEAD, NECK
+from being.dataset.pose import camera_to_world
 from being.errors import FormatError, InputError
 from being.synthetic import generate
 from being.training import FitConfig, fit
 
 FRAMES, SIDE = 20, 32
+DEMO = Path(being.__file__).parent / "avatars" / "demo"
 
 
 @pytest.fixture(scope="module")
@@ -255,3 +262,39 @@ def test_pictures_that_are_missing_are_named_where_they_are_missed(
     shutil.rmtree(instag / "ori_imgs")
     with pytest.raises(FormatError, match="instag/ori_imgs holds no pictures"):
         upgrade(instag, tmp_path / "footage", face)
+
+
+def test_poses_of_an_avatar_take_the_place_of_the_tracked_ones(
+    ours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Dataset(ours)
+    avatar = replace(load_avatar(DEMO), motion=motion_like(data, turn=0.05))
+    out = tmp_path / "out"
+    publish(ours, out, poses=refined_poses(avatar, data))
+    refined = Dataset(out)
+    np.testing.assert_allclose(refined.head_poses, avatar.motion.head_pose, atol=1e-5)
+    for name in ("train", "val"):
+        before, after = (json.loads((folder / f"transforms_{name}.json").read_text()) for folder in (ours, out))
+        assert [f["img_id"] for f in before["frames"]] == [f["img_id"] for f in after["frames"]]
+        assert before["focal_len"] == after["focal_len"]
+        for frame in after["frames"]:
+            expected = camera_to_world(avatar.motion.head_pose[frame["img_id"]])
+            np.testing.assert_allclose(frame["transform_matrix"], expected, atol=1e-6)
+    with pytest.raises(InputError, match="is not that of"):
+        refined_poses(load_avatar(DEMO), data)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr(
+        "sys.argv", ["being", "export", "dataset", str(ours), "-o", str(tmp_path / "no"), "--poses", "demo"]
+    )
+    with pytest.raises(SystemExit) as leave:
+        cli.main()
+    assert leave.value.code == cli.USER_ERROR and "trained on this footage" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+
+
+def motion_like(data: Dataset, turn: float) -> Motion:
+    """The motion of the footage, all heads turned further, radians."""
+    further = Rotation.from_rotvec([0, turn, 0]).as_matrix()
+    head = data.head_poses.copy()
+    head[:, :, :3] = head[:, :, :3] @ further
+    return Motion(head, data.torso_poses, data.eyes, np.zeros(data.frames, bool))
