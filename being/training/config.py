@@ -75,6 +75,10 @@ class CorrectionConfig(_Part):
     ordinary_pose: Annotated[float, Field(gt=0)] = Field(
         default=0.01, description="an ordinary correction of a pose, radians and dm"
     )
+    head_smoothing: Annotated[float, Field(ge=0)] = Field(
+        default=1.0, description="frames, deviation of the Gaussian that smooths finished corrections of the head"
+    )
+    torso_smoothing: Annotated[float, Field(ge=0)] = Field(default=2.0, description="the same for the torso")
 
 
 class DensifyConfig(_Part):

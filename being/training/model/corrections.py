@@ -6,6 +6,10 @@ tracker's mistakes by heart. So every training frame has a gain for each colour 
 and shift of head and torso. All of them are pulled towards nothing, and their means over the training frames are kept
 at nothing: gains and poses of a new performance mean the same as those of the footage.
 
+Single frames tell a turn of the shoulders hardly at all, so their corrections are noise in part: in the end all are
+smoothed over time (`FrameCorrections.smooth`). What was wrong with the tracked poses changes slowly, as these were
+solved smoothly themselves.
+
 Held-out frames teach the person nothing; but their poses come from the same tracker, so they are looked up in their
 pictures too, mouth left out, against the person as known so far (`Trainer.follow`). In the end the corrected poses
 take the place of the tracked ones: in the evaluation, and in the motion that the avatar plays.
@@ -15,7 +19,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 from torch import Tensor, nn
 
 from being.training.config import CorrectionConfig
@@ -89,6 +96,25 @@ class FrameCorrections(nn.Module):
                     value[self._train] -= mean
                 else:  # a turn of everybody: frames that are held out take part
                     value -= mean
+
+    @torch.no_grad()
+    def smooth(self, known: Sequence[int], breaks: NDArray[np.bool_]) -> None:
+        """Smooth the poses' corrections over time, once they are finished.
+
+        known : frames that were posed; the others say nothing. breaks : (T - 1,) where time does not go on.
+        """
+        there = np.zeros(len(self.head))
+        there[list(known)] = 1
+        starts = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(there)]
+        for part, deviation in zip(self.poses, (self.config.head_smoothing, self.config.torso_smoothing), strict=True):
+            if deviation == 0:
+                continue
+            values = part.double().cpu().numpy()
+            for one in map(slice, starts, starts[1:]):
+                total = gaussian_filter1d(values[one] * there[one, None], deviation, axis=0, mode="constant")
+                share = gaussian_filter1d(there[one], deviation, mode="constant")[:, None]
+                values[one] = np.where(there[one, None] > 0, total / np.maximum(share, 1e-12), values[one])
+            part.copy_(torch.from_numpy(values))
 
     def extent(self) -> dict[str, float]:
         """Typical sizes over the training frames: exposure as a share, turn in degrees, shift in dm."""
