@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from being.audio.extractors import load_extractor
 from being.audio.windows import file_contexts
-from being.avatar.folder import Avatar, amend_avatar, load_avatar
+from being.avatar.folder import Avatar, amend_avatar
 from being.avatar.library import Library
 from being.avatar.schema import AvatarManifest
 from being.dataset.folder import Dataset
@@ -75,7 +75,7 @@ def main(avatar: Path, dataset: Path, frames: int, tolerance: float, write: bool
     manifest = library.get(avatar.name).manifest
     footage = Dataset(dataset)
     chosen = spaced(footage.split.val, frames)
-    drives = held_out_drives(load_avatar(avatar), footage, chosen)
+    drives = held_out_drives(library.load(manifest.id), footage, chosen)
     truths = [footage.composited(frame) for frame in chosen]
     masks = [(footage.parsing(frame) != BACKGROUND, mouth_mask(footage, frame)) for frame in chosen]
 
@@ -118,7 +118,7 @@ def main(avatar: Path, dataset: Path, frames: int, tolerance: float, write: bool
 def held_out_drives(avatar: Avatar, footage: Dataset, frames: list[int]) -> list[Drive]:
     """The drives that should give back these frames of the footage; poses as training left them, where it kept all."""
     manifest, motion = avatar.manifest, avatar.motion
-    own = len(motion) == footage.frames
+    own = footage.one_take and len(motion) == footage.frames
     contexts = file_contexts(footage.audio, load_extractor(manifest.features), manifest.windows, footage.frames)
     return [
         Drive(

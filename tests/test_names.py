@@ -75,11 +75,10 @@ LIVE_NAMES = {
     "tell": "emit",
     "told": "reported",
 }
-# Where an old name is meant: what reads avatars, checkpoints, caches and command lines of earlier versions, and what
+# Where an old name is meant: what reads avatars, checkpoints and command lines of earlier versions, and what
 # diffusers calls its modules.
 ALLOWED = {
     "being/avatar/former_names.py",
-    "being/model/approx/cache.py",
     "being/model/network.py",
     "being/refine/streamdiffusion/layers.py",
     "being/training/former_names.py",

@@ -81,16 +81,15 @@ def dataset(
         being export dataset footage -o data/me --poses avatars/me
     """
     from being.commands.render import find_avatar
-    from being.dataset import Dataset
-    from being.extern.instag import publish, refined_poses
+    from being.extern.instag import publish
     from being.progress import show_progress
 
-    refined = None
+    posed_by = None
     if poses is not None:
         library, manifest = find_avatar(poses)
-        refined = refined_poses(library.load(manifest.id), Dataset(folder))
+        posed_by = library.load(manifest.id)
     with show_progress() as progress:
-        done = publish(folder, out, target, windows=features, units=au, poses=refined, progress=progress)
+        done = publish(folder, out, target, windows=features, units=au, posed_by=posed_by, progress=progress)
     click.echo(f"{out}: {done.frames} frames for {target}")
     for note in done.notes:
         click.echo(f"still to do: {note}")

@@ -172,6 +172,14 @@ class Dataset:
         path = self._composited.get(self._number(index), self._pictures[self._number(index)])
         return self._sized(read_picture(path), path)
 
+    @property
+    def one_take(self) -> bool:
+        """Whether a camera that stood still filmed all of it at one go.
+
+        Only then is the motion of an avatar the footage's frame by frame, see `being.training.export.recorded_motion`.
+        """
+        return not self.camera_moves and bool((np.diff(self.sound_frames) == 1).all())
+
     def parsing(self, index: int) -> NDArray[np.uint8]:
         """Labels (H, W) of picture `index`: see `being.dataset.parsing`."""
         path = self.path / "parsing" / f"{self._number(index)}.png"

@@ -164,8 +164,7 @@ def fit(
         if over:
             with _timed(seconds, "poses"):
                 trainer.look_up()
-                known = sorted({*footage.train, *footage.held_out.all})
-                run.corrections.smooth(known, np.diff(data.sound_frames) != 1)
+                run.corrections.smooth([*footage.train, *footage.held_out.all], np.diff(data.sound_frames) != 1)
         if not over or process_group.rank:
             if not over:
                 progress.note("stopped at a checkpoint; the same command goes on from it")

@@ -61,7 +61,7 @@ def publish(
     *,
     windows: Path | None = None,
     units: Path | None = None,
-    poses: NDArray[np.float32] | None = None,
+    posed_by: Avatar | None = None,
     progress: Progress | None = None,
 ) -> Published:
     """Write the folder `out`; `source` is not changed.
@@ -71,16 +71,18 @@ def publish(
     windows : feature windows (N, 16, 29 or 44); the folder's own aud_ds.npy, aud.npy or aud_eo.npy where None.
     units : an OpenFace table; where None, the folder's blinks, the lips' opening seen by the landmarks (InsTaG's AU25),
         and no other motion.
-    poses : (T, 3, 4) head poses in place of the tracked ones, as `refined_poses` gives them.
+    posed_by : an avatar of this footage; its head poses take the place of the tracked ones.
 
     Raises
     ------
     InputError, FormatError
-        As `being.dataset.Dataset`; `windows` or `units` of the wrong form; `out` exists. Nothing is left of `out` then.
+        As `being.dataset.Dataset`; `windows` or `units` of the wrong form; `posed_by` is not of this
+        footage; `out` exists. Nothing is left of `out` then.
     """
     source, progress = Path(source), progress or Silent()
     data = Dataset(source)
     notes = []
+    poses = _refined_poses(posed_by, data) if posed_by else None
     table = read_units(units) if units else None
     sound = _sound(source, windows, target)
     if sound is None:
@@ -97,10 +99,9 @@ def publish(
         progress.part("carry over")
         for name in ("aud.wav", "transforms_train.json", "transforms_val.json"):
             if (source / name).is_file():
-                if poses is None or name == "aud.wav":
-                    carry(source / name, draft / name)
-                else:
-                    _transforms(source / name, data, poses, draft / name)
+                carry(source / name, draft / name)
+        if poses is not None:
+            _with_poses(draft, data, poses)
         _as_jpeg(plate_path(source), lambda: data.background, draft / "bc.jpg")
         # The originals look for these three headers only in one style: GaussianTalker's begin with a space.
         style = ActionUnits(table.intensities, classic=target == "gaussiantalker")
@@ -198,13 +199,9 @@ def _units(data: Dataset, landmarks: NDArray[np.float32], target: Target) -> Act
     return ActionUnits(columns, classic=False)
 
 
-def refined_poses(avatar: Avatar, data: Dataset) -> NDArray[np.float32]:
-    """(T, 3, 4): the head poses that an avatar of this footage was trained to.
-
-    Raises InputError where its motion is not the footage's, frame by frame.
-    """
-    whole = (np.diff(data.sound_frames) == 1).all() and not data.camera_moves
-    if len(avatar.motion) != data.frames or not whole:
+def _refined_poses(avatar: Avatar, data: Dataset) -> NDArray[np.float32]:
+    """(T, 3, 4): the head poses that the avatar was trained to."""
+    if len(avatar.motion) != data.frames or not data.one_take:
         raise InputError(
             f"the motion of {avatar.id} ({len(avatar.motion)} frames) is not that of {data.path} ({data.frames}) frame "
             "by frame",
@@ -214,14 +211,16 @@ def refined_poses(avatar: Avatar, data: Dataset) -> NDArray[np.float32]:
     return avatar.motion.head_pose
 
 
-def _transforms(source: Path, data: Dataset, poses: NDArray[np.float32], target: Path) -> None:
-    """A transforms_*.json with other poses."""
-    document: dict[str, Any] = json.loads(source.read_text())
-    rows = {int(number): row for row, number in enumerate(data.numbers)}
-    for frame in document["frames"]:
-        if frame["img_id"] in rows:
-            frame["transform_matrix"] = camera_to_world(poses[rows[frame["img_id"]]]).tolist()
-    target.write_text(json.dumps(document))
+def _with_poses(draft: Path, data: Dataset, poses: NDArray[np.float32]) -> None:
+    """Write other poses into the transforms_*.json that were carried over."""
+    matrices = {int(number): camera_to_world(pose) for number, pose in zip(data.numbers, poses, strict=True)}
+    for path in draft.glob("transforms_*.json"):
+        document: dict[str, Any] = json.loads(path.read_text())
+        for frame in document["frames"]:
+            if frame["img_id"] in matrices:
+                frame["transform_matrix"] = matrices[frame["img_id"]].tolist()
+        path.unlink()  # it may be a link to the source's
+        path.write_text(json.dumps(document))
 
 
 def _track_params(

@@ -34,9 +34,7 @@ Arrays = dict[str, np.ndarray]
 
 def fingerprint(network: DeformationNetwork, gaussians: Gaussians, viewpoint: Floats | None = None) -> str:
     """SHA-256 over everything that a cheaper form depends on."""
-    # The field's name in earlier versions, so that caches made by them stay good.
-    settings = network.config.model_dump_json().replace('"token_support"', '"keep_to_heard"')
-    digest = hashlib.sha256(f"{VERSION} {settings}".encode())
+    digest = hashlib.sha256(f"{VERSION} {network.config.model_dump_json()}".encode())
     if viewpoint is not None:
         digest.update(np.ascontiguousarray(viewpoint, np.float32).tobytes())
     tensors = {**network.state_dict(), **gaussians.tensors()}

@@ -37,9 +37,13 @@ class MotionStats:
     peak: Floats
     colours: Floats
 
-    def movement(self, offsets: Floats, index: Indices | slice = slice(None)) -> Floats:
-        """Lean offsets less their mean (n, 14) of offsets (n, 59), those of the Gaussians `index`."""
-        return to_lean(offsets - self.mean[index], self.colours[index])
+    def select(self, index: Indices) -> MotionStats:
+        """Those of the Gaussians `index`."""
+        return MotionStats(self.mean[index], self.peak[index], self.colours[index])
+
+    def movement(self, offsets: Floats) -> Floats:
+        """Lean offsets less their mean (N, 14) of offsets (N, 59)."""
+        return to_lean(offsets - self.mean, self.colours)
 
     def moving_first(self, prune_below: float = PRUNE_BELOW) -> tuple[Indices, int]:
         """Gaussians by falling movement, and how many of them move.

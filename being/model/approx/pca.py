@@ -23,7 +23,6 @@ from being.model.approx import thread_split
 from being.model.approx.blocks import LEAN_CHANNELS, Floats, Indices, from_blocks, to_blocks
 from being.model.approx.fused import FusedNetwork
 from being.model.approx.kernels import EXACT, LANES, VECTOR
-from being.model.approx.lean import to_lean
 from being.model.approx.motion_stats import (
     PRUNE_BELOW,
     MotionStats,
@@ -78,9 +77,8 @@ def fit_pca(
     order, moving = stats.moving_first(prune_below)
     movers = order[:moving]
     tokens = recorded_tokens(network, FIT_FRAMES)
-    moved = np.stack(
-        [stats.movement(o[movers], movers) for o in offsets_over(full_deformer(network, gaussians), tokens)]
-    )
+    theirs = stats.select(movers)
+    moved = np.stack([theirs.movement(o[movers]) for o in offsets_over(full_deformer(network, gaussians), tokens)])
     weight = _importance(gaussians, stats)[movers]
     flat = (moved * weight).reshape(len(tokens), -1)
     # Eigenvectors in time (S x S) give the components in space without a decomposition of the large matrix.
@@ -140,8 +138,7 @@ class PcaDeformer:
         self.baseline: Floats = stats.mean
         self._network = FusedNetwork(network)
         self._features, self._gates = mover_inputs(network, gaussians, basis.probes)
-        self._probe_mean = to_lean(stats.mean[basis.probes], stats.colours[basis.probes])
-        self._probe_colours = stats.colours[basis.probes]
+        self._probes = stats.select(basis.probes)
         self._solve = basis.solve / _RAISE
         self._modes = _laid_out(basis.modes) if len(basis.modes) else None
         self.threads = threads or thread_split.usable_cores()
@@ -150,8 +147,7 @@ class PcaDeformer:
         """(K,) how strong each mode is in the frame, for modes as `_laid_out` has them."""
         exact = np.empty((len(self._features), self._network.channels, LANES), np.float32)
         self._network.run(tokens, self._features, self._gates, exact, 1)
-        seen = to_lean(from_blocks(exact, len(self._probe_mean)), self._probe_colours) - self._probe_mean
-        return self._solve @ seen.reshape(-1)
+        return self._solve @ self._probes.movement(from_blocks(exact, len(self._probes.mean))).reshape(-1)
 
     def __call__(self, tokens: Floats, out: Floats) -> Floats:
         """See `Deformer`."""

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -82,8 +81,7 @@ def render_frames(
     told = LIPS_PARTED in avatar.manifest.network.emotion_states  # earlier avatars know nothing of it
     config = config.model_copy(update={"lips_parted": config.lips_parted and told})
     footage = Footage(dataset, speech.contexts, config, device, quiet=speech.quiet)
-    if not dataset.camera_moves and (np.diff(dataset.sound_frames) == 1).all():
-        # Else the avatar's motion is no longer the footage's, see `being.training.export.recorded_motion`.
+    if dataset.one_take:
         motion = (torch.from_numpy(part).to(device) for part in (avatar.motion.head_pose, avatar.motion.torso_pose))
         footage.adopt(*motion)
     settings = RenderSettings(footage.background, footage.intrinsics, config.backend, precision)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from being.extern.bfm import FaceModel, load_face_model
-from being.extern.instag import publish, refined_poses, upgrade
+from being.extern.instag import publish, upgrade
 from being.extern.openface import ActionUnits, read_units, write_units
 from PIL import Image
 from scipy.spatial.transform import Rotation
@@ -122,18 +123,25 @@ def test_an_instag_folder_upgrades_and_trains(instag: Path, ours: Path, model: P
     assert np.isfinite(list(result.metrics.values())).all()
 
 
-def test_the_command(
-    instag: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Exit status, stdout and stderr of `being ARGUMENTS`, in this process."""
     monkeypatch.setattr("signal.signal", lambda *_: None)
 
-    def run(*arguments: object) -> tuple[int, str, str]:
+    def being(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["being", *map(str, arguments)])
         with pytest.raises(SystemExit) as leave:
             cli.main()
         out, err = capsys.readouterr()
         return int(leave.value.code or 0), out, err
 
+    return being
+
+
+def test_the_command(instag: Path, model: Path, tmp_path: Path, run: Run) -> None:
     status, said, err = run("import", "instag", instag, "-o", tmp_path / "footage", "--bfm", model)
     assert status == 0 and "mesh of 700 points, sound features 44 wide, 20 masks repainted" in said, err
     status, _, err = run("import", "instag", instag, "-o", tmp_path / "footage", "--bfm", model)
@@ -264,13 +272,11 @@ def test_pictures_that_are_missing_are_named_where_they_are_missed(
         upgrade(instag, tmp_path / "footage", face)
 
 
-def test_poses_of_an_avatar_take_the_place_of_the_tracked_ones(
-    ours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_poses_of_an_avatar_take_the_place_of_the_tracked_ones(ours: Path, tmp_path: Path, run: Run) -> None:
     data = Dataset(ours)
     avatar = replace(load_avatar(DEMO), motion=motion_like(data, turn=0.05))
     out = tmp_path / "out"
-    publish(ours, out, poses=refined_poses(avatar, data))
+    publish(ours, out, posed_by=avatar)
     refined = Dataset(out)
     np.testing.assert_allclose(refined.head_poses, avatar.motion.head_pose, atol=1e-5)
     for name in ("train", "val"):
@@ -281,14 +287,9 @@ def test_poses_of_an_avatar_take_the_place_of_the_tracked_ones(
             expected = camera_to_world(avatar.motion.head_pose[frame["img_id"]])
             np.testing.assert_allclose(frame["transform_matrix"], expected, atol=1e-6)
     with pytest.raises(InputError, match="is not that of"):
-        refined_poses(load_avatar(DEMO), data)
-    monkeypatch.setattr("signal.signal", lambda *_: None)
-    monkeypatch.setattr(
-        "sys.argv", ["being", "export", "dataset", str(ours), "-o", str(tmp_path / "no"), "--poses", "demo"]
-    )
-    with pytest.raises(SystemExit) as leave:
-        cli.main()
-    assert leave.value.code == cli.USER_ERROR and "trained on this footage" in capsys.readouterr().err
+        publish(ours, tmp_path / "other", posed_by=load_avatar(DEMO))
+    status, _, err = run("export", "dataset", ours, "-o", tmp_path / "no", "--poses", "demo")
+    assert status == cli.USER_ERROR and "trained on this footage" in err
     assert not (tmp_path / "no").exists()
 
 
