@@ -274,10 +274,12 @@ class Learning(Pass):
         batch, corrections = self.batch, self.scene.run.corrections
         drawn, alpha = (part.detach().requires_grad_() for part in self.picture)
         rgb = before_background(drawn, alpha, batch, corrections)
+        windows = batch.face, self.scene.footage.face_side
+        taught = self.scene.run.sharpening.taught(batch.truth, batch.alpha, *windows)
         loss = picture_loss(
-            rgb, alpha, batch.truth, batch.mask, batch.lips, batch.eyes, self.scene.config.loss,
+            rgb, alpha, taught, batch.mask, batch.lips, batch.eyes, self.scene.config.loss,
             perceptual=self.scene.perceptual, teeth=batch.teeth, matte=batch.alpha,
-            faces=(batch.face, self.scene.footage.face_side),
+            faces=windows,
         )  # fmt: skip
         learned = [corrections.exposure] if corrections.exposure.requires_grad else []
         self.slopes = list(torch.autograd.grad(loss.total, [drawn, alpha, *learned]))

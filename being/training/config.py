@@ -182,6 +182,11 @@ class FitConfig(_Part):
         description="at most how much the audio token is amplified after training, for held-out mouths to open as "
         "filmed",
     )
+    sharpening: Annotated[float, Field(ge=1, le=2.5)] = Field(
+        default=1.0,
+        description="at most how much the film's fine structure is amplified where it is taught, for faces to be drawn "
+        "as sharp as filmed; 1: not at all",
+    )
     plane_resolutions: tuple[Count, ...] = Field(default=(64, 128), description="triplane sizes")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.0, description="dropout of the network")
     loss: LossWeights = LossWeights()

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
 from being.errors import InputError
@@ -26,6 +27,7 @@ from being.training.model.drawing import Picture, RenderSettings, draw
 from being.training.model.face_motion import FaceMotion
 from being.training.model.part_labels import update_part_labels
 from being.training.quality.evaluate import held_out_psnr
+from being.training.quality.spectrum import box_around
 from being.training.run import TrainingRun
 from being.training.schedule import NETWORK, STATIC, Stage, decay, warm_cosine
 
@@ -33,6 +35,7 @@ PLAIN_STEPS = 3  # of a stage before it is captured: they make the optimizers' m
 LOG_EVERY = 20  # steps; reading a loss makes the GPU wait
 LABELS_EVERY = 10  # rounds of densification between looks at the masks
 CURVE_POINTS = 25  # held-out points of a stage's curve
+SHARP_FRAMES = 16  # training frames at which is looked how sharp they are drawn
 FOLLOW_EVERY = 4  # steps between looks at the poses of held-out frames
 LOOK_UPS = 50  # of each held-out frame's pose in the end (measured: after 50 they move by 0.03 dB)
 LOOK_UP_SHARE = 0.02  # of all pictures drawn while training that this may take
@@ -134,6 +137,8 @@ class Trainer:
             position.step += 1
             if policy.rounds_due(fraction) > position.rounds:
                 self.densify(stage, policy)
+            if stage.name == NETWORK and run.sharpening.due(fraction):
+                self.look_how_sharp()
             if logged:
                 self.log(stage, fraction, numbers)
             now = time.perf_counter()
@@ -213,10 +218,11 @@ class Trainer:
     def loss(self, picture: Picture, batch: Batch, areas: torch.Tensor | None) -> Loss:
         """What the pictures cost."""
         displacement = None if picture.offsets is None else picture.offsets.xyz
+        windows = batch.face, self.footage.face_side
         loss = picture_loss(
             picture.rgb,
             picture.alpha,
-            batch.truth,
+            self.run.sharpening.taught(batch.truth, batch.alpha, *windows),
             batch.mask,
             batch.lips,
             batch.eyes,
@@ -227,7 +233,7 @@ class Trainer:
             self.run.corrections.cost(),
             areas,
             batch.alpha,
-            (batch.face, self.footage.face_side),
+            windows,
         )
         if picture.moved is not None:
             for name, part in self.motion.costs(picture.moved, batch).items():
@@ -327,6 +333,21 @@ class Trainer:
             update_part_labels(run.gaussians, self.footage, self.settings, self.face_region)
             self.process_group.broadcast([run.gaussians.values["head_weight"].data, run.gaussians.audio_gate])
         run.gradients = ScreenGradients.zeros(run.gaussians.count, run.gaussians.audio_gate.device)
+
+    def look_how_sharp(self) -> None:
+        """What drawn training frames lack of the film's fine structure is taught stronger from now on."""
+        run, footage = self.run, self.footage
+        frames = [footage.train[k] for k in np.linspace(0, len(footage.train) - 1, SHARP_FRAMES).round().astype(int)]
+        drawn, filmed = [], []
+        with torch.no_grad():
+            for batch in footage.batch(frames).split(self.config.frames_at_once or self.config.batch):
+                picture = draw(run.gaussians.gaussians(), run.network, batch, self.settings, None, run.corrections)
+                drawn.append(picture.rgb.clamp(0, 1))
+                filmed.append(batch.truth)
+        boxes = [box_around(footage.landmarks[frame], footage.height, footage.width) for frame in frames]
+        run.sharpening.look(torch.cat(drawn), torch.cat(filmed), boxes)
+        self.process_group.broadcast([run.sharpening.gains])
+        run.sharpening.set(run.sharpening.gains, run.sharpening.looks)
 
     def log(self, stage: Stage, fraction: float, found: dict[str, torch.Tensor]) -> None:
         """A point of the curves; now and then with held-out frames."""

@@ -15,6 +15,7 @@ from being.training.model.corrections import FrameCorrections
 from being.training.model.densify import ScreenGradients
 from being.training.model.parameters import GaussianParameters, adam, adam_state, load_adam_state
 from being.training.model.pretrained import AUDIO_ENCODER
+from being.training.sharpening import TargetSharpening
 
 
 @dataclass
@@ -34,8 +35,8 @@ class TrainingRun:
     Attributes
     ----------
     gaussians, network, network_optimizer, corrections : what is learned. generator : CPU random numbers.
-    gradients : screen gradients since the last densification. history : points of the curves (JSON numbers).
-    seconds : time spent by part of the run.
+    gradients : screen gradients since the last densification. sharpening : of what is taught.
+    history : points of the curves (JSON numbers). seconds : time spent by part of the run.
     """
 
     gaussians: GaussianParameters
@@ -45,6 +46,7 @@ class TrainingRun:
     corrections: FrameCorrections
     generator: torch.Generator
     gradients: ScreenGradients
+    sharpening: TargetSharpening
     position: Position = field(default_factory=Position)
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -82,6 +84,7 @@ class TrainingRun:
             corrections,
             generator,
             ScreenGradients.zeros(gaussians.count, device),
+            TargetSharpening(config.sharpening, device),
         )
 
     def parameters(self) -> list[Tensor]:
@@ -110,8 +113,10 @@ class TrainingRun:
         tensors |= {f"corrections.{name}": value for name, value in self.corrections.state().items()}
         tensors["gradients.total"] = self.gradients.total
         tensors["gradients.seen"] = self.gradients.seen
+        tensors["sharpening"] = self.sharpening.gains
         tensors["generator"] = self.generator.get_state()
-        values = {"position": asdict(self.position), "history": self.history, "seconds": self.seconds}
+        values: dict[str, Any] = {"position": asdict(self.position), "history": self.history, "seconds": self.seconds}
+        values["looks"] = self.sharpening.looks
         return tensors, values
 
     def load_state(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
@@ -131,6 +136,7 @@ class TrainingRun:
             self.gradients = ScreenGradients(
                 tensors["gradients.total"].to(device), tensors["gradients.seen"].to(device)
             )
+            self.sharpening.set(tensors["sharpening"], values["looks"])
             self.generator.set_state(tensors["generator"])
             self.position = Position(**values["position"])
             self.history, self.seconds = list(values["history"]), dict(values["seconds"])

@@ -161,7 +161,7 @@ def step(tmp_path_factory: pytest.TempPathFactory, vgg: Path) -> CapturedStep:
     """A step with everything that can be asked of one, after plain ones in both stages."""
     config = FitConfig(
         device="cpu", batch=2, initial_gaussians=300, gaussians=400, feature_noise=0.3, dropout=0.1,
-        sound_rates=(0.9,), lips_parted=True, lip_quantile=0.6, loss=LossWeights(lip_motion=0.3),
+        sound_rates=(0.9,), lips_parted=True, lip_quantile=0.6, loss=LossWeights(lip_motion=0.3), sharpening=1.5,
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("hand") / "person"
     data = Dataset(generate(folder, seconds=1.0, seed=3, size=(64, 64), camera="hand", workers=2))

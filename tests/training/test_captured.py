@@ -25,7 +25,7 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 STEPS = PLAIN_STEPS + 5
 CONFIG = FitConfig(
     device=DEVICE.type, batch=3, initial_gaussians=600, gaussians=800, feature_noise=0.3,
-    loss=LossWeights(lip_motion=0.3, detail=0.5), rehearsal=0.3, lip_opening_weight=1.0,
+    loss=LossWeights(lip_motion=0.3, detail=0.5), rehearsal=0.3, lip_opening_weight=1.0, sharpening=2,
 )  # fmt: skip
 
 
