@@ -11,6 +11,7 @@ SOUND_RATES = (0.86, 0.94, 1.08, 1.16)  # in which the sound of little footage i
 VOICES_S = 90.0  # seconds of footage up to which there is room for them, and need
 GPU_MINUTES, CPU_MINUTES = 4.0, 30.0
 AUDIO_GAIN = 1.3  # at most: the more, the less a held-out mouth is drawn as filmed (0.1 dB)
+SHARPENING = 1.6  # at most, of the film's fine structure on a GPU: measured there, after some ten thousand steps
 REHEARSAL = 0.3  # of what a frame of the footage counts, where other voices are heard
 PIXELS_EACH = 12  # of the picture for each Gaussian
 FEWEST, MOST_CPU, MOST_GPU = 500, 8_000, 20_000  # Gaussians
@@ -36,8 +37,9 @@ def config_for(dataset: Dataset, device: str, minutes: float) -> FitConfig:
     dropout and the lower its learning rate. Under `MANY_S` seconds it starts from all of the demo's network. Under
     `FEW_S` its audio encoder stays frozen; from there on it is trained, up to `VOICES_S` in other voices too, and with
     synthetic speech beside the film's. The lips' distances are led by the film's, and what parts them in silence is
-    told. A small picture has no use for many Gaussians, one of more than 700 pixels a side for more than 20,000; a CPU
-    draws fewer, few frames at a time.
+    told. On a GPU faces are taught sharper than filmed, as far as they are drawn softer. A small picture has no use
+    for many Gaussians, one of more than 700 pixels a side for more than 20,000; a CPU draws fewer, few frames at a
+    time.
     """
     seconds = dataset.frames / FPS
     enough = min(max((seconds - FEW_S) / (MANY_S - FEW_S), 0.0), 1.0)
@@ -66,6 +68,7 @@ def config_for(dataset: Dataset, device: str, minutes: float) -> FitConfig:
         rehearsal=REHEARSAL if voices else 0.0,
         audio_gain=AUDIO_GAIN if voices else 1.0,
         lips_parted=True,
+        sharpening=SHARPENING if gpu else 1.0,
         loss=LossWeights(lips=0.2, lip_motion=1.0 if voices else 0.5),
         lr=LearningRates(network=graded(1e-3, 2e-3)),
         densify=DensifyConfig(rounds=40 if gpu else 20),

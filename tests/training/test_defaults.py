@@ -43,6 +43,11 @@ def test_lips_are_led_by_the_film_whatever_there_is_of_it(clip: Path) -> None:
         assert config.loss.lip_motion > 0 and config.lips_parted
 
 
+def test_faces_are_taught_sharper_where_there_are_steps_enough(clip: Path) -> None:
+    assert config_for(of_seconds(clip, 20.0), "cuda", 4.0).sharpening > 1.0
+    assert config_for(of_seconds(clip, 20.0), "cpu", 30.0).sharpening == 1.0
+
+
 @pytest.mark.parametrize(
     ("side", "device", "count"),
     [(512, "cuda", 20_000), (1080, "cuda", 50_000), (720, "cuda", 22_539), (1080, "cpu", 8000)],
