@@ -8,12 +8,12 @@ from zlib import crc32
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from being.inference.frame_batch import FrameBatch
 from being.inference.frames import Drive, Extras, FaceBox, PixelFormat
 from being.refine.contract import Conditions, CropRows, Refiner
+from being.refine.crops import CropPlaces, sent
 from being.refine.windows import Window, face_masks, window_of
 
 
@@ -55,7 +55,7 @@ class RefineStage:
                 by_size.setdefault(window.size, []).append((row, box, window))
         if not by_size:
             return batch
-        pixels = batch.pixels.clone()
+        pixels = batch.pixels.clone(memory_format=torch.contiguous_format)
         for faces in by_size.values():
             self._refine(batch, pixels, *zip(*faces, strict=True))
         return replace(batch, pixels=pixels)
@@ -69,17 +69,17 @@ class RefineStage:
         windows: Sequence[Window],
     ) -> None:
         """Refine faces of one crop size, and write them into `pixels`."""
-        crops, alpha = _pictures(batch, rows, windows)
+        places = CropPlaces(rows, windows, pixels.device)
+        crops, alpha = _pictures(batch, rows, places)
         depth = None
         if batch.depth is not None and Extras.DEPTH in self.refiner.needs:
-            depth = _cut(batch.depth[..., None], rows, windows)
+            depth = places.cut(batch.depth[..., None])
         refined = self.refiner.refine(crops, Conditions(alpha, depth), crop_rows(batch, rows, windows))
-        weights = torch.from_numpy(face_masks(boxes, windows)).to(crops.device)
-        weights *= torch.from_numpy(self._shares(batch, rows)).to(crops.device)[:, None, None]
+        weights = sent(face_masks(boxes, windows) * self._shares(batch, rows)[:, None, None], crops.device)
         change = (refined.float() - crops) * (weights[:, None, 1, :, None] * weights[:, None, 0, None, :])
         if batch.pixel_format is PixelFormat.PREMULTIPLIED:
             change = change * alpha
-        _add(pixels, change, rows, windows)
+        places.add(pixels, change)
 
     def _shares(self, batch: FrameBatch, rows: Sequence[int]) -> np.ndarray:
         """(N,) square roots of how much of the refined picture counts: a mask is the product of two lines."""
@@ -103,48 +103,15 @@ def crop_rows(batch: FrameBatch, rows: Sequence[int], windows: Sequence[Window])
     )
 
 
-def _pictures(batch: FrameBatch, rows: Sequence[int], windows: Sequence[Window]) -> tuple[Tensor, Tensor]:
+def _pictures(batch: FrameBatch, rows: Sequence[int], places: CropPlaces) -> tuple[Tensor, Tensor]:
     """Crops (N, 3, S, S) over their backgrounds and coverage (N, 1, S, S), float32 in [0, 1]."""
-    alpha = _cut(batch.alpha[..., None], rows, windows)
-    crops = _cut(batch.pixels, rows, windows)
+    alpha, crops = places.cut(batch.alpha[..., None]), places.cut(batch.pixels)
     if batch.pixel_format is not PixelFormat.PREMULTIPLIED:
         return crops, alpha
-    behind = batch.backdrop_of.long()[torch.tensor(rows, device=crops.device)].tolist()
-    over = crops + (1 - alpha) * _cut(batch.backdrops, behind, windows)
+    behind = batch.backdrop_of.long().index_select(0, places.rows)
+    over = crops + (1 - alpha) * places.cut(batch.backdrops, behind)
     clear = batch.clear[list(rows)]
     if clear.any():
-        nothing = torch.from_numpy(clear).to(over.device)[:, None, None, None]
+        nothing = sent(clear, over.device)[:, None, None, None]
         over = torch.where(nothing, crops / alpha.clamp_min(1 / 255), over)
     return over, alpha
-
-
-def _cut(frames: Tensor, rows: Sequence[int], windows: Sequence[Window]) -> Tensor:
-    """Windows of frames (B, H, W, C), bytes or float32 -> (N, C, S, S) float32; bytes become [0, 1]."""
-    cut = [frames[row, w.y : w.y + w.side, w.x : w.x + w.side] for row, w in zip(rows, windows, strict=True)]
-    size = windows[0].size
-    if any(window.resampled for window in windows):
-        parts = [part.permute(2, 0, 1)[None].float() for part in cut]
-        stack = torch.cat([_resampled(part, size) for part in parts])
-    else:
-        stack = torch.stack(cut).permute(0, 3, 1, 2).float()
-    return stack / 255 if frames.dtype == torch.uint8 else stack
-
-
-def _add(pixels: Tensor, change: Tensor, rows: Sequence[int], windows: Sequence[Window]) -> None:
-    """Add changes (N, 3, S, S) to the windows of pixels (B, H, W, 3) in place, in the pixels' own numbers."""
-    for number, (row, window) in enumerate(zip(rows, windows, strict=True)):
-        part = change[number : number + 1]
-        if window.resampled:
-            part = _resampled(part, window.side)
-        here = pixels[row, window.y : window.y + window.side, window.x : window.x + window.side]
-        if pixels.dtype == torch.uint8:
-            here.copy_((here + 255 * part[0].permute(1, 2, 0)).clamp(0, 255).round())
-        else:
-            here += part[0].permute(1, 2, 0)
-
-
-def _resampled(picture: Tensor, size: int) -> Tensor:
-    """(1, C, A, A) -> (1, C, size, size)."""
-    if picture.shape[-1] == size:
-        return picture
-    return F.interpolate(picture, size=(size, size), mode="bilinear", antialias=True, align_corners=False)

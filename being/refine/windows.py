@@ -58,13 +58,11 @@ def face_masks(
     falls off smoothly to 0 over the padding.
     """
     size = windows[0].size
-    out = np.empty((len(boxes), 2, size), np.float32)
-    for row, (box, window) in enumerate(zip(boxes, windows, strict=True)):
-        scale = size / window.side
-        fall = max(padding * max(box[2] - box[0], box[3] - box[1]) * scale, 1.0)
-        for axis, corner in enumerate((window.x, window.y)):
-            low, high = (scale * (box[axis + 2 * end] - corner) for end in (0, 1))
-            at = np.arange(size, dtype=np.float32) + 0.5
-            inside = np.clip(1 - np.maximum(low - at, at - high) / fall, 0, 1)
-            out[row, axis] = inside * inside * (3 - 2 * inside)
-    return out
+    box = np.array(boxes, np.float64).reshape(-1, 2, 2)  # ends by axes
+    corner = np.array([(window.x, window.y) for window in windows], np.float64)
+    scale = size / np.array([window.side for window in windows], np.float64)[:, None]
+    low, high = ((scale * (box[:, end] - corner)).astype(np.float32)[..., None] for end in (0, 1))
+    fall = np.maximum(padding * (box[:, 1] - box[:, 0]).max(1, keepdims=True) * scale, 1.0).astype(np.float32)
+    at = np.arange(size, dtype=np.float32) + np.float32(0.5)
+    inside = np.clip(1 - np.maximum(low - at, at - high) / fall[..., None], 0, 1)
+    return inside * inside * (3 - 2 * inside)

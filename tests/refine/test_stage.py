@@ -12,7 +12,9 @@ from support.refiners import Inverting, smooth
 from being.inference.frame_batch import FrameBatch
 from being.inference.frames import Extras, PixelFormat
 from being.inference.rendered import FrameInfo
+from being.refine.crops import CropPlaces
 from being.refine.stage import RefineStage
+from being.refine.windows import Window
 
 SIDE = 64
 BOX = (20.0, 24.0, 34.0, 38.0)
@@ -122,3 +124,22 @@ def test_a_face_larger_than_every_size_is_resampled_and_keeps_what_it_had() -> N
     out = RefineStage(Inverting((16,)))(told(batch, face_boxes=boxes))
     face = np.s_[0, 12:48, 12:48]
     torch.testing.assert_close(out.pixels[face], 1 - batch.pixels[face], atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("pixel_format", [PixelFormat.PREMULTIPLIED, PixelFormat.COMPOSITED, PixelFormat.RGB])
+def test_crops_taken_together_are_those_taken_one_by_one(pixel_format: PixelFormat) -> None:
+    batch = batch_of(pixel_format=pixel_format)
+    windows = [Window(11, 15, 32, 32), Window(0, 31, 32, 32), Window(32, 32, 32, 32)]
+    together, each = (CropPlaces([2, 0, 1], windows, torch.device("cpu")) for _ in range(2))
+    together.together = True
+    assert not each.together
+    behind = torch.tensor([1, 0, 1])
+    for frames, rows in ((batch.pixels, None), (batch.alpha[..., None], None), (batch.backdrops, behind)):
+        assert torch.equal(together.cut(frames, rows), each.cut(frames, rows))
+    crops = each.cut(batch.pixels)
+    torch.testing.assert_close(crops[1], each.cut(batch.pixels[:1], torch.tensor([0, 0, 0]))[1])
+    one, two = batch.pixels.clone(), batch.pixels.clone()
+    together.add(one, 0.3 - crops)
+    each.add(two, 0.3 - crops)
+    assert torch.equal(one, two) and not torch.equal(one, batch.pixels)
+    assert torch.equal(one[0, :31], batch.pixels[0, :31])  # above its window

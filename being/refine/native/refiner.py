@@ -14,6 +14,7 @@ from being.errors import InputError
 from being.inference.compositing import fit_intrinsics
 from being.inference.frames import Extras
 from being.refine.contract import Conditions, CropRows
+from being.refine.crops import sent
 from being.refine.native.network import RefineConfig
 from being.refine.native.references import View
 from being.refine.native.runner import Packed, Runner
@@ -87,7 +88,7 @@ class NativeRefiner:
             assert known is not None
             runner, packed, strength = known
             own = [row for row, name in enumerate(rows.avatars) if name == avatar]
-            at = slice(None) if len(own) == len(rows) else torch.tensor(own, device=crops.device)
+            at = slice(None) if len(own) == len(rows) else sent(np.array(own), crops.device)
             view = None
             if runner.config.references:
                 manifest = self._loaded[avatar][0].manifest
@@ -109,8 +110,7 @@ def view_of(
     x0, y0, x1, _ = rows.windows.T
     scale = depth.shape[-1] / (x1 - x0)
     cameras = np.stack([fx * scale, fy * scale, (cx - x0) * scale, (cy - y0) * scale], 1).astype(np.float32)
-    place = (torch.from_numpy(np.ascontiguousarray(part, np.float32)) for part in (cameras, rows.head_poses))
-    return View(depth, *(part.to(depth.device) for part in place))
+    return View(depth, *(sent(part.astype(np.float32), depth.device) for part in (cameras, rows.head_poses)))
 
 
 def load(options: dict[str, Any], library: Library, device: torch.device) -> NativeRefiner:
