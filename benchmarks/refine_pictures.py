@@ -58,6 +58,7 @@ from being.training.defaults import config_for
 from being.training.fit import choose_device
 from being.training.loop import Stop
 from being.training.loss.perceptual import Perceptual
+from being.training.loss.radial_spectrum import luma, radial_spectrum
 from being.training.quality.lip_sync import track
 from being.training.refiner.config import RefinerConfig
 from being.training.refiner.fit import INNER_SHARE, fit_refiner
@@ -66,7 +67,7 @@ from being.training.refiner.gathering import FacePlaces, pairs_of
 from being.training.refiner.identity import FaceEmbedding
 from being.training.refiner.judging import Judged, judge
 from being.training.refiner.loop import train
-from being.training.refiner.measures import flicker, luma, radial_spectrum, shifts
+from being.training.refiner.measures import flicker, shifts
 from being.training.refiner.references import GAP, Chosen, choose
 
 DRIVEN = 100  # frames of speech

@@ -11,11 +11,11 @@ from torch import Tensor
 from being.errors import FormatError
 from being.model import DeformationNetwork
 from being.training.config import FitConfig
+from being.training.loss.sharpening import TargetSharpening
 from being.training.model.corrections import FrameCorrections
 from being.training.model.densify import ScreenGradients
 from being.training.model.parameters import GaussianParameters, adam, adam_state, load_adam_state
 from being.training.model.pretrained import AUDIO_ENCODER
-from being.training.sharpening import TargetSharpening
 
 
 @dataclass

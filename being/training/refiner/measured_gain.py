@@ -8,7 +8,8 @@ from torch import Tensor
 
 from being.refine.native.gain import added, kernel_of
 from being.refine.native.network import RefineNetwork
-from being.training.refiner.measures import luma, nearness, radial_spectrum
+from being.training.loss.radial_spectrum import luma, radial_spectrum
+from being.training.refiner.measures import nearness
 from being.training.refiner.pairs import Pairs
 from being.training.refiner.references import GAP, Chosen, candidates, pictures, view_of
 

@@ -13,16 +13,11 @@ from torch import Tensor
 
 from being.training.loss.losses import psnr, ssim_map
 from being.training.loss.perceptual import Perceptual
+from being.training.loss.radial_spectrum import luma, radial_spectrum
 
-LUMA = (0.2126, 0.7152, 0.0722)  # BT.709
 SHIFT_BLUR = 2.0  # pixels; detail that was added is no motion
 SHIFT_STEPS = 3
 STEEP = 0.0026  # keeps the similarity of gradients steady where there are none: the paper's 170 of 255^2
-
-
-def luma(pictures: Tensor) -> Tensor:
-    """(N, S, S) float32 in [0, 1]."""
-    return (pictures.float() / 255) @ pictures.new_tensor(LUMA, dtype=torch.float32)
 
 
 def inside(boxes: Tensor, side: int) -> Tensor:
@@ -48,25 +43,6 @@ def feature_distance(pictures: Tensor, truth: Tensor, boxes: Tensor, perceptual:
         a, b = (part[row : row + 1, box[1] : box[3], box[0] : box[2]].float() / 255 for part in (pictures, truth))
         out.append(perceptual.normalized_distance(a, b))
     return torch.cat(out)
-
-
-def radial_spectrum(picture: Tensor) -> Tensor:
-    """Logarithm (base 10) of the mean power of luma (h, w) by frequency, lowest to Nyquist, under a Hann window.
-
-    Returns (min(h, w) // 2,).
-    """
-    height, width = picture.shape
-    window = torch.outer(*(torch.hann_window(side, False, device=picture.device) for side in (height, width)))
-    power = torch.fft.fft2((picture - picture.mean()) * window).abs().square()
-    y, x = (torch.fft.fftfreq(side, device=picture.device) for side in (height, width))
-    rings = min(height, width) // 2
-    ring = ((y[:, None] ** 2 + x[None] ** 2).sqrt() * 2 * rings).round().long().flatten()
-    counted = ring < rings
-    total = torch.zeros(rings, device=picture.device).index_add(0, ring[counted], power.flatten()[counted])
-    count = torch.zeros(rings, device=picture.device).index_add(
-        0, ring[counted], torch.ones_like(power.flatten()[counted])
-    )
-    return (total / count.clamp(min=1) + 1e-9).log10()
 
 
 def spectrum_distance(pictures: Tensor, truth: Tensor, boxes: Tensor) -> Tensor:

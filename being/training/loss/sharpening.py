@@ -18,8 +18,7 @@ from torch import Tensor
 
 from being.refine.native.gain import added, kernel_of
 from being.training.loss.losses import cut
-from being.training.quality.spectrum import Box
-from being.training.refiner.measures import luma, radial_spectrum
+from being.training.loss.radial_spectrum import luma, radial_spectrum
 
 RINGS = 32  # frequencies
 SIDE = 11  # pixels, of the filter
@@ -61,7 +60,7 @@ class TargetSharpening:
         rows, columns = corners[:, 1, None] + line, corners[:, 0, None] + line
         return truth.index_put((which[:, None, None], rows[:, :, None], columns[:, None]), sharper)
 
-    def look(self, drawn: Tensor, filmed: Tensor, boxes: list[Box]) -> None:
+    def look(self, drawn: Tensor, filmed: Tensor, boxes: list[tuple[int, int, int, int]]) -> None:
         """Grow by what drawn faces lack of the filmed ones: (K, H, W, 3) in [0, 1] each, K boxes around the faces."""
         self.looks += 1
         missing = [

@@ -14,8 +14,8 @@ from being.training.config import FitConfig
 from being.training.data.footage import Footage
 from being.training.data.speech import listen
 from being.training.fit import begin
+from being.training.loss.sharpening import LOOKS, RINGS, TargetSharpening
 from being.training.quality.spectrum import band_levels
-from being.training.sharpening import LOOKS, RINGS, TargetSharpening
 
 SIDE = 96
 WINDOW = torch.tensor([[16, 16]]), 64
