@@ -8,7 +8,6 @@ prompt is encoded without them.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +34,10 @@ def with_lora(unet: Any, path: Path, scale: float = 1.0) -> Any:
     FormatError
         It is no safetensors file, names a layer that the network has not, or has other shapes.
     """
-    if not path.is_file():
-        raise InputError(f"LoRA {path} is missing", "Correct its path")
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise FormatError(f"{path}: {str(error).splitlines()[0]}", "Give a LoRA as safetensors") from error
     layers = {name: module for name, module in unet.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
     known = {name.replace(".", "_"): name for name in layers}
     changes: dict[str, Tensor] = {}
-    for stem, (down, up, alpha) in _pairs(tensors, path).items():
+    for stem, (down, up, alpha) in read_lora(path).items():
         name = known.get(stem.replace(".", "_"))
         if name is None:
             raise FormatError(f"{path}: the network has no layer {stem!r}", "Take a LoRA of the same model")
@@ -65,8 +58,23 @@ def with_lora(unet: Any, path: Path, scale: float = 1.0) -> Any:
     return changed
 
 
-def _pairs(tensors: Mapping[str, Tensor], path: Path) -> dict[str, tuple[Tensor, Tensor, float | None]]:
-    """(A, B, alpha) by layer of the denoising network."""
+def read_lora(path: Path) -> dict[str, tuple[Tensor, Tensor, float | None]]:
+    """(A, B, alpha) by layer of the denoising network: A (r, in) or (r, in, k, k), B (out, r) or (out, r, 1, 1); alpha
+    None where the file has none, which means r.
+
+    Raises
+    ------
+    InputError
+        The file is not there.
+    FormatError
+        It is no safetensors file, or a layer is only half there.
+    """
+    if not path.is_file():
+        raise InputError(f"LoRA {path} is missing", "Correct its path")
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise FormatError(f"{path}: {str(error).splitlines()[0]}", "Give a LoRA as safetensors") from error
     pairs = {}
     for name, down in tensors.items():
         ending = next((end for end in _DOWN if name.endswith(end)), None)
