@@ -37,6 +37,8 @@ class StreamDiffusionSettings(BaseModel):
     sha256 : what the weights' hashes must be, by part: unet, text_encoder, autoencoder, controlnet.
     prompt : what pictures are pulled towards; encoded once.
     loras : added for everybody. identities : by avatar, added for that one; its rows are a batch of their own.
+    avatar_loras : avatars that hold a LoRA (`being fit-refiner --refiner streamdiffusion`) are refined with it.
+        lora_rank : the largest there is room for, and that of those that are trained.
     controlnet : of the model's line, for depth; makes the renderer draw depth. control_scale : how much it counts.
     through : package, by StreamDiffusion's own arithmetic, rows of one timestep together; direct, by ours, which is the
         same; auto, the package where it is installed.
@@ -56,6 +58,8 @@ class StreamDiffusionSettings(BaseModel):
     prompt: str = PROMPT
     loras: tuple[Lora, ...] = ()
     identities: dict[str, Lora] = {}
+    avatar_loras: bool = True
+    lora_rank: int = Field(default=16, ge=1, le=128)
     controlnet: str | None = None
     control_scale: float = Field(default=0.5, ge=0, le=2)
     timesteps: tuple[Annotated[int, Field(ge=0, lt=STEPS)], ...] = (249,)

@@ -1,0 +1,94 @@
+"""An avatar's LoRA on disk: names, header, the base it belongs to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+pytest.importorskip("diffusers", reason="needs being[refine]")
+pytest.importorskip("transformers", reason="needs being[refine]")
+from support.tiny_diffusion import save_diffusion
+
+from being.errors import FormatError, InputError
+from being.refine.streamdiffusion.avatar_lora import (
+    AvatarLora,
+    LoraBase,
+    LoraFacts,
+    base_of,
+    check_base,
+    load_avatar_lora,
+    save_avatar_lora,
+)
+from being.refine.streamdiffusion.loading import load_weights
+from being.refine.streamdiffusion.settings import Lora, StreamDiffusionSettings
+
+CPU = torch.device("cpu")
+LAYER = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
+BASE = LoraBase(model="tiny", unet="a", autoencoder="b", prompt="p", timesteps=(249,))
+LORA = AvatarLora(LoraFacts(rank=2, strength=0.5, base=BASE), {LAYER: (torch.randn(2, 32), torch.randn(32, 2))})
+
+
+def test_what_was_saved_is_read_under_the_names_of_peft(tmp_path: Path) -> None:
+    save_avatar_lora(tmp_path / "lora.safetensors", LORA)
+    found = load_avatar_lora(tmp_path / "lora.safetensors")
+    assert found.facts == LORA.facts
+    for got, expected in zip(found.factors[LAYER], LORA.factors[LAYER], strict=True):
+        assert torch.equal(got, expected)
+    assert set(load_file(tmp_path / "lora.safetensors")) == {
+        f"unet.{LAYER}.lora_A.weight",
+        f"unet.{LAYER}.lora_B.weight",
+    }
+
+
+def test_a_file_that_is_no_avatars_lora_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "lora.safetensors"
+    path.write_bytes(b"nothing")
+    with pytest.raises(FormatError, match="safetensors"):
+        load_avatar_lora(path)
+    save_file({"a": torch.ones(1)}, path)
+    with pytest.raises(FormatError, match="header does not say"):
+        load_avatar_lora(path)
+    save_file({"a": torch.ones(1)}, path, {"being.lora": '{"kind": "streamdiffusion"}'})
+    with pytest.raises(FormatError, match="header: rank"):
+        load_avatar_lora(path)
+    save_file({"a": torch.ones(1)}, path, {"being.lora": "{"})
+    with pytest.raises(FormatError, match="header:") as caught:
+        load_avatar_lora(path)
+    assert "\n" not in str(caught.value) and "fit-refiner" in caught.value.remedy
+    down, up = LORA.factors[LAYER]
+    save_avatar_lora(path, AvatarLora(LORA.facts, {LAYER: (down, torch.full_like(up, torch.nan))}))
+    with pytest.raises(FormatError, match="not finite"):
+        load_avatar_lora(path)
+
+
+def test_a_lora_for_another_base_is_refused() -> None:
+    check_base(LORA.facts, BASE.model_copy(update={"prompt": "q", "model": "the same elsewhere"}), "lora")
+    for part in ("unet", "autoencoder", "controlnet"):
+        with pytest.raises(InputError, match=f"lora was trained for another {part}") as caught:
+            check_base(LORA.facts, BASE.model_copy(update={part: "other"}), "lora")
+        assert "being fit-refiner" in caught.value.remedy and "\n" not in str(caught.value)
+
+
+def test_a_base_is_its_weights_in_any_precision_and_what_is_added_for_everybody(tmp_path: Path) -> None:
+    folder = save_diffusion(tmp_path / "one")
+
+    def base(folder: Path, **options: object) -> LoraBase:
+        settings = StreamDiffusionSettings.model_validate(
+            {"model": str(folder), "autoencoder": str(folder / "taesd"), "prompt": "a face", **options}
+        )
+        return base_of(load_weights(settings, CPU, torch.float32), settings)
+
+    whole = base(folder)
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    save_file({name: value.half() for name, value in load_file(path).items()}, path)
+    assert base(folder) == whole
+    other = base(save_diffusion(tmp_path / "two", seed=1))
+    assert other.unet != whole.unet and other.autoencoder != whole.autoencoder
+    save_avatar_lora(tmp_path / "style.safetensors", LORA)
+    styled, weaker = (
+        base(folder, loras=[Lora(file=str(tmp_path / "style.safetensors"), scale=scale)]) for scale in (1.0, 0.5)
+    )
+    assert len({whole.unet, styled.unet, weaker.unet}) == 3 and styled.autoencoder == whole.autoencoder
