@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from being.errors import InputError
 from being.refine.streamdiffusion.noise import CELL
 from being.refine.streamdiffusion.schedule import STEPS
 
@@ -26,7 +28,7 @@ class Lora(BaseModel):
 
 
 class StreamDiffusionSettings(BaseModel):
-    """One step of a diffusion model.
+    """One step of a diffusion model; its fields are the backend's options.
 
     Parameters
     ----------
@@ -74,3 +76,16 @@ class StreamDiffusionSettings(BaseModel):
         if not values:
             raise ValueError("at least one")
         return tuple(sorted(set(values)))
+
+
+def checked_settings(options: Mapping[str, Any]) -> StreamDiffusionSettings:
+    """Settings by the backend's options. InputError for one that is unknown or out of range."""
+    try:
+        return StreamDiffusionSettings.model_validate(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        known = ", ".join(StreamDiffusionSettings.model_fields)
+        raise InputError(
+            f"options of the refiner streamdiffusion: {name}: {first['msg']}", f"Known: {known}"
+        ) from error

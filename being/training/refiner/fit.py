@@ -105,16 +105,16 @@ def fit_refiner(
     if not judged_on:
         raise InputError(f"{data} holds no frame out: a refiner could not be judged", "Use longer footage")
     with stop.on_signals():
-        with _timed(seconds, "folds"):
+        with timed(seconds, "folds"):
             sources: list[tuple[Renders, bool, int]] = []
             for number, left_out in enumerate(folds(learned, config.folds) if config.learned else ()):
                 renders = _fold(dataset, places, left_out, learned, number, fold_config, work, progress, stop)
                 if renders is None:
                     return RefinerResult(None, {}, seconds, work / "report.html", stopped=True)
                 sources += [(renders[0], False, number + 1), (renders[1], True, number + 1)]
-        with _timed(seconds, "render"):
+        with timed(seconds, "render"):
             progress.part("render")
-            own = spread(places.in_sight(learned), min(len(learned), _most_frames(places) // 3))
+            own = spread(places.in_sight(learned), min(len(learned), most_frames(places) // 3))
             drawn = [
                 render_frames(avatar, dataset, frames, fold_config, work, places.square) for frames in (own, judged_on)
             ]
@@ -122,12 +122,12 @@ def fit_refiner(
             pairs = pairs_of(dataset, places, sources).to(device)
             shown = pairs_of(dataset, places, [(drawn[1], False, 0)]).to(device)
         progress.part("refiner")
-        with _timed(seconds, "refiner"):
+        with timed(seconds, "refiner"):
             trained = train(pairs, config, device, perceptual.to(device) if perceptual else None, progress, stop)
     if trained.stopped:
         progress.note("stopped; the same command goes on from the finished folds")
         return RefinerResult(None, {}, seconds, work / "report.html", stopped=True)
-    with _timed(seconds, "judge"):
+    with timed(seconds, "judge"):
         progress.part("judge")
         landmarks = avatar.manifest.landmarks
         depth = float(np.mean([point[2] for point in landmarks])) if landmarks else 0.0
@@ -205,7 +205,7 @@ def spread(frames: Sequence[int], count: int) -> list[int]:
     return [frame for place, frame in enumerate(frames) if place // 8 % every == 0]
 
 
-def _most_frames(places: FacePlaces) -> int:
+def most_frames(places: FacePlaces) -> int:
     """Frames that training holds on the device: render, film, coverage, depth and guide, 13 bytes a pixel."""
     return int(PAIRS_BYTES // (13 * places.square[2] ** 2))
 
@@ -239,7 +239,7 @@ def _fold(
     parts = []
     for frames in (left_out, sorted(set(learned) - set(left_out))):
         share = len(frames) / max(1, dataset.frames)
-        shown = spread(places.in_sight(frames), min(len(frames), int(share * _most_frames(places) / 2)))
+        shown = spread(places.in_sight(frames), min(len(frames), int(share * most_frames(places) / 2)))
         parts.append(render_frames(result.avatar, again, shown, config, work, places.square))
     names = ("frames", "rgb", "alpha", "depth", "head_poses")
     tensors = {f"{part}.{name}": getattr(r, name).contiguous() for part, r in enumerate(parts) for name in names}
@@ -251,7 +251,7 @@ def _fold(
 
 
 @contextmanager
-def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     start = time.perf_counter()
     try:
         yield
