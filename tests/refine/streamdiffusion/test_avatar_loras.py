@@ -193,6 +193,23 @@ def test_one_that_is_trained_anew_is_taken_up(model: Path, avatars: Path) -> Non
     assert torch.equal(refined(refiner, rows_of("one")), after)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_graphs_take_each_rows_lora_from_the_bank(model: Path, avatars: Path) -> None:
+    """On a GPU in half precision, recorded, against single precision on the CPU; more people than rows at a time."""
+    device = torch.device("cuda")
+    library = Library([avatars])
+    fast = load(settings_of(model, batches=[2], through="direct"), library, device)
+    conditions = Conditions(torch.ones(2, 1, 64, 64, device=device))
+    for name in NAMES:
+        fast.prepare(name)
+    slow = refiner_of(model, library, through="direct")
+    for rows in (rows_of("one", "two"), rows_of("two", "one"), rows_of("plain", "one")):
+        with torch.inference_mode():
+            made = fast.refine(CROPS[:2].to(device), conditions, rows).cpu()
+        expected = refined(slow, rows)
+        assert (made - expected).abs().mean() < 0.02 * expected.std()
+
+
 def test_the_bank_is_bounded(model: Path, without: Path) -> None:
     library = Library([without])
     layout = LoraLayout(refiner_of(model, library).network().denoiser, 1)

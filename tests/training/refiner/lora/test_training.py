@@ -11,7 +11,7 @@ import torch
 
 pytest.importorskip("diffusers", reason="needs being[refine]")
 pytest.importorskip("transformers", reason="needs being[refine]")
-from support.tiny_diffusion import save_diffusion
+from support.tiny_diffusion import make_controlnet, save_diffusion
 
 from being.errors import InputError
 from being.progress import Silent
@@ -161,6 +161,19 @@ def test_what_was_trained_is_what_merged_weights_do(
         plain = adapter(drawn.crops.render, drawn.told, adapted=False)[0]
     torch.testing.assert_close(own, expected, atol=1e-4, rtol=0)
     assert (own - plain).abs().max() > 1e-2
+
+
+def test_depth_counts_and_gradients_pass_where_there_is_a_controlnet(config: LoraConfig, tmp_path: Path) -> None:
+    weights, _ = frozen_weights(config, CPU)
+    make_controlnet(weights.unet).save_pretrained(tmp_path / "depth")
+    options = config.refiner.model_copy(update={"controlnet": str(tmp_path / "depth"), "control_scale": 1.0})
+    own = config.model_copy(update={"refiner": options})
+    adapter = Adapter(frozen_weights(own, CPU)[0], options, FACE.seed, 0)
+    drawn = sampler_of(config).draw(1)
+    near, far = (adapter(drawn.crops.render, drawn.told, drawn.depth + more)[0] for more in (0, 0.5))
+    assert (near - far).abs().max() > 1e-3
+    near.sum().backward()
+    assert any(bool(up.grad is not None and up.grad.any()) for up in adapter.up)
 
 
 def test_it_can_be_stopped(config: LoraConfig) -> None:
