@@ -127,7 +127,7 @@ def load_avatar_lora(path: Path) -> AvatarLora:
     except ValidationError as error:
         first = error.errors()[0]
         raise FormatError(f"{path}: header: {'.'.join(map(str, first['loc']))}: {first['msg']}", _AGAIN) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"{path}: header: {error}", _AGAIN) from None
     factors = {}
     for layer, (down, up, alpha) in read_lora(path).items():
@@ -141,13 +141,13 @@ def load_avatar_lora(path: Path) -> AvatarLora:
     return AvatarLora(facts, factors)
 
 
-def pack_checked(lora: AvatarLora, layout: LoraLayout, where: object) -> Tensor:
-    """`LoraLayout.pack` of a file's factors.
+def pack_checked(lora: AvatarLora, layout: LoraLayout, where: object, dtype: torch.dtype = torch.float32) -> Tensor:
+    """`LoraLayout.pack` of a file's factors, in a number format, in host memory.
 
     Raises
     ------
     FormatError
-        A layer that the network has not or that may not change, or another shape.
+        A layer that the network has not or that may not change, another shape, or numbers that the format does not hold.
     InputError
         A rank above the layout's.
     """
@@ -163,4 +163,7 @@ def pack_checked(lora: AvatarLora, layout: LoraLayout, where: object) -> Tensor:
                 f"Set lora_rank: {len(down)} in the options of the refiner streamdiffusion",
             )
     with torch.no_grad():
-        return layout.pack(lora.factors)
+        numbers = layout.pack(lora.factors).to("cpu", dtype)
+    if not bool(numbers.isfinite().all()):
+        raise FormatError(f"{where}: its numbers are too large for {dtype}", _AGAIN)
+    return numbers

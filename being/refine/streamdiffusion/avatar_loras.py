@@ -95,7 +95,7 @@ class AvatarLoras:
                 slot = len(self._slots)
                 if slot == self._count:
                     _, slot = self._slots.popitem(last=False)
-                self.bank[slot].copy_(lora.numbers)
+                self.bank[slot].copy_(lora.numbers, non_blocking=True)
                 self._slots[lora] = slot
         return [self._slots[lora] for lora in loras]
 
@@ -123,5 +123,7 @@ class AvatarLoras:
             trained, here = getattr(lora.facts.base, name), getattr(self._base, name)
             if trained != here:
                 log.warning("%s: its LoRA was trained with %s %r, not %r", entry.id, name, trained, here)
-        numbers = pack_checked(lora, self._layout, path).to("cpu", self._dtype)
+        numbers = pack_checked(lora, self._layout, path, self._dtype)
+        if self._device.type == "cuda":
+            numbers = numbers.pin_memory()  # so that frames do not wait while it is copied into the bank
         return LoadedLora(numbers, lora.facts.strength)

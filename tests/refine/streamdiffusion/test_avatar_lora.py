@@ -64,6 +64,35 @@ def test_a_file_that_is_no_avatars_lora_is_refused(tmp_path: Path) -> None:
         load_avatar_lora(path)
 
 
+DOWN, UP, ALPHA = (f"unet.{LAYER}.{name}" for name in ("lora_A.weight", "lora_B.weight", "alpha"))
+EIGHT_BITS = torch.float8_e4m3fn
+
+
+@pytest.mark.parametrize(
+    ("tensors", "reason"),
+    [
+        ({DOWN: torch.ones(0, 32), UP: torch.ones(32, 0), ALPHA: torch.tensor(1.0)}, "ranks"),
+        ({DOWN: torch.ones(2, 32), UP: torch.ones(32, 3)}, "ranks"),
+        ({DOWN: torch.ones(2, 32), UP: torch.ones(32, 2), ALPHA: torch.tensor(torch.nan)}, "alpha"),
+        ({DOWN: torch.ones(2, 32), UP: torch.ones(32, 2), ALPHA: torch.ones(2)}, "alpha"),
+        ({DOWN: torch.ones(2, 32).to(EIGHT_BITS), UP: torch.ones(32, 2).to(EIGHT_BITS)}, "floating point"),
+        ({"unrelated": torch.ones(2)}, "no layer"),
+    ],
+)
+def test_hostile_factors_are_refused_in_one_line(tmp_path: Path, tensors: dict[str, torch.Tensor], reason: str) -> None:
+    path = tmp_path / "lora.safetensors"
+    save_file(tensors, path, {"being.lora": LORA.facts.model_dump_json()})
+    with pytest.raises(FormatError, match=reason) as caught:
+        load_avatar_lora(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_header_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
+    save_file({DOWN: torch.ones(2, 32)}, tmp_path / "lora.safetensors", {"being.lora": "[" * 200_000})
+    with pytest.raises(FormatError, match="header"):
+        load_avatar_lora(tmp_path / "lora.safetensors")
+
+
 def test_a_lora_for_another_base_is_refused() -> None:
     check_base(LORA.facts, BASE.model_copy(update={"prompt": "q", "model": "the same elsewhere"}), "lora")
     for part in ("unet", "autoencoder", "controlnet"):

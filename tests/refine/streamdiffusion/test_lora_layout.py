@@ -105,3 +105,12 @@ def test_what_does_not_fit_is_refused_in_one_line() -> None:
         with pytest.raises(kind, match=reason) as caught:
             pack_checked(AvatarLora(FACTS, wrong), layout, "lora")
         assert "\n" not in str(caught.value)
+
+
+def test_numbers_that_half_precision_does_not_hold_are_refused() -> None:
+    denoiser = denoiser_of(make_unet())
+    layout = LoraLayout(denoiser, RANK)
+    large = AvatarLora(FACTS, random_factors(denoiser, 1, size=1e5))
+    assert pack_checked(large, layout, "lora").isfinite().all()
+    with pytest.raises(FormatError, match="too large for torch.float16"):
+        pack_checked(large, layout, "lora", torch.float16)
