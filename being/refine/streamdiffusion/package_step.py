@@ -98,6 +98,7 @@ class PackageStep:
         planes = noise.permute(0, 3, 1, 2).to(stream.dtype)
         stream.init_noise = planes[None]  # `encode_image` adds the first of them to the whole batch
         out: Tensor = stream.decode_image(stream.predict_x0_batch(stream.encode_image(crops)))
+        self._inputs = PLAIN  # a recorded graph's memory is free for the next recording
         return out
 
     def _unet(self, latents: Tensor, _: Any, encoder_hidden_states: Tensor, return_dict: bool) -> tuple[Tensor]:
