@@ -18,9 +18,7 @@ from being.refine.streamdiffusion.one_step import OneStep, RowInputs
 from being.refine.streamdiffusion.operations import Operations, operations
 from being.refine.streamdiffusion.package_step import PackageStep
 from being.refine.streamdiffusion.schedule import signal_shares
-from being.refine.streamdiffusion.told import COLUMNS, DISTANCE, LORA, MAP, PLACE, SHARE, SLOT
-
-__all__ = ["COLUMNS", "DISTANCE", "LORA", "MAP", "PLACE", "SHARE", "SLOT", "Network"]
+from being.refine.streamdiffusion.told import DISTANCE, MAP, PLACE, SLOT
 
 
 class Network:
