@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from being.atomic import whole_file
+from being.avatar.content import sha256_of
 from being.errors import FormatError, InputError
 from being.model.weights import check_finite
 from being.refine.streamdiffusion.loading import Weights
@@ -80,9 +81,7 @@ def base_of(weights: Weights, settings: StreamDiffusionSettings) -> LoraBase:
     """What a LoRA that is trained for these weights and settings belongs to."""
     unet = weights.fingerprints["unet"]
     for lora in settings.loras:
-        with Path(lora.file).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        unet = hashlib.sha256(f"{unet} {digest} {lora.scale}".encode()).hexdigest()
+        unet = hashlib.sha256(f"{unet} {sha256_of(Path(lora.file))} {lora.scale}".encode()).hexdigest()
     others = {part: weights.fingerprints.get(part, "") for part in ("autoencoder", "controlnet")}
     return LoraBase(model=settings.model, unet=unet, prompt=settings.prompt, timesteps=settings.timesteps, **others)
 
@@ -147,7 +146,7 @@ def pack_checked(lora: AvatarLora, layout: LoraLayout, where: object, dtype: tor
     Raises
     ------
     FormatError
-        A layer that the network has not or that may not change, another shape, or numbers that the format does not hold.
+        A layer that the network has not or that may not change, another shape, or numbers too large for the format.
     InputError
         A rank above the layout's.
     """

@@ -112,5 +112,5 @@ def test_numbers_that_half_precision_does_not_hold_are_refused() -> None:
     layout = LoraLayout(denoiser, RANK)
     large = AvatarLora(FACTS, random_factors(denoiser, 1, size=1e5))
     assert pack_checked(large, layout, "lora").isfinite().all()
-    with pytest.raises(FormatError, match="too large for torch.float16"):
+    with pytest.raises(FormatError, match=r"too large for torch\.float16"):
         pack_checked(large, layout, "lora", torch.float16)
