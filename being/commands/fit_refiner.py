@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from being.errors import STOPPED, InputError
 
@@ -27,24 +28,24 @@ if TYPE_CHECKING:
     type=click.Choice(["native", "streamdiffusion"]),
     default="native",
     show_default=True,
-    help="Whose: native, or streamdiffusion, for which a LoRA of a diffusion model is trained.",
+    help="Which refiner to fit: native, or streamdiffusion, for which a LoRA of its diffusion model is trained.",
 )
 @click.option(
     "--minutes",
     type=click.FloatRange(0),
-    help="Of training a network on top of the references, or the LoRA [default: 0, references alone; 4 for the LoRA].",
+    help="Minutes of training, of a network on top of the references [default: 0, none] or of the LoRA [default: 4].",
 )
-@click.option("--model", help="Of streamdiffusion: a folder or a name on the Hugging Face hub, as in its options.")
-@click.option("--autoencoder", help="Of streamdiffusion, likewise.")
+@click.option("--model", help="Diffusion model of streamdiffusion: a folder or a name on the Hugging Face hub.")
+@click.option("--autoencoder", help="Autoencoder of streamdiffusion, likewise.")
 @click.option(
     "--options",
     metavar="JSON",
-    help="Of streamdiffusion, as under refiner.options of a Serve config: what it is to be refined with live.",
+    help="All options of streamdiffusion that it will be played with, as under refiner.options of a Serve config.",
 )
 @click.option(
     "--rate",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Of learning, of a LoRA [default: 0.0002].",
+    help="Learning rate of the LoRA [default: 0.0002].",
 )
 @click.option(
     "--folds", default=2, show_default=True, type=click.IntRange(2, 8), help="Parts the footage is divided into."
@@ -108,8 +109,9 @@ def command(
     does without it, and stored as lora.safetensors in PEFT's naming, bound to that model; a refiner of another one
     leaves it out.
 
-    Look at AVATAR.refiner/report.html (AVATAR.lora/report.html) before you use it. Ctrl-C stops; the same command goes
-    on from finished folds, of a LoRA nothing is kept.
+    Look at AVATAR.refiner/report.html (AVATAR.lora/report.html) before you use it. One that does harm is not stored,
+    and what the avatar had before stays. Ctrl-C stops; the same command goes on from finished folds, a LoRA starts
+    anew.
 
     \b
     Examples:
@@ -121,6 +123,8 @@ def command(
         being render speech.wav -o speech.mp4 --avatar me --refiner streamdiffusion
     """
     from being.commands.render import find_avatar
+    from being.refine.native.weights import FILE as REFINER
+    from being.refine.streamdiffusion.avatar_lora import FILE as LORA
 
     if not data.is_dir():
         raise InputError(f"{data}: there is no such folder", "Give the talking-portrait folder of the avatar")
@@ -136,6 +140,8 @@ def command(
                 "--model, --autoencoder, --options and --rate are streamdiffusion's", "Add --refiner streamdiffusion"
             )
         given |= {"folds": folds, "fold_minutes": fold_minutes}
+    else:
+        _refuse_native_options()
     library, manifest = find_avatar(avatar)
     folder = library.get(manifest.id).folder
     result = (
@@ -157,9 +163,28 @@ def command(
     if not result.judged.harmless:
         left = "leaves the film" if refiner == "native" else "is worse than the model alone"
         click.echo(f"it moves the lips or {left} even so: it was not put into the avatar; longer footage may help")
+        if refiner == "native" and REFINER in manifest.files:
+            click.echo("the avatar keeps the refiner that it had")
+        elif refiner == "streamdiffusion" and LORA in manifest.files:
+            click.echo("the avatar keeps the LoRA that it had; avatar_loras: false in the options plays without it")
+        return
+    if told:  # being render has no options
+        settings = json.dumps({"backend": "streamdiffusion", "options": told})
+        click.echo(f"let it speak: being serve with refiner: {settings} under args of its config")
         return
     flags = "--refine 1" if refiner == "native" else "--refiner streamdiffusion"
     click.echo(f"let it speak: being render --sample -o hello.mp4 --avatar {folder} {flags}")
+
+
+def _refuse_native_options() -> None:
+    """InputError where an option of the native refiner was given for another."""
+    context = click.get_current_context()
+    native = {"folds": "--folds", "fold_minutes": "--fold-minutes", "restart": "--restart"}
+    given = [flag for name, flag in native.items() if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
+    if given:
+        raise InputError(
+            f"{' and '.join(given)} would do nothing: there are no folds of a LoRA", "Leave it out of the command"
+        )
 
 
 def _options(model: str | None, autoencoder: str | None, options: str | None) -> dict[str, Any]:

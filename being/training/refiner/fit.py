@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from being.atomic import whole_file
+from being.atomic import whole_file, writing_to
 from being.avatar.folder import Avatar, amend_avatar, load_avatar
 from being.avatar.signing import own_key, signed_manifest
 from being.dataset import Dataset
@@ -31,7 +31,7 @@ from being.training.loss.perceptual import Perceptual
 from being.training.refiner.config import RefinerConfig
 from being.training.refiner.folds import Renders, folds, render_frames, write_without
 from being.training.refiner.gathering import FacePlaces, pairs_of
-from being.training.refiner.identity import FaceEmbedding, identity_of
+from being.training.refiner.identity import FaceEmbedding, Identity, identity_of
 from being.training.refiner.judging import Judged, judge_both
 from being.training.refiner.loop import Trained, train
 from being.training.refiner.report import write_report
@@ -47,7 +47,7 @@ FOLD_FORMAT = 3  # of what is kept of a finished fold; 3: with frames that its a
 @dataclass(frozen=True)
 class RefinerResult:
     """What came of it; `judged` is None when stopped: the same call goes on from the last fold that was finished. A
-    refiner that is not `judged.harmless` is not stored.
+    refiner that is not `judged.harmless` is not stored, and what the avatar had before stays in it.
 
     metrics : scores on held-out frames by name, raw_*, refined_* and film_*. report : the page.
     """
@@ -92,7 +92,8 @@ def fit_refiner(
     work = Path(work) if work is not None else folder.with_name(folder.name + ".refiner")
     if restart:
         shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True, exist_ok=True)
+    with writing_to(work):
+        work.mkdir(parents=True, exist_ok=True)
     if config.learned:
         check_folds(work, avatar, dataset, config)
     seconds: dict[str, float] = {}
@@ -129,13 +130,8 @@ def fit_refiner(
         return RefinerResult(None, {}, seconds, work / "report.html", stopped=True)
     with timed(seconds, "judge"):
         progress.part("judge")
-        landmarks = avatar.manifest.landmarks
-        depth = float(np.mean([point[2] for point in landmarks])) if landmarks else 0.0
-        corner = np.array(places.square[:2], np.float32)
-        identity = None
-        if embedding is not None:
-            identity = identity_of(embedding, places.landmarks[judged_on] - corner)
-        kept, judged = judge_both(shown, trained, depth, perceptual, identity)
+        identity = identity_on(embedding, places, judged_on)
+        kept, judged = judge_both(shown, trained, face_depth(avatar), perceptual, identity)
     if kept is not trained:
         progress.note("the network is worse than the references alone on held-out frames: left out")
     if judged.harmless:
@@ -144,7 +140,8 @@ def fit_refiner(
     (work / "refiner.json").write_text(
         json.dumps({"metrics": judged.metrics(), "seconds": seconds, "guard": trained.guard}, indent=1)
     )
-    wrote = f"wrote {folder / FILE} and" if judged.harmless else "it does harm at any strength and is not kept;"
+    harm = f"it does harm at any strength, {not_kept(avatar, FILE)};"
+    wrote = f"wrote {folder / FILE} and" if judged.harmless else harm
     progress.note(f"{wrote} {work / 'report.html'}", **judged.metrics())
     return RefinerResult(judged, judged.metrics(), seconds, work / "report.html")
 
@@ -197,6 +194,23 @@ def store(
     )
     save_refiner(work / FILE, TrainedRefiner(facts, trained.state))
     amend_avatar(folder, extra={FILE: work / FILE}, sign=signed_manifest)
+
+
+def not_kept(avatar: Avatar, file: str) -> str:
+    """What becomes of a refiner that did harm, and of the one that the avatar had."""
+    return "so not kept; the one that the avatar had stays" if file in avatar.manifest.files else "so not kept"
+
+
+def face_depth(avatar: Avatar) -> float:
+    """Mean depth of the face's landmarks in head space, dm."""
+    landmarks = avatar.manifest.landmarks
+    return float(np.mean([point[2] for point in landmarks])) if landmarks else 0.0
+
+
+def identity_on(embedding: FaceEmbedding | None, places: FacePlaces, frames: Sequence[int]) -> Identity | None:
+    """Of the faces in these frames, where there is an embedding."""
+    corner = np.array(places.square[:2], np.float32)
+    return identity_of(embedding, places.landmarks[list(frames)] - corner) if embedding is not None else None
 
 
 def spread(frames: Sequence[int], count: int) -> list[int]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import torch
 
+from being.atomic import writing_to
 from being.avatar.folder import Avatar, amend_avatar, load_avatar
 from being.avatar.signing import own_key, signed_manifest
 from being.dataset import Dataset
@@ -23,15 +23,26 @@ from being.refine.streamdiffusion.avatar_lora import (
 )
 from being.refine.streamdiffusion.loading import Weights, load_weights
 from being.refine.streamdiffusion.lora import with_lora
+from being.refine.streamdiffusion.settings import StreamDiffusionSettings
 from being.training.data.footage import split_frames
 from being.training.defaults import config_for
 from being.training.fit import choose_device
 from being.training.loop import Stop
 from being.training.loss.perceptual import Perceptual
-from being.training.refiner.fit import INNER_SHARE, RefinerResult, check_match, most_frames, spread, timed
+from being.training.refiner.fit import (
+    INNER_SHARE,
+    RefinerResult,
+    check_match,
+    face_depth,
+    identity_on,
+    most_frames,
+    not_kept,
+    spread,
+    timed,
+)
 from being.training.refiner.folds import render_frames
 from being.training.refiner.gathering import FacePlaces, pairs_of
-from being.training.refiner.identity import FaceEmbedding, identity_of
+from being.training.refiner.identity import FaceEmbedding
 from being.training.refiner.judging import Judged
 from being.training.refiner.lora.adapter import Adapter
 from being.training.refiner.lora.config import LoraConfig
@@ -64,15 +75,17 @@ def fit_lora(
     folder = Path(folder)
     avatar, dataset = load_avatar(folder), Dataset(data)
     check_match(avatar, dataset)
+    check_used(avatar, config.refiner)
     if avatar.manifest.consent.status == "consented":
         own_key()  # signs again what has changed
     perceptual = Perceptual(config.vgg) if config.vgg is not None else None
     embedding = FaceEmbedding(config.identity) if config.identity is not None else None
     draws = config_for(dataset, config.device, 1.0)
     device, _ = choose_device(draws)
-    weights, base = frozen_weights(config, device)
     work = Path(work) if work is not None else folder.with_name(folder.name + ".lora")
-    work.mkdir(parents=True, exist_ok=True)
+    with writing_to(work):
+        work.mkdir(parents=True, exist_ok=True)
+    weights, base = frozen_weights(config, device)
     learned, held_out = split_frames(dataset, INNER_SHARE)
     sizes = config.refiner.sizes
     places = FacePlaces(avatar, dataset, sizes)
@@ -102,20 +115,31 @@ def fit_lora(
         return RefinerResult(None, {}, seconds, work / "report.html", stopped=True)
     with timed(seconds, "judge"):
         progress.part("judge")
-        landmarks = avatar.manifest.landmarks
-        depth = float(np.mean([point[2] for point in landmarks])) if landmarks else 0.0
-        corner = np.array(places.square[:2], np.float32)
-        identity = identity_of(embedding, places.landmarks[judged_on] - corner) if embedding is not None else None
         shown = shown.to(device)
-        judged = judge_lora(shown, adapter, face, sizes, depth, perceptual, identity)
+        judged = judge_lora(
+            *(shown, adapter, face, sizes, face_depth(avatar), perceptual),
+            identity_on(embedding, places, judged_on),
+        )
     if judged.harmless:
         store(folder, avatar, trained, judged, base, config.refiner.lora_rank, work)
     write_report(work / "report.html", avatar.manifest.name, shown, judged, trained.history, seconds)
     written = {"metrics": judged.metrics(), "seconds": seconds, "steps": trained.steps}
     (work / "lora.json").write_text(json.dumps(written, indent=1))
-    wrote = f"wrote {folder / FILE} and" if judged.harmless else "worse than the model alone, so not kept;"
+    worse = f"it moves the lips or is worse than the model alone, {not_kept(avatar, FILE)};"
+    wrote = f"wrote {folder / FILE} and" if judged.harmless else worse
     progress.note(f"{wrote} {work / 'report.html'}", **judged.metrics())
     return RefinerResult(judged, judged.metrics(), seconds, work / "report.html")
+
+
+def check_used(avatar: Avatar, settings: StreamDiffusionSettings) -> None:
+    """InputError where a refiner of these settings would not use a LoRA that the avatar holds."""
+    if not settings.avatar_loras:
+        raise InputError("avatar_loras: false in the options: the LoRA would never be used", "Leave it out of them")
+    if avatar.id in settings.identities:
+        raise InputError(
+            f"{avatar.id!r} is in identities of the options, which go first: the LoRA would never be used",
+            "Leave it out of them",
+        )
 
 
 def frozen_weights(config: LoraConfig, device: torch.device) -> tuple[Weights, LoraBase]:
@@ -126,9 +150,9 @@ def frozen_weights(config: LoraConfig, device: torch.device) -> tuple[Weights, L
     """
     settings = config.refiner
     weights = load_weights(settings, device, torch.float32)
-    base = base_of(weights, settings)
     for lora in settings.loras:
         weights.unet = with_lora(weights.unet, Path(lora.file), lora.scale)
+    base = base_of(weights, settings)
     if config.precision == "bfloat16" or (config.precision == "auto" and device.type == "cuda"):
         weights.unet = weights.unet.to(torch.bfloat16)
         weights.prompt = weights.prompt.to(torch.bfloat16)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from click.testing import CliRunner, Result
 
 pytest.importorskip("diffusers", reason="needs being[refine]")
 pytest.importorskip("transformers", reason="needs being[refine]")
-from support.avatar_loras import give_lora
+from support.avatar_loras import give_lora, random_factors
 from support.tiny_diffusion import save_diffusion
 
 from being.avatar.folder import load_avatar
@@ -26,7 +27,9 @@ from being.inference.frames import PixelFormat
 from being.inference.rendered import FrameInfo
 from being.refine.load import load_stage
 from being.refine.settings import RefinerSettings
+from being.refine.streamdiffusion import twins
 from being.refine.streamdiffusion.avatar_lora import FILE, load_avatar_lora
+from being.refine.streamdiffusion.denoiser import Denoiser
 from being.training import FitConfig, fit
 from being.training.data.footage import split_frames
 from being.training.loop import Stop
@@ -34,11 +37,12 @@ from being.training.refiner.applied import refined_pictures
 from being.training.refiner.fit import INNER_SHARE
 from being.training.refiner.folds import render_frames
 from being.training.refiner.gathering import FacePlaces, pairs_of
+from being.training.refiner.judging import Judged
 from being.training.refiner.lora.adapter import Adapter
 from being.training.refiner.lora.config import LoraConfig
 from being.training.refiner.lora.face_crops import LiveFace
 from being.training.refiner.lora.fit import fit_lora, frozen_weights
-from being.training.refiner.lora.judging import AdaptedInMemory
+from being.training.refiner.lora.judging import AdaptedInMemory, judge_lora
 
 CPU = torch.device("cpu")
 TINY = FitConfig(
@@ -73,6 +77,10 @@ def person(fitted: Path, tmp_path: Path) -> Path:
 
 def options_of(model: Path) -> dict[str, Any]:
     return {"model": str(model), "autoencoder": str(model / "taesd"), "sizes": [64], "lora_rank": 4}
+
+
+def tiny_options(model: Path, **more: Any) -> str:
+    return json.dumps(options_of(model) | more)
 
 
 def run(*arguments: object) -> Result:
@@ -164,6 +172,37 @@ def test_nothing_is_stored_when_it_is_stopped(clip: Path, model: Path, person: P
     assert FILE not in load_avatar(person).manifest.files and not (tmp_path / "work" / "report.html").exists()
 
 
+def test_what_does_harm_leaves_the_lora_that_the_avatar_had(
+    clip: Path, model: Path, person: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [person, "--data", clip, "--refiner", "streamdiffusion", "--minutes", 0.001, "--device", "cpu"]
+    arguments += ["--options", tiny_options(model)]
+
+    def harmful(*arguments: Any) -> Judged:
+        return replace(judge_lora(*arguments), harmless=False)
+
+    monkeypatch.setattr("being.training.refiner.lora.fit.judge_lora", harmful)
+    first = run(*arguments)
+    assert "not put into the avatar" in first.output and "had" not in first.output
+    weights, base = frozen_weights(LoraConfig.model_validate({"refiner": options_of(model), "device": "cpu"}), CPU)
+    give_lora(person, random_factors(Denoiser(weights.unet, weights.prompt, (249,), twins), 0), base)
+    before = load_avatar(person).manifest.files
+    again = run(*arguments)
+    assert again.exit_code == 0, again.output
+    assert "the avatar keeps the LoRA that it had; avatar_loras: false" in again.output
+    assert load_avatar(person).manifest.files == before
+
+
+def test_what_is_played_with_other_options_is_told_where_they_go(clip: Path, model: Path, person: Path) -> None:
+    result = run(
+        *(person, "--data", clip, "--refiner", "streamdiffusion", "--minutes", 0.001, "--device", "cpu"),
+        *("--options", tiny_options(model)),
+    )
+    assert "let it speak: being serve with refiner: " in result.output
+    said = result.output.split("with refiner: ")[1].split(" under args")[0]
+    assert json.loads(said) == {"backend": "streamdiffusion", "options": options_of(model)}
+
+
 def test_bad_input_is_one_line_with_the_remedy(clip: Path, model: Path, person: Path, tmp_path: Path) -> None:
     of_lora = ("--refiner", "streamdiffusion", "--device", "cpu")
     for arguments, reason in (
@@ -172,6 +211,11 @@ def test_bad_input_is_one_line_with_the_remedy(clip: Path, model: Path, person: 
         ((*of_lora, "--options", "[1]"), "--options is no JSON object"),
         ((*of_lora, "--options", '{"nonsense": 1}'), "nonsense.*Known: model"),
         ((*of_lora, "--minutes", 0), "needs minutes"),
+        ((*of_lora, "--restart", "--folds", 3), r"--folds and --restart would do nothing"),
+        ((*of_lora, "--options", '{"avatar_loras": false}'), "would never be used"),
+        ((*of_lora, "--options", '{"identities": {"person": {"file": "a"}}}'), "would never be used"),
+        ((*of_lora, "--options", tiny_options(model, loras=[{"file": "/nowhere"}])), "LoRA /nowhere is missing"),
+        ((*of_lora, "--work", model / "model_index.json" / "work"), r"work cannot be written"),
         ((*of_lora, "--model", tmp_path / "nowhere"), "there is no folder"),
     ):
         error = run(person, "--data", clip, *arguments).exception
