@@ -91,8 +91,8 @@ def check_base(facts: LoraFacts, base: LoraBase, where: object) -> None:
     parts = [part for part in ("unet", "autoencoder", "controlnet") if getattr(facts.base, part) != getattr(base, part)]
     if parts:
         raise InputError(
-            f"{where} was trained for another {' and '.join(parts)} than that of {base.model!r} ({facts.base.model!r})",
-            f"{_AGAIN} --model {base.model}; or refine with the model it was trained for",
+            f"{where} was trained for another {' and '.join(parts)} (beside {facts.base.model!r}; here {base.model!r})",
+            f"{_AGAIN}, with the options that are given here; or refine with those it was trained with",
         )
 
 

@@ -99,6 +99,7 @@ def test_a_lora_for_another_base_is_refused() -> None:
         with pytest.raises(InputError, match=f"lora was trained for another {part}") as caught:
             check_base(LORA.facts, BASE.model_copy(update={part: "other"}), "lora")
         assert "being fit-refiner" in caught.value.remedy and "\n" not in str(caught.value)
+        assert "--model" not in caught.value.remedy  # alone it would train for another autoencoder again
 
 
 def test_a_base_is_its_weights_in_any_precision_and_what_is_added_for_everybody(tmp_path: Path) -> None:
