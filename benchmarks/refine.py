@@ -40,9 +40,10 @@ from being.refine.load import device_of
 from being.refine.stage import RefineStage
 from being.refine.streamdiffusion import load
 from being.refine.streamdiffusion.graphs import Graphs
-from being.refine.streamdiffusion.network import COLUMNS, MAP, Network
+from being.refine.streamdiffusion.network import Network
 from being.refine.streamdiffusion.package_step import installed
 from being.refine.streamdiffusion.refiner import StreamDiffusionRefiner
+from being.refine.streamdiffusion.told import COLUMNS, MAP
 
 AVATAR = "demo"
 TFLOP_A_CROP = 0.8 + 0.26  # at 512 x 512

@@ -20,7 +20,13 @@ MAX_GAUSSIANS = 1_000_000
 
 # What a folder may hold beside avatar.json. Required files first; nothing else is opened.
 REQUIRED_FILES = ("gaussians.ply", "network.safetensors", "motion.npz", "background.png", "preview.jpg")
-OPTIONAL_FILES = ("refiner.safetensors", "motion_stats.safetensors", "pca.safetensors", "distilled.safetensors")
+OPTIONAL_FILES = (
+    "refiner.safetensors",
+    "lora.safetensors",
+    "motion_stats.safetensors",
+    "pca.safetensors",
+    "distilled.safetensors",
+)
 
 AvatarId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Approximation = Literal["full", "pruned", "pca", "distilled"]

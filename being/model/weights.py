@@ -72,8 +72,8 @@ def check_state(network: DeformationNetwork, state: Mapping[str, Tensor]) -> Non
 
 
 def check_finite(name: str, value: Tensor) -> None:
-    """FormatError where a tensor is not real floating point or holds NaN or infinity."""
-    if not value.is_floating_point():
+    """FormatError where a tensor is not real floating point of 16 bits or more, or holds NaN or infinity."""
+    if not value.is_floating_point() or value.itemsize < 2:
         raise FormatError(f"tensor {name} is {value.dtype}, expected floating point")
     if not bool(torch.isfinite(value).all()):
         raise FormatError(f"tensor {name} holds values that are not finite")

@@ -11,14 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 
 from being.avatar.library import Library
-from being.errors import InputError
 from being.refine.contract import Refiner
 from being.refine.streamdiffusion.loading import load_weights
 from being.refine.streamdiffusion.refiner import StreamDiffusionRefiner
-from being.refine.streamdiffusion.settings import StreamDiffusionSettings
+from being.refine.streamdiffusion.settings import checked_settings
 
 
 def load(options: Mapping[str, Any], library: Library, device: torch.device) -> Refiner:
@@ -31,15 +29,7 @@ def load(options: Mapping[str, Any], library: Library, device: torch.device) -> 
     MissingDependencyError, FormatError
         See `load_weights`.
     """
-    try:
-        settings = StreamDiffusionSettings.model_validate(options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        known = ", ".join(StreamDiffusionSettings.model_fields)
-        raise InputError(
-            f"options of the refiner streamdiffusion: {name}: {first['msg']}", f"Known: {known}"
-        ) from error
+    settings = checked_settings(options)
     dtype = {
         "auto": torch.float16 if device.type == "cuda" else torch.float32,
         "float16": torch.float16,

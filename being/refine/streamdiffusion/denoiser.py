@@ -19,6 +19,7 @@ from being.refine.streamdiffusion.layers import (
     norm_of,
     weight_of,
 )
+from being.refine.streamdiffusion.low_rank import AttentionChange
 from being.refine.streamdiffusion.operations import Operations
 
 
@@ -40,6 +41,10 @@ class Denoiser:
         device in its number format; it may be freed afterwards.
     prompt : (T, D) embeddings of the prompt.
     timesteps : those that rows may ask for.
+
+    Attributes
+    ----------
+    attentions : name in the UNet and block, in the order in which they run.
     """
 
     def __init__(self, unet: Any, prompt: Tensor, timesteps: Sequence[int], ops: Operations) -> None:
@@ -48,12 +53,19 @@ class Denoiser:
         residual = [module for module in unet.modules() if hasattr(module, "time_emb_proj")]
         self.times, slices = _table_of_times(unet, residual, self.timesteps)
         own = dict(zip(map(id, residual), slices, strict=True))
+        names = {id(module): name for name, module in unet.named_modules()}
+        self.attentions: list[tuple[str, TransformerBlock]] = []
+
+        def attending(module: Any) -> TransformerBlock:
+            block = TransformerBlock(module, prompt)
+            self.attentions.append((f"{names[id(module)]}.transformer_blocks.0", block))
+            return block
 
         def blocks(stage: Any) -> tuple[tuple[ResidualBlock, TransformerBlock | None], ...]:
             attentions = getattr(stage, "attentions", None) or [None] * len(stage.resnets)
             pairs = zip(stage.resnets, attentions, strict=False)
             return tuple(
-                (ResidualBlock(resnet, own[id(resnet)]), TransformerBlock(attention, prompt) if attention else None)
+                (ResidualBlock(resnet, own[id(resnet)]), attending(attention) if attention else None)
                 for resnet, attention in pairs
             )
 
@@ -76,12 +88,19 @@ class Denoiser:
         """Rows of the table of times, (N,) int64. ValueError for a timestep that is not in it."""
         return torch.tensor([self.timesteps.index(t) for t in timesteps], device=device or self.times.device)
 
-    def __call__(self, latents: Tensor, places: Tensor, controls: Sequence[Tensor] = ()) -> Tensor:
+    def __call__(
+        self,
+        latents: Tensor,
+        places: Tensor,
+        controls: Sequence[Tensor] = (),
+        changes: Sequence[AttentionChange] = (),
+    ) -> Tensor:
         """(N, h, w, 4), (N,) of `places` -> the noise in them, (N, h, w, 4).
 
         controls : what a ControlNet adds to each skip connection and then to the middle, (N, h', w', C) each.
+        changes : of each of `attentions`, for these N rows; empty for the network as it is.
         """
-        ops = self.ops
+        ops, own = self.ops, iter(changes)
         times = self.times[places]
         x = Sum(convolve(latents, self.conv_in[0]), None, self.conv_in[1])
         skips: list[Tensor] = []  # what each block is given, as its first norm sums it
@@ -90,7 +109,7 @@ class Denoiser:
                 x, total = block(x, None, times, ops)
                 skips.append(total)
                 if attention is not None:
-                    x = attention(x, ops)
+                    x = attention(x, ops, next(own, None))
             if stage.down is not None:
                 skips.append(x.total(ops))
                 x = Sum(convolve(skips[-1], stage.down[0], stride=2), None, stage.down[1])
@@ -100,7 +119,7 @@ class Denoiser:
         if controls:
             skips = [skip + control for skip, control in zip(skips, controls[:-1], strict=True)]
         if attention is not None:
-            x = attention(x, ops)
+            x = attention(x, ops, next(own, None))
         x, _ = last(x, None, times, ops)
         if controls:
             x = Sum(x.total(ops) + controls[-1])
@@ -108,7 +127,7 @@ class Denoiser:
             for block, attention in stage.blocks:
                 x, _ = block(x, skips.pop(), times, ops)
                 if attention is not None:
-                    x = attention(x, ops)
+                    x = attention(x, ops, next(own, None))
             if stage.up is not None:
                 x = stage.up(x, ops)
         _, y = ops.group_norm(x.value, x.residual, x.bias, None, self.norm_out, silu=True, keep=False)

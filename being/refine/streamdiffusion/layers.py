@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from being.refine.streamdiffusion.low_rank import AttentionChange, LowRank, linear
 from being.refine.streamdiffusion.operations import Operations
 from being.refine.streamdiffusion.twins import Norm
 
@@ -95,11 +96,17 @@ class ResidualBlock:
 
 @dataclass(frozen=True, eq=False)
 class CrossAttention:
-    """Attention to one prompt: (C, heads * padded) to the scores, (heads * padded, C) from the weights; transposed."""
+    """Attention to one prompt: (C, heads * padded) to the scores, (heads * padded, C) from the weights; transposed.
+
+    key, value : of the prompt, (heads, padded, d) float32, keys times the scale: what a change of the query's or the
+    output's weights is multiplied by (`LoraLayout`).
+    """
 
     scores: Tensor
     result: Tensor
     bias: Tensor
+    key: Tensor
+    value: Tensor
     heads: int
     tokens: int
 
@@ -118,17 +125,23 @@ class CrossAttention:
         result = query.new_zeros(heads, padded, out.weight.shape[0])
         weight = out.weight.detach().float().view(out.weight.shape[0], heads, -1)
         result[:, :tokens] = torch.einsum("thd,chd->htc", value, weight)
+        rows = (0, 0, 0, padded - tokens)
         return cls(
             scores.flatten(0, 1).to(dtype).contiguous(),
             result.flatten(0, 1).t().to(dtype).contiguous(),
             out.bias.detach(),
+            F.pad(key.transpose(0, 1) * module.scale, rows),
+            F.pad(value.transpose(0, 1), rows),
             heads,
             tokens,
         )
 
-    def __call__(self, x: Tensor, ops: Operations) -> Tensor:
-        """(M, C) -> (M, C), without the bias."""
-        return F.linear(ops.softmax(F.linear(x, self.scores), self.heads, self.tokens), self.result)
+    def __call__(
+        self, x: Tensor, ops: Operations, scores: LowRank | None = None, result: LowRank | None = None
+    ) -> Tensor:
+        """(M, C) -> (M, C), without the bias. scores, result : changes of the two products."""
+        weights = ops.softmax(linear(x, self.scores, scores), self.heads, self.tokens)
+        return linear(weights, self.result, result)
 
 
 class TransformerBlock:
@@ -151,16 +164,18 @@ class TransformerBlock:
         self.out = torch.cat([weight @ second, weight], dim=1).to(module.proj_out.weight.dtype).contiguous()
         self.hidden = second.shape[1]
 
-    def __call__(self, x: Sum, ops: Operations) -> Sum:
+    def __call__(self, x: Sum, ops: Operations, change: AttentionChange | None = None) -> Sum:
+        """change : of these rows' attention, each its own."""
+        qkv, out, scores, result = change.parts if change is not None else (None,) * 4
         total, y = ops.group_norm(x.value, x.residual, x.bias, None, self.norm, silu=False, keep=True)
         assert total is not None
         count, channels = len(y), y.shape[-1]
         tokens = F.linear(y.view(-1, channels), *self.proj_in)
         y = ops.layer_norm(tokens, None, None, self.norm1, None)
-        y = F.linear(self._attend(F.linear(y, self.qkv), count), self.own_out[0])
+        y = linear(self._attend(linear(y, self.qkv, qkv), count), self.own_out[0], out)
         summed = torch.empty_like(tokens)
         y = ops.layer_norm(tokens, y, self.own_out[1], self.norm2, summed)
-        y = self.cross(y, ops)
+        y = self.cross(y, ops, scores, result)
         both = y.new_empty(len(y), self.hidden + channels)  # the feed-forward's hidden numbers, the tokens
         y = ops.layer_norm(summed, y, self.cross.bias, self.norm3, both[:, self.hidden :])
         ops.geglu(F.linear(y, *self.gated), both[:, : self.hidden])

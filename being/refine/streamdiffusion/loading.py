@@ -38,6 +38,7 @@ TURBO_SCHEDULER: dict[str, Any] = {
     "prediction_type": "epsilon",
 }
 PROMPT_TOKENS = 77
+SAMPLED = 4096  # numbers of each tensor that its fingerprint looks at
 
 
 @dataclass(eq=False)
@@ -49,7 +50,7 @@ class Weights:
     unet, autoencoder, controlnet : diffusers' modules. controlnet : or None.
     prompt : (T, D) embeddings.
     scheduler : scheduler_config.json.
-    hashes : SHA-256 of each file of weights, by part.
+    hashes : SHA-256 of each file of weights, by part. fingerprints : see `fingerprint_of`, by part.
     """
 
     unet: Any
@@ -58,6 +59,7 @@ class Weights:
     scheduler: Mapping[str, Any]
     controlnet: Any = None
     hashes: dict[str, str] = field(default_factory=dict)
+    fingerprints: dict[str, str] = field(default_factory=dict)
 
 
 def load_weights(settings: StreamDiffusionSettings, device: torch.device, dtype: torch.dtype) -> Weights:
@@ -77,12 +79,14 @@ def load_weights(settings: StreamDiffusionSettings, device: torch.device, dtype:
     diffusers = _diffusers()
     source = _Source(settings.model, settings.revision, settings.local_files_only)
     hashes: dict[str, str] = {}
+    fingerprints: dict[str, str] = {}
 
     def model(kind: Any, source: _Source, folder: str, part: str) -> Any:
         path = source.weights(folder, UNET_WEIGHTS, dtype)
         hashes[part] = _checked_hash(path, settings.sha256.get(part))  # type: ignore[call-overload]
         config = _json(source.file(_inside(folder, "config.json")))
-        return _filled(lambda: kind.from_config(config), path, dtype).to(device)
+        filled, fingerprints[part] = _filled(lambda: kind.from_config(config), path, dtype)
+        return filled.to(device)
 
     unet = model(diffusers.UNet2DConditionModel, source, "unet", "unet")
     _check_unet(unet.config, settings.model)
@@ -103,7 +107,7 @@ def load_weights(settings: StreamDiffusionSettings, device: torch.device, dtype:
         )
     for part, digest in hashes.items():
         log.info("%s: SHA-256 %s", part, digest)
-    return Weights(unet, autoencoder, prompt, scheduler, controlnet, hashes)
+    return Weights(unet, autoencoder, prompt, scheduler, controlnet, hashes, fingerprints)
 
 
 def random_weights(device: torch.device, dtype: torch.dtype, unet: Mapping[str, Any] | None = None) -> Weights:
@@ -117,7 +121,24 @@ def random_weights(device: torch.device, dtype: torch.dtype, unet: Mapping[str, 
             network = diffusers.UNet2DConditionModel(**config).to(dtype).eval()
             autoencoder = diffusers.AutoencoderTiny().to(dtype).eval()
         prompt = torch.randn(PROMPT_TOKENS, config["cross_attention_dim"]).to(device, dtype)
-    return Weights(network, autoencoder, prompt, TURBO_SCHEDULER)
+    parts = {"unet": network, "autoencoder": autoencoder}
+    fingerprints = {part: fingerprint_of(module.state_dict()) for part, module in parts.items()}
+    return Weights(network, autoencoder, prompt, TURBO_SCHEDULER, fingerprints=fingerprints)
+
+
+def fingerprint_of(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of names, shapes and up to 4,096 evenly spaced numbers of each tensor in half precision.
+
+    A file in half precision and one in single precision of the same weights have the same, and reading it takes
+    milliseconds; what was trained further has another.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        flat = tensors[name].detach().flatten()
+        some = flat[:: max(1, len(flat) // SAMPLED)][:SAMPLED]
+        digest.update(f"{name} {tuple(tensors[name].shape)}".encode())
+        digest.update(some.to("cpu", torch.float16).numpy().tobytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -187,16 +208,17 @@ def _diffusers() -> Any:
     return diffusers
 
 
-def _filled(build: Callable[[], nn.Module], path: Path, dtype: torch.dtype) -> nn.Module:
-    """A module with a file's numbers, without drawing random ones first."""
+def _filled(build: Callable[[], nn.Module], path: Path, dtype: torch.dtype) -> tuple[nn.Module, str]:
+    """A module with a file's numbers, without drawing random ones first; their fingerprint."""
     try:
         tensors = load_file(path)
+        fingerprint = fingerprint_of(tensors)
         with torch.device("meta"):
             module = build()
         module.load_state_dict({name: tensor.to(dtype) for name, tensor in tensors.items()}, assign=True)
     except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError, OSError) as error:
         raise FormatError(f"{path}: {_first_line(error)}", "Download it again; it must fit its config.json") from error
-    return module.eval().requires_grad_(False)
+    return module.eval().requires_grad_(False), fingerprint
 
 
 def _encoded(prompt: str, source: _Source, weights: Path) -> Tensor:

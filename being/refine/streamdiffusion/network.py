@@ -8,17 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from being.refine.streamdiffusion.autoencoder import Autoencoder, convolution
+from being.refine.streamdiffusion import twins
+from being.refine.streamdiffusion.autoencoder import Autoencoder, convolution, convolve
 from being.refine.streamdiffusion.control import DepthControl, depth_picture
 from being.refine.streamdiffusion.denoiser import Denoiser
 from being.refine.streamdiffusion.loading import Weights
-from being.refine.streamdiffusion.one_step import OneStep
+from being.refine.streamdiffusion.low_rank import AttentionChange
+from being.refine.streamdiffusion.one_step import OneStep, RowInputs
 from being.refine.streamdiffusion.operations import Operations, operations
 from being.refine.streamdiffusion.package_step import PackageStep
 from being.refine.streamdiffusion.schedule import signal_shares
-
-MAP, SLOT, PLACE, DISTANCE = slice(0, 10), 10, 11, 12  # columns of `told`
-COLUMNS = 13
+from being.refine.streamdiffusion.told import DISTANCE, MAP, PLACE, SLOT
 
 
 class Network:
@@ -29,6 +29,7 @@ class Network:
     unet : diffusers' UNet2DConditionModel, that of `weights` or one changed for a person.
     timesteps : those that rows may ask for.
     bank : of `NoiseTextures`.
+    differentiable : made of operations that gradients pass, as training needs them.
     """
 
     def __init__(
@@ -38,12 +39,14 @@ class Network:
         timesteps: Sequence[int],
         bank: Tensor,
         control_scale: float,
+        differentiable: bool = False,
     ) -> None:
         self.device = weights.prompt.device
         self.dtype = weights.prompt.dtype
         self.bank = bank
-        self.ops = operations(self.device)
-        self.autoencoder = Autoencoder(weights.autoencoder, self.ops, convolution(self.device, self.dtype))
+        self.ops: Operations = twins if differentiable else operations(self.device)
+        run = convolve if differentiable else convolution(self.device, self.dtype)
+        self.autoencoder = Autoencoder(weights.autoencoder, self.ops, run)
         self.denoiser = Denoiser(unet, weights.prompt, timesteps, self.ops)
         self.control: DepthControl | None = None
         if weights.controlnet is not None:
@@ -68,21 +71,39 @@ class Network:
             )
         return self._package[key]
 
-    def refine(self, step: OneStep | PackageStep, crops: Tensor, told: Tensor, depth: Tensor | None = None) -> Tensor:
+    def refine(
+        self,
+        step: OneStep | PackageStep,
+        crops: Tensor,
+        told: Tensor,
+        depth: Tensor | None = None,
+        changes: Sequence[AttentionChange] = (),
+    ) -> Tensor:
         """Crops (N, 3, S, S) float32 in [0, 1] -> (N, 3, S, S) float32, near [0, 1].
 
         Parameters
         ----------
-        told : (N, 13) float32 by row: map of the noise (10, see `anchored_noise`), slot of its texture, place of its
-            timestep in the table, distance of the face in decimetres.
+        told : (N, 15) float32, see `columns_of`.
         depth : (N, 1, S, S) decimetres where there is a ControlNet.
+        changes : of the rows' own, see `Denoiser`.
         """
-        noise = self.ops.anchored_noise(self.bank, told[:, SLOT].long(), told[:, MAP], crops.shape[-1])
+        noise = self.noise(told, crops.shape[-1])
+        return step(crops, noise, told[:, PLACE].long(), self.inputs(told, depth, changes)).float()
+
+    def noise(self, told: Tensor, size: int) -> Tensor:
+        """(N, size / 8, size / 8, 4) float32 that sticks to the rows' faces."""
+        return self.ops.anchored_noise(self.bank, told[:, SLOT].long(), told[:, MAP], size)
+
+    def inputs(self, told: Tensor, depth: Tensor | None, changes: Sequence[AttentionChange] = ()) -> RowInputs:
+        """What the denoising network is given of rows; see `refine`."""
         picture = None
         if self.control is not None and depth is not None:
             picture = depth_picture(depth, told[:, DISTANCE]).to(self.dtype)
-        return step(crops, noise, told[:, PLACE].long(), picture).float()
+        return RowInputs(picture, changes)
 
-    def _predict(self, latents: Tensor, places: Tensor, depth: Tensor | None) -> Tensor:
-        controls = [] if self.control is None or depth is None else self.control(latents, places, depth)
-        return self.denoiser(latents, places, controls)
+    def _predict(self, latents: Tensor, places: Tensor, inputs: RowInputs) -> Tensor:
+        latents = latents.to(self.dtype)  # an autoencoder may be more precise
+        controls = []
+        if self.control is not None and inputs.depth is not None:
+            controls = self.control(latents, places, inputs.depth)
+        return self.denoiser(latents, places, controls, inputs.changes)

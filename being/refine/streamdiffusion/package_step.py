@@ -15,7 +15,7 @@ from torch import Tensor
 
 from being.errors import MissingDependencyError
 from being.refine.streamdiffusion.autoencoder import Autoencoder
-from being.refine.streamdiffusion.one_step import Predict
+from being.refine.streamdiffusion.one_step import PLAIN, Predict, RowInputs
 from being.refine.streamdiffusion.schedule import STEPS
 
 INSTALL = "pip install --no-deps streamdiffusion==0.1.1"
@@ -63,7 +63,7 @@ class PackageStep:
 
         self._autoencoder, self._predict = autoencoder, predict
         self._places = torch.zeros(0, dtype=torch.long, device=device)
-        self._depth: Tensor | None = None
+        self._inputs = PLAIN
         own = {"original_inference_steps": STEPS, "num_train_timesteps": STEPS}
         pipe = SimpleNamespace(
             device=device,
@@ -91,15 +91,16 @@ class PackageStep:
         self._stream.prepare("", num_inference_steps=STEPS, guidance_scale=1.0)
         assert [int(t) for t in self._stream.sub_timesteps] == [timestep]
 
-    def __call__(self, crops: Tensor, noise: Tensor, places: Tensor, depth: Tensor | None = None) -> Tensor:
+    def __call__(self, crops: Tensor, noise: Tensor, places: Tensor, inputs: RowInputs = PLAIN) -> Tensor:
         """As `OneStep`; `places` must all be this object's timestep's."""
         stream = self._stream
-        self._places, self._depth = places, depth
+        self._places, self._inputs = places, inputs
         planes = noise.permute(0, 3, 1, 2).to(stream.dtype)
         stream.init_noise = planes[None]  # `encode_image` adds the first of them to the whole batch
         out: Tensor = stream.decode_image(stream.predict_x0_batch(stream.encode_image(crops)))
+        self._inputs = PLAIN  # a recorded graph's memory is free for the next recording
         return out
 
     def _unet(self, latents: Tensor, _: Any, encoder_hidden_states: Tensor, return_dict: bool) -> tuple[Tensor]:
-        predicted = self._predict(latents.permute(0, 2, 3, 1).contiguous(), self._places, self._depth)
+        predicted = self._predict(latents.permute(0, 2, 3, 1).contiguous(), self._places, self._inputs)
         return (predicted.permute(0, 3, 1, 2),)

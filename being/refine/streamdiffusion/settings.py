@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from being.errors import InputError
 from being.refine.streamdiffusion.noise import CELL
 from being.refine.streamdiffusion.schedule import STEPS
 
@@ -26,7 +28,7 @@ class Lora(BaseModel):
 
 
 class StreamDiffusionSettings(BaseModel):
-    """One step of a diffusion model.
+    """One step of a diffusion model; its fields are the backend's options.
 
     Parameters
     ----------
@@ -37,6 +39,8 @@ class StreamDiffusionSettings(BaseModel):
     sha256 : what the weights' hashes must be, by part: unet, text_encoder, autoencoder, controlnet.
     prompt : what pictures are pulled towards; encoded once.
     loras : added for everybody. identities : by avatar, added for that one; its rows are a batch of their own.
+    avatar_loras : avatars that hold a LoRA (`being fit-refiner --refiner streamdiffusion`) are refined with it.
+        lora_rank : the largest there is room for, and that of those that are trained.
     controlnet : of the model's line, for depth; makes the renderer draw depth. control_scale : how much it counts.
     through : package, by StreamDiffusion's own arithmetic, rows of one timestep together; direct, by ours, which is the
         same; auto, the package where it is installed.
@@ -56,6 +60,8 @@ class StreamDiffusionSettings(BaseModel):
     prompt: str = PROMPT
     loras: tuple[Lora, ...] = ()
     identities: dict[str, Lora] = {}
+    avatar_loras: bool = True
+    lora_rank: int = Field(default=16, ge=1, le=128)
     controlnet: str | None = None
     control_scale: float = Field(default=0.5, ge=0, le=2)
     timesteps: tuple[Annotated[int, Field(ge=0, lt=STEPS)], ...] = (249,)
@@ -70,3 +76,16 @@ class StreamDiffusionSettings(BaseModel):
         if not values:
             raise ValueError("at least one")
         return tuple(sorted(set(values)))
+
+
+def checked_settings(options: Mapping[str, Any]) -> StreamDiffusionSettings:
+    """Settings by the backend's options. InputError for one that is unknown or out of range."""
+    try:
+        return StreamDiffusionSettings.model_validate(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        known = ", ".join(StreamDiffusionSettings.model_fields)
+        raise InputError(
+            f"options of the refiner streamdiffusion: {name}: {first['msg']}", f"Known: {known}"
+        ) from error

@@ -70,7 +70,10 @@ def layer_norm(value: Tensor, residual: Tensor | None, bias: Tensor | None, norm
 def geglu(gated: Tensor, out: Tensor) -> None:
     """(M, 2D): the first half times the GELU of the second, into (M, D) whose rows may be apart."""
     value, gate = gated.chunk(2, dim=-1)
-    torch.mul(value, F.gelu(gate), out=out)
+    if gated.requires_grad:  # `out=` has no gradient
+        out.copy_(value * F.gelu(gate))
+    else:
+        torch.mul(value, F.gelu(gate), out=out)
 
 
 def softmax(scores: Tensor, heads: int, tokens: int) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from being.inference.frame_batch import FrameBatch
 from being.inference.frames import Extras, PixelFormat
 from being.inference.rendered import FrameInfo
-from being.refine.contract import Conditions, CropRows
+from being.refine.contract import Conditions, CropRows, Refiner
 from being.refine.native.network import RefineConfig, RefineNetwork
 from being.refine.native.refiner import SIZES, view_of
 from being.refine.stage import RefineStage
@@ -60,7 +60,7 @@ class NetworkInMemory:
 
 
 @torch.inference_mode()
-def refined_pictures(pairs: Pairs, refiner: NetworkInMemory, strength: float) -> Tensor:
+def refined_pictures(pairs: Pairs, refiner: Refiner, strength: float) -> Tensor:
     """The renders (N, S, S, 3) uint8, refined."""
     stage = RefineStage(refiner)
     parts = []

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from being.atomic import whole_file
+from being.atomic import whole_file, writing_to
 from being.avatar.folder import Avatar, amend_avatar, load_avatar
 from being.avatar.signing import own_key, signed_manifest
 from being.dataset import Dataset
@@ -31,7 +31,7 @@ from being.training.loss.perceptual import Perceptual
 from being.training.refiner.config import RefinerConfig
 from being.training.refiner.folds import Renders, folds, render_frames, write_without
 from being.training.refiner.gathering import FacePlaces, pairs_of
-from being.training.refiner.identity import FaceEmbedding, identity_of
+from being.training.refiner.identity import FaceEmbedding, Identity, identity_of
 from being.training.refiner.judging import Judged, judge_both
 from being.training.refiner.loop import Trained, train
 from being.training.refiner.report import write_report
@@ -47,7 +47,7 @@ FOLD_FORMAT = 3  # of what is kept of a finished fold; 3: with frames that its a
 @dataclass(frozen=True)
 class RefinerResult:
     """What came of it; `judged` is None when stopped: the same call goes on from the last fold that was finished. A
-    refiner that is not `judged.harmless` is not stored.
+    refiner that is not `judged.harmless` is not stored, and what the avatar had before stays in it.
 
     metrics : scores on held-out frames by name, raw_*, refined_* and film_*. report : the page.
     """
@@ -92,7 +92,8 @@ def fit_refiner(
     work = Path(work) if work is not None else folder.with_name(folder.name + ".refiner")
     if restart:
         shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True, exist_ok=True)
+    with writing_to(work):
+        work.mkdir(parents=True, exist_ok=True)
     if config.learned:
         check_folds(work, avatar, dataset, config)
     seconds: dict[str, float] = {}
@@ -105,16 +106,16 @@ def fit_refiner(
     if not judged_on:
         raise InputError(f"{data} holds no frame out: a refiner could not be judged", "Use longer footage")
     with stop.on_signals():
-        with _timed(seconds, "folds"):
+        with timed(seconds, "folds"):
             sources: list[tuple[Renders, bool, int]] = []
             for number, left_out in enumerate(folds(learned, config.folds) if config.learned else ()):
                 renders = _fold(dataset, places, left_out, learned, number, fold_config, work, progress, stop)
                 if renders is None:
                     return RefinerResult(None, {}, seconds, work / "report.html", stopped=True)
                 sources += [(renders[0], False, number + 1), (renders[1], True, number + 1)]
-        with _timed(seconds, "render"):
+        with timed(seconds, "render"):
             progress.part("render")
-            own = spread(places.in_sight(learned), min(len(learned), _most_frames(places) // 3))
+            own = spread(places.in_sight(learned), min(len(learned), most_frames(places) // 3))
             drawn = [
                 render_frames(avatar, dataset, frames, fold_config, work, places.square) for frames in (own, judged_on)
             ]
@@ -122,20 +123,15 @@ def fit_refiner(
             pairs = pairs_of(dataset, places, sources).to(device)
             shown = pairs_of(dataset, places, [(drawn[1], False, 0)]).to(device)
         progress.part("refiner")
-        with _timed(seconds, "refiner"):
+        with timed(seconds, "refiner"):
             trained = train(pairs, config, device, perceptual.to(device) if perceptual else None, progress, stop)
     if trained.stopped:
         progress.note("stopped; the same command goes on from the finished folds")
         return RefinerResult(None, {}, seconds, work / "report.html", stopped=True)
-    with _timed(seconds, "judge"):
+    with timed(seconds, "judge"):
         progress.part("judge")
-        landmarks = avatar.manifest.landmarks
-        depth = float(np.mean([point[2] for point in landmarks])) if landmarks else 0.0
-        corner = np.array(places.square[:2], np.float32)
-        identity = None
-        if embedding is not None:
-            identity = identity_of(embedding, places.landmarks[judged_on] - corner)
-        kept, judged = judge_both(shown, trained, depth, perceptual, identity)
+        identity = identity_on(embedding, places, judged_on)
+        kept, judged = judge_both(shown, trained, face_depth(avatar), perceptual, identity)
     if kept is not trained:
         progress.note("the network is worse than the references alone on held-out frames: left out")
     if judged.harmless:
@@ -144,7 +140,8 @@ def fit_refiner(
     (work / "refiner.json").write_text(
         json.dumps({"metrics": judged.metrics(), "seconds": seconds, "guard": trained.guard}, indent=1)
     )
-    wrote = f"wrote {folder / FILE} and" if judged.harmless else "it does harm at any strength and is not kept;"
+    harm = f"it does harm at any strength, {not_kept(avatar, FILE)};"
+    wrote = f"wrote {folder / FILE} and" if judged.harmless else harm
     progress.note(f"{wrote} {work / 'report.html'}", **judged.metrics())
     return RefinerResult(judged, judged.metrics(), seconds, work / "report.html")
 
@@ -199,13 +196,30 @@ def store(
     amend_avatar(folder, extra={FILE: work / FILE}, sign=signed_manifest)
 
 
+def not_kept(avatar: Avatar, file: str) -> str:
+    """What becomes of a refiner that did harm, and of the one that the avatar had."""
+    return "so not kept; the one that the avatar had stays" if file in avatar.manifest.files else "so not kept"
+
+
+def face_depth(avatar: Avatar) -> float:
+    """Mean depth of the face's landmarks in head space, dm."""
+    landmarks = avatar.manifest.landmarks
+    return float(np.mean([point[2] for point in landmarks])) if landmarks else 0.0
+
+
+def identity_on(embedding: FaceEmbedding | None, places: FacePlaces, frames: Sequence[int]) -> Identity | None:
+    """Of the faces in these frames, where there is an embedding."""
+    corner = np.array(places.square[:2], np.float32)
+    return identity_of(embedding, places.landmarks[list(frames)] - corner) if embedding is not None else None
+
+
 def spread(frames: Sequence[int], count: int) -> list[int]:
     """At most about `count` frames in short runs of neighbours, over all of them."""
     every = max(1, len(frames) // max(count, 1))
     return [frame for place, frame in enumerate(frames) if place // 8 % every == 0]
 
 
-def _most_frames(places: FacePlaces) -> int:
+def most_frames(places: FacePlaces) -> int:
     """Frames that training holds on the device: render, film, coverage, depth and guide, 13 bytes a pixel."""
     return int(PAIRS_BYTES // (13 * places.square[2] ** 2))
 
@@ -239,7 +253,7 @@ def _fold(
     parts = []
     for frames in (left_out, sorted(set(learned) - set(left_out))):
         share = len(frames) / max(1, dataset.frames)
-        shown = spread(places.in_sight(frames), min(len(frames), int(share * _most_frames(places) / 2)))
+        shown = spread(places.in_sight(frames), min(len(frames), int(share * most_frames(places) / 2)))
         parts.append(render_frames(result.avatar, again, shown, config, work, places.square))
     names = ("frames", "rgb", "alpha", "depth", "head_poses")
     tensors = {f"{part}.{name}": getattr(r, name).contiguous() for part, r in enumerate(parts) for name in names}
@@ -251,7 +265,7 @@ def _fold(
 
 
 @contextmanager
-def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
+def timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     start = time.perf_counter()
     try:
         yield

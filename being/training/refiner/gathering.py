@@ -29,16 +29,20 @@ class FacePlaces:
     boxes : (T, 4) float32, NaN where it is out of sight. landmarks : (T, 68, 2) float32. windows : of each frame, None
         where it is out of sight.
     square : x, y, side of what holds all windows, multiples of 8 where the frame is large enough.
+
+    Parameters
+    ----------
+    sizes : of crops that the refiner takes, pixels.
     """
 
-    def __init__(self, avatar: Avatar, dataset: Dataset) -> None:
+    def __init__(self, avatar: Avatar, dataset: Dataset, sizes: Sequence[int] = SIZES) -> None:
         drawn = RenderableAvatar(avatar, torch.device("cpu"))
         width, height = dataset.width, dataset.height
         self.boxes = np.full((dataset.frames, 4), np.nan, np.float32)
         self.windows: list[Window | None] = []
         for frame, pose in enumerate(dataset.head_poses):
             box = drawn.face_box(pose, width, height)
-            self.windows.append(None if box is None else window_of(box, width, height, SIZES))
+            self.windows.append(None if box is None else window_of(box, width, height, sizes))
             if box is not None:
                 self.boxes[frame] = box
         marks = np.stack([dataset.landmarks(frame) for frame in range(dataset.frames)])

@@ -25,11 +25,19 @@ LEAST = 0.2  # strength below which a refiner is not worth its time
 
 
 @dataclass(frozen=True, eq=False)
+class Alone:
+    """Scores and pictures (N, S, S, 3) uint8 of a diffusion model without the LoRA that is judged."""
+
+    scores: dict[str, float]
+    pictures: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Judged:
     """Scores of the raw and the refined pictures by name, `flicker` of the film among them, and the pictures.
 
     strength : at which they were made. harmless : even so, lips stay and nothing is lost. pictures : (N, S, S, 3)
-    uint8 on the device.
+    uint8 on the device. alone : where a LoRA was judged, what its model does without it.
     """
 
     strength: float
@@ -38,11 +46,13 @@ class Judged:
     refined: dict[str, float]
     film_flicker: float
     pictures: Tensor
+    alone: Alone | None = None
 
     def metrics(self) -> dict[str, float]:
         """Flat finite numbers for the file's header."""
         out = {f"raw_{name}": value for name, value in self.raw.items()}
         out |= {f"refined_{name}": value for name, value in self.refined.items()}
+        out |= {f"alone_{name}": value for name, value in (self.alone.scores if self.alone else {}).items()}
         out["film_flicker"] = self.film_flicker
         return {name: round(value, 5) for name, value in out.items() if value == value}  # NaN is not equal to itself
 
@@ -65,26 +75,39 @@ def judge(
     least = _psnr(pairs.renders, pairs) - MAY_LOSE
 
     def harms(made: Tensor) -> bool:
-        moved = float(shifts(pairs.renders, made, pairs.lips).mean()) > LIPS_MAY_MOVE
-        return moved or _psnr(made, pairs) < least
+        return lips_moved(pairs, made) > LIPS_MAY_MOVE or _psnr(made, pairs) < least
 
     while harms(pictures) and strength > LEAST:
         strength *= LESS
         pictures = refined_pictures(pairs, refiner, strength)
+    raw, refined = (scores_of(pairs, made, depth, perceptual, identity) for made in (pairs.renders, pictures))
+    film = film_flicker(pairs, depth)
+    return Judged(round(strength, 3), not harms(pictures), raw, refined, film, pictures)
 
-    def scores(made: Tensor) -> dict[str, float]:
-        found = nearness(made, pairs.truth, pairs.boxes)
-        found |= {"spectrum": spectrum_distance(made, pairs.truth, pairs.boxes)}
-        found |= {"lip_shift_px": shifts(pairs.renders, made, pairs.lips)}
-        if perceptual is not None:
-            found |= {"vgg": feature_distance(made, pairs.truth, pairs.boxes, perceptual)}
-        if identity is not None:
-            found |= {"identity": identity(made, pairs.truth)}
-        means = {name: float(value.mean()) for name, value in found.items()}
-        return means | {"flicker": _flicker(made, pairs, depth)}
 
-    film = _flicker(pairs.truth, pairs, depth)
-    return Judged(round(strength, 3), not harms(pictures), scores(pairs.renders), scores(pictures), film, pictures)
+def scores_of(
+    pairs: Pairs, made: Tensor, depth: float, perceptual: Perceptual | None, identity: Identity | None
+) -> dict[str, float]:
+    """Means over pictures (N, S, S, 3) uint8 made of `pairs`, by name; the other parameters as `judge`."""
+    found = nearness(made, pairs.truth, pairs.boxes)
+    found |= {"spectrum": spectrum_distance(made, pairs.truth, pairs.boxes)}
+    found |= {"lip_shift_px": shifts(pairs.renders, made, pairs.lips)}
+    if perceptual is not None:
+        found |= {"vgg": feature_distance(made, pairs.truth, pairs.boxes, perceptual)}
+    if identity is not None:
+        found |= {"identity": identity(made, pairs.truth)}
+    means = {name: float(value.mean()) for name, value in found.items()}
+    return means | {"flicker": _flicker(made, pairs, depth)}
+
+
+def lips_moved(pairs: Pairs, made: Tensor) -> float:
+    """How far the mouth has moved against the render, mean over the pictures, pixels."""
+    return float(shifts(pairs.renders, made, pairs.lips).mean())
+
+
+def film_flicker(pairs: Pairs, depth: float) -> float:
+    """The film's own, see `flicker`."""
+    return _flicker(pairs.truth, pairs, depth)
 
 
 def judge_both(

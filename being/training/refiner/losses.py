@@ -75,9 +75,14 @@ def band_strengths(picture: Tensor) -> list[Tensor]:
 
 
 def refiner_loss(
-    refined: Tensor, crops: Crops, weights: RefineWeights, discriminator: Discriminator, perceptual: Perceptual | None
+    refined: Tensor,
+    crops: Crops,
+    weights: RefineWeights,
+    discriminator: Discriminator | None,
+    perceptual: Perceptual | None,
 ) -> dict[str, Tensor]:
-    """The weighted parts by name; `refined` (2 B, 3, K, K) belongs to `crops`."""
+    """The weighted parts by name; `refined` (2 B, 3, K, K) belongs to `crops`. Without a discriminator or VGG weights
+    their parts are left out."""
     truth = crops.truth
     parts = {"l1": weights.l1 * (refined - truth).abs().mean()}
     if weights.ssim:
@@ -87,7 +92,7 @@ def refiner_loss(
     if weights.bands:
         pairs = zip(band_strengths(refined), band_strengths(truth), strict=True)
         parts["bands"] = weights.bands * torch.stack([(a - b).abs().mean() for a, b in pairs]).sum()
-    if weights.adversarial or weights.features:
+    if discriminator is not None and (weights.adversarial or weights.features):
         answer, own = discriminator(crops.render, refined)
         parts["adversarial"] = -weights.adversarial * answer.mean()
         if weights.features:

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from being.refine.native.references import ZERO
 
+OTHER_BACKGROUND = 0.25  # share of the crops
+EXPOSURE = 0.06  # deviation of a common gain, so that a network does not learn the light by heart
+
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
@@ -88,9 +91,6 @@ class CropSampler:
     Some stand before another background, taken out by the render's own coverage, as they will live.
     """
 
-    OTHER_BACKGROUND = 0.25  # share of the crops
-    EXPOSURE = 0.06  # deviation of a common gain, so that the network does not learn the light by heart
-
     def __init__(
         self,
         pairs: Pairs,
@@ -136,8 +136,8 @@ class CropSampler:
         )
         alpha = self.pairs.alpha[picked][:, None].float() / 255
         plate = self.pairs.plate[picked[1], picked[2]].permute(0, 3, 1, 2).float() / 255
-        render, truth = self._behind(render, truth, alpha, plate, count)
-        gain = (1 + self.EXPOSURE * torch.randn(count, generator=self.random)).repeat(2)[:, None, None, None].to(device)
+        render, truth = before_colours(render, truth, alpha, plate, self.random)
+        gain = (1 + EXPOSURE * torch.randn(count, generator=self.random)).repeat(2)[:, None, None, None].to(device)
         guide = None
         if self.guides is not None:
             guide = unpacked(self.guides[picked])
@@ -155,8 +155,14 @@ class CropSampler:
         drawn = first + (torch.rand(len(low), generator=self.random) * (room.abs() + 1)).long()
         return drawn.clamp(0, side - self.size)
 
-    def _behind(self, render: Tensor, truth: Tensor, alpha: Tensor, plate: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        colour = torch.rand(count, 3, 1, 1, generator=self.random).repeat(2, 1, 1, 1).to(render.device)
-        other = torch.rand(count, generator=self.random) < self.OTHER_BACKGROUND
-        change = (1 - alpha) * (colour - plate) * other.repeat(2)[:, None, None, None].to(render.device)
-        return render + change, truth + change
+
+def before_colours(
+    render: Tensor, truth: Tensor, alpha: Tensor, plate: Tensor, random: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Some of 2 B crops (N, 3, K, K) before a plain colour in place of the plate, both frames of a row before the same;
+    taken out by the render's own coverage, as they will live."""
+    count = len(render) // 2
+    colour = torch.rand(count, 3, 1, 1, generator=random).repeat(2, 1, 1, 1).to(render.device)
+    other = torch.rand(count, generator=random) < OTHER_BACKGROUND
+    change = (1 - alpha) * (colour - plate) * other.repeat(2)[:, None, None, None].to(render.device)
+    return render + change, truth + change

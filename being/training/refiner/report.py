@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from being.report.charts import Line, line_chart
 from being.report.page import inline_picture, page
@@ -26,7 +27,7 @@ _NAMES = {
 }
 _STYLE = """
 h1 { font-size: 30px; margin: 0 0 4px; } h2 { font-size: 18px; margin: 40px 0 12px; } p { color: var(--soft); }
-.frame { display: grid; grid-template-columns: repeat(3, 1fr); gap: 8px; margin-bottom: 14px; }
+.frame { display: grid; grid-auto-flow: column; grid-auto-columns: 1fr; gap: 8px; margin-bottom: 14px; }
 .frame img { width: 100%; display: block; border-radius: 8px; } figure { margin: 0; }
 figcaption { color: var(--soft); font-size: 12px; } svg { width: 100%; height: auto; display: block; }
 .grid { stroke: var(--line); } .tick { fill: var(--soft); font-size: 11px; }
@@ -48,19 +49,16 @@ def write_report(
 
     pairs : the held-out frames that were judged. history : points of the curves by part of the loss.
     """
-    rows = []
+    rows, columns = [], _columns(pairs, judged)
     for name, (text, hint) in _NAMES.items():
         if name in judged.raw:
-            numbers = "".join(f"<td>{part[name]:.4g}</td>" for part in (judged.raw, judged.refined))
+            numbers = "".join(f"<td>{scores[name]:.4g}</td>" for _, scores, _ in columns)
             rows.append(f"<tr><td>{text}<br><small>{hint.format(film=judged.film_flicker)}</small></td>{numbers}</tr>")
-    kept = f"Strength kept: {judged.strength:g}"
-    kept += ", lowered because more would have moved the lips or left the film." if judged.strength < 1 else "."
-    if not judged.harmless:
-        kept = f"It moves the lips or leaves the film even at strength {judged.strength:g} and was not kept."
+    heads = "".join(f"<th>{name}</th>" for name, _, _ in columns)
     body = [
         f"<h1>Refiner of {escape(title)}</h1>",
-        f"<p>{len(pairs)} frames that neither the avatar nor the refiner was trained on. {kept}",
-        "</p><table><tr><th></th><th>rendered</th><th>refined</th></tr>" + "".join(rows) + "</table>",
+        f"<p>{len(pairs)} frames that neither the avatar nor the refiner was trained on. {_kept(judged)}</p>",
+        f"<table><tr><th></th>{heads}</tr>{''.join(rows)}</table>",
         "<h2>Before, after, film</h2>",
         *(
             _frame(pairs, judged, row)
@@ -81,10 +79,29 @@ def write_report(
     path.write_text(page(f"Refiner of {title}", _STYLE, body), "utf-8")
 
 
+def _columns(pairs: Pairs, judged: Judged) -> list[tuple[str, dict[str, float], Tensor]]:
+    """What is compared: name, scores, pictures."""
+    found = [("rendered", judged.raw, pairs.renders)]
+    if judged.alone is not None:
+        found.append(("model alone", judged.alone.scores, judged.alone.pictures))
+    return [*found, ("refined", judged.refined, judged.pictures)]
+
+
+def _kept(judged: Judged) -> str:
+    """One sentence on the strength."""
+    lost = "left the film" if judged.alone is None else "left the film further than the model alone"
+    if not judged.harmless:
+        return f"Even at strength {judged.strength:g} it moved the lips or {lost}, and was not kept."
+    if judged.strength == 1:
+        return "Strength kept: 1."
+    more = "moved the lips" if judged.alone is not None else f"moved the lips or {lost}"
+    return f"Strength kept: {judged.strength:g}, lowered because more would have {more}."
+
+
 def _frame(pairs: Pairs, judged: Judged, row: int) -> str:
     x0, y0, x1, y1 = pairs.windows[row].tolist()
     figures = []
-    for name, source in (("rendered", pairs.renders), ("refined", judged.pictures), ("filmed", pairs.truth)):
+    for name, source in (*((name, source) for name, _, source in _columns(pairs, judged)), ("filmed", pairs.truth)):
         picture: NDArray[np.uint8] = np.ascontiguousarray(source[row, y0:y1, x0:x1].cpu().numpy())
         text = f"{name}, frame {int(pairs.frames[row])}"
         figures.append(f"<figure>{inline_picture(picture, text, 95)}<figcaption>{text}</figcaption></figure>")

@@ -70,6 +70,7 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path: Path) -> None:
         ({"unet.nowhere.lora_A.weight": down, "unet.nowhere.lora_B.weight": up}, "no layer 'nowhere'"),
         ({f"unet.{LINEAR}.lora_A.weight": down}, "only half"),
         ({f"unet.{LINEAR}.lora_A.weight": down, f"unet.{LINEAR}.lora_B.weight": up[1:]}, "does not fit"),
+        ({f"unet.{LINEAR}.lora_A.weight": down, f"unet.{LINEAR}.lora_B.weight": up[:, 1:]}, "ranks"),
         ({"text_encoder.layer.lora_A.weight": down}, "no layer of the denoising network"),
     ):
         save_file({name: value.clone() for name, value in tensors.items()}, path)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
 from being.avatar.folder import load_avatar
+from being.commands.fit_refiner import command
 from being.dataset import Dataset
 from being.errors import InputError
 from being.progress import Silent
@@ -21,8 +26,8 @@ from being.training.refiner.config import RefinerConfig, RefineWeights
 from being.training.refiner.fit import fit_refiner, spread
 from being.training.refiner.folds import folds, write_without
 from being.training.refiner.guard import BETTER
-from being.training.refiner.judging import judge
-from being.training.refiner.loop import train
+from being.training.refiner.judging import Judged, judge, judge_both
+from being.training.refiner.loop import Trained, train
 from being.training.refiner.losses import Discriminator, band_strengths
 from being.training.refiner.pairs import CropSampler, Pairs
 
@@ -164,6 +169,24 @@ def test_references_are_laid_out_judged_and_stored_without_folds(clip: Path, per
         facts = load_refiner(person / FILE).facts
         assert facts.gaussians == manifest.files["gaussians.ply"]
         assert facts.network.width == 0 and facts.network.references >= 1
+
+
+def test_what_does_harm_leaves_the_refiner_that_the_avatar_had(
+    clip: Path, person: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(person, tmp_path / "person")
+    files = []
+    for harmless in (True, False):
+
+        def judged(*arguments: Any, harmless: bool = harmless) -> tuple[Trained, Judged]:
+            kept, found = judge_both(*arguments)
+            return kept, replace(found, harmless=harmless)
+
+        monkeypatch.setattr("being.training.refiner.fit.judge_both", judged)
+        said = CliRunner().invoke(command, [str(folder), "--data", str(clip), "--device", "cpu"]).output
+        assert ("the avatar keeps the refiner that it had" in said) != harmless
+        files.append(load_avatar(folder).manifest.files)
+    assert FILE in files[0] and files[0] == files[1]
 
 
 def test_a_network_on_top_is_trained_with_folds_and_kept_only_where_it_is_better(
