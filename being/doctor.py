@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from being.errors import BeingError
+from being.processors import usable_processors
 
 CPU_TORCH = "pip install torch --index-url https://download.pytorch.org/whl/cpu"
 
@@ -88,7 +89,7 @@ def checks() -> list[Check]:
 
 
 def _python() -> str:
-    return f"{platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} processors"
+    return f"{platform.python_version()} on {platform.system()} {platform.machine()}, {usable_processors()} processors"
 
 
 def _torch() -> str:

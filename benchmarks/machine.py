@@ -1,7 +1,12 @@
-"""What the machine did meanwhile: time stolen by its host, CPU time by process of a server that runs on it, its GPU."""
+"""What the machine did meanwhile: time stolen by its host, CPU time by process of a server that runs on it, its GPUs.
+
+Of the machine only what this process may use counts: its processors (`taskset`, a container's), and the GPUs of
+CUDA_VISIBLE_DEVICES.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
@@ -9,6 +14,8 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from being.processors import usable_processors
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PACKAGES = ("numpy", "numba", "torch", "av", "ray", "fastapi", "uvicorn", "websockets")
@@ -40,7 +47,8 @@ def facts() -> dict[str, Any]:
             continue
     return {
         "cpu": _processor(),
-        "cores": os.cpu_count(),
+        "cores": usable_processors(),
+        "cores_of_machine": os.cpu_count(),
         "load_before": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
         "versions": versions,
@@ -48,23 +56,51 @@ def facts() -> dict[str, Any]:
 
 
 class GpuWatch:
-    """How busy the GPU was and what memory was taken, by nvidia-smi twice a second; nothing where there is none."""
+    """How busy the GPUs were and what memory was taken, by nvidia-smi twice a second; nothing where there are none."""
 
     def __init__(self) -> None:
-        command = ["nvidia-smi", "--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits", "-lms=500"]
-        try:
-            self._process: Any = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        except OSError:
-            self._process = None
+        self._process: Any = None
+        if (gpus := visible_gpus()) != []:
+            chosen = ["-i", ",".join(gpus)] if gpus else []
+            query = ["--query-gpu=index,utilization.gpu,memory.used", "--format=csv,noheader,nounits", "-lms=500"]
+            with contextlib.suppress(OSError):
+                self._process = subprocess.Popen(["nvidia-smi", *chosen, *query], stdout=subprocess.PIPE, text=True)
 
-    def end(self) -> dict[str, float]:
-        """Mean utilisation (per cent) and most memory (MiB)."""
+    def end(self) -> dict[str, Any]:
+        """Mean utilisation (per cent) and most memory (MiB), of all together and, where there are several, of each."""
         if self._process is None:
             return {}
         self._process.terminate()
-        lines = [line.split(",") for line in self._process.communicate()[0].splitlines() if line.count(",") == 1]
-        busy, memory = zip(*((float(a), float(b)) for a, b in lines), strict=True) if lines else ((0.0,), (0.0,))
-        return {"gpu_percent": round(sum(busy) / len(busy), 1), "gpu_memory_mib": max(memory)}
+        return gpu_readings(self._process.communicate()[0])
+
+
+def visible_gpus() -> list[str] | None:
+    """As CUDA_VISIBLE_DEVICES names them; None where it says nothing: all."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return None if named is None else [name.strip() for name in named.split(",") if name.strip() not in ("", "-1")]
+
+
+def gpu_readings(text: str) -> dict[str, Any]:
+    """Of lines `index, per cent, MiB` as nvidia-smi prints them; a line that was cut off does not count."""
+    lines = [line.split(",") for line in text.splitlines() if re.fullmatch(r"\d+, \d+, \d+", line.strip())]
+    by_gpu: dict[str, list[tuple[float, float]]] = {}
+    for name, busy, memory in lines:
+        by_gpu.setdefault(name.strip(), []).append((float(busy), float(memory)))
+    readings = {
+        name: {
+            "gpu_percent": round(sum(busy for busy, _ in rows) / len(rows), 1),
+            "gpu_memory_mib": max(memory for _, memory in rows),
+        }
+        for name, rows in by_gpu.items()
+    }
+    if not readings:
+        return {"gpu_percent": 0.0, "gpu_memory_mib": 0.0}
+    percent = sum(one["gpu_percent"] for one in readings.values()) / len(readings)
+    together = {
+        "gpu_percent": round(percent, 1),
+        "gpu_memory_mib": max(one["gpu_memory_mib"] for one in readings.values()),
+    }
+    return together | ({"gpus": readings} if len(readings) > 1 else {})
 
 
 class Meanwhile:
@@ -118,11 +154,14 @@ def _row(title: str) -> str | None:
 
 
 def _cpu_times() -> list[int]:
-    """user, nice, system, idle, iowait, irq, softirq, steal in clock ticks of all cores."""
+    """user, nice, system, idle, iowait, irq, softirq, steal in clock ticks of the processors this process may use."""
     try:
-        return [int(value) for value in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
     except OSError:
         return []
+    names = {f"cpu{number}" for number in os.sched_getaffinity(0)} if hasattr(os, "sched_getaffinity") else {"cpu"}
+    columns = zip(*([int(value) for value in line[1:9]] for line in lines if line[0] in names), strict=True)
+    return [sum(column) for column in columns]
 
 
 def _processor() -> str:

@@ -25,6 +25,7 @@ from being.commands.session_workers import (
 )
 from being.commands.stopping import stopped_by_signals
 from being.errors import InputError, MissingDependencyError
+from being.processors import usable_processors
 from being.ray_local import require_own_package, start_ray
 
 CONFIG = Path("serve_config.yaml")
@@ -151,7 +152,7 @@ def command(
         try:
             if address is None:
                 start_ray(
-                    num_cpus=places(settings, os.cpu_count() or 1),
+                    num_cpus=places(settings, usable_processors()),
                     include_dashboard=dashboard,
                     object_store_memory=OBJECT_STORE_BYTES,
                     namespace="serve",
@@ -169,7 +170,7 @@ def command(
 
 def _in_front(settings: dict[str, Any], proxy: bool, folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """As many workers as stated or needed, and the environment for what stands before them; says what was picked."""
-    cores, gpus = os.cpu_count() or 1, gpus_here()
+    cores, gpus = usable_processors(), gpus_here()
     workers = stated_workers(settings)
     machine = f"{cores} cores and {gpus} GPU{'s' * (gpus != 1)}"
     if workers is None:

@@ -20,6 +20,11 @@ class ServingLimits(BaseModel):
     sound_s: float = Field(default=600.0, gt=0, description="Longest sound of one `speak`")
     side: int = Field(default=1920, ge=64, description="Largest width or height of a picture")
     sessions: int = Field(default=64, ge=1, description="Live sessions of one ingress, whatever they cost")
+    admission: bool = Field(
+        default=True,
+        description="false: admit up to `sessions` on each worker whatever frames cost; for measuring what is "
+        "delivered, not for people",
+    )
     speaking: int = Field(default=2, ge=1, description="`speak` requests worked on at once")
     message_bytes: int = Field(default=MIB, gt=0, description="Largest WebSocket message a client may send")
     buffered_s: float = Field(default=120.0, gt=0, description="Sound of one session that may wait to be heard")

@@ -26,12 +26,14 @@ class WorkerUse:
     most : sessions that it may hold.
     renderers : names of those that draw for it, by shard; several where each request may go to another.
     busy : share of their time that those it has just heard of are drawing live frames, for whomever.
+    by_cost : False: it may hold as many as `most` whatever frames cost.
     """
 
     frame_s: float = 0.0
     most: int = MOST
     renderers: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     busy: Mapping[str, float] = field(default_factory=dict)
+    by_cost: bool = True
 
 
 class Running(NamedTuple):
@@ -99,6 +101,8 @@ class RoomPlan:
 
     def admits(self, worker: str, asked: Load) -> bool:
         """Whether one more session of a worker fits. The first on its renderers always may: it is the measurement."""
+        if not self._use(worker).by_cost:
+            return self._held[worker] < self._use(worker).most
         return self._process_fits(worker) and self._renderers_fit(worker, asked, RISE, self._busy)
 
     def settles(self, worker: str, asked: Load) -> bool:
@@ -107,7 +111,7 @@ class RoomPlan:
         That is where sessions were not measured yet, or where a renderer is busier than its sessions explain: it may
         have been held up.
         """
-        if not self._process_fits(worker):
+        if not self._use(worker).by_cost or not self._process_fits(worker):
             return False
         unsettled = any(self._unsettled[name] for name in self._renderers_of(worker, asked))
         return unsettled or self._renderers_fit(worker, asked, 0.0, {})
@@ -115,7 +119,7 @@ class RoomPlan:
     def unmeasured(self, worker: str, asked: Load) -> bool:
         """Whether nothing is known of a frame's cost while others were let in to measure it: wait a moment."""
         here = any(self._sessions[name] for name in self._renderers_of(worker, asked))
-        return here and self._admission.cost(asked) is None
+        return self._use(worker).by_cost and here and self._admission.cost(asked) is None
 
     def left(self, asked: Load) -> Room:
         """The room for a kind of session; the plan stays as it is."""
@@ -150,8 +154,11 @@ class RoomPlan:
                 self._unsettled[name] += count
                 self._coming[name] += share
 
+    def _use(self, worker: str) -> WorkerUse:
+        return self._workers.get(worker, WorkerUse())
+
     def _process_fits(self, worker: str) -> bool:
-        use, held = self._workers.get(worker, WorkerUse()), self._held[worker]
+        use, held = self._use(worker), self._held[worker]
         return held < use.most and (not held or (held + 1) * FPS * use.frame_s <= PROCESS_BUDGET)
 
     def _renderers_fit(self, worker: str, asked: Load, rise: float, busy: Mapping[str, float]) -> bool:

@@ -72,7 +72,7 @@ class Service:
     ) -> None:
         self.graph = graph
         self.offline = offline or graph
-        self.limits = limits or ServingLimits()
+        self.limits = limits = limits or ServingLimits()
         self.prometheus = PrometheusMeter()
         self.meter: Meter = Meters(self.prometheus, meter) if meter else self.prometheus
         self.backgrounds = Backgrounds(self.limits.side)
@@ -80,7 +80,7 @@ class Service:
         self.frame_loop = FrameLoop(graph, self.meter, pacing=pacing, now=now)
         self.sessions = SessionRegistry(self.frame_loop, self.limits.gone_s, self.meter)
         admission = admission or Admission()
-        self.slots = SessionSlots(admission, self.sessions, self.limits.sessions, self.meter, loads)
+        self.slots = SessionSlots(admission, self.sessions, limits.sessions, self.meter, loads, limits.admission)
         self.speech_slots = SpeechSlots(self.limits.speaking, self.meter)
         self.shared: SharedSessions | None = None
         if directory is not None:

@@ -32,16 +32,25 @@ class SessionSlots:
         Sessions, whatever they cost.
     loads : callable
         What renderers in other processes tell; none where frames are drawn in this one.
+    by_cost : bool
+        False: `most` alone counts.
     """
 
     def __init__(
-        self, admission: Admission, sessions: SessionRegistry, most: int, meter: Meter, loads: Loads = dict
+        self,
+        admission: Admission,
+        sessions: SessionRegistry,
+        most: int,
+        meter: Meter,
+        loads: Loads = dict,
+        by_cost: bool = True,
     ) -> None:
         self._admission = admission
         self._sessions = sessions
         self._most = most
         self._meter = meter
         self._loads = loads
+        self._by_cost = by_cost
         self._opening: Counter[Load] = Counter()
 
     @contextmanager
@@ -78,6 +87,7 @@ class SessionSlots:
             self._most,
             {shard: tuple(load.renderer for load in reported) for shard, reported in loads.items()},
             {load.renderer: load.busy for reported in loads.values() for load in reported if load.busy is not None},
+            self._by_cost,
         )
 
     def costs(self) -> dict[Load, float]:
@@ -95,7 +105,7 @@ class SessionSlots:
     def _no_room(self, load: Load) -> Problem | None:
         if len(self._sessions) + self._opening.total() >= self._most:
             return refusal(self._meter, "sessions", f"this server holds {self._most} sessions and is full")
-        if self._sessions.faded and len(self._sessions):
+        if self._by_cost and self._sessions.faded and len(self._sessions):
             return refusal(self._meter, "cost", "no room for another session: frames of those there are come late")
         if not self._plan().admits(HERE, load):
             cost, ours = 1000 * (self._admission.cost(load) or 0), 1000 * self._admission.own_cost
@@ -107,7 +117,8 @@ class SessionSlots:
     def _plan(self) -> RoomPlan:
         """By this worker's own measurements; those of renderers are its own sessions' and others'."""
         running = {Running(load, HERE): count for load, count in (self._sessions.loads() + self._opening).items()}
-        return RoomPlan(self._admission, {HERE: WorkerUse(self._admission.own_cost, self._most)}, running)
+        use = WorkerUse(self._admission.own_cost, self._most, by_cost=self._by_cost)
+        return RoomPlan(self._admission, {HERE: use}, running)
 
 
 def _age_s(client: ClientSession) -> float:

@@ -54,6 +54,12 @@ def test_library_is_listed(server: Server) -> None:
         assert client.get("/docs").status_code == 200
 
 
+def test_without_admission_the_limit_is_the_room(serve: Callable[..., Server]) -> None:
+    for admission, room in ((True, range(1, 10)), (False, [50])):
+        with serve(ServingLimits(sessions=50, admission=admission)).client() as client:
+            assert client.get("/readyz").json()["room"] in room
+
+
 def test_unknown_things_are_problems(server: Server) -> None:
     with server.client() as client:
         assert "tiny" in str(problem(client.get("/v1/avatars/nobody"), 404)["remedy"])

@@ -103,6 +103,16 @@ def test_who_comes_to_another_worker_while_the_first_still_holds_it(workers: lis
                 assert http.get("/metrics").text.count("\nbeing_room_of_worker{") == 2
 
 
+def test_without_admission_each_worker_has_its_limit(graph: InProcessGraph, directory: LocalDirectory) -> None:
+    limits = PATIENT.model_copy(update={"sessions": 50, "admission": False})
+    with ExitStack() as stack:
+        for name in ("one", "two"):
+            server = stack.enter_context(running(graph, limits, directory=directory, name=name))
+        http = stack.enter_context(server.client())
+        eventually(lambda: http.get("/readyz").json()["workers"] == {"one": 50, "two": 50})
+        assert http.get("/readyz").json()["room"] == 100
+
+
 def test_every_worker_lists_all_sessions(workers: list[Server]) -> None:
     with live(workers[0]) as one, live(workers[1]) as two:
         names = {one.event("ready")["session"], two.event("ready")["session"]}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from being.commands.serve import DEFAULT, merged
+from being.commands.serve import DEFAULT, _in_front, merged
 from being.commands.session_workers import (
     behind_haproxy,
     gpus_here,
@@ -19,6 +20,7 @@ from being.commands.session_workers import (
     without_proxy,
     workers_needed,
 )
+from being.processors import usable_processors
 
 
 @pytest.mark.parametrize(
@@ -27,6 +29,22 @@ from being.commands.session_workers import (
 )
 def test_a_machine_gets_what_it_needs(cores: int, gpus: int, workers: int) -> None:
     assert workers_needed(cores, gpus) == workers
+
+
+def test_a_machine_is_planned_by_the_processors_that_may_be_used(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A container limited to 16 of 192 processors gets 12 workers for its GPU, not 16, and so much of Ray."""
+    for name in [name for name in os.environ if name.startswith("RAY_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(os, "cpu_count", lambda: 192)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16, 32)), raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert usable_processors() == 16
+    settings, _ = _in_front(DEFAULT, proxy=True, folder=tmp_path)
+    assert stated_workers(settings) == 12 and "12 session workers on 16 cores and 1 GPU" in capsys.readouterr().err
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert usable_processors() == 192
 
 
 @pytest.mark.parametrize(("visible", "count"), [("", 0), ("-1", 0), ("0", 1), ("0,3", 2)])

@@ -106,6 +106,23 @@ def test_a_process_is_full_at_one_core() -> None:
     assert room.by_worker == {"one": 3, "two": 1} and room.in_all == 4
 
 
+def test_without_admission_only_the_number_counts() -> None:
+    """Frames that nobody could pay, on a renderer and in processes that are full: as many as `most` all the same."""
+    busy = {"r": 1.0}
+    use = WorkerUse(0.03, 3, {0: ("r",)}, busy, by_cost=False)
+    running = {Running(LARGE, "one"): 2, Running(LARGE, "two", settled=False): 1}
+    plan = RoomPlan(measured(0.050), {"one": use, "two": use}, running)
+    assert plan.admits("one", LARGE) and not plan.unmeasured("one", LARGE)
+    room = plan.left(LARGE)
+    assert room.by_worker == {"one": 1, "two": 2} and room.in_all == 3
+    full = RoomPlan(measured(0.050), {"one": use, "two": use}, {Running(LARGE, "one"): 3})
+    assert not full.admits("one", LARGE) and not full.settles("one", LARGE) and full.admits("two", LARGE)
+    nothing_known = RoomPlan(Admission(), {"one": use, "two": use}, {Running(LARGE, "one"): 1})
+    assert not nothing_known.unmeasured("two", LARGE) and nothing_known.left(LARGE).in_all == 5
+    beside = WorkerUse(0.03, 3, {0: ("r",)}, busy)
+    assert not RoomPlan(measured(0.050), {"one": use, "two": beside}, running).admits("two", LARGE)
+
+
 OWN_S = 0.004  # of a worker's own process for each frame
 Law = Callable[[int], float]
 """Seconds of a frame where so many sessions are drawn."""

@@ -23,11 +23,11 @@ LOAD = Load("tiny", 64, 48)
 class Parts:
     """Slots and what they ask."""
 
-    def __init__(self, avatar: Avatar, most: int, admission: Admission | None = None) -> None:
+    def __init__(self, avatar: Avatar, most: int, admission: Admission | None = None, by_cost: bool = True) -> None:
         self._avatar = avatar
         self.meter = Measured()
         self.sessions = SessionRegistry(FrameLoop(self, self.meter), 10.0, self.meter)
-        self.slots = SessionSlots(admission or Admission(), self.sessions, most, self.meter)
+        self.slots = SessionSlots(admission or Admission(), self.sessions, most, self.meter, by_cost=by_cost)
 
     async def prepare(self, avatar: str) -> AvatarFacts:
         return tiny_facts(self._avatar)
@@ -85,6 +85,23 @@ def test_a_session_too_dear_is_refused_with_its_cost(tiny_avatar: Avatar) -> Non
     assert parts.slots.room("tiny").in_all == 0
     assert "a 64x48 frame costs 20 ms" in parts.refused().details.detail
     assert parts.meter.added["being_refused cost"] == 1
+
+
+def test_without_admission_only_the_number_counts(tiny_avatar: Avatar) -> None:
+    admission = Admission(budget=0.8)
+    for _ in range(50):
+        admission.observe({LOAD: 1, Load("tiny", *REFERENCE): 1}, 0.5)
+    parts = Parts(tiny_avatar, most=3, admission=admission, by_cost=False)
+    assert parts.slots.use().by_cost is False and parts.slots.room("tiny").in_all == 3
+    parts.sessions._frame_loop.scheduler.refine_fade.late()
+    client = tiny_client(tiny_avatar)
+    client.session.output = replace(client.session.output, refine=0.5)
+    parts.sessions.add(client)
+    assert parts.sessions.faded and parts.slots.room("tiny").in_all == 2
+    with parts.slots.opening(LOAD):
+        parts.slots.check_alone(LOAD)
+        with parts.slots.opening(LOAD):
+            assert "holds 3 sessions and is full" in str(parts.refused().details.detail)
 
 
 def test_nobody_comes_in_while_strengths_are_lowered(tiny_avatar: Avatar) -> None:

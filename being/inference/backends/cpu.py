@@ -33,7 +33,7 @@ from being.model.approx import CanonicalBlocks, Form, SplatArrays, assemble_nump
 from being.model.approx.assemble import assemble_on_screen
 from being.model.approx.deformer import with_threads
 from being.model.approx.lean import usual_viewpoint
-from being.model.approx.thread_split import usable_cores
+from being.processors import usable_processors
 from being.raster.cpu.backend import NumbaRenderer
 from being.raster.cpu.picture import Backdrop, PictureRenderer, ScreenSplats
 from being.raster.cpu.screen import camera_array
@@ -59,7 +59,7 @@ class CpuBackend:
 
     def __init__(self, form: Form | None = None, cores: int = 0) -> None:
         self._form = form
-        self._cores = cores or usable_cores()
+        self._cores = cores or usable_processors()
         self._threads = ThreadPoolExecutor(self._cores, thread_name_prefix="being-draw")
         self._renderers: dict[int, _Pool[NumbaRenderer]] = {}
         self._painters: dict[int, _Pool[PictureRenderer]] = {}

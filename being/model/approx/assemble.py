@@ -18,6 +18,7 @@ from being.model.approx.deformer import Deformer
 from being.model.approx.kernels import EXACT, LANES, VECTOR
 from being.model.fold import pose_words
 from being.model.gaussians import Gaussians
+from being.processors import usable_processors
 from being.raster import sh as harmonics
 from being.raster.cpu.jit import fetch_add, kernel
 from being.raster.cpu.picture import ScreenSplats
@@ -107,7 +108,7 @@ def assemble_numpy(
             queue, blocks, canonical.count, flat_canonical, flat_offsets, offsets.shape[1], poses, staging, *arrays
         )
 
-    thread_split.run(work, min(threads or thread_split.usable_cores(), blocks))
+    thread_split.run(work, min(threads or usable_processors(), blocks))
     return out
 
 
@@ -129,7 +130,7 @@ def assemble_on_screen(
         staging = np.empty(STAGED * VECTOR, np.float32)
         _assemble_on_screen(queue, blocks, *given, staging, out.records, out.depths, out.rows)
 
-    thread_split.run(work, min(threads or thread_split.usable_cores(), blocks))
+    thread_split.run(work, min(threads or usable_processors(), blocks))
     return out
 
 

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from being.model.approx import thread_split
 from being.model.approx.blocks import LEAN_CHANNELS, Floats
 from being.model.approx.fused import FusedNetwork
 from being.model.approx.lean import to_lean_torch
@@ -28,6 +27,7 @@ from being.model.approx.motion_stats import (
 from being.model.approx.pruned import mover_inputs
 from being.model.gaussians import Gaussians
 from being.model.network import OFFSET_SIZES, DeformationNetwork
+from being.processors import usable_processors
 
 HEAD_WIDTH = 64
 STEPS = 400
@@ -149,7 +149,7 @@ class DistilledDeformer:
         self._network = FusedNetwork(network, [(head.first, head.second)])
         movers = self.order[: self.moving]
         self._features, self._gates = mover_inputs(network, gaussians, movers)
-        self.threads = threads or thread_split.usable_cores()
+        self.threads = threads or usable_processors()
         self.baseline: Floats = stats.mean.copy()
         if self.moving:
             tokens = recorded_tokens(network, STATS_FRAMES)

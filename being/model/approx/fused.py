@@ -19,6 +19,7 @@ from being.model.approx.blocks import FULL_CHANNELS, Floats, Indices, to_blocks
 from being.model.approx.kernels import EXACT, LANES, affine, layer_norm, pack, rectify, weigh_tokens
 from being.model.fold import LayerFold
 from being.model.network import GATED, OFFSET_SIZES, DeformationNetwork
+from being.processors import usable_processors
 from being.raster.cpu.jit import fetch_add, kernel
 
 Head = tuple[nn.Linear, nn.Linear]
@@ -113,7 +114,7 @@ class FusedDeformer:
         self._network = FusedNetwork(network)
         self._features = to_blocks(features)
         self._gates = to_blocks(audio_gate[:, None])[:, 0]
-        self.threads = threads or thread_split.usable_cores()
+        self.threads = threads or usable_processors()
 
     def __call__(self, tokens: Floats, out: Floats) -> Floats:
         """Offsets of a frame with tokens (T, width), in blocks; returns `out`."""

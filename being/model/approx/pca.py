@@ -34,6 +34,7 @@ from being.model.approx.motion_stats import (
 from being.model.approx.pruned import mover_inputs
 from being.model.gaussians import Gaussians
 from being.model.network import DeformationNetwork
+from being.processors import usable_processors
 from being.raster.cpu.jit import fetch_add, kernel
 from being.raster.cpu.simd import broadcast, fill, fma, load_half, store
 
@@ -141,7 +142,7 @@ class PcaDeformer:
         self._probes = stats.select(basis.probes)
         self._solve = basis.solve / _RAISE
         self._modes = _laid_out(basis.modes) if len(basis.modes) else None
-        self.threads = threads or thread_split.usable_cores()
+        self.threads = threads or usable_processors()
 
     def weights(self, tokens: Floats) -> Floats:
         """(K,) how strong each mode is in the frame, for modes as `_laid_out` has them."""

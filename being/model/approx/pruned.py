@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import torch
 
-from being.model.approx import thread_split
 from being.model.approx.blocks import FULL_CHANNELS, Floats, to_blocks
 from being.model.approx.fused import FusedNetwork
 from being.model.approx.motion_stats import PRUNE_BELOW, MotionStats
 from being.model.gaussians import Gaussians
 from being.model.network import DeformationNetwork
+from being.processors import usable_processors
 
 
 class PrunedDeformer:
@@ -33,7 +33,7 @@ class PrunedDeformer:
         self.baseline[self.order[: self.moving]] = 0
         self._network = FusedNetwork(network)
         self._features, self._gates = mover_inputs(network, gaussians, self.order[: self.moving])
-        self.threads = threads or thread_split.usable_cores()
+        self.threads = threads or usable_processors()
 
     def __call__(self, tokens: Floats, out: Floats) -> Floats:
         """See `Deformer`."""

@@ -6,7 +6,6 @@ thread, and a thread that was held up leaves its blocks to the others.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -14,11 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from being.raster.cpu.workers import run_on_threads
-
-
-def usable_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run(work: Callable[[npt.NDArray[np.int64]], Any], threads: int) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from being.processors import usable_processors
+
 Result = TypeVar("Result")
 
 MOST_THREADS = 8  # a picture is too small to share among more
@@ -26,11 +28,7 @@ def limit_threads(count: int) -> None:
 
 def default_threads() -> int:
     """Return how many threads a picture is drawn with: the CPUs this process may use, at most `limit_threads`."""
-    try:
-        available = len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS, Windows
-        available = os.cpu_count() or 1
-    return max(1, min(available, _limit))
+    return max(1, min(usable_processors(), _limit))
 
 
 _helpers: ThreadPoolExecutor | None = None
