@@ -152,6 +152,7 @@ def command(
         try:
             if address is None:
                 start_ray(
+                    address="local",  # one of its own, whatever Ray runs on the machine besides
                     num_cpus=places(settings, usable_processors()),
                     include_dashboard=dashboard,
                     object_store_memory=OBJECT_STORE_BYTES,
