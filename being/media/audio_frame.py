@@ -21,6 +21,8 @@ class SoundFramer:
         self._format = format
         self._block = block
         self._sample_format = sample_format
+        self._layout = "mono" if format.sound_channels == 1 else "stereo"
+        self._time_base = Fraction(1, format.sound_rate)
         self._waiting: list[np.ndarray] = []
         self._held = 0
         self._position = 0
@@ -55,10 +57,9 @@ class SoundFramer:
 
         planar = self._sample_format.endswith("p")
         data = samples.T if planar else samples.reshape(1, -1)
-        layout = "mono" if self._format.sound_channels == 1 else "stereo"
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(data), self._sample_format, layout)
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(data), self._sample_format, self._layout)
         frame.sample_rate = self._format.sound_rate
-        frame.time_base = Fraction(1, self._format.sound_rate)
+        frame.time_base = self._time_base
         frame.pts = self._position
         self._position += samples.shape[0]
         return frame
