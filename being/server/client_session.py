@@ -69,17 +69,20 @@ class ClientSession:
         self._now = now
         self._awake = asyncio.Event()
         self._input = SpeechInput(session, sample_rate)
+        session.before_frames = self._settle_input
         self._control = SessionControl(session, format, emotions, backgrounds, limits, self._awake.set)
         self._pump = MediaPump(pool)
         self._liveness = Liveness(limits.gone_s, limits.window_bytes)
         self._stats = SessionStats(meter)
         self._ending: Exception | None = None
+        self._alarm: asyncio.TimerHandle | None = None
         self._coming: int | None = None  # number of a connection that `serve` has not begun to serve
 
     def state(self) -> ClientState | None:
         """What `restore` takes; None while sound of the client's is being converted: ask a moment later."""
         if self._input.busy:
             return None
+        self._settle_input()
         return ClientState(
             session=self.session.state(self._now()),
             pcm=self._input.state(),
@@ -165,6 +168,9 @@ class ClientSession:
         self._liveness.touch(self._now())
         self._control.refuse(problem)
 
+    def _settle_input(self) -> None:
+        self._refused(self._input.settle())
+
     def _refused(self, problem: Problem | None) -> None:
         if problem is not None:
             self._control.refuse(problem)
@@ -222,6 +228,9 @@ class ClientSession:
                 self.connected = False
                 self._control.events.clear()
                 self._close_stream()
+                if self._alarm is not None:
+                    self._alarm.cancel()
+                    self._alarm = None
             self._awake.set()
 
     async def _round(self, transport: Transport, connection: int) -> None:
@@ -239,11 +248,14 @@ class ClientSession:
         self._liveness.check(now)
 
     async def _wait(self) -> None:
-        alarm = asyncio.get_running_loop().call_later(CHECK_S, self._awake.set)
-        try:
-            await self._awake.wait()
-        finally:
-            alarm.cancel()
+        """Until there is something to do, or a second has passed: it is woken with every frame, the alarm stands on."""
+        if self._alarm is None:
+            self._alarm = asyncio.get_running_loop().call_later(CHECK_S, self._ring)
+        await self._awake.wait()
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._awake.set()
 
     async def _send_events(self, transport: Transport) -> None:
         events = self._control.events
@@ -299,6 +311,7 @@ class ClientSession:
     def _send_stats(self, now: float) -> None:
         if not self._stats.report_is_due(now, self._stats.dropped(self._pump.dropped)):
             return
+        self._settle_input()
         latency = self._stats.latency()
         self._control.emit(
             "stats",
