@@ -105,7 +105,8 @@ def fragment(sequence: int, runs: Sequence[TrackRun]) -> bytes:
             )
         )
         for sample in run.samples:
-            parts.append(_SAMPLE.pack(sample.duration, len(sample.data), SYNC_SAMPLE if sample.sync else DELTA_SAMPLE))
+            flags = SYNC_SAMPLE if sample.sync else DELTA_SAMPLE
+            parts.append(_SAMPLE.pack(sample.duration, len(sample.data), flags))
             at += len(sample.data)
     parts.append(struct.pack(">I4s", at - head, b"mdat"))
     parts += [sample.data for run in runs for sample in run.samples]
