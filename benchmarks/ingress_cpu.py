@@ -301,7 +301,7 @@ async def _talk(url: str, count: int, seconds: float, rate: int) -> None:
 
 
 async def _one(url: str, pcm: np.ndarray, seconds: float, rate: int) -> tuple[float, float, float]:
-    """Bytes that came, and what the server said of the last ten seconds' latency: from a frame's tick to its sending."""
+    """Bytes that came, and latencies as the server tells them: from a frame's tick to its sending."""
     received = 0
     latency = {"p50": 0.0, "p95": 0.0}
     chunk = round(rate * CHUNK_S)

@@ -89,7 +89,7 @@ def sound_track(track: int, rate: int, channels: int, decoder_config: bytes, bit
 
 
 def fragment(sequence: int, runs: Sequence[TrackRun]) -> bytes:
-    """`moof` and `mdat` that carry `runs`. Made with every picture: so its boxes, of known sizes, are packed at once."""
+    """`moof` and `mdat` that carry `runs`; made with every picture, so boxes of known sizes are packed at once."""
     head = _MOOF.size + sum(_TRAF.size + _SAMPLE.size * len(run.samples) for run in runs)
     at = head + 8  # past the head of mdat
     parts = [_MOOF.pack(head, b"moof", 16, b"mfhd", 0, sequence)]
