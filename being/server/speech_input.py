@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from being.constants import FPS
 from being.errors import InputError
 from being.live.session import Session
 from being.server.pcm_input import FloatArray, PcmInput
@@ -12,14 +13,13 @@ from being.server.pcm_state import PcmState
 from being.server.problems import Problem
 
 LARGE_SOUND = 64 << 10  # bytes of PCM worth a worker thread
-HELD_BYTES = 8 << 10  # of small pieces converted together: more than arrives between two frames
 
 
 class SpeechInput:
     """Converts what arrives and lays it into the session; a problem is returned once until there is room again.
 
-    Small pieces are held, and converted together when the session is about to read them (`settle`): conversion costs
-    as much for a piece of 20 ms as for one of 40.
+    Small pieces are held until they are a frame's sound, or until a frame is about to read them (`settle`): conversion
+    costs as much for a piece of 20 ms as for one of 40. Where sound flows, frames find it converted.
     """
 
     def __init__(self, session: Session, sample_rate: int) -> None:
@@ -61,7 +61,7 @@ class SpeechInput:
             self._held.append(data)
             self._held_bytes += len(data)
             self.taken_bytes += len(data)
-            return self.settle() if self._held_bytes >= HELD_BYTES else None
+            return self.settle() if self._held_bytes * FPS >= 2 * self._pcm_input.rate else None
         problem = self.settle()
         large = await asyncio.shield(asyncio.create_task(self._take_large(data, now)))
         return large or problem

@@ -12,7 +12,7 @@ from support.live import tiny_facts, tiny_session
 from being.avatar.folder import Avatar
 from being.live.requests import OutputFormat
 from being.live.session import Limits, Session
-from being.server.speech_input import HELD_BYTES, SpeechInput
+from being.server.speech_input import SpeechInput
 
 FRAME_S = 0.04
 
@@ -49,15 +49,17 @@ def test_held_pieces_are_the_same_sound_bit_for_bit(tiny_avatar: Avatar, rate: i
         np.testing.assert_array_equal(np.concatenate(ours), np.concatenate(theirs))
 
 
-def test_a_piece_waits_for_its_frame_and_much_does_not(tiny_avatar: Avatar) -> None:
+def test_a_piece_waits_for_company_or_its_frame(tiny_avatar: Avatar) -> None:
     session = tiny_session(tiny_avatar)
     speech = SpeechInput(session, 16_000)
     asyncio.run(speech.take(bytes(640), lambda: 1.0))
     assert session.waiting_s == 0.0 and speech.taken_bytes == 640
     speech.settle()
     assert 0.01 < session.waiting_s <= 0.02, "the resampler holds back a little"
-    asyncio.run(speech.take(bytes(HELD_BYTES), lambda: 1.0))
-    assert session.waiting_s > HELD_BYTES / 32_000, "converted at once"
+    asyncio.run(speech.take(bytes(640), lambda: 1.0))
+    assert session.waiting_s <= 0.02
+    asyncio.run(speech.take(bytes(640), lambda: 1.0))
+    assert session.waiting_s > 0.05, "a frame's sound is converted at once"
 
 
 def test_held_sound_without_room_is_refused_when_it_is_converted(tiny_avatar: Avatar) -> None:
