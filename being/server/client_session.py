@@ -12,6 +12,7 @@ from being.constants import FPS
 from being.live.scheduler import Delivery, Sound
 from being.live.session import Session
 from being.server.admission import Load
+from being.server.alarmed_event import AlarmedEvent
 from being.server.backgrounds import Backgrounds
 from being.server.client_state import ClientState
 from being.server.client_stream import frames_of
@@ -67,7 +68,7 @@ class ClientSession:
         self._limits = limits
         self._meter = meter
         self._now = now
-        self._awake = asyncio.Event()
+        self._awake = AlarmedEvent(CHECK_S)
         self._input = SpeechInput(session, sample_rate)
         session.before_frames = self._settle_input
         self._control = SessionControl(session, format, emotions, backgrounds, limits, self._awake.set)
@@ -75,7 +76,6 @@ class ClientSession:
         self._liveness = Liveness(limits.gone_s, limits.window_bytes)
         self._stats = SessionStats(meter)
         self._ending: Exception | None = None
-        self._alarm: asyncio.TimerHandle | None = None
         self._coming: int | None = None  # number of a connection that `serve` has not begun to serve
 
     def state(self) -> ClientState | None:
@@ -222,15 +222,13 @@ class ClientSession:
                     raise self._ending
                 await self._round(transport, connection)
                 if not self._awake.is_set():
-                    await self._wait()
+                    await self._awake.wait_or_alarm()
         finally:
             if not self._liveness.superseded(connection):
                 self.connected = False
                 self._control.events.clear()
                 self._close_stream()
-                if self._alarm is not None:
-                    self._alarm.cancel()
-                    self._alarm = None
+                self._awake.cancel_alarm()
             self._awake.set()
 
     async def _round(self, transport: Transport, connection: int) -> None:
@@ -246,16 +244,6 @@ class ClientSession:
         now = self._now()
         self._send_stats(now)
         self._liveness.check(now)
-
-    async def _wait(self) -> None:
-        """Until there is something to do, or a second has passed: it is woken with every frame, the alarm stands on."""
-        if self._alarm is None:
-            self._alarm = asyncio.get_running_loop().call_later(CHECK_S, self._ring)
-        await self._awake.wait()
-
-    def _ring(self) -> None:
-        self._alarm = None
-        self._awake.set()
 
     async def _send_events(self, transport: Transport) -> None:
         events = self._control.events
