@@ -16,6 +16,8 @@ SAMPLE = 4
 GATHERED = {"being_ticks", "being_frames"}
 """Counted with every frame: told together."""
 GATHERED_S = 1.0
+STEADY = {"being_frame_cost_seconds"}
+"""Set with every tick and much the same each time: told once in `GATHERED_S`."""
 
 
 class RayMeter:
@@ -25,6 +27,7 @@ class RayMeter:
         self._observed = Counter[tuple[str, ...]]()
         self._gathered: defaultdict[tuple[str, tuple[tuple[str, str], ...]], float] = defaultdict(float)
         self._told = time.monotonic()
+        self._told_of: dict[tuple[str, ...], float] = {}  # when, of those that are steady
         self._counters: dict[str, metrics.Counter] = {}
         self._gauges: dict[str, metrics.Gauge] = {}
         self._histograms: dict[str, metrics.Histogram] = {}
@@ -53,6 +56,11 @@ class RayMeter:
             self._told = time.monotonic()
 
     def set(self, name: str, value: float, **labels: str) -> None:
+        if name in STEADY:
+            key, now = (name, *labels.values()), time.monotonic()
+            if now - self._told_of.get(key, -GATHERED_S) < GATHERED_S:
+                return
+            self._told_of[key] = now
         self._gauges[name].set(value, tags=labels)
 
     def observe(self, name: str, value: float, **labels: str) -> None:

@@ -12,6 +12,8 @@ from being.live.requests import Fade, FrameRequest, OutputFormat
 
 FloatArray = npt.NDArray[np.float32]
 
+NO_SOUND = np.zeros(0, np.float32)
+
 
 @dataclass(frozen=True, eq=False)
 class FrameRequestBatch:
@@ -96,6 +98,11 @@ class FrameRequestBatch:
             )
             for row, (heads, torsos, eyes) in enumerate(zip(*columns, strict=True))
         ]
+
+    @classmethod
+    def muted(cls, requests: Sequence[FrameRequest]) -> FrameRequestBatch:
+        """`of(requests).mute()`, without putting seconds of sound together first."""
+        return cls.of(requests, [NO_SOUND] * len(requests)).mute()
 
     def mute(self) -> FrameRequestBatch:
         """Without the sound, which only the encoder needs."""

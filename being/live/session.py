@@ -7,7 +7,7 @@ nothing was said there is silence, and silence is drawn like any sound.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,6 +99,8 @@ class Session:
         self._limits = limits or Limits()
         self._player = player or MotionPlayer(avatar.motion, seed)
         self._motion = MotionState()
+        self.before_frames: Callable[[], None] | None = None
+        """Called before the next frames are taken: who holds sound that has arrived brings it now."""
         self.emotion_targets = EmotionTargets(avatar.motion.emotion.shape[1])
         self._model_timeline = AudioTimeline()  # 16 kHz mono: what the audio contexts are made of
         self._playback_timeline = AudioTimeline(channels)  # 48 kHz: what the client plays
@@ -262,6 +264,10 @@ class Session:
             self._model_timeline.pad_to(self._committed)
             self._playback_timeline.pad_to(OUTPUT_RATIO * self._committed)
             for model_pcm, playback_pcm in self._inbox:
+                if self._slip < QUIET_STEP:  # as nearly always: nothing to leave out
+                    self._model_timeline.append(model_pcm)
+                    self._playback_timeline.append(playback_pcm)
+                    continue
                 kept = self._repay(model_pcm)
                 self._model_timeline.append(model_pcm[kept])
                 self._playback_timeline.append(playback_pcm[np.repeat(kept, OUTPUT_RATIO)])
@@ -301,17 +307,18 @@ class Session:
                 self._slip -= QUIET_STEP
         return kept
 
-    def _talking(self, first: int, count: int) -> npt.NDArray[np.bool_]:
-        """Whether each of the frames belongs to speech, (n,)."""
-        sound = self._model_timeline.read(FRAME_SAMPLES * first, FRAME_SAMPLES * (first + count)).reshape(
-            count, FRAME_SAMPLES
-        )
-        loud = np.sqrt(np.mean(np.square(sound), axis=1)) > SPEECH_RMS
-        flags = np.empty(count, np.bool_)
-        for index, is_loud in enumerate(loud):
+    def _heard(self, count: int) -> FloatArray:
+        """The sound of the next frames, (640 n,)."""
+        first = FRAME_SAMPLES * self.next_frame
+        return self._model_timeline.read(first, first + FRAME_SAMPLES * count)
+
+    def _talking(self, loud: Sequence[bool]) -> list[bool]:
+        """Whether each of the next frames belongs to speech, given which are loud."""
+        flags = []
+        for index, is_loud in enumerate(loud, self.next_frame):
             if is_loud:
-                self._last_speech = first + index
-            flags[index] = first + index - self._last_speech <= HANGOVER
+                self._last_speech = index
+            flags.append(index - self._last_speech <= HANGOVER)
         return flags
 
     def _take(self, count: int, moves: Moves) -> Take:
@@ -377,12 +384,15 @@ def _move_all(sessions: Sequence[Session], count: int, now: float) -> list[Moves
     """Lay down the sound that has arrived, and move all sessions by what is now known of it."""
     if not sessions:
         return []
-    talking = []
     for session in sessions:
+        if session.before_frames is not None:
+            session.before_frames()
         session._admit_inbox(now)
-        talking.append(session._talking(session.next_frame, count))
+    sound = np.stack([session._heard(count) for session in sessions]).reshape(len(sessions), count, FRAME_SAMPLES)
+    loud = (np.sqrt(np.mean(np.square(sound), axis=2)) > SPEECH_RMS).tolist()
+    talking = np.array([session._talking(own) for session, own in zip(sessions, loud, strict=True)])
     players = [session._player for session in sessions]
-    moves, states = play(players, np.stack(talking), [session._motion for session in sessions])
+    moves, states = play(players, talking, [session._motion for session in sessions])
     for session, state in zip(sessions, states, strict=True):
         session._motion = state
     return moves

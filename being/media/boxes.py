@@ -9,6 +9,9 @@ from dataclasses import dataclass
 UNITY_MATRIX = struct.pack(">9i", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 SYNC_SAMPLE = 0x02000000  # sample_depends_on = 2: depends on no other sample
 DELTA_SAMPLE = 0x01010000  # sample_depends_on = 1, sample_is_non_sync_sample
+_MOOF = struct.Struct(">I4s I4sII")  # with mfhd
+_TRAF = struct.Struct(">I4s I4sII I4sIQ I4sI Ii")  # with tfhd, tfdt and trun but for the samples' rows
+_SAMPLE = struct.Struct(">III")
 
 
 @dataclass(frozen=True)
@@ -86,19 +89,28 @@ def sound_track(track: int, rate: int, channels: int, decoder_config: bytes, bit
 
 
 def fragment(sequence: int, runs: Sequence[TrackRun]) -> bytes:
-    """`moof` and `mdat` that carry `runs`."""
-    data = [sample.data for run in runs for sample in run.samples]
-
-    def moof(offsets: Sequence[int]) -> bytes:
-        header = full_box(b"mfhd", 0, 0, struct.pack(">I", sequence))
-        return box(b"moof", header, *(_track_fragment(run, at) for run, at in zip(runs, offsets, strict=True)))
-
-    offsets = []
-    at = len(moof([0] * len(runs))) + 8  # past the head of mdat
+    """`moof` and `mdat` that carry `runs`; made with every picture, so boxes of known sizes are packed at once."""
+    head = _MOOF.size + sum(_TRAF.size + _SAMPLE.size * len(run.samples) for run in runs)
+    at = head + 8  # past the head of mdat
+    parts = [_MOOF.pack(head, b"moof", 16, b"mfhd", 0, sequence)]
     for run in runs:
-        offsets.append(at)
-        at += sum(len(sample.data) for sample in run.samples)
-    return moof(offsets) + box(b"mdat", *data)
+        rows = _SAMPLE.size * len(run.samples)
+        parts.append(
+            _TRAF.pack(
+                *(_TRAF.size + rows, b"traf"),
+                *(16, b"tfhd", 0x020000, run.track),  # offsets count from this moof
+                *(20, b"tfdt", 1 << 24, run.start),
+                *(20 + rows, b"trun", 0x001 | 0x100 | 0x200 | 0x400),  # data offset; each one's duration, size, flags
+                *(len(run.samples), at),
+            )
+        )
+        for sample in run.samples:
+            flags = SYNC_SAMPLE if sample.sync else DELTA_SAMPLE
+            parts.append(_SAMPLE.pack(sample.duration, len(sample.data), flags))
+            at += len(sample.data)
+    parts.append(struct.pack(">I4s", at - head, b"mdat"))
+    parts += [sample.data for run in runs for sample in run.samples]
+    return b"".join(parts)
 
 
 def _track(
@@ -137,20 +149,6 @@ def _track(
         box(b"minf", media_header, here, table),
     )
     return box(b"trak", header, media)
-
-
-def _track_fragment(run: TrackRun, data_offset: int) -> bytes:
-    rows = b"".join(
-        struct.pack(">III", sample.duration, len(sample.data), SYNC_SAMPLE if sample.sync else DELTA_SAMPLE)
-        for sample in run.samples
-    )
-    fields = 0x001 | 0x100 | 0x200 | 0x400  # data offset; per sample: duration, size, flags
-    return box(
-        b"traf",
-        full_box(b"tfhd", 0, 0x020000, struct.pack(">I", run.track)),  # offsets count from this moof
-        full_box(b"tfdt", 1, 0, struct.pack(">Q", run.start)),
-        full_box(b"trun", 0, fields, struct.pack(">Ii", len(run.samples), data_offset), rows),
-    )
 
 
 def _descriptor(tag: int, *content: bytes) -> bytes:

@@ -12,6 +12,7 @@ from being.constants import FPS
 from being.live.scheduler import Delivery, Sound
 from being.live.session import Session
 from being.server.admission import Load
+from being.server.alarmed_event import AlarmedEvent
 from being.server.backgrounds import Backgrounds
 from being.server.client_state import ClientState
 from being.server.client_stream import frames_of
@@ -67,8 +68,9 @@ class ClientSession:
         self._limits = limits
         self._meter = meter
         self._now = now
-        self._awake = asyncio.Event()
+        self._awake = AlarmedEvent(CHECK_S)
         self._input = SpeechInput(session, sample_rate)
+        session.before_frames = self._settle_input
         self._control = SessionControl(session, format, emotions, backgrounds, limits, self._awake.set)
         self._pump = MediaPump(pool)
         self._liveness = Liveness(limits.gone_s, limits.window_bytes)
@@ -80,6 +82,7 @@ class ClientSession:
         """What `restore` takes; None while sound of the client's is being converted: ask a moment later."""
         if self._input.busy:
             return None
+        self._settle_input()
         return ClientState(
             session=self.session.state(self._now()),
             pcm=self._input.state(),
@@ -165,6 +168,9 @@ class ClientSession:
         self._liveness.touch(self._now())
         self._control.refuse(problem)
 
+    def _settle_input(self) -> None:
+        self._refused(self._input.settle())
+
     def _refused(self, problem: Problem | None) -> None:
         if problem is not None:
             self._control.refuse(problem)
@@ -216,12 +222,13 @@ class ClientSession:
                     raise self._ending
                 await self._round(transport, connection)
                 if not self._awake.is_set():
-                    await self._wait()
+                    await self._awake.wait_or_alarm()
         finally:
             if not self._liveness.superseded(connection):
                 self.connected = False
                 self._control.events.clear()
                 self._close_stream()
+                self._awake.cancel_alarm()
             self._awake.set()
 
     async def _round(self, transport: Transport, connection: int) -> None:
@@ -237,13 +244,6 @@ class ClientSession:
         now = self._now()
         self._send_stats(now)
         self._liveness.check(now)
-
-    async def _wait(self) -> None:
-        alarm = asyncio.get_running_loop().call_later(CHECK_S, self._awake.set)
-        try:
-            await self._awake.wait()
-        finally:
-            alarm.cancel()
 
     async def _send_events(self, transport: Transport) -> None:
         events = self._control.events
@@ -299,6 +299,7 @@ class ClientSession:
     def _send_stats(self, now: float) -> None:
         if not self._stats.report_is_due(now, self._stats.dropped(self._pump.dropped)):
             return
+        self._settle_input()
         latency = self._stats.latency()
         self._control.emit(
             "stats",

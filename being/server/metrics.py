@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 Kind = Literal["counter", "gauge", "histogram"]
+InstrumentT = TypeVar("InstrumentT", Counter, Gauge, Histogram)
 
 SECONDS = (0.002, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.12, 0.2, 0.4, 1.0)
 
@@ -57,6 +58,7 @@ class PrometheusMeter:
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
+        self._children: dict[tuple[Any, ...], Counter | Gauge | Histogram] = {}
         for item in instruments:
             if item.kind == "counter":
                 self._counters[item.name] = Counter(item.name, item.description, item.labels, registry=self._registry)
@@ -68,16 +70,22 @@ class PrometheusMeter:
                 )
 
     def add(self, name: str, value: float = 1.0, **labels: str) -> None:
-        counter = self._counters[name]
-        (counter.labels(**labels) if labels else counter).inc(value)
+        self._labelled(self._counters, name, labels).inc(value)
 
     def set(self, name: str, value: float, **labels: str) -> None:
-        gauge = self._gauges[name]
-        (gauge.labels(**labels) if labels else gauge).set(value)
+        self._labelled(self._gauges, name, labels).set(value)
 
     def observe(self, name: str, value: float, **labels: str) -> None:
-        histogram = self._histograms[name]
-        (histogram.labels(**labels) if labels else histogram).observe(value)
+        self._labelled(self._histograms, name, labels).observe(value)
+
+    def _labelled(self, instruments: Mapping[str, InstrumentT], name: str, labels: Mapping[str, str]) -> InstrumentT:
+        """The instrument with these labels, remembered: the client library takes microseconds to find it."""
+        if not labels:
+            return instruments[name]
+        key = name, *labels.items()
+        if (found := self._children.get(key)) is None:
+            found = self._children[key] = instruments[name].labels(**labels)
+        return cast("InstrumentT", found)
 
     def exposition(self) -> bytes:
         """The Prometheus text format."""

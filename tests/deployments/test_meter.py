@@ -47,6 +47,22 @@ def test_frames_are_counted_together_and_none_is_lost(meter: RayMeter, monkeypat
     assert sum(value for value, _ in lines) + sum(meter._gathered.values()) == 200
 
 
+def test_a_steady_figure_is_told_once_a_second_for_each_of_its_labels(
+    meter: RayMeter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    for _ in range(100):
+        now += 0.04
+        for avatar in ("a", "b"):
+            meter.set("being_frame_cost_seconds", now, avatar=avatar, size="8x8")
+    lines = told(meter._gauges, "being_frame_cost_seconds")
+    for avatar in ("a", "b"):
+        values = [value for value, tags in lines if tags["avatar"] == avatar]
+        assert len(values) == 4 and values[0] == pytest.approx(100.04)
+        assert now - values[-1] <= 1.0, "the last one is not older than that"
+
+
 def test_what_is_rare_is_told_at_once(meter: RayMeter) -> None:
     meter.add("being_refused", reason="cost")
     meter.add("being_refused", 0.0, reason="cost")

@@ -120,7 +120,7 @@ class FrameChannel:
                 sounds, kept = self._sound.cut(requests)
                 whole = FrameRequestBatch.of(requests, sounds)
             else:
-                whole, kept = FrameRequestBatch.of(requests).mute(), []
+                whole, kept = FrameRequestBatch.muted(requests), []
             batch, formats = self._formats.numbered(whole)
             self._send(DrawMessage(number, live, batch, kept, formats, self._arena.take_released(), contexts))
         except Exception:
