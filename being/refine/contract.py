@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +71,11 @@ class CropRows:
             self.strengths[at],
             self.seeds[at],
         )
+
+
+def seed_of(avatar: str) -> int:
+    """Where the noise of an avatar's crops starts from, see `CropRows`."""
+    return crc32(avatar.encode())
 
 
 class Refiner(Protocol):

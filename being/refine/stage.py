@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from zlib import crc32
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from being.inference.frame_batch import FrameBatch
 from being.inference.frames import Drive, Extras, FaceBox, PixelFormat
-from being.refine.contract import Conditions, CropRows, Refiner
+from being.refine.contract import Conditions, CropRows, Refiner, seed_of
 from being.refine.crops import CropPlaces, sent
 from being.refine.windows import Window, face_masks, window_of
 
@@ -99,7 +98,7 @@ def crop_rows(batch: FrameBatch, rows: Sequence[int], windows: Sequence[Window])
         np.array([(w.x, w.y, w.x + w.side, w.y + w.side) for w in windows], np.float32),
         (batch.alpha.shape[2], batch.alpha.shape[1]),
         info.strengths,
-        np.array([crc32(avatar.encode()) for avatar in info.avatars], np.int64),
+        np.array([seed_of(avatar) for avatar in info.avatars], np.int64),
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from zlib import crc32
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from being.avatar.folder import Avatar
-from being.refine.contract import CropRows
+from being.refine.contract import CropRows, seed_of
 from being.refine.crops import CropPlaces
 from being.refine.streamdiffusion.faces import face_plane
 from being.refine.streamdiffusion.noise import FacePlane
@@ -42,8 +41,8 @@ class LiveFace:
 
     @property
     def seed(self) -> int:
-        """Where its noise starts from, as `crop_rows` has it."""
-        return crc32(self.avatar.encode())
+        """Where its noise starts from."""
+        return seed_of(self.avatar)
 
     def told(
         self, head_poses: NDArray[np.float32], windows: NDArray[np.float32], places: Sequence[int], size: int
