@@ -31,7 +31,28 @@ class RefineWeights(BaseModel):
 WITH_VGG = RefineWeights(bands=0.5, perceptual=0.1)
 
 
-class RefinerConfig(BaseModel):
+class RefinerTraining(BaseModel):
+    """What any training of a refiner can be told.
+
+    vgg, identity : weights of the user's own, see `Perceptual` and `FaceEmbedding`; the latter is for the report alone.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    loss: RefineWeights | None = None
+    vgg: Path | None = None
+    identity: Path | None = None
+    device: str = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    seed: int = 0
+
+    @property
+    def weights(self) -> RefineWeights:
+        """Of the loss: as said, else by whether there are VGG weights."""
+        return self.loss or (RefineWeights() if self.vgg is None else WITH_VGG)
+
+
+class RefinerConfig(RefinerTraining):
     """One training of a refiner: its fields are the options of `being fit-refiner`.
 
     references : frames of the footage that are laid onto others, see `being.refine.native.references`; None for as many
@@ -39,10 +60,7 @@ class RefinerConfig(BaseModel):
     is for the network. folds : avatars trained without a part of the footage each, whose renders of that part are
     learned from; fold_minutes : of each. seen : share of the crops that are renders of frames the avatar was trained
     on, as its hair, skin and background look live. steps : in place of minutes. size : side of training crops.
-    vgg, identity : weights of the user's own, see `Perceptual` and `FaceEmbedding`; the latter is for the report alone.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     network: RefineConfig = RefineConfig()
     minutes: float = Field(default=0.0, ge=0)
@@ -54,12 +72,6 @@ class RefinerConfig(BaseModel):
     batch: int = Field(default=8, ge=2, multiple_of=2)
     size: int = Field(default=128, ge=32, multiple_of=8)
     rate: float = Field(default=3e-4, gt=0, lt=1)
-    loss: RefineWeights | None = None
-    vgg: Path | None = None
-    identity: Path | None = None
-    device: str = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    seed: int = 0
 
     @model_validator(mode="after")
     def _something(self) -> Self:
@@ -71,8 +83,3 @@ class RefinerConfig(BaseModel):
     def learned(self) -> bool:
         """Whether a network is trained."""
         return self.minutes > 0 or self.steps is not None
-
-    @property
-    def weights(self) -> RefineWeights:
-        """Of the loss: as said, else by whether there are VGG weights."""
-        return self.loss or (RefineWeights() if self.vgg is None else WITH_VGG)
