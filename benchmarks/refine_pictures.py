@@ -31,7 +31,6 @@ from typing import Any
 import click
 import numpy as np
 import torch
-import torch.nn.functional as F
 from machine import facts
 from numpy.typing import NDArray
 from PIL import Image
@@ -58,7 +57,7 @@ from being.training.defaults import config_for
 from being.training.fit import choose_device
 from being.training.loop import Stop
 from being.training.loss.perceptual import Perceptual
-from being.training.loss.radial_spectrum import luma, radial_spectrum
+from being.training.loss.radial_spectrum import luma, rings_of
 from being.training.quality.lip_sync import track
 from being.training.refiner.config import RefinerConfig
 from being.training.refiner.fit import INNER_SHARE, fit_refiner
@@ -289,7 +288,7 @@ def spectra(pictures: Pixels, boxes: NDArray[np.float32]) -> torch.Tensor:
     out = []
     for picture, box in zip(pictures, boxes.round().astype(int).tolist(), strict=True):
         inside = luma(torch.from_numpy(picture[None]))[0, box[1] : box[3], box[0] : box[2]]
-        out.append(F.interpolate(radial_spectrum(inside)[None, None], size=RINGS, mode="linear")[0, 0])
+        out.append(rings_of(inside, RINGS))
     return torch.stack(out)
 
 

@@ -121,11 +121,22 @@ def box_mask(boxes: Tensor, height: int, width: int) -> Tensor:
 
 def cut(pictures: Tensor, corners: Tensor, side: int) -> Tensor:
     """Square windows (B, side, side, 3) of pictures (B, H, W, 3), upper left corners (B, 2) x y in whole pixels."""
+    place = _places(pictures, corners, side)
+    return pictures.reshape(-1, pictures.shape[-1]).index_select(0, place.flatten()).unflatten(0, place.shape)
+
+
+def laid_over(pictures: Tensor, windows: Tensor, corners: Tensor) -> Tensor:
+    """Pictures (B, H, W, 3) with these windows (B, side, side, 3) where `cut` takes them from."""
+    place = _places(pictures, corners, windows.shape[1]).flatten()
+    return pictures.flatten(0, 2).index_copy(0, place, windows.flatten(0, 2)).view_as(pictures)
+
+
+def _places(pictures: Tensor, corners: Tensor, side: int) -> Tensor:
+    """(B, side, side) numbers of the windows' pixels among those of all pictures (B, H, W, ...)."""
     line = torch.arange(side, device=pictures.device)
     rows, columns = corners[:, 1, None] + line, corners[:, 0, None] + line
     which = torch.arange(len(pictures), device=pictures.device)
-    place = (which[:, None, None] * pictures.shape[1] + rows[:, :, None]) * pictures.shape[2] + columns[:, None]
-    return pictures.reshape(-1, pictures.shape[-1]).index_select(0, place.flatten()).unflatten(0, place.shape)
+    return (which[:, None, None] * pictures.shape[1] + rows[:, :, None]) * pictures.shape[2] + columns[:, None]
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:

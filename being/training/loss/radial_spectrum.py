@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 LUMA = (0.2126, 0.7152, 0.0722)  # BT.709
@@ -30,3 +31,13 @@ def radial_spectrum(picture: Tensor) -> Tensor:
         0, ring[counted], torch.ones_like(power.flatten()[counted])
     )
     return (total / count.clamp(min=1) + 1e-9).log10()
+
+
+def rings_of(picture: Tensor, count: int) -> Tensor:
+    """`radial_spectrum` of luma (h, w) at as many frequencies whatever its size: (count,)."""
+    return F.interpolate(radial_spectrum(picture)[None, None], size=count, mode="linear")[0, 0]
+
+
+def smoothed(rings: Tensor) -> Tensor:
+    """Means of three neighbours (R,)."""
+    return F.avg_pool1d(F.pad(rings[None, None], (1, 1), mode="replicate"), 3, stride=1)[0, 0]

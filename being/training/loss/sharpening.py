@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from being.refine.native.gain import added, kernel_of
-from being.training.loss.losses import cut
-from being.training.loss.radial_spectrum import luma, radial_spectrum
+from being.training.loss.losses import cut, laid_over
+from being.training.loss.radial_spectrum import luma, rings_of, smoothed
 
 RINGS = 32  # frequencies
 SIDE = 11  # pixels, of the filter
@@ -55,21 +55,18 @@ class TargetSharpening:
         person = cut(alpha[..., None], corners, side).permute(0, 3, 1, 2)
         inner = -F.max_pool2d(-person, SIDE, stride=1, padding=SIDE // 2)  # nothing else under the whole filter
         sharper = (window + inner * added(window, self._kernel)).clamp(0, 1).permute(0, 2, 3, 1)
-        line = torch.arange(side, device=truth.device)
-        which = torch.arange(len(truth), device=truth.device)
-        rows, columns = corners[:, 1, None] + line, corners[:, 0, None] + line
-        return truth.index_put((which[:, None, None], rows[:, :, None], columns[:, None]), sharper)
+        return laid_over(truth, sharper, corners)
 
     def look(self, drawn: Tensor, filmed: Tensor, boxes: list[tuple[int, int, int, int]]) -> None:
         """Grow by what drawn faces lack of the filmed ones: (K, H, W, 3) in [0, 1] each, K boxes around the faces."""
         self.looks += 1
         missing = [
-            _rings(film[y0:y1, x0:x1]) - _rings(face[y0:y1, x0:x1]) - SHORT
+            rings_of(luma(255 * film[y0:y1, x0:x1]), RINGS) - rings_of(luma(255 * face[y0:y1, x0:x1]), RINGS) - SHORT
             for face, film, (x0, y0, x1, y1) in zip(drawn, filmed, boxes, strict=True)
             if min(x1 - x0, y1 - y0) >= LEAST_SIDE
         ]
         if missing:
-            amplitude = 10 ** (0.5 * STEP * torch.stack(missing).mean(0))
+            amplitude = 10 ** (0.5 * STEP * smoothed(torch.stack(missing).mean(0)))
             self.set((self.gains * amplitude).clamp(1, self.most), self.looks)
 
     def set(self, gains: Tensor, looks: int) -> None:
@@ -77,10 +74,3 @@ class TargetSharpening:
         self.gains.copy_(gains)
         self._kernel.copy_(kernel_of(self.gains.cpu(), SIDE))
         self.looks = looks
-
-
-def _rings(picture: Tensor) -> Tensor:
-    """(h, w, 3) -> (RINGS,) logarithm (base 10) of the power of the luma by frequency, neighbours smoothed."""
-    spectrum = radial_spectrum(luma(255 * picture))
-    rings = F.interpolate(spectrum[None, None], size=RINGS, mode="linear")
-    return F.avg_pool1d(F.pad(rings, (1, 1), mode="replicate"), 3, stride=1)[0, 0]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from being.refine.native.gain import added, kernel_of
 from being.refine.native.network import RefineNetwork
-from being.training.loss.radial_spectrum import luma, radial_spectrum
+from being.training.loss.radial_spectrum import luma, rings_of, smoothed
 from being.training.refiner.measures import nearness
 from being.training.refiner.pairs import Pairs
 from being.training.refiner.references import GAP, Chosen, candidates, pictures, view_of
@@ -35,7 +34,7 @@ def with_gain(network: RefineNetwork, pairs: Pairs, chosen: Chosen | None) -> Re
     rows = among[torch.linspace(0, len(among) - 1, min(len(among), FRAMES)).round().long()]
     gap = min(GAP, len(among) // 8)
     refined = torch.cat([_refined(network, pairs, chosen, some, gap) for some in rows.split(AT_ONCE)])
-    kernel = kernel_of(10 ** (0.5 * _smooth(_lacking(refined, pairs, rows))), SIDE)
+    kernel = kernel_of(10 ** (0.5 * smoothed(_lacking(refined, pairs, rows))), SIDE)
     share = _affordable(refined, kernel.to(refined.device), pairs, rows)
     found = RefineNetwork(network.config.model_copy(update={"gain": SIDE}))
     found.load_state_dict(network.state_dict() | {"gain": share * kernel})
@@ -58,8 +57,7 @@ def _lacking(refined: Tensor, pairs: Pairs, rows: Tensor) -> Tensor:
     made = luma((255 * refined).permute(0, 2, 3, 1))
     out = []
     for row, box in enumerate(pairs.boxes[rows].round().int().tolist()):
-        parts = (radial_spectrum(part[row, box[1] : box[3], box[0] : box[2]]) for part in (filmed, made))
-        film, own = (F.interpolate(part[None, None], size=RINGS, mode="linear")[0, 0] for part in parts)
+        film, own = (rings_of(part[row, box[1] : box[3], box[0] : box[2]], RINGS) for part in (filmed, made))
         out.append(film - own)
     return torch.stack(out).mean(0).cpu()
 
@@ -75,8 +73,3 @@ def _affordable(refined: Tensor, kernel: Tensor, pairs: Pairs, rows: Tensor) -> 
 
     least = near(0) - MAY_COST
     return next((share for share in SHARES if near(share) >= least), 0.0)
-
-
-def _smooth(values: Tensor) -> Tensor:
-    """Means of three neighbours."""
-    return F.avg_pool1d(F.pad(values[None, None], (1, 1), mode="replicate"), 3, stride=1)[0, 0]
