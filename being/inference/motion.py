@@ -136,9 +136,7 @@ def _moves(players: Sequence[MotionPlayer], frames: npt.NDArray[np.int64], weigh
     # Head and torso are mixed alike: one call for both, of all frames.
     mixed = _mix(_parts(idle), _parts(talking), np.concatenate([weights, weights]).reshape(-1))
     poses = _to_poses(mixed).reshape(2, sessions, count, 3, 4)
-    return [
-        Moves(poses[0, place], poses[1, place], eye, emotions[place]) for place, (_, _, eye) in enumerate(found)
-    ]
+    return [Moves(poses[0, place], poses[1, place], eye, emotions[place]) for place, (_, _, eye) in enumerate(found)]
 
 
 # A track is (T, 14 + E): quaternion x y z w and translation of the head, then of the torso; then the emotions.
