@@ -19,6 +19,7 @@ import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
 from being.avatar.motion import Motion
+from being.inference import quaternions
 
 FloatArray = npt.NDArray[np.float32]
 Track = npt.NDArray[np.float64]
@@ -126,28 +127,20 @@ def play(
 def _moves(players: Sequence[MotionPlayer], frames: npt.NDArray[np.int64], weights: Track) -> list[Moves]:
     """Moves of S sessions at frame numbers (S, T), blended by weights (S, T)."""
     sessions, count = frames.shape
-    idle, talking = np.empty((sessions, count, FACE.start)), np.empty((sessions, count, FACE.start))
-    eye = np.empty((sessions, count), np.float32)
-    emotions: dict[int, FloatArray] = {}
-    places: dict[MotionPlayer, list[int]] = {}
-    for place, player in enumerate(players):
-        places.setdefault(player, []).append(place)
-    for player, own in places.items():
-        still, lively, closure = player.tracks(frames[own].reshape(-1))
-        idle[own] = still[:, : FACE.start].reshape(len(own), count, -1)
-        talking[own] = lively[:, : FACE.start].reshape(len(own), count, -1)
-        eye[own] = closure.reshape(len(own), count)
-        share = weights[own].reshape(-1, 1)
-        mixed = (still[:, FACE] + (lively[:, FACE] - still[:, FACE]) * share).astype(np.float32)
-        emotions.update(zip(own, mixed.reshape(len(own), count, -1), strict=True))
+    found = [player.tracks(own) for player, own in zip(players, frames, strict=True)]
+    idle, talking = (np.concatenate([tracks[kind][:, POSES] for tracks in found]) for kind in (0, 1))
+    emotions = [
+        (still[:, FACE] + (lively[:, FACE] - still[:, FACE]) * share[:, None]).astype(np.float32)
+        for (still, lively, _), share in zip(found, weights, strict=True)
+    ]
     # Head and torso are mixed alike: one call for both, of all frames.
-    a, b = (np.concatenate([track[..., part].reshape(-1, 7) for part in (HEAD, TORSO)]) for track in (idle, talking))
-    poses = _to_poses(_mix(a, b, np.tile(weights.reshape(-1), 2))).reshape(2, sessions, count, 3, 4)
-    return [Moves(poses[0, place], poses[1, place], eye[place], emotions[place]) for place in range(sessions)]
+    mixed = _mix(_parts(idle), _parts(talking), np.concatenate([weights, weights]).reshape(-1))
+    poses = _to_poses(mixed).reshape(2, sessions, count, 3, 4)
+    return [Moves(poses[0, place], poses[1, place], eye, emotions[place]) for place, (_, _, eye) in enumerate(found)]
 
 
 # A track is (T, 14 + E): quaternion x y z w and translation of the head, then of the torso; then the emotions.
-HEAD, TORSO, FACE = slice(0, 7), slice(7, 14), slice(14, None)
+HEAD, TORSO, POSES, FACE = slice(0, 7), slice(7, 14), slice(0, 14), slice(14, None)
 
 
 def _to_track(poses: FloatArray) -> Track:
@@ -156,16 +149,16 @@ def _to_track(poses: FloatArray) -> Track:
 
 
 def _to_poses(part: Track) -> FloatArray:
-    rotation = Rotation.from_quat(part[:, :4]).as_matrix()
-    return np.concatenate([rotation, part[:, 4:, None]], axis=2).astype(np.float32)
+    poses = np.empty((len(part), 3, 4), np.float32)
+    poses[:, :, :3], poses[:, :, 3] = quaternions.matrices(part[:, :4]), part[:, 4:]
+    return poses
 
 
 def _mix(a: Track, b: Track, weight: Track) -> Track:
     """Slerp of the quaternions, linear in translation; weight (T,), 0 gives a."""
-    start = Rotation.from_quat(a[:, :4])
-    turn = (start.inv() * Rotation.from_quat(b[:, :4])).as_rotvec()
-    quats = (start * Rotation.from_rotvec(turn * weight[:, None])).as_quat()
-    return np.concatenate([quats, a[:, 4:] + (b[:, 4:] - a[:, 4:]) * weight[:, None]], axis=1)
+    mixed = a + (b - a) * weight[:, None]
+    mixed[:, :4] = quaternions.mixed(a[:, :4], b[:, :4], weight)
+    return mixed
 
 
 def _clips(track: Track, wanted: npt.NDArray[np.bool_]) -> list[Track]:
@@ -234,41 +227,44 @@ def _usual_pace(clips: list[Track]) -> Track:
 
 def _joined(before: Track, clip: Track, pace: Track, longest: int) -> Track:
     """`clip` shifted so that it continues `before` in position and velocity, the shift dying away."""
-    joined = []
-    distances, offsets = [], []
-    for part in (HEAD, TORSO):
-        last, last_but_one, first, second = before[-1:, part], before[-2:-1, part], clip[:1, part], clip[1:2, part]
-        # The offset one frame before the clip's first frame: what was shown, against the clip run backwards.
-        turn0, shift0 = _difference(last, _extrapolated(first, second))
-        turn_velocity = _difference(last, last_but_one)[0] - _difference(second, first)[0]
-        shift_velocity = (last - last_but_one)[:, 4:] - (second - first)[:, 4:]
-        offsets.append((np.concatenate([turn0, shift0], 1)[0], np.concatenate([turn_velocity, shift_velocity], 1)[0]))
-        distances += [float(np.linalg.norm(turn0)), float(np.linalg.norm(shift0))]
+    last_but_one, last = before[-2, POSES].reshape(2, 7), before[-1, POSES].reshape(2, 7)  # of head and torso
+    first, second = clip[0, POSES].reshape(2, 7), clip[1, POSES].reshape(2, 7)
+    # The offset one frame before the clip's first frame: what was shown, against the clip run backwards.
+    turn, shift = _difference(last, _extrapolated(first, second))
+    turn_velocity = _difference(last, last_but_one)[0] - _difference(second, first)[0]
+    shift_velocity = (last - last_but_one)[:, 4:] - (second - first)[:, 4:]
+    distances = np.sqrt([np.square(turn).sum(axis=1), np.square(shift).sum(axis=1)]).T.reshape(-1)
     # The steepest slope of the Hermite curve is 1.5 times its mean slope: stay near the recording's own pace.
-    frames = int(np.clip(np.ceil(1.5 * np.max(np.array(distances) / pace)), SHORTEST_JOIN, LONGEST_JOIN))
+    frames = int(np.clip(np.ceil(1.5 * np.max(distances / pace)), SHORTEST_JOIN, LONGEST_JOIN))
     frames = max(1, min(frames, longest, len(clip)))
     time = np.minimum(np.arange(1, len(clip) + 1) / frames, 1)[:, None]
     value_curve = (1 - time) ** 2 * (1 + 2 * time)
     slope_curve = time * (1 - time) ** 2 * frames
-    for part, (value, velocity) in zip((HEAD, TORSO), offsets, strict=True):
-        offset = value * value_curve + velocity * slope_curve
-        turned = Rotation.from_rotvec(offset[:, :3]) * Rotation.from_quat(clip[:, part][:, :4])
-        joined.append(np.concatenate([turned.as_quat(), clip[:, part][:, 4:] + offset[:, 3:]], axis=1))
+    turns = (turn[:, None] * value_curve + turn_velocity[:, None] * slope_curve).reshape(-1, 3)
+    shifts = (shift[:, None] * value_curve + shift_velocity[:, None] * slope_curve).reshape(-1, 3)
+    poses = _parts(clip)
+    turned = quaternions.product(quaternions.from_rotvec(turns), poses[:, :4])
+    joined = np.concatenate([turned, poses[:, 4:] + shifts], axis=1).reshape(2, len(clip), 7)
     last, last_but_one, first, second = before[-1, FACE], before[-2, FACE], clip[0, FACE], clip[1, FACE]
     jump = (last - (2 * first - second)) * value_curve + ((last - last_but_one) - (second - first)) * slope_curve
     return np.concatenate([*joined, np.clip(clip[:, FACE] + jump, 0, 1)], axis=1)
 
 
+def _parts(track: Track) -> Track:
+    """Head poses, then torso poses (2 T, 7) of a track (T, 14 + E)."""
+    return np.concatenate([track[:, HEAD], track[:, TORSO]])
+
+
 def _difference(a: Track, b: Track) -> tuple[Track, Track]:
     """Rotation vector (T, 3) of a b⁻¹, and translation a - b (T, 3)."""
-    turn = Rotation.from_quat(a[:, :4]) * Rotation.from_quat(b[:, :4]).inv()
-    return turn.as_rotvec(), a[:, 4:] - b[:, 4:]
+    turn = quaternions.product(a[:, :4], quaternions.inverse(b[:, :4]))
+    return quaternions.to_rotvec(turn), a[:, 4:] - b[:, 4:]
 
 
 def _extrapolated(first: Track, second: Track) -> Track:
     """Where a clip would have been one frame before its first frame."""
     turn, shift = _difference(first, second)
-    quats = (Rotation.from_rotvec(turn) * Rotation.from_quat(first[:, :4])).as_quat()
+    quats = quaternions.product(quaternions.from_rotvec(turn), first[:, :4])
     return np.concatenate([quats, first[:, 4:] + shift], axis=1)
 
 

@@ -15,7 +15,7 @@ from concurrent.futures import Executor, Future
 from functools import partial
 
 THREADS = 4
-PIECE_S = 0.008  # processor time of a piece, about
+PIECE_S = 0.005  # processor time of a piece, about
 REMEMBERED = 0.05  # how much the last job counts in what one is expected to take
 
 Job = tuple[Callable[[], object], asyncio.Future[None]]
@@ -32,7 +32,7 @@ class EncodingPool:
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
         self._asked: list[Job] = []
-        self._job_s = 0.002  # processor time of one
+        self._job_s = 0.0015  # processor time of one
 
     async def encode(self, work: Callable[[], object]) -> None:
         """Run `work` on a thread; what it raises is raised here."""

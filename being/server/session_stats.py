@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-import numpy as np
-
 from being.constants import FPS
 from being.live.scheduler import Delivery, Picture, Repeat
 from being.server.metrics import Meter
@@ -80,7 +78,8 @@ class SessionStats:
         """Percentiles of the last frames, None before the first."""
         if not self._latencies:
             return None
-        p50, p95, p99 = (round(1000 * float(value), 1) for value in np.percentile(self._latencies, (50, 95, 99)))
+        ordered = sorted(self._latencies)
+        p50, p95, p99 = (round(1000 * quantile(ordered, share), 1) for share in (0.5, 0.95, 0.99))
         return Latency(p50=p50, p95=p95, p99=p99)
 
     def report_is_due(self, now: float, dropped: int) -> bool:
@@ -92,3 +91,11 @@ class SessionStats:
             self._meter.add("being_dropped_pieces", float(dropped - self._counted))
             self._counted = dropped
         return True
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """As `np.quantile` has it, of sorted numbers; a few hundred are sorted in a tenth of the time of its call."""
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)

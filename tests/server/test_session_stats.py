@@ -7,7 +7,7 @@ import numpy as np
 from being.inference.frames import FrameRecord
 from being.live.scheduler import Picture, Repeat, Sound
 from being.server.metrics import PrometheusMeter
-from being.server.session_stats import SessionStats
+from being.server.session_stats import SessionStats, quantile
 
 
 def picture(index: int) -> Picture:
@@ -45,3 +45,11 @@ def test_drops_are_counted_over_streams_and_told_once() -> None:
     assert stats.dropped(2) == 5
     assert stats.report_is_due(2.0, stats.dropped(2))
     assert "being_dropped_pieces_total 5.0" in meter.exposition().decode()
+
+
+def test_quantiles_are_numpys() -> None:
+    generator = np.random.default_rng(0)
+    for count in (1, 2, 7, 250):
+        numbers = generator.normal(size=count).tolist()
+        for share in (0.0, 0.5, 0.95, 0.99, 1.0):
+            assert np.isclose(quantile(sorted(numbers), share), np.quantile(numbers, share), rtol=1e-12)
