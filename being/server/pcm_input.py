@@ -7,16 +7,16 @@ from math import gcd, lcm
 import numpy as np
 import numpy.typing as npt
 
+from being.audio.resample import StreamResampler
 from being.constants import SOUND_RATE
 from being.live.session import OUTPUT_RATIO
-from being.media.stream_resampler import StreamResampler
 from being.server.pcm_state import PcmState
 
 FloatArray = npt.NDArray[np.float32]
 
 MODEL_RATE = SOUND_RATE // OUTPUT_RATIO
 FULL_SCALE = 32768.0
-REACH = 512  # input samples that a resampler may still read: at 48 to 16 kHz its filter is about a hundred long
+REACH = 512  # input samples that a resampler may still read: at 48 to 16 kHz its filter has 154 taps
 
 
 class PcmInput:
