@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections import deque
 from math import gcd, lcm
 
 import numpy as np
 import numpy.typing as npt
 
+from being.audio.resample import StreamResampler
 from being.constants import SOUND_RATE
 from being.live.session import OUTPUT_RATIO
-from being.media.stream_resampler import StreamResampler
 from being.server.pcm_state import PcmState
 
 FloatArray = npt.NDArray[np.float32]
 
 MODEL_RATE = SOUND_RATE // OUTPUT_RATIO
-FULL_SCALE = 32768.0
-REACH = 512  # input samples that a resampler may still read: at 48 to 16 kHz its filter is about a hundred long
+SAMPLE = np.float32(1 / 32768)  # the least step of 16 bits; full scale is 1
+NOTHING = np.zeros(0, np.float32)
+REACH = 512  # input samples that a resampler may still read: at 48 to 16 kHz its filter has 154 taps
 
 
 class PcmInput:
@@ -36,26 +38,29 @@ class PcmInput:
         self._odd = b""
         self._to_model = StreamResampler(self.rate, MODEL_RATE)
         self._to_playback = StreamResampler(self.rate, SOUND_RATE)
-        self._model_pcm = np.zeros(0, np.float32)
-        self._playback_pcm = np.zeros(0, np.float32)
-        self._recent_from, self._recent = 0, np.zeros(0, np.float32)
+        self._model_pcm = self._playback_pcm = NOTHING
+        self._received = 0  # samples
+        self._recent: deque[FloatArray] = deque()  # the last of them, enough for `state`
+        self._recent_samples = 0
         self._model_made = self._playback_made = 0
 
     def push(self, data: bytes) -> tuple[FloatArray, FloatArray]:
         """Bytes as they arrive -> (n,) at 16 kHz and (3 n, 1) at 48 kHz, n may be 0."""
-        data = self._odd + data
-        whole = len(data) // 2 * 2
-        self._odd = data[whole:]
-        pcm = np.frombuffer(data[:whole], "<i2").astype(np.float32) / FULL_SCALE
+        if self._odd:
+            data = self._odd + data
+        samples = len(data) // 2
+        self._odd = data[2 * samples :]
+        pcm = np.multiply(np.frombuffer(data, "<i2", samples), SAMPLE, dtype=np.float32)
         self._remember(pcm)
         return self._resampled(pcm)
 
     def state(self) -> PcmState:
         """What `restored` takes."""
+        recent_from = max(0, self._received - REACH) // self._period * self._period
         return PcmState(
             self.rate,
-            self._recent_from,
-            self._recent,
+            recent_from,
+            np.concatenate([NOTHING, *self._recent])[recent_from - self._received + self._recent_samples :],
             self._model_made,
             self._playback_made,
             self._model_pcm,
@@ -67,7 +72,8 @@ class PcmInput:
     def restored(cls, state: PcmState) -> PcmInput:
         """It gives the samples that the one `state` was taken of would have given, bit for bit."""
         restored = cls(state.rate)
-        restored._recent_from, restored._recent = state.recent_from, state.recent
+        restored._received = state.recent_from
+        restored._remember(state.recent)
         before = [state.recent_from * to // state.rate for to in (MODEL_RATE, SOUND_RATE)]
         for resampler, known, made in (
             (restored._to_model, before[0], state.model_made),
@@ -81,9 +87,12 @@ class PcmInput:
         return restored
 
     def _remember(self, pcm: FloatArray) -> None:
-        recent = np.concatenate([self._recent, pcm])
-        spare = max(0, len(recent) - REACH) // self._period * self._period
-        self._recent_from, self._recent = self._recent_from + spare, recent[spare:]
+        self._received += len(pcm)
+        enough = REACH + self._period
+        self._recent.append(pcm[-enough:].copy() if len(pcm) > enough else pcm)
+        self._recent_samples += len(self._recent[-1])
+        while self._recent_samples - len(self._recent[0]) >= enough:
+            self._recent_samples -= len(self._recent.popleft())
 
     def _resampled(self, pcm: FloatArray) -> tuple[FloatArray, FloatArray]:
         model_pcm, playback_pcm = self._to_model.push(pcm), self._to_playback.push(pcm)
@@ -108,10 +117,10 @@ class PcmInput:
         self._restart()
 
     def _paired(self, model_pcm: FloatArray, playback_pcm: FloatArray) -> tuple[FloatArray, FloatArray]:
-        model_pcm, playback_pcm = (
-            np.concatenate([self._model_pcm, model_pcm]),
-            np.concatenate([self._playback_pcm, playback_pcm]),
-        )
+        if len(self._model_pcm):
+            model_pcm = np.concatenate([self._model_pcm, model_pcm])
+        if len(self._playback_pcm):
+            playback_pcm = np.concatenate([self._playback_pcm, playback_pcm])
         ready = min(len(model_pcm), len(playback_pcm) // OUTPUT_RATIO)
         self._model_pcm, self._playback_pcm = model_pcm[ready:], playback_pcm[ready * OUTPUT_RATIO :]
         return model_pcm[:ready], playback_pcm[: ready * OUTPUT_RATIO, None]

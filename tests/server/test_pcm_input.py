@@ -7,7 +7,7 @@ import pytest
 from support.api_server import tone
 
 from being.live.plain import pack, unpack
-from being.server.pcm_input import PcmInput
+from being.server.pcm_input import REACH, PcmInput
 from being.server.pcm_state import PcmState
 
 
@@ -30,8 +30,8 @@ def test_any_chunks_give_the_same_sound(rate: int) -> None:
     whole_model, whole_playback = heard([pcm])
     model_pcm, playback_pcm = heard(pieces)
     assert len(model_pcm) == pytest.approx(8000, abs=2)
-    np.testing.assert_allclose(model_pcm, whole_model[: len(model_pcm)], atol=1e-5)
-    np.testing.assert_allclose(playback_pcm, whole_playback[: len(playback_pcm)], atol=1e-5)
+    np.testing.assert_array_equal(model_pcm, whole_model)
+    np.testing.assert_array_equal(playback_pcm, whole_playback)
 
 
 def test_forgetting_an_interrupted_utterance() -> None:
@@ -57,3 +57,18 @@ def test_an_utterance_goes_on_elsewhere_bit_for_bit(rate: int, before_s: float) 
             np.testing.assert_array_equal(a, b)
     for a, b in zip(stays.flush(), comes.flush(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+@pytest.mark.parametrize("size", [2, 640, 1 << 20])
+def test_of_a_long_utterance_only_the_end_is_remembered(rate: int, size: int) -> None:
+    pcm, pcm_input = tone(1.0, rate), PcmInput(rate)
+    for at in range(0, len(pcm), size):
+        pcm_input.push(pcm[at : at + size])
+    state = pcm_input.state()
+    assert REACH <= len(state.recent) < REACH + 441
+    assert state.recent_from + len(state.recent) == len(pcm) // 2
+    whole = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
+    np.testing.assert_array_equal(state.recent, whole[state.recent_from :])
+    assert all(piece.base is None for piece in pcm_input._recent), "no piece keeps a larger one"
+    assert sum(map(len, pcm_input._recent)) < REACH + 441 + 640
