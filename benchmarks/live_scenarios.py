@@ -233,9 +233,7 @@ class Measurements:
         command = load_command(load, settle_s, f"ws://127.0.0.1:{self.place.port}", self.avatars[load.avatars])
         failed = None
         with self.asked(load.arrival_s * (load.sessions - 1) + settle_s, load.seconds) as found:
-            running = self.place.run(
-                server, [str(ROOT / "benchmarks" / "load.py"), *command, "--json", str(path)], log, {}
-            )
+            running = self.place.run(server, [str(ROOT / "benchmarks" / "load.py"), *command, "--json", str(path)], log)
             try:
                 if status := running.wait(min(load.seconds + JUDGING_S, self.left_s - ENDING_S)):
                     failed = f"load.py ended with {status}"

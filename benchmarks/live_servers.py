@@ -10,13 +10,12 @@ import ctypes
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,6 @@ STOPPING_S = 15.0
 SETTLED_S = 2.0  # after it is ready, for the channels between workers and renderers
 GIVEN_UP = "Failed to update the deployments"  # Serve's words
 SESSIONS = 64  # of one worker, at most
-MPS_CONTROL = "nvidia-cuda-mps-control"
 BECOME_SUBREAPER = 36  # of prctl
 REFINERS: dict[str, dict[str, Any]] = {
     "native": {"backend": "native", "strength": 1.0},
@@ -137,9 +135,7 @@ class Place:
             text: str = answer.read().decode()
         return text
 
-    def run(
-        self, server: Server, command: Sequence[str], log: Path, more: Mapping[str, str]
-    ) -> subprocess.Popen[bytes]:
+    def run(self, server: Server, command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         """Start a program on the server's processors and GPUs, in a session of its own."""
         pinned = set(self.pinned(server))
 
@@ -151,7 +147,7 @@ class Place:
             return subprocess.Popen(
                 [sys.executable, *command],
                 cwd=self.work,
-                env={**self.environment(server), **more},
+                env=self.environment(server),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -175,7 +171,6 @@ class RunningServer:
         del self.entry["ready_s"]  # what was expected
         self._place = place
         self._process: subprocess.Popen[bytes] | None = None
-        self._mps = Mps(place, server) if server.mps else None
 
     @property
     def alive(self) -> bool:
@@ -186,18 +181,14 @@ class RunningServer:
 
         Raises
         ------
-        NotRun
-            MPS does not work here.
         RuntimeError
             It ended, or took too long.
         """
-        if self._mps is not None:
-            self._mps.start()
         config = self._place.work / "serve_config.json"  # JSON is YAML
         config.write_text(json.dumps(self._place.config(self.server), indent=1))
-        more = self._mps.environment if self._mps is not None else {}
+        sharing = "--mps" if self.server.mps else "--no-mps"
         begun = time.monotonic()
-        self._process = self._place.run(self.server, ["-m", "being.cli", "serve", str(config)], self.log, more)
+        self._process = self._place.run(self.server, ["-m", "being.cli", "serve", str(config), sharing], self.log)
         said = "no answer"
         while time.monotonic() - begun < patience_s:
             if not self.alive:
@@ -220,76 +211,17 @@ class RunningServer:
 
     def stop(self, patience_s: float = STOPPING_S) -> None:
         """SIGTERM, and SIGKILL for what it leaves."""
-        kept = self._mps.processes if self._mps is not None else set()
         if self._process is not None:
             begun = time.monotonic()
             if self.alive:
                 self._process.send_signal(signal.SIGTERM)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self._process.wait(patience_s)
-            killed = kill_below(kept)
+            killed = kill_below()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(1.0)
             self.entry |= {"exit": self._process.returncode, "stopped_s": round(time.monotonic() - begun, 1)}
             self.entry["killed"] = killed
-        if self._mps is not None:
-            self._mps.stop()
-
-
-class Mps:
-    """NVIDIA's Multi-Process Service for one server: several renderers on a GPU then run side by side, not in turn."""
-
-    def __init__(self, place: Place, server: Server) -> None:
-        folder = place.work / "mps"
-        self.environment = {
-            "CUDA_MPS_PIPE_DIRECTORY": str(folder / "pipe"),
-            "CUDA_MPS_LOG_DIRECTORY": str(folder / "log"),
-        }
-        self.processes: set[int] = set()
-        self._place, self._server, self._folder = place, server, folder
-
-    def start(self) -> None:
-        if shutil.which(MPS_CONTROL) is None:
-            raise NotRun(f"there is no {MPS_CONTROL}")
-        for path in self.environment.values():
-            Path(path).mkdir(parents=True, exist_ok=True)
-        # Clients name the GPUs that the service may see, counted from its first: only the machine's first has the same
-        # name in both. Where another is meant, the service may see all.
-        own = {**os.environ, **self.environment}
-        own.pop("CUDA_VISIBLE_DEVICES", None)
-        if self._place.gpus[0] == "0":
-            own["CUDA_VISIBLE_DEVICES"] = "0"
-        before = below(os.getpid())
-        done = subprocess.run([MPS_CONTROL, "-d"], env=own, capture_output=True, text=True, timeout=20)
-        time.sleep(1.0)
-        self.processes = below(os.getpid()) - before
-        if done.returncode or not self.processes:
-            self._give_up(f"{MPS_CONTROL} -d: {done.returncode} {done.stdout} {done.stderr}", "control.log")
-        # A context by way of it, before a server depends on that.
-        probe = self._place.work / "mps_probe.log"
-        code = "import torch; print(torch.ones(8, device='cuda').sum().item())"
-        running = self._place.run(self._server, ["-c", code], probe, self.environment)
-        try:
-            failed = running.wait(60.0)
-        except subprocess.TimeoutExpired:
-            running.kill()
-            failed = running.wait()
-        if failed:
-            self._give_up(f"no context by way of MPS: {tail(probe, 3)}", "server.log")
-        self.processes = below(os.getpid()) - before
-
-    def stop(self) -> None:
-        if self.processes:
-            with contextlib.suppress(OSError, subprocess.SubprocessError):
-                own = {**os.environ, **self.environment}
-                subprocess.run([MPS_CONTROL], input="quit\n", text=True, capture_output=True, timeout=15, env=own)
-            time.sleep(1.0)
-            kill_below()
-        self.processes = set()
-
-    def _give_up(self, why: str, log: str) -> None:
-        self.stop()
-        raise NotRun(f"{why} {tail(self._folder / 'log' / log, 5)}")
 
 
 def topology(place: Place) -> dict[str, Any]:
@@ -339,11 +271,11 @@ def below(root: int) -> set[int]:
     return found
 
 
-def kill_below(keep: Iterable[int] = (), patience_s: float = 3.0) -> int:
-    """Kill all that this process started, but `keep`; how many there were."""
+def kill_below(patience_s: float = 3.0) -> int:
+    """Kill all that this process started; how many there were."""
     killed: set[int] = set()
     until = time.monotonic() + patience_s
-    while (left := below(os.getpid()) - set(keep)) and time.monotonic() < until:
+    while (left := below(os.getpid())) and time.monotonic() < until:
         for pid in left:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)

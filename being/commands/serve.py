@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from being.commands.mps import MpsUnavailable, mps_is_here, mps_runs, multi_process_service
+from being.commands.renderers import renderers_share_a_gpu, with_renderers
 from being.commands.session_workers import (
     behind_haproxy,
     gpus_here,
@@ -90,6 +93,18 @@ OBJECT_STORE_BYTES = 512 << 20  # frames travel by value; Ray would take a third
     "[default: of the config, or what this machine needs: one without a GPU on fewer than 16 cores].",
 )
 @click.option(
+    "--renderers",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="Processes that draw; they share the GPUs. Two on a GPU answer sooner where NVIDIA's Multi-Process Service is "
+    "installed, and take its memory twice [default: of the config, one].",
+)
+@click.option(
+    "--mps/--no-mps",
+    default=None,
+    help="Run NVIDIA's Multi-Process Service meanwhile [default: where renderers share a GPU and it is installed].",
+)
+@click.option(
     "--refiner",
     type=click.Choice(["none", "native", "streamdiffusion"]),
     help="What makes frames photographic; native plays what being fit-refiner trained [default: of the config].",
@@ -111,6 +126,8 @@ def command(
     hosts: tuple[str, ...],
     origins: tuple[str, ...],
     workers: int | None,
+    renderers: int | None,
+    mps: bool | None,
     refiner: str | None,
     address: str | None,
     proxy: bool,
@@ -124,6 +141,7 @@ def command(
         being serve serve_config.a100.yaml --host 0.0.0.0 --allow-host being.example.org
         being serve --allow-origin https://app.example.org
         being serve --workers 4
+        being serve --renderers 2
     """
     import yaml
 
@@ -136,12 +154,15 @@ def command(
         click.echo(f"being: {warning}", err=True)
     if workers is not None:
         settings = with_workers(settings, workers)
+    if renderers is not None:
+        settings = with_renderers(settings, renderers, gpus_here())
     with (
+        _sharing(settings, mps, address) as sharing,
         stopped_by_signals(ours=address is None) as arm,
         tempfile.TemporaryDirectory(prefix="being-serve-", ignore_cleanup_errors=True) as folder,
         (Path(folder) / "serve_config.yaml").open("w") as file,
     ):
-        environment = dict(ENVIRONMENT)
+        environment = {**ENVIRONMENT, **sharing}
         if address is None:
             settings, front = _in_front(settings, proxy, Path(folder))
             environment |= front
@@ -167,6 +188,36 @@ def command(
             run.main([file.name] if address is None else [file.name, "--address", address], standalone_mode=False)
         except SystemExit as error:
             sys.exit(1 if error.code is None and address is None else error.code)  # None: it failed, and has said so
+
+
+@contextlib.contextmanager
+def _sharing(settings: dict[str, Any], wanted: bool | None, address: str | None) -> Iterator[dict[str, str]]:
+    """The Multi-Process Service where it is wanted or of use, and the environment of its users; says what was done."""
+    if wanted and address is not None:
+        raise InputError(
+            "--mps runs the service for processes of this machine, not of a cluster",
+            "Start it on each node before its ray start: nvidia-cuda-mps-control -d",
+        )
+    if wanted is False or address is not None or not (wanted or renderers_share_a_gpu(settings, gpus_here())):
+        yield {}
+        return
+    if mps_runs():
+        click.echo("being: renderers share the GPU by the NVIDIA MPS that runs here", err=True)
+        yield {}
+        return
+    with contextlib.ExitStack() as stack:
+        environment: dict[str, str] = {}
+        try:
+            if not mps_is_here():
+                raise MpsUnavailable("it is not installed here")
+            environment = stack.enter_context(multi_process_service())
+        except MpsUnavailable as reason:
+            if wanted:
+                raise InputError(f"there is no NVIDIA MPS: {reason}", "Leave out --mps") from None
+            click.echo(f"being: renderers use the GPU in turn, for there is no NVIDIA MPS: {reason}", err=True)
+        else:
+            click.echo("being: renderers share the GPU by NVIDIA MPS", err=True)
+        yield environment
 
 
 def _in_front(settings: dict[str, Any], proxy: bool, folder: Path) -> tuple[dict[str, Any], dict[str, str]]:

@@ -10,6 +10,10 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from being.commands.deployment_settings import deployments_of, with_replicas
+from being.commands.renderers import stated_renderers
+
+INGRESS = "Ingress"
 # Measured on 16 cores: one worker is full at six to eight sessions of 512x512, which is a core.
 WORKERS_PER_GPU = 16  # a hundred sessions
 CORES_PER_GPU = 2  # for its renderer
@@ -60,35 +64,23 @@ def gpus_here() -> int:
 
 def stated_workers(settings: dict[str, Any]) -> int | str | None:
     """What a configuration says of them: a number, "auto" where Serve is to scale them, None for nothing."""
-    for application in settings["applications"]:
-        for deployment in application.get("deployments", []):
-            if deployment.get("name") == "Ingress":
-                if deployment.get("autoscaling_config") is not None:
-                    return "auto"
-                count: int | str | None = deployment.get("num_replicas")
-                return count
+    for deployment in deployments_of(settings, INGRESS):
+        if deployment.get("autoscaling_config") is not None:
+            return "auto"
+        count: int | str | None = deployment.get("num_replicas")
+        return count
     return None
 
 
 def with_workers(settings: dict[str, Any], count: int) -> dict[str, Any]:
     """The configuration with so many."""
-    applications = []
-    for application in settings["applications"]:
-        deployments = [dict(deployment) for deployment in application.get("deployments", [])]
-        ingress = next((one for one in deployments if one.get("name") == "Ingress"), None)
-        if ingress is None:
-            ingress = {"name": "Ingress"}
-            deployments.append(ingress)
-        ingress.pop("autoscaling_config", None)
-        ingress["num_replicas"] = count
-        applications.append({**application, "deployments": deployments})
-    return {**settings, "applications": applications}
+    return with_replicas(settings, INGRESS, count)
 
 
 def places(settings: dict[str, Any], cores: int) -> int:
     """The `num_cpus` of a Ray on this machine: so many that all that was asked for is placed, wanted or not."""
-    workers = stated_workers(settings)
-    return max(2, cores, 2 + workers if isinstance(workers, int) and workers > 1 else 0)
+    workers, renderers = stated_workers(settings), stated_renderers(settings)
+    return max(2, cores, 1 + renderers + workers if isinstance(workers, int) and workers + renderers > 2 else 0)
 
 
 def haproxy_is_here() -> bool:
