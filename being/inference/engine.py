@@ -22,7 +22,7 @@ from being.inference.backends.contract import RenderBackend
 from being.inference.backends.cpu import CpuBackend
 from being.inference.backends.kernels import planes_kernel
 from being.inference.backends.torch import TorchBackend
-from being.inference.check import check_drive
+from being.inference.check import all_finite, check_drive
 from being.inference.frame_batch import FrameStage
 from being.inference.frames import Drive, Extras, FrameRecord, PixelFormat
 from being.inference.items import RenderItem, alike
@@ -151,11 +151,12 @@ class Engine:
         rows: list[int] = []
         staged: list[bool] = []
         found: dict[str, RenderableAvatar] = {}
+        finite = all_finite(drives)
         for row, drive in enumerate(drives):
             try:
                 renderable = found.get(drive.avatar) or self.prepare(drive.avatar)
                 found[drive.avatar] = renderable
-                check_drive(drive, renderable.network.config, *renderable.frame_size(drive))
+                check_drive(drive, renderable.network.config, *renderable.frame_size(drive), finite=finite)
             except BeingError as error:
                 errors[row] = str(error)
             else:

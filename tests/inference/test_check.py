@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from being.errors import InputError
-from being.inference.check import check_drive
+from being.inference.check import all_finite, check_drive
 from being.inference.frames import Drive
 from being.model.network import NetworkConfig
 
@@ -34,3 +34,18 @@ def test_large_numbers_and_lists_pass() -> None:
     """Squares of these overflow."""
     given = replace(drive(), context=np.full((8, 16, 4), 1e30, np.float32), head_pose=np.eye(3, 4).tolist())
     check_drive(given, CONFIG, 64, 64)
+    assert not all_finite([given]), "not known, only"
+
+
+def test_numbers_of_many_drives_are_looked_at_once() -> None:
+    assert all_finite([]) and all_finite([drive(), replace(drive(), emotion=np.zeros(3, np.float32))])
+    assert not all_finite([replace(drive(), head_pose=np.eye(3, 4))]), "other kinds of numbers are not known"
+    check_drive(replace(drive(), head_pose=np.full((3, 4), np.nan)), CONFIG, 64, 64, finite=True)
+
+
+@pytest.mark.parametrize("field", ["context", "head_pose", "torso_pose", "emotion"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_one_bad_number_among_many_drives_is_found(field: str, bad: float) -> None:
+    value = np.zeros((3, 4), np.float32)
+    value[1, 2] = bad
+    assert not all_finite([drive(), replace(drive(), **{field: value}), drive()])
