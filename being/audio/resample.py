@@ -128,6 +128,7 @@ class StreamResampler:
     def push(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.up == self.down:
             return np.array(x, np.float32)
+        x = np.asarray(x, np.float32)
         self._received += len(x)
         # Output n reads inputs up to floor(n * down / up) + half.
         return self._emit(x, -(-(self._received - self.half) * self.up // self.down))

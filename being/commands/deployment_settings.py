@@ -6,17 +6,22 @@ from collections.abc import Iterator
 from typing import Any
 
 
-def deployments_of(settings: dict[str, Any], name: str) -> Iterator[dict[str, Any]]:
-    """What a configuration says of a deployment, for each application that says anything."""
+def deployments(settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What a configuration says of deployments, those of all its applications."""
     for application in settings["applications"]:
-        yield from (one for one in application.get("deployments", []) if one.get("name") == name)
+        yield from application.get("deployments") or []
+
+
+def deployments_of(settings: dict[str, Any], name: str) -> Iterator[dict[str, Any]]:
+    """What it says of one of them, for each application that says anything."""
+    return (one for one in deployments(settings) if one.get("name") == name)
 
 
 def with_replicas(settings: dict[str, Any], name: str, count: int, **options: float) -> dict[str, Any]:
     """The configuration with so many replicas of a deployment. options : of each replica's actor, beside those said."""
     applications = []
     for application in settings["applications"]:
-        deployments = [dict(deployment) for deployment in application.get("deployments", [])]
+        deployments = [dict(deployment) for deployment in application.get("deployments") or []]
         changed = next((one for one in deployments if one.get("name") == name), None)
         if changed is None:
             changed = {"name": name}
@@ -24,6 +29,6 @@ def with_replicas(settings: dict[str, Any], name: str, count: int, **options: fl
         changed.pop("autoscaling_config", None)
         changed["num_replicas"] = count
         if options:
-            changed["ray_actor_options"] = {**changed.get("ray_actor_options", {}), **options}
+            changed["ray_actor_options"] = {**(changed.get("ray_actor_options") or {}), **options}
         applications.append({**application, "deployments": deployments})
     return {**settings, "applications": applications}

@@ -17,6 +17,7 @@ from pathlib import Path
 
 CONTROL = "nvidia-cuda-mps-control"
 PATIENCE_S = 20.0
+ENDING_S = 2.0  # that its end is waited for
 # A context by way of the service, by the driver alone.
 PROBE = """
 import ctypes, sys
@@ -24,6 +25,19 @@ cuda, device, context = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(), ctypes.c_vo
 failed = cuda.cuInit(0) or cuda.cuDeviceGet(ctypes.byref(device), 0)
 failed = failed or cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)
 sys.exit(bool(failed))
+"""
+# Waits for its input to end, then ends the service, which may be starting still, and removes its folder.
+GUARD = """
+import shutil, subprocess, sys, time
+control, folder = sys.argv[1:]
+sys.stdin.buffer.read()
+try:
+    for _ in range(6):
+        if not subprocess.run([control], input=b"quit\\n", capture_output=True, timeout=60).returncode:
+            break
+        time.sleep(0.5)
+finally:
+    shutil.rmtree(folder, ignore_errors=True)
 """
 
 
@@ -38,31 +52,49 @@ def mps_is_here() -> bool:
 
 def mps_runs() -> bool:
     """Whether programs find one that runs already."""
-    return mps_is_here() and _control("get_server_list\n", {}) == 0
+    if not mps_is_here():
+        return False
+    try:
+        asked = subprocess.run([CONTROL], input=b"get_server_list\n", capture_output=True, timeout=PATIENCE_S)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return asked.returncode == 0
 
 
 @contextlib.contextmanager
 def multi_process_service() -> Iterator[dict[str, str]]:
     """Runs while the block does, and until those have ended who use it by then; gives the environment of its users.
 
+    However this process ends, killed or while the service starts: a process of its own then ends that, too.
+
     Raises
     ------
     MpsUnavailable
         It does not start, or gives no context.
     """
-    with tempfile.TemporaryDirectory(prefix="being-mps-", ignore_cleanup_errors=True) as folder:
-        environment = {f"CUDA_MPS_{name}_DIRECTORY": str(Path(folder) / name.lower()) for name in ("PIPE", "LOG")}
+    folder = Path(tempfile.mkdtemp(prefix="being-mps-"))
+    environment = {f"CUDA_MPS_{name}_DIRECTORY": str(folder / name.lower()) for name in ("PIPE", "LOG")}
+    # Its input ends with this process. A session of its own: Ctrl-C is for those in the foreground.
+    guard = subprocess.Popen(
+        [sys.executable, "-c", GUARD, CONTROL, str(folder)],
+        env={**os.environ, **environment},
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert guard.stdin is not None
+    try:
         for path in environment.values():
             Path(path).mkdir()
         _start(environment)
-        try:
-            if not _gives_a_context(environment):
-                log = Path(environment["CUDA_MPS_LOG_DIRECTORY"]) / "server.log"
-                said = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
-                raise MpsUnavailable(f"it gives no context{': ' + said[-1] if said else ''}")
-            yield environment
-        finally:
-            _control("quit\n", environment)
+        if not _gives_a_context(environment):
+            log = Path(environment["CUDA_MPS_LOG_DIRECTORY"]) / "server.log"
+            said = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
+            raise MpsUnavailable(f"it gives no context{': ' + said[-1] if said else ''}")
+        yield environment
+    finally:
+        guard.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            guard.wait(ENDING_S)
 
 
 def _start(environment: Mapping[str, str]) -> None:
@@ -90,17 +122,3 @@ def _gives_a_context(environment: Mapping[str, str]) -> bool:
     except subprocess.SubprocessError:
         return False
     return probe.returncode == 0
-
-
-def _control(command: str, environment: Mapping[str, str]) -> int | None:
-    """Tell the daemon something; how its control program ended, None where it did not."""
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        return subprocess.run(
-            [CONTROL],
-            input=command,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-        ).returncode
-    return None

@@ -155,19 +155,21 @@ def command(
     if workers is not None:
         settings = with_workers(settings, workers)
     if renderers is not None:
-        settings = with_renderers(settings, renderers, gpus_here())
+        # A cluster's GPUs are not those of this machine: there the configuration says how they are shared.
+        settings = with_renderers(settings, renderers, gpus_here() if address is None else 0)
     with (
         _sharing(settings, mps, address) as sharing,
         stopped_by_signals(ours=address is None) as arm,
         tempfile.TemporaryDirectory(prefix="being-serve-", ignore_cleanup_errors=True) as folder,
         (Path(folder) / "serve_config.yaml").open("w") as file,
     ):
-        environment = {**ENVIRONMENT, **sharing}
+        environment = dict(ENVIRONMENT)
         if address is None:
             settings, front = _in_front(settings, proxy, Path(folder))
             environment |= front
         for name, value in environment.items():
             os.environ.setdefault(name, value)  # before Ray is imported, which reads them
+        os.environ.update(sharing)
         yaml.safe_dump(settings, file)
         file.flush()
         try:

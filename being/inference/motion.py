@@ -111,6 +111,8 @@ def play(
     players : S, of one avatar or of several; the same object may stand there more than once.
     talking : (S, T). states : S, where each session stands.
     """
+    if not players:
+        return [], []
     count = talking.shape[1]
     firsts = np.array([state.frame for state in states], np.int64)
     weight = np.array([state.weight for state in states])
@@ -127,16 +129,26 @@ def play(
 def _moves(players: Sequence[MotionPlayer], frames: npt.NDArray[np.int64], weights: Track) -> list[Moves]:
     """Moves of S sessions at frame numbers (S, T), blended by weights (S, T)."""
     sessions, count = frames.shape
-    found = [player.tracks(own) for player, own in zip(players, frames, strict=True)]
+    places: dict[MotionPlayer, list[int]] = {}
+    for place, player in enumerate(players):
+        places.setdefault(player, []).append(place)
+    found = [player.tracks(frames[own].reshape(-1)) for player, own in places.items()]
+    order = [place for own in places.values() for place in own]  # sessions of one player behind each other
     idle, talking = (np.concatenate([tracks[kind][:, POSES] for tracks in found]) for kind in (0, 1))
-    emotions = [
-        (still[:, FACE] + (lively[:, FACE] - still[:, FACE]) * share[:, None]).astype(np.float32)
-        for (still, lively, _), share in zip(found, weights, strict=True)
-    ]
     # Head and torso are mixed alike: one call for both, of all frames.
-    mixed = _mix(_parts(idle), _parts(talking), np.concatenate([weights, weights]).reshape(-1))
+    shares = weights[order].reshape(-1)
+    mixed = _mix(_parts(idle), _parts(talking), np.concatenate([shares, shares]))
     poses = _to_poses(mixed).reshape(2, sessions, count, 3, 4)
-    return [Moves(poses[0, place], poses[1, place], eye, emotions[place]) for place, (_, _, eye) in enumerate(found)]
+    moves: dict[int, Moves] = {}
+    for (still, lively, closure), own in zip(found, places.values(), strict=True):
+        share = weights[own].reshape(-1, 1)
+        faces = (still[:, FACE] + (lively[:, FACE] - still[:, FACE]) * share).astype(np.float32)
+        for place, eye, emotion in zip(
+            own, closure.reshape(len(own), count), faces.reshape(len(own), count, -1), strict=True
+        ):
+            row = len(moves)
+            moves[place] = Moves(poses[0, row], poses[1, row], eye, emotion)
+    return [moves[place] for place in range(sessions)]
 
 
 # A track is (T, 14 + E): quaternion x y z w and translation of the head, then of the torso; then the emotions.

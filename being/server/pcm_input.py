@@ -87,6 +87,8 @@ class PcmInput:
         return restored
 
     def _remember(self, pcm: FloatArray) -> None:
+        if not len(pcm):
+            return
         self._received += len(pcm)
         enough = REACH + self._period
         self._recent.append(pcm[-enough:].copy() if len(pcm) > enough else pcm)

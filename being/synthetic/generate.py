@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import fields, replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -198,7 +199,7 @@ def write_video(root: Path, path: Path, clip: Performance, crf: int = 16) -> Non
 
     with av.open(str(path), "w") as container:
         picture = container.add_stream("libx264", rate=25, options={"crf": str(crf), "preset": "medium"})
-        sound = container.add_stream("aac", rate=48_000, options={"b": "128k"})
+        sound = container.add_stream("aac", rate=48_000, layout="mono", options={"b": "128k"})
         first = np.asarray(Image.open(root / "ori_imgs" / "0.png"))
         picture.height, picture.width = first.shape[0] // 2 * 2, first.shape[1] // 2 * 2
         picture.pix_fmt = "yuv420p"
@@ -209,6 +210,7 @@ def write_video(root: Path, path: Path, clip: Performance, crf: int = 16) -> Non
         resampler = av.AudioResampler(format="fltp", layout="mono", rate=48_000)
         frame = av.AudioFrame.from_ndarray(clip.pcm[None], format="fltp", layout="mono")
         frame.sample_rate = 16_000
+        frame.pts, frame.time_base = 0, Fraction(1, 16_000)  # without, what the codec puts before it is not declared
         for out in [*resampler.resample(frame), *resampler.resample(None)]:
             container.mux(sound.encode(out))
         container.mux(sound.encode(None))

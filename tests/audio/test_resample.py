@@ -162,3 +162,9 @@ def test_equal_rates_pass_and_nothing_is_nothing() -> None:
     assert len(stream.push(np.zeros(0, np.float32))) == len(stream.flush()) == 0
     with pytest.raises(ValueError, match="positive"):
         StreamResampler(0, 16_000)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float16, np.int16, np.int32])
+def test_other_numbers_are_taken_for_what_they_are(kind: type) -> None:
+    x = np.round(100 * np.sin(np.arange(3000) * 0.05)).astype(kind)
+    assert np.array_equal(resample(x, 44_100, 16_000), resample(x.astype(np.float32), 44_100, 16_000))

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -41,7 +45,7 @@ def test_it_runs_as_long_as_the_server(told: Path, capsys: pytest.CaptureFixture
         pipe = environment["CUDA_MPS_PIPE_DIRECTORY"]
         assert Path(pipe).is_dir() and set(environment) == {"CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"}
         assert told.read_text().splitlines() == ["|3||get_server_list", f"{pipe}|all|-d|"], "it sees all GPUs"
-    assert told.read_text().splitlines()[2:] == [f"{pipe}|3||quit"] and not Path(pipe).exists()
+    assert told.read_text().splitlines()[2:] == [f"{pipe}|3||quit"] and not Path(pipe).parent.exists()
     assert "share the GPU by NVIDIA MPS" in capsys.readouterr().err
 
 
@@ -96,3 +100,24 @@ def test_where_it_is_not_installed_renderers_take_turns(
 def test_a_clusters_is_not_ours() -> None:
     with pytest.raises(InputError, match="each node"), _sharing(TWO, True, "10.0.0.1:6379"):
         pass
+
+
+PROGRAM = """
+import os, signal, sys
+from being.commands.mps import multi_process_service
+with multi_process_service() as environment:
+    print(environment["CUDA_MPS_PIPE_DIRECTORY"], flush=True)
+    os.kill(os.getpid(), int(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_it_ends_however_the_server_does(told: Path, number: int) -> None:
+    program = PROGRAM.replace("with multi", "import being.commands.mps as mps; mps.PROBE = ''\nwith multi")
+    ended = subprocess.run([sys.executable, "-c", program, str(number)], capture_output=True, text=True)
+    pipe = Path(ended.stdout.strip())
+    assert ended.returncode == -number and pipe.name == "pipe"
+    until = time.monotonic() + 10
+    while pipe.parent.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not pipe.parent.exists() and told.read_text().splitlines()[-1] == f"{pipe}|3||quit"

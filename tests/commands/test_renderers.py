@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from being.commands.deployment_settings import deployments_of
 from being.commands.renderers import renderers_share_a_gpu, stated_renderers, with_renderers
 from being.commands.serve import DEFAULT
+from being.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -47,3 +49,18 @@ def test_a_configuration_may_say_it(said: dict[str, Any], count: int) -> None:
     assert stated_renderers(settings) == count
     (renderer,) = with_renderers(settings, 2, 1)["applications"][0]["deployments"]
     assert renderer["ray_actor_options"] == {"num_cpus": 1, "num_gpus": 0.5} and renderer["num_replicas"] == 2
+
+
+def test_what_others_ask_for_is_left_to_them() -> None:
+    settings = copy.deepcopy(DEFAULT)
+    settings["applications"][0]["deployments"] = [{"name": "Refiner", "ray_actor_options": {"num_gpus": 0.3}}]
+    assert shares(with_renderers(settings, 1, 1)) == [0.7] and shares(with_renderers(settings, 2, 1)) == [0.35]
+    settings["applications"].append({**settings["applications"][0], "name": "other", "deployments": None})
+    assert shares(with_renderers(settings, 1, 1)) == [0.35, 0.35]
+    settings["applications"][0]["deployments"][0]["num_replicas"] = 4
+    with pytest.raises(InputError, match=r"1.2 of 1 GPUs"):
+        with_renderers(settings, 1, 1)
+
+
+def shares(settings: dict[str, Any]) -> list[float]:
+    return [one["ray_actor_options"]["num_gpus"] for one in deployments_of(settings, "Renderer")]

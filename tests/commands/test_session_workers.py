@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from being.commands.deployment_settings import deployments_of
+from being.commands.renderers import with_renderers
 from being.commands.serve import DEFAULT, _in_front, merged
 from being.commands.session_workers import (
     behind_haproxy,
@@ -80,6 +82,11 @@ def test_it_may_be_said_where_nothing_was() -> None:
     assert stated_workers(with_workers(DEFAULT, 2)) == 2 and "deployments" not in DEFAULT["applications"][0]
     assert places(with_workers(DEFAULT, 1), 1) == 2 and places(with_workers(DEFAULT, 6), 2) == 8
     assert places(with_workers(DEFAULT, 6), 16) == 16
+    scaled = with_renderers(with_workers(DEFAULT, 1), 4, 0)
+    (ingress,) = deployments_of(scaled, "Ingress")
+    del ingress["num_replicas"]
+    ingress["autoscaling_config"] = {"min_replicas": 2, "max_replicas": 12}
+    assert places(scaled, 2) == 7, "what is there at any time; more come as far as there is room"
 
 
 def test_one_worker_takes_the_port_and_the_proxy_another() -> None:

@@ -146,3 +146,7 @@ def test_any_recording_will_do(frames: int, talking: bool) -> None:
     assert np.isfinite(head).all() and np.isfinite(torso).all() and np.isfinite(eye).all()
     recorded = np.abs(np.diff(motion.head_pose[:, :, 3], axis=0)).max()
     assert np.abs(np.diff(head[:, :, 3], axis=0)).max() < 5 * recorded + 1e-4
+
+
+def test_nobody_moves_where_nobody_is() -> None:
+    assert play([], np.zeros((0, 1), bool), []) == ([], [])

@@ -72,3 +72,10 @@ def test_of_a_long_utterance_only_the_end_is_remembered(rate: int, size: int) ->
     np.testing.assert_array_equal(state.recent, whole[state.recent_from :])
     assert all(piece.base is None for piece in pcm_input._recent), "no piece keeps a larger one"
     assert sum(map(len, pcm_input._recent)) < REACH + 441 + 640
+
+
+def test_nothing_is_remembered_of_nothing() -> None:
+    pcm_input = PcmInput(16_000)
+    for _ in range(50):
+        pcm_input.push(b"")
+    assert len(pcm_input._recent) == 0

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from being.dataset import Dataset
 from being.dataset.pose import project
 from being.errors import InputError
+from being.media.reading.sound_reader import read_sound
 from being.synthetic import generate, listen, perform, render
+from being.synthetic.generate import write_video
 from being.synthetic.kernels import drop_stale_kernels
 from being.synthetic.voice import FORMANT
 
@@ -134,3 +138,17 @@ def test_kernels_older_than_a_source_are_dropped(tmp_path: Path) -> None:
     assert drop_stale_kernels(tmp_path) == 1
     assert not old.exists()
     assert new.exists()
+
+
+def test_films_sound_stands_where_it_was_made(tmp_path: Path) -> None:
+    """A codec's lead-in is declared: its sound is not heard later than its pictures."""
+    frames, random = 25, np.random.default_rng(0)
+    (tmp_path / "ori_imgs").mkdir()
+    for number in range(frames):
+        Image.new("RGB", (32, 32), (10 * number, 90, 90)).save(tmp_path / "ori_imgs" / f"{number}.png")
+    pcm = np.convolve(random.normal(size=frames * 640), np.hanning(9), "same").astype(np.float32) * 0.05
+    write_video(tmp_path, tmp_path / "film.mp4", SimpleNamespace(frames=frames, pcm=pcm))  # type: ignore[arg-type]
+    heard = read_sound(tmp_path / "film.mp4").model_pcm
+    lags = range(-500, 501)
+    alike = [float(np.dot(pcm[1000:-1000], heard[1000 + lag : len(pcm) - 1000 + lag])) for lag in lags]
+    assert abs(lags[int(np.argmax(alike))]) <= 1
