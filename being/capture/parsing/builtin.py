@@ -211,7 +211,7 @@ def _class_shares(cells, person, across, down, below_jaw, hull, skins, hairs, cl
             beside = 1.0 if side < 0.36 else np.exp(-(((side - 0.36) / 0.22) ** 2))
             skin = skins[cell] * (beside * (1.0 - 0.6 * _step(v, 0.9, 1.6)) + 0.02)
             hangs = 1.0 - 0.75 * _step(v, 0.35, 1.3) - 0.25 * _step(side, 0.7, 1.3)
-            under_chin = below * 0.97 * (1.0 - _step(side, 0.26, 0.36))  # hair hangs beside the neck, not before it
+            under_chin = below * 0.97 * (1.0 - _step(side, 0.12, 0.36))  # hair hangs beside the neck, hardly before it
             hair = (hairs[cell] if hairs.size > 1 else UNSEEN_HAIR) * min(max(hangs, 0.02), 1.0) * (1.0 - under_chin)
             cloth = (clothes[cell] if clothes.size > 1 else 0.0) + ANY_CLOTH
             cloth *= 0.97 * _step(v, 0.38, 0.75) + 0.002
