@@ -17,6 +17,22 @@ def deployments_of(settings: dict[str, Any], name: str) -> Iterator[dict[str, An
     return (one for one in deployments(settings) if one.get("name") == name)
 
 
+def fewest_replicas(said: dict[str, Any]) -> int:
+    """How many replicas a deployment has at any time, by what a configuration says of it; one where it does not."""
+    return _replicas(said, "min_replicas")
+
+
+def most_replicas(said: dict[str, Any]) -> int:
+    """How many it has, or may come to."""
+    return _replicas(said, "max_replicas")
+
+
+def _replicas(said: dict[str, Any], scaled: str) -> int:
+    scaling = said.get("autoscaling_config")
+    count = said.get("num_replicas", 1) if scaling is None else scaling.get(scaled, 1)
+    return count if isinstance(count, int) else 1  # "auto"
+
+
 def with_replicas(settings: dict[str, Any], name: str, count: int, **options: float) -> dict[str, Any]:
     """The configuration with so many replicas of a deployment. options : of each replica's actor, beside those said."""
     applications = []

@@ -70,8 +70,10 @@ def multi_process_service() -> Iterator[dict[str, str]]:
     Raises
     ------
     MpsUnavailable
-        It does not start, or gives no context.
+        It is not installed, does not start, or gives no context.
     """
+    if not mps_is_here():
+        raise MpsUnavailable("it is not installed here")
     folder = Path(tempfile.mkdtemp(prefix="being-mps-"))
     environment = {f"CUDA_MPS_{name}_DIRECTORY": str(folder / name.lower()) for name in ("PIPE", "LOG")}
     # Its input ends with this process. A session of its own: Ctrl-C is for those in the foreground.

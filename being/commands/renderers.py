@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from being.commands.deployment_settings import deployments, deployments_of, with_replicas
+from being.commands.deployment_settings import deployments, deployments_of, most_replicas, with_replicas
 from being.errors import InputError
 
 RENDERER = "Renderer"
@@ -41,13 +41,6 @@ def with_renderers(settings: dict[str, Any], count: int, gpus: int) -> dict[str,
 def _gpus_asked(said: dict[str, Any]) -> float:
     each = (said.get("ray_actor_options") or {}).get("num_gpus", 0)
     return float(each) * most_replicas(said)
-
-
-def most_replicas(said: dict[str, Any]) -> int:
-    """How many replicas a deployment has, or may come to, by what a configuration says of it; one where it does not."""
-    scaling = said.get("autoscaling_config")
-    count = said.get("num_replicas", 1) if scaling is None else scaling.get("max_replicas", 1)
-    return count if isinstance(count, int) else 1
 
 
 def stated_renderers(settings: dict[str, Any]) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from being.commands.mps import MpsUnavailable, mps_is_here, mps_runs, multi_process_service
+from being.commands.mps import MpsUnavailable, mps_runs, multi_process_service
 from being.commands.renderers import renderers_share_a_gpu, with_renderers
 from being.commands.session_workers import (
     behind_haproxy,
@@ -210,8 +210,6 @@ def _sharing(settings: dict[str, Any], wanted: bool | None, address: str | None)
     with contextlib.ExitStack() as stack:
         environment: dict[str, str] = {}
         try:
-            if not mps_is_here():
-                raise MpsUnavailable("it is not installed here")
             environment = stack.enter_context(multi_process_service())
         except MpsUnavailable as reason:
             if wanted:

@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from being.commands.deployment_settings import deployments_of, with_replicas
+from being.commands.deployment_settings import deployments_of, fewest_replicas, with_replicas
 from being.commands.renderers import stated_renderers
 
 INGRESS = "Ingress"
@@ -72,16 +72,6 @@ def stated_workers(settings: dict[str, Any]) -> int | str | None:
     return None
 
 
-def least_workers(settings: dict[str, Any]) -> int:
-    """How many a configuration has at any time, over all its applications; one where it does not say."""
-    found = 0
-    for deployment in deployments_of(settings, INGRESS):
-        scaling = deployment.get("autoscaling_config")
-        count = deployment.get("num_replicas", 1) if scaling is None else scaling.get("min_replicas", 1)
-        found += count if isinstance(count, int) else 1
-    return max(1, found)
-
-
 def with_workers(settings: dict[str, Any], count: int) -> dict[str, Any]:
     """The configuration with so many."""
     return with_replicas(settings, INGRESS, count)
@@ -89,7 +79,8 @@ def with_workers(settings: dict[str, Any], count: int) -> dict[str, Any]:
 
 def places(settings: dict[str, Any], cores: int) -> int:
     """The `num_cpus` of a Ray on this machine: so many that all that was asked for is placed, wanted or not."""
-    wanted = least_workers(settings) + stated_renderers(settings)
+    workers = max(1, sum(map(fewest_replicas, deployments_of(settings, INGRESS))))
+    wanted = workers + stated_renderers(settings)
     return max(2, cores, 1 + wanted if wanted > 2 else 0)
 
 

@@ -103,9 +103,10 @@ def test_a_clusters_is_not_ours() -> None:
 
 
 PROGRAM = """
-import os, signal, sys
-from being.commands.mps import multi_process_service
-with multi_process_service() as environment:
+import os, sys
+from being.commands import mps
+mps.PROBE = ""
+with mps.multi_process_service() as environment:
     print(environment["CUDA_MPS_PIPE_DIRECTORY"], flush=True)
     os.kill(os.getpid(), int(sys.argv[1]))
 """
@@ -113,8 +114,7 @@ with multi_process_service() as environment:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_it_ends_however_the_server_does(told: Path, number: int) -> None:
-    program = PROGRAM.replace("with multi", "import being.commands.mps as mps; mps.PROBE = ''\nwith multi")
-    ended = subprocess.run([sys.executable, "-c", program, str(number)], capture_output=True, text=True)
+    ended = subprocess.run([sys.executable, "-c", PROGRAM, str(number)], capture_output=True, text=True)
     pipe = Path(ended.stdout.strip())
     assert ended.returncode == -number and pipe.name == "pipe"
     until = time.monotonic() + 10
