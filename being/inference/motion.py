@@ -137,18 +137,14 @@ def _moves(players: Sequence[MotionPlayer], frames: npt.NDArray[np.int64], weigh
     idle, talking = (np.concatenate([tracks[kind][:, POSES] for tracks in found]) for kind in (0, 1))
     # Head and torso are mixed alike: one call for both, of all frames.
     shares = weights[order].reshape(-1)
-    mixed = _mix(_parts(idle), _parts(talking), np.concatenate([shares, shares]))
-    poses = _to_poses(mixed).reshape(2, sessions, count, 3, 4)
-    moves: dict[int, Moves] = {}
-    for (still, lively, closure), own in zip(found, places.values(), strict=True):
-        share = weights[own].reshape(-1, 1)
-        faces = (still[:, FACE] + (lively[:, FACE] - still[:, FACE]) * share).astype(np.float32)
-        for place, eye, emotion in zip(
-            own, closure.reshape(len(own), count), faces.reshape(len(own), count, -1), strict=True
-        ):
-            row = len(moves)
-            moves[place] = Moves(poses[0, row], poses[1, row], eye, emotion)
-    return [moves[place] for place in range(sessions)]
+    poses = _to_poses(_mix(_parts(idle), _parts(talking), np.concatenate([shares, shares])))
+    poses = poses.reshape(2, sessions, count, 3, 4)
+    eyes = np.concatenate([closure for _, _, closure in found]).reshape(sessions, count)
+    faces: list[FloatArray] = []
+    for (still, lively, _), own in zip(found, places.values(), strict=True):
+        mixed = still[:, FACE] + (lively[:, FACE] - still[:, FACE]) * weights[own].reshape(-1, 1)
+        faces += list(mixed.astype(np.float32).reshape(len(own), count, -1))
+    return [Moves(poses[0, row], poses[1, row], eyes[row], faces[row]) for row in np.argsort(order)]
 
 
 # A track is (T, 14 + E): quaternion x y z w and translation of the head, then of the torso; then the emotions.
