@@ -90,8 +90,13 @@ def full_hd(sessions: int) -> tuple[Server, Load]:
     return ONE, Load(f"{sessions} of 1080x1080", sessions, 20, "1080x1080", p95=120.0)
 
 
-def refined(sessions: int, share: float) -> tuple[Server, Load]:
-    server = Server(refiner="native", refined=True)
+def by_mps(sessions: int, seconds: float) -> tuple[Server, Load]:
+    server = Server(renderers=2, mps=True, workers=14)
+    return server, Load(f"{sessions} sessions, two renderers with MPS, 14 workers", sessions, seconds)
+
+
+def refined(sessions: int, share: float, renderers: int = 1) -> tuple[Server, Load]:
+    server = Server(refiner="native", refined=True, renderers=renderers, mps=renderers > 1)
     return server, Load(f"{sessions} sessions, refined by {share:g}", sessions, 20, avatars="refined", refine=share)
 
 
@@ -111,7 +116,9 @@ SCENARIOS: dict[str, list[tuple[Server, Load]]] = {
         (Server(renderers=2), Load("64 sessions, two renderers", 64, 15)),
         (Server(renderers=2, mps=True), Load("64 sessions, two renderers with MPS", 64, 15)),
     ],
+    "mps": [by_mps(64, 60), by_mps(80, 20), by_mps(88, 18), by_mps(96, 18)],
     "refine-native": [refined(count, share) for count in (32, 64) for share in (0.0, 1.0)],
+    "refine-native-mps": [refined(count, 1.0, renderers=2) for count in (48, 64)],
     "refine-diffusion": [diffused(4), diffused(8)],
     "four": [on_four(64, 20), on_four(208, 27), on_four(240, 28)],
     "four-64": [on_four(64, 20)],

@@ -20,8 +20,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from being.commands.session_workers import workers_needed
-
 ROOT = Path(__file__).resolve().parents[1]
 STOPPING_S = 15.0
 SETTLED_S = 2.0  # after it is ready, for the channels between workers and renderers
@@ -48,8 +46,8 @@ class NotRun(Exception):
 class Server:
     """What a scenario wants.
 
-    gpus : None where there is no GPU. workers : for each GPU; fewer where the processors do not suffice. processors :
-    at most so many, of the server and of the clients together, so that machines compare; None: all. renderers : they
+    gpus : None where there is no GPU. workers : for each GPU; fewer where not each gets a processor beside the
+    renderers. processors : at most so many, of the server and of the clients together, so that machines compare; None: all. renderers : they
     share the GPUs evenly. refiner : of REFINERS. refined : with an avatar that has a refiner. mps : by NVIDIA's
     Multi-Process Service. ready_s : about how long it takes to start.
     """
@@ -86,7 +84,7 @@ class Place:
     def workers(self, server: Server) -> int:
         if not server.gpus:
             return server.workers
-        return min(server.workers * server.gpus, workers_needed(len(self.pinned(server)), server.gpus))
+        return max(1, min(server.workers * server.gpus, len(self.pinned(server)) - server.renderers))
 
     def environment(self, server: Server) -> dict[str, str]:
         """Of the server and of its clients, whose nvidia-smi looks at the same GPUs."""
@@ -109,11 +107,9 @@ class Place:
         }
         if server.refiner is not None:
             args["refiner"] = dict(self.refiner or REFINERS[server.refiner])
-        drawing = {"num_cpus": 1, "num_gpus": server.gpus / server.renderers} if server.gpus else {"num_cpus": 0.4}
         renderer = {
             "name": "Renderer",
-            "num_replicas": server.renderers,
-            "ray_actor_options": drawing,
+            "ray_actor_options": {"num_cpus": 1 if server.gpus else 0.4},
             "max_surge_percent": 0,  # nothing is upgraded: no place is kept for that
         }
         application = {
@@ -186,9 +182,9 @@ class RunningServer:
         """
         config = self._place.work / "serve_config.json"  # JSON is YAML
         config.write_text(json.dumps(self._place.config(self.server), indent=1))
-        sharing = "--mps" if self.server.mps else "--no-mps"
+        drawing = ["--renderers", str(self.server.renderers), "--mps" if self.server.mps else "--no-mps"]
         begun = time.monotonic()
-        self._process = self._place.run(self.server, ["-m", "being.cli", "serve", str(config), sharing], self.log)
+        self._process = self._place.run(self.server, ["-m", "being.cli", "serve", str(config), *drawing], self.log)
         said = "no answer"
         while time.monotonic() - begun < patience_s:
             if not self.alive:

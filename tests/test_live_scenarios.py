@@ -38,7 +38,7 @@ def test_servers_are_what_serve_takes_and_admit_by_number(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("server", "processors", "workers", "pinned"),
-    [(Server(), 64, 12, 16), (Server(), 8, 4, 8), (Server(gpus=4, renderers=4, processors=None), 64, 48, 64)],
+    [(Server(), 64, 12, 16), (Server(), 8, 7, 8), (Server(gpus=4, renderers=4, processors=None), 64, 48, 64)],
 )
 def test_a_server_gets_workers_for_its_processors(
     tmp_path: Path, server: Server, processors: int, workers: int, pinned: int
