@@ -47,9 +47,9 @@ class Server:
     """What a scenario wants.
 
     gpus : None where there is no GPU. workers : for each GPU; fewer where not each gets a processor beside the
-    renderers. processors : at most so many, of the server and of the clients together, so that machines compare; None: all. renderers : they
-    share the GPUs evenly. refiner : of REFINERS. refined : with an avatar that has a refiner. mps : by NVIDIA's
-    Multi-Process Service. ready_s : about how long it takes to start.
+    renderers. processors : at most so many, of the server and of the clients together, so that machines compare; None:
+    all. renderers : they share the GPUs evenly. refiner : of REFINERS. refined : with an avatar that has a refiner.
+    mps : by NVIDIA's Multi-Process Service. ready_s : about how long it takes to start.
     """
 
     gpus: int | None = 1

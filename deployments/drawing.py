@@ -20,6 +20,7 @@ from being.inference.rendered import RenderedFrames, joined
 UNHURRIED_FRAMES = 2  # how long a live frame waits for work that is not live
 CROWDED = 0.5  # share of the time drawing, from which on ticks wait for company: a batch costs more than its frames
 GATHER_S = 0.008  # between the beginnings of two batches then
+REST_ON_A_GPU = 0.25  # of a batch's time, see `DrawingThread`
 REMEMBERED_S = 1.0  # over which the load is told
 
 Draw = Callable[[Sequence[Drive]], RenderedFrames]
@@ -44,10 +45,12 @@ class DrawingThread:
     Parameters
     ----------
     draw : makes the frames of a batch, stages included; called on the thread.
+    rest : how much of a batch's time at least passes after it once the renderer is crowded. Of use where a batch costs
+        much beside its frames, as those that a GPU draws and refines do.
     """
 
-    def __init__(self, draw: Draw) -> None:
-        self._draw = draw
+    def __init__(self, draw: Draw, rest: float = 0.0) -> None:
+        self._draw, self._rest = draw, rest
         self._orders: OrderQueue[DrawingOrder] = OrderQueue()
         self._meter = _LoadMeter()
         self._name = secrets.token_hex(4)
@@ -88,14 +91,15 @@ class DrawingThread:
             order.cancel()
 
     def _work(self) -> None:
-        began = -math.inf  # of the last live batch
+        due = -math.inf  # the next live batch of a crowded renderer
         while True:
-            orders = self._next(began)
+            orders = self._next(due)
             most = None if orders[0].live else UNHURRIED_FRAMES
             pieces = [order.drives[order.done :][:most] for order in orders]
             batch = [drive for piece in pieces for drive in piece]
             started = time.perf_counter()
-            began = started if most is None else began
+            if most is None:
+                due = started + GATHER_S
             try:
                 drawn = self._draw(batch)
             except Exception as error:
@@ -104,6 +108,7 @@ class DrawingThread:
                 continue
             ended = time.perf_counter()
             if most is None:
+                due = max(due, ended + self._rest * (ended - started))
                 self._meter.drew(len(batch), started, ended)
             share = (ended - started) / max(1, len(batch))
             first = 0
@@ -117,9 +122,9 @@ class DrawingThread:
                 else:
                     self._orders.put_back(order)
 
-    def _next(self, began: float) -> list[DrawingOrder]:
+    def _next(self, due: float) -> list[DrawingOrder]:
         """What to draw now. While live ticks gather, work that is not live has its turn."""
-        pause = began + GATHER_S - (now := time.perf_counter())
+        pause = due - (now := time.perf_counter())
         if pause > 0 and self._meter.busy(now) > CROWDED:
             if orders := self._orders.unhurried():
                 return orders

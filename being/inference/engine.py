@@ -161,7 +161,7 @@ class Engine:
                 errors[row] = str(error)
             else:
                 changed = any(stage.concerns(drive) for stage in self.stages)
-                items.append((renderable, replace(drive, extras=drive.extras | needs) if changed else drive))
+                items.append((renderable, drive.with_extras(drive.extras | needs) if changed else drive))
                 staged.append(changed)
                 rows.append(row)
         info = FrameInfo.of(drives)
@@ -249,8 +249,11 @@ def _gpu_backend(device: torch.device) -> RenderBackend | None:
 def _face_boxes(count: int, rows: Sequence[int], items: Sequence[RenderItem]) -> npt.NDArray[np.float32]:
     """(count, 4); NaN where a frame is not drawn or its face is out of sight."""
     boxes = np.full((count, 4), np.nan, np.float32)
+    alike: dict[tuple[RenderableAvatar, int, int], tuple[list[int], list[npt.NDArray[np.float32]]]] = {}
     for row, (renderable, drive) in zip(rows, items, strict=True):
-        box = renderable.face_box(drive.head_pose, *renderable.frame_size(drive))
-        if box is not None:
-            boxes[row] = box
+        places, poses = alike.setdefault((renderable, *renderable.frame_size(drive)), ([], []))
+        places.append(row)
+        poses.append(drive.head_pose)
+    for (renderable, width, height), (places, poses) in alike.items():
+        boxes[places] = renderable.face_boxes(np.stack(poses), width, height)
     return boxes

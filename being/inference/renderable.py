@@ -91,22 +91,32 @@ class RenderableAvatar:
         self, head_pose: npt.NDArray[np.float32], width: int, height: int
     ) -> tuple[float, float, float, float] | None:
         """x0, y0, x1, y1 in pixels around what the sound moves, cut at the frame; None where that is out of sight."""
-        pose = np.asarray(head_pose, np.float32)
-        points = pose[:, :3] @ self._face + pose[:, 3:]  # (3, M)
-        if points[2].min() <= 0:
-            points = points[:, points[2] > 0]
-        count = points.shape[1]
+        x0, y0, x1, y1 = self.face_boxes(np.asarray(head_pose)[None], width, height)[0].tolist()
+        return None if np.isnan(x0) else (x0, y0, x1, y1)
+
+    def face_boxes(self, head_poses: npt.NDArray[np.float32], width: int, height: int) -> npt.NDArray[np.float64]:
+        """`face_box` of several poses: (B, 3, 4) -> (B, 4), NaN where it is None."""
+        poses = np.asarray(head_poses, np.float32)
+        points = poses[..., :3] @ self._face + poses[..., 3:]  # (B, 3, M)
+        nearest = points[:, 2].min(1)
+        if (nearest > 0).all():
+            return self._boxes_around(points, width, height)
+        parts = [one if near > 0 else one[:, one[2] > 0] for one, near in zip(points, nearest, strict=True)]
+        return np.concatenate([self._boxes_around(part[None], width, height) for part in parts])
+
+    def _boxes_around(self, points: npt.NDArray[np.float32], width: int, height: int) -> npt.NDArray[np.float64]:
+        """Boxes (B, 4) around points (B, 3, M) in front of the camera, without those farthest out."""
+        count = points.shape[2]
         if not count:
-            return None
+            return np.full((len(points), 4), np.nan)
         fx, fy, cx, cy = self.intrinsics(width, height)
         outer = int(FACE_SHARE * (count - 1))
-        ends = (outer, count - 1 - outer)
-        box = []
-        for along, focal, centre, side in ((points[0], fx, cx, width), (points[1], fy, cy, height)):
-            spread = np.partition(along / points[2], ends)
-            box.append([min(max(focal * float(spread[end]) + centre, 0.0), float(side)) for end in ends])
-        (x0, x1), (y0, y1) = box
-        return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
+        ends = [outer, count - 1 - outer]
+        spread = np.partition(points[:, :2] / points[:, 2:], ends, axis=-1)[..., ends].astype(np.float64)
+        ends_of_axes = np.array([[fx], [fy]]) * spread + np.array([[cx], [cy]])
+        boxes = np.clip(ends_of_axes, 0, np.array([[width], [height]], np.float64)).swapaxes(1, 2).reshape(-1, 4)
+        boxes[~((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))] = np.nan
+        return boxes
 
     def _emotions(self, drives: Sequence[Drive]) -> Tensor | None:
         states = len(self.network.config.emotion_states)

@@ -46,12 +46,15 @@ class RefineStage:
     def __call__(self, batch: FrameBatch) -> FrameBatch:
         """Frames whose face is out of sight pass as they are."""
         height, width = batch.alpha.shape[1:]
-        by_size: dict[int, list[tuple[int, FaceBox, Window]]] = {}
-        for row, strength in enumerate(batch.info.strengths):
-            box = batch.info.face_box(row)
-            if strength > 0 and box is not None and self.refiner.knows(batch.info.avatars[row]):
-                window = window_of(box, width, height, self.refiner.sizes)
-                by_size.setdefault(window.size, []).append((row, box, window))
+        info, by_size = batch.info, dict[int, list[tuple[int, FaceBox, Window]]]()
+        if info.face_boxes is None:
+            return batch
+        known = {avatar: self.refiner.knows(avatar) for avatar in set(info.avatars)}
+        wanted = (info.strengths > 0) & ~np.isnan(info.face_boxes[:, 0]) & [known[avatar] for avatar in info.avatars]
+        for row in np.flatnonzero(wanted).tolist():
+            box = tuple(info.face_boxes[row].tolist())
+            window = window_of(box, width, height, self.refiner.sizes)
+            by_size.setdefault(window.size, []).append((row, box, window))
         if not by_size:
             return batch
         pixels = batch.pixels.clone(memory_format=torch.contiguous_format)

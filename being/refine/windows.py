@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,13 +37,9 @@ def window_of(box: FaceBox, width: int, height: int, sizes: Sequence[int]) -> Wi
     x0, y0, x1, y1 = box
     longer = max(x1 - x0, y1 - y0)
     room = min(width, height)
-    needed = min(int(np.ceil(longer * (1 + 2 * PADDING))), room)
-    fitting = [size for size in sizes if needed <= size <= room]
-    if fitting:
-        side = size = fitting[0]
-    else:
-        side = needed
-        size = next((size for size in sizes if size >= needed), sizes[-1])
+    needed = min(math.ceil(longer * (1 + 2 * PADDING)), room)
+    size = next((size for size in sizes if size >= needed), sizes[-1])
+    side = size if needed <= size <= room else needed
     return Window(_start((x0 + x1) / 2, side, width), _start((y0 + y1) / 2, side, height), side, size)
 
 
