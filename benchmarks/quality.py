@@ -7,7 +7,8 @@ In two parts, because the host with the GPU need not have MediaPipe:
 
 `train` trains every dataset folder with every seed as `being clone` would (`--minutes` on the clock), `--together` of
 them side by side, and scores the two held-out blocks by tracked and by looked-up poses: PSNR and SSIM of person, face
-(inside the landmarks' hull), mouth and eyes; distance of VGG-16 features inside the face's box (with --vgg); power of
+(inside the landmarks' hull), mouth and eyes; distance of VGG-16 features inside the face's box (with --vgg), beside it
+that of trained frames and of the film's frames to the film's next, which is what 40 ms change; power of
 the face by spatial frequency, dB against the film's; flicker of head, neck and torso under three speeches; Gaussians,
 milliseconds a step, steps a minute, peak memory. It saves what was drawn. `measure` looks at that with the face mesh:
 mouth and all landmarks; the 95th percentile of the mouth's opening as a share of the film's and its correlation with
@@ -70,6 +71,7 @@ from being.training.quality.lip_opening import SPOKEN, LipOpening, opening_score
 from being.training.quality.lip_sync import of_landmarks, openings, track
 from being.training.quality.novel_speech import flicker, sample_sentence, speak, talking_in
 from being.training.quality.regions import region_scores
+from being.training.quality.spectrum import box_around
 
 TRAINED_FRAMES = 150  # of the training frames, from the first on: how wide the mouth opens where it was taught
 SMALL = 2  # trained and spoken frames are kept at a half of their size: enough to see how far a mouth is open
@@ -201,7 +203,11 @@ def scored(folder: Path, work: Path, config: FitConfig, asked: dict[str, Any]) -
         row[name], drawn = region_scores(gaussians, network, footage, settings, frames, perceptual)
         keep(work / name, dict(zip(frames, drawn, strict=True)))
     trained = footage.train[:TRAINED_FRAMES]
-    row["trained"], _ = region_scores(gaussians, network, footage, settings, trained[:: max(1, len(trained) // 24)])
+    shown_of = trained[:: max(1, len(trained) // 24)]
+    row["trained"], _ = region_scores(gaussians, network, footage, settings, shown_of, perceptual)
+    if perceptual is not None:
+        row["vgg_trained"] = row["trained"]["vgg"]
+        row["vgg_film_step"] = film_step(footage, footage.held_out.all, perceptual)
     shown = {frame: draw_frame(gaussians, network, footage, settings, frame) for frame in trained}
     keep(work / "trained", shown, SMALL)
 
@@ -239,6 +245,17 @@ def scored(folder: Path, work: Path, config: FitConfig, asked: dict[str, Any]) -
         shut = float(np.percentile(film, 5)) + SHUT_SHARE * float(np.ptp(np.percentile(film, (5, 95))))
         row["moved_closures"] = shut_in(moved, closed[: len(moved)] > CLOSED, shut)[1]
     return row
+
+
+def film_step(footage: Footage, frames: Sequence[int], perceptual: Perceptual) -> float:
+    """VGG distance of the film's own next frame inside the face's box, a mean: what 40 ms change, to compare with."""
+    found = []
+    for frame in frames:
+        if frame + 1 in frames:
+            here, there = footage.batch([frame, frame + 1]).truth.split(1)
+            x0, y0, x1, y1 = box_around(footage.landmarks[frame], footage.height, footage.width)
+            found.append(float(perceptual(there[:, y0:y1, x0:x1], here[:, y0:y1, x0:x1])))
+    return float(np.mean(found)) if found else float("nan")
 
 
 def lips_closed(pcm: NDArray[np.float32], spec: FeatureSpec) -> NDArray[np.float32]:

@@ -17,7 +17,8 @@ from being.training.quality.spectrum import box_around
 SHEET_FRAMES, SHEET_SIDE = 8, 176
 COLUMNS = (
     ("psnr_person", "person dB"), ("psnr_face", "face dB"), ("psnr_mouth", "mouth dB"), ("psnr_eyes", "eyes dB"),
-    ("ssim_face", "face SSIM"), ("tracked_psnr_face", "face dB tracked"), ("vgg", "VGG"), ("band_fine", "fine dB"),
+    ("ssim_face", "face SSIM"), ("tracked_psnr_face", "face dB tracked"), ("vgg", "VGG"),
+    ("vgg_trained", "VGG trained"), ("vgg_film_step", "VGG of the film's next frame"), ("band_fine", "fine dB"),
     ("band_high", "high dB"), ("mouth_px", "mouth px"), ("all_px", "all px"), ("opening_trained", "open trained"),
     ("opening_inner", "open inside"), ("opening_end", "open end"), ("correlation_inner", "corr inside"),
     ("correlation_end", "corr end"), ("correlation_inner_spoken", "corr inside, spoken"),
