@@ -118,6 +118,7 @@ SCENARIOS: dict[str, list[tuple[Server, Load]]] = {
     ],
     "mps": [by_mps(64, 60), by_mps(80, 20), by_mps(88, 18), by_mps(96, 18)],
     "refine-native": [refined(count, share) for count in (32, 64) for share in (0.0, 1.0)],
+    "refine-native-64": [refined(64, 1.0)],
     "refine-native-mps": [refined(count, 1.0, renderers=2) for count in (48, 64)],
     "refine-diffusion": [diffused(8), diffused(10), diffused(12)],
     "four": [on_four(64, 20), on_four(208, 27), on_four(240, 28)],
