@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from being.inference.frame_batch import FrameBatch
-from being.inference.frames import Drive, Extras, FaceBox, PixelFormat
-from being.refine.contract import Conditions, CropRows, Refiner, seed_of
-from being.refine.crops import CropPlaces, sent
-from being.refine.windows import Window, face_masks, window_of
+from being.inference.frames import Drive, Extras, FaceBox
+from being.refine.contract import CropRows, Refiner, seed_of
+from being.refine.faces import Faces, crops_of
+from being.refine.windows import Window, window_of
 
 
 class RefineStage:
@@ -71,22 +71,11 @@ class RefineStage:
         windows: Sequence[Window],
     ) -> None:
         """Refine faces of one crop size, and write them into `pixels`."""
-        places = CropPlaces(rows, windows, pixels.device)
-        crops, alpha = _pictures(batch, rows, places)
-        depth = None
-        if batch.depth is not None and Extras.DEPTH in self.refiner.needs:
-            depth = places.cut(batch.depth[..., None])
-        refined = self.refiner.refine(crops, Conditions(alpha, depth), crop_rows(batch, rows, windows))
-        weights = sent(face_masks(boxes, windows) * self._shares(batch, rows)[:, None, None], crops.device)
-        change = (refined.float() - crops) * (weights[:, None, 1, :, None] * weights[:, None, 0, None, :])
-        if batch.pixel_format is PixelFormat.PREMULTIPLIED:
-            change = change * alpha
-        places.add(pixels, change)
-
-    def _shares(self, batch: FrameBatch, rows: Sequence[int]) -> np.ndarray:
-        """(N,) square roots of how much of the refined picture counts: a mask is the product of two lines."""
-        strengths = batch.info.strengths[list(rows)]
-        return np.sqrt(np.clip(strengths / self.refiner.fade, 0, 1)).astype(np.float32)
+        shares = np.clip(batch.info.strengths[list(rows)] / self.refiner.fade, 0, 1).astype(np.float32)
+        faces = Faces(rows, boxes, windows, shares)
+        crops = crops_of(batch, faces, Extras.DEPTH in self.refiner.needs)
+        refined = self.refiner.refine(crops.pictures, crops.conditions, crop_rows(batch, rows, windows))
+        crops.lay_back(pixels, refined)
 
 
 def crop_rows(batch: FrameBatch, rows: Sequence[int], windows: Sequence[Window]) -> CropRows:
@@ -103,17 +92,3 @@ def crop_rows(batch: FrameBatch, rows: Sequence[int], windows: Sequence[Window])
         info.strengths,
         np.array([seed_of(avatar) for avatar in info.avatars], np.int64),
     )
-
-
-def _pictures(batch: FrameBatch, rows: Sequence[int], places: CropPlaces) -> tuple[Tensor, Tensor]:
-    """Crops (N, 3, S, S) over their backgrounds and coverage (N, 1, S, S), float32 in [0, 1]."""
-    alpha, crops = places.cut(batch.alpha[..., None]), places.cut(batch.pixels)
-    if batch.pixel_format is not PixelFormat.PREMULTIPLIED:
-        return crops, alpha
-    behind = batch.backdrop_of.long().index_select(0, places.rows)
-    over = crops + (1 - alpha) * places.cut(batch.backdrops, behind)
-    clear = batch.clear[list(rows)]
-    if clear.any():
-        nothing = sent(clear, over.device)[:, None, None, None]
-        over = torch.where(nothing, crops / alpha.clamp_min(1 / 255), over)
-    return over, alpha

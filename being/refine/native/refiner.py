@@ -82,30 +82,34 @@ class NativeRefiner:
 
     def refine(self, crops: Tensor, conditions: Conditions, rows: CropRows) -> Tensor:
         """All crops of one avatar at once."""
+        people = list(dict.fromkeys(rows.avatars))
+        if len(people) == 1:
+            return self._refined(people[0], crops, conditions, rows)
         out = crops.clone()
-        for avatar in dict.fromkeys(rows.avatars):
-            known = self._loaded[avatar][1]
-            assert known is not None
-            runner, packed, strength = known
+        for avatar in people:
             own = [row for row, name in enumerate(rows.avatars) if name == avatar]
-            at = slice(None) if len(own) == len(rows) else sent(np.array(own), crops.device)
-            view = None
-            if runner.config.references:
-                manifest = self._loaded[avatar][0].manifest
-                recorded = manifest.width, manifest.height
-                whole = fit_intrinsics(manifest.intrinsics, recorded, *rows.frame_size)
-                view = view_of(rows.take(own), conditions, at, whole)
-            out[at] += strength * runner.run(packed, crops[at], conditions.alpha[at], view)
+            at = sent(np.array(own), crops.device)
+            depth = None if conditions.depth is None else conditions.depth[at]
+            out[at] = self._refined(avatar, crops[at], Conditions(conditions.alpha[at], depth), rows.take(own))
         return out
 
+    def _refined(self, avatar: str, crops: Tensor, conditions: Conditions, rows: CropRows) -> Tensor:
+        """Crops of one avatar."""
+        entry, known = self._loaded[avatar]
+        assert known is not None
+        runner, packed, strength = known
+        view = None
+        if runner.config.references:
+            manifest = entry.manifest
+            recorded = manifest.width, manifest.height
+            view = view_of(rows, conditions, fit_intrinsics(manifest.intrinsics, recorded, *rows.frame_size))
+        return torch.add(crops, runner.run(packed, crops, conditions.alpha, view), alpha=strength)
 
-def view_of(
-    rows: CropRows, conditions: Conditions, at: Tensor | slice, intrinsics: tuple[float, float, float, float]
-) -> View:
-    """Where the crops `at` of `conditions` lie in space. rows : of these alone. intrinsics : fx, fy, cx, cy of the
-    whole frames."""
-    assert conditions.depth is not None
-    depth = conditions.depth[at]
+
+def view_of(rows: CropRows, conditions: Conditions, intrinsics: tuple[float, float, float, float]) -> View:
+    """Where crops lie in space. intrinsics : fx, fy, cx, cy of the whole frames."""
+    depth = conditions.depth
+    assert depth is not None
     fx, fy, cx, cy = intrinsics
     x0, y0, x1, _ = rows.windows.T
     scale = depth.shape[-1] / (x1 - x0)

@@ -54,7 +54,7 @@ class NetworkInMemory:
         """In single precision."""
         entering = [crops, conditions.alpha]
         if self._network.references is not None:
-            entering.append(self._network.references(crops, view_of(rows, conditions, slice(None), self._camera)))
+            entering.append(self._network.references(crops, view_of(rows, conditions, self._camera)))
         changed: Tensor = crops + self._network(torch.cat(entering, 1))
         return changed
 
