@@ -24,7 +24,7 @@ PIXELS = 256  # of one program
 COLUMNS = 10
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["height", "width", "side"])
 def _cut(
     pixels, alpha, depth, backdrops, backdrop_of, faces, pictures, covered, far, height, width, side,
     COLUMNS: tl.constexpr, DEPTH: tl.constexpr, BLOCK: tl.constexpr,
@@ -52,7 +52,7 @@ def _cut(
         tl.store(far + answer, tl.load(depth + here, mask=inside, other=0), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["height", "width", "side"])
 def _lay_back(
     pixels, pictures, covered, refined, faces, height, width, side,
     COLUMNS: tl.constexpr, BLOCK: tl.constexpr,

@@ -12,6 +12,7 @@ from being.errors import InputError
 from being.inference.frame_batch import FrameStage
 from being.model.device import on_device
 from being.refine.contract import Refiner
+from being.refine.cutting import make_ready
 from being.refine.settings import RefinerSettings
 from being.refine.stage import RefineStage
 
@@ -25,7 +26,9 @@ def load_stage(settings: RefinerSettings, library: Library) -> FrameStage:
         A name that cannot be imported, a package or weights that are missing or damaged: one line with the remedy.
     """
     if settings.load is None:
-        with on_device(device_of(settings.device)):
+        device = device_of(settings.device)
+        with on_device(device):
+            make_ready(device)
             return RefineStage(load_refiner(settings, library))
     module, _, name = settings.load.partition(":")
     try:

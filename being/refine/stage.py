@@ -12,7 +12,8 @@ from torch import Tensor
 from being.inference.frame_batch import FrameBatch
 from being.inference.frames import Drive, Extras, FaceBox
 from being.refine.contract import CropRows, Refiner, seed_of
-from being.refine.faces import Faces, crops_of
+from being.refine.cutting import crops_of
+from being.refine.faces import Faces
 from being.refine.windows import Window, window_of
 
 

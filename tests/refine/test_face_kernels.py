@@ -15,8 +15,9 @@ pytest.importorskip("triton", reason="Triton is not installed (it comes with PyT
 from being.inference.frame_batch import FrameBatch
 from being.inference.frames import PixelFormat
 from being.inference.rendered import FrameInfo
+from being.refine.cutting import _kernels
 from being.refine.face_kernels import FusedCrops
-from being.refine.faces import Faces, PlainCrops, _kernels
+from being.refine.faces import Faces, PlainCrops
 from being.refine.windows import Window
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,59 @@
+"""Faces cut out of a batch: by kernels where they work and know such faces, by their twin elsewhere."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from being.inference.frame_batch import FrameBatch
+from being.inference.frames import PixelFormat
+from being.inference.rendered import FrameInfo
+from being.refine.faces import Crops, Faces, PlainCrops
+from being.refine.windows import Window
+
+log = logging.getLogger(__name__)
+
+
+def crops_of(batch: FrameBatch, faces: Faces, depth: bool) -> Crops:
+    """Cut faces out. depth : whether it is wanted beside them."""
+    known = batch.pixel_format is PixelFormat.PREMULTIPLIED and not any(one.resampled for one in faces.windows)
+    by_kernels = _kernels(batch.pixels.device) if known else None
+    return PlainCrops(batch, faces, depth) if by_kernels is None else by_kernels(batch, faces, depth)
+
+
+def make_ready(device: torch.device) -> None:
+    """Compile what is used on a device, so that no live frame waits for it."""
+    _kernels(torch.empty(0, device=device).device)  # with its number
+
+
+@lru_cache(maxsize=8)
+def _kernels(device: torch.device) -> Callable[[FrameBatch, Faces, bool], Crops] | None:
+    """None where there is no GPU, or Triton does not work on it."""
+    if device.type != "cuda":
+        return None
+    try:
+        from being.refine.face_kernels import FusedCrops
+
+        for depth in (False, True):
+            batch = _next_to_nothing(device)
+            crops = FusedCrops(
+                batch, Faces([0], [(2.0, 2.0, 6.0, 6.0)], [Window(0, 0, 8, 8)], np.ones(1, np.float32)), depth
+            )
+            crops.lay_back(batch.pixels, crops.pictures)
+    except Exception as error:  # a missing C compiler, a driver that Triton does not know: it raises all sorts
+        log.warning("faces are cut out without kernels, slower: Triton compiles nothing here (%s)", error)
+        return None
+    return FusedCrops
+
+
+def _next_to_nothing(device: torch.device) -> FrameBatch:
+    """One frame to try kernels out on."""
+    empty = np.zeros(1, np.int64)
+    info = FrameInfo(("",), ("",), empty, empty, np.zeros((1, 3, 4), np.float32))
+    plane, colours = torch.zeros(1, 8, 8, device=device), torch.zeros(1, 8, 8, 3, device=device)
+    behind = torch.zeros(1, dtype=torch.int32, device=device)
+    return FrameBatch(info, colours, plane, PixelFormat.PREMULTIPLIED, colours.byte(), behind, np.zeros(1, bool), plane)
