@@ -1,4 +1,4 @@
-"""What live sessions get from `being serve` in several settings: one GPU, refiners, full HD, four GPUs.
+"""What live sessions get from `being serve` in several settings: one GPU, refiners, full HD, two and four GPUs.
 
     python benchmarks/live_scenarios.py --list
     python benchmarks/live_scenarios.py one-64 one-80 full-hd --json live.json --deadline 540
@@ -81,9 +81,10 @@ class Load:
         return self.avatars, self.size, bool(self.refine)
 
 
-def on_four(sessions: int, seconds: float) -> tuple[Server, Load]:
-    server = Server(gpus=4, renderers=4, processors=None, ready_s=65.0)
-    return server, Load(f"{sessions} sessions, four GPUs", sessions, seconds, processes=24, arrival_s=0.03)
+def on_gpus(count: int, sessions: int, seconds: float) -> tuple[Server, Load]:
+    """A renderer on each, sixteen processors for each."""
+    server = Server(gpus=count, renderers=count, processors=16 * count, ready_s=65.0)
+    return server, Load(f"{sessions} sessions, {count} GPUs", sessions, seconds, processes=24, arrival_s=0.03)
 
 
 def full_hd(sessions: int) -> tuple[Server, Load]:
@@ -121,11 +122,13 @@ SCENARIOS: dict[str, list[tuple[Server, Load]]] = {
     "refine-native-64": [refined(64, 1.0)],
     "refine-native-mps": [refined(count, 1.0, renderers=2) for count in (48, 64)],
     "refine-diffusion": [diffused(8), diffused(10), diffused(12)],
-    "four": [on_four(64, 20), on_four(208, 27), on_four(240, 28)],
-    "four-64": [on_four(64, 20)],
-    "four-160": [on_four(160, 25)],
-    "four-208": [on_four(208, 27)],
-    "four-240": [on_four(240, 28)],
+    "two": [on_gpus(2, 128, 25), on_gpus(2, 144, 20)],
+    "two-128": [on_gpus(2, 128, 25)],
+    "four": [on_gpus(4, 64, 20), on_gpus(4, 208, 27), on_gpus(4, 240, 28)],
+    "four-64": [on_gpus(4, 64, 20)],
+    "four-160": [on_gpus(4, 160, 25)],
+    "four-208": [on_gpus(4, 208, 27)],
+    "four-240": [on_gpus(4, 240, 28)],
 }
 
 
