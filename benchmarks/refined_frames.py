@@ -55,7 +55,8 @@ def main(
     """See the module."""
     library, name = Library([avatar.parent]), read_manifest(avatar).id
     settings = RefinerSettings(backend="native", device=device)
-    engine = Engine(library, device, stages=[load_stage(settings, library)])
+    stage = load_stage(settings, library)
+    engine = Engine(library, device, stages=[stage])
     gpu = torch.cuda.get_device_name() if engine.device.type == "cuda" else None
     document: dict[str, Any] = {
         "what": "drives to 4:2:0 planes in main memory, plain and refined by the native refiner: milliseconds a batch",
@@ -67,6 +68,8 @@ def main(
     for count in batches:
         for strength in (0.0, 1.0):
             drives = drives_of(engine, name, size, count, strength)
+            if strength and not stage.concerns(drives[0]):
+                raise click.ClickException(f"{avatar} has no refiner: make one with being fit-refiner")
             row: dict[str, Any] = {"size": f"{size}x{size}", "batch": count, "refine": strength}
             row |= timed(engine, drives, turns)
             document["rows"].append(row)

@@ -20,7 +20,6 @@ from being.inference.rendered import RenderedFrames, joined
 UNHURRIED_FRAMES = 2  # how long a live frame waits for work that is not live
 CROWDED = 0.5  # share of the time drawing, from which on ticks wait for company: a batch costs more than its frames
 GATHER_S = 0.008  # between the beginnings of two batches then
-REST_ON_A_GPU = 0.25  # of a batch's time, see `DrawingThread`
 REMEMBERED_S = 1.0  # over which the load is told
 
 Draw = Callable[[Sequence[Drive]], RenderedFrames]
@@ -45,12 +44,10 @@ class DrawingThread:
     Parameters
     ----------
     draw : makes the frames of a batch, stages included; called on the thread.
-    rest : how much of a batch's time at least passes after it once the renderer is crowded. Of use where a batch costs
-        much beside its frames, as those that a GPU draws and refines do.
     """
 
-    def __init__(self, draw: Draw, rest: float = 0.0) -> None:
-        self._draw, self._rest = draw, rest
+    def __init__(self, draw: Draw) -> None:
+        self._draw = draw
         self._orders: OrderQueue[DrawingOrder] = OrderQueue()
         self._meter = _LoadMeter()
         self._name = secrets.token_hex(4)
@@ -91,15 +88,14 @@ class DrawingThread:
             order.cancel()
 
     def _work(self) -> None:
-        due = -math.inf  # the next live batch of a crowded renderer
+        began = -math.inf  # of the last live batch
         while True:
-            orders = self._next(due)
+            orders = self._next(began)
             most = None if orders[0].live else UNHURRIED_FRAMES
             pieces = [order.drives[order.done :][:most] for order in orders]
             batch = [drive for piece in pieces for drive in piece]
             started = time.perf_counter()
-            if most is None:
-                due = started + GATHER_S
+            began = started if most is None else began
             try:
                 drawn = self._draw(batch)
             except Exception as error:
@@ -108,7 +104,6 @@ class DrawingThread:
                 continue
             ended = time.perf_counter()
             if most is None:
-                due = max(due, ended + self._rest * (ended - started))
                 self._meter.drew(len(batch), started, ended)
             share = (ended - started) / max(1, len(batch))
             first = 0
@@ -122,9 +117,9 @@ class DrawingThread:
                 else:
                     self._orders.put_back(order)
 
-    def _next(self, due: float) -> list[DrawingOrder]:
+    def _next(self, began: float) -> list[DrawingOrder]:
         """What to draw now. While live ticks gather, work that is not live has its turn."""
-        pause = due - (now := time.perf_counter())
+        pause = began + GATHER_S - (now := time.perf_counter())
         if pause > 0 and self._meter.busy(now) > CROWDED:
             if orders := self._orders.unhurried():
                 return orders

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import ray
 from being.deployments.audio_encoder import warm_encoder
-from being.deployments.drawing import REST_ON_A_GPU, DrawingThread
+from being.deployments.drawing import DrawingThread
 from being.deployments.encoding import EncodingThread
 from being.deployments.messages import ChannelAddress, Refusal
 from being.deployments.settings import GraphSettings
@@ -59,8 +59,7 @@ class Renderer:
         encodes = settings.encoder != "own"  # what session workers leave to it
         self._encoder = warm_encoder(self._library) if encodes else SoundEncoder()
         self._sharded = settings.shards > 1
-        rest = REST_ON_A_GPU if self._engine.device.type == "cuda" else 0.0
-        self._draw = DrawingThread(self._engine.render_frames, rest)
+        self._draw = DrawingThread(self._engine.render_frames)
         self._encoding = EncodingThread(self._encode, self._draw)
         apart = not encodes or self._sent is not None
         self._channels = None if apart else _channel_server(self._encoding.order, self._draw)

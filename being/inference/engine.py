@@ -249,11 +249,11 @@ def _gpu_backend(device: torch.device) -> RenderBackend | None:
 def _face_boxes(count: int, rows: Sequence[int], items: Sequence[RenderItem]) -> npt.NDArray[np.float32]:
     """(count, 4); NaN where a frame is not drawn or its face is out of sight."""
     boxes = np.full((count, 4), np.nan, np.float32)
-    alike: dict[tuple[RenderableAvatar, int, int], tuple[list[int], list[npt.NDArray[np.float32]]]] = {}
+    by_view: dict[tuple[RenderableAvatar, int, int], tuple[list[int], list[npt.NDArray[np.float32]]]] = {}
     for row, (renderable, drive) in zip(rows, items, strict=True):
-        places, poses = alike.setdefault((renderable, *renderable.frame_size(drive)), ([], []))
+        places, poses = by_view.setdefault((renderable, *renderable.frame_size(drive)), ([], []))
         places.append(row)
         poses.append(drive.head_pose)
-    for (renderable, width, height), (places, poses) in alike.items():
+    for (renderable, width, height), (places, poses) in by_view.items():
         boxes[places] = renderable.face_boxes(np.stack(poses), width, height)
     return boxes

@@ -78,7 +78,7 @@ class Drive:
 
     def with_extras(self, extras: Extras) -> Drive:
         """The same frame with these in place of its own; `dataclasses.replace` takes ten times as long."""
-        other = object.__new__(Drive)
+        other = object.__new__(type(self))
         other.__dict__.update(self.__dict__, extras=extras)
         return other
 

@@ -1,9 +1,10 @@
-"""Faces cut out of frames, and what was changed of them added back: a few launches for all crops of one size.
+"""Crops cut out of frames of any format, and what was changed of them added back, in plain PyTorch.
 
-On a GPU each launch costs the host as much as a small crop costs the GPU, and numbers that are copied from ordinary
-memory make it wait for all that was launched before. So where the crops lie goes there once, from pinned memory, and
-crops of one size are gathered and written together. On a CPU they go one by one, which takes less time there, as do
-resampled ones, of faces larger than every size.
+Live faces on a GPU go by kernels (`being.refine.face_kernels`). Where these do not apply there, each launch costs the
+host as much as a small crop costs the GPU, and numbers that are copied from ordinary memory make it wait for all that
+was launched before: so where the crops lie goes there once, from pinned memory, and crops of one size are gathered and
+written together. On a CPU they go one by one, which takes less time there, as do resampled ones, of faces larger than
+every size.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -15,38 +14,48 @@ from being.inference.rendered import FrameInfo
 from being.refine.faces import Crops, Faces, PlainCrops
 from being.refine.windows import Window
 
+CutOut = Callable[[FrameBatch, Faces, bool], Crops]
+
+_tried: dict[torch.device, CutOut | None] = {}
+
 log = logging.getLogger(__name__)
 
 
 def crops_of(batch: FrameBatch, faces: Faces, depth: bool) -> Crops:
     """Cut faces out. depth : whether it is wanted beside them."""
-    known = batch.pixel_format is PixelFormat.PREMULTIPLIED and not any(one.resampled for one in faces.windows)
-    by_kernels = _kernels(batch.pixels.device) if known else None
-    return PlainCrops(batch, faces, depth) if by_kernels is None else by_kernels(batch, faces, depth)
+    fusable = batch.pixel_format is PixelFormat.PREMULTIPLIED and not any(one.resampled for one in faces.windows)
+    fused = fused_crops(batch.pixels.device) if fusable else None
+    return (fused or PlainCrops)(batch, faces, depth)
 
 
 def make_ready(device: torch.device) -> None:
     """Compile what is used on a device, so that no live frame waits for it."""
-    _kernels(torch.empty(0, device=device).device)  # with its number
+    fused_crops(torch.empty(0, device=device).device)  # with its number
 
 
-@lru_cache(maxsize=8)
-def _kernels(device: torch.device) -> Callable[[FrameBatch, Faces, bool], Crops] | None:
-    """None where there is no GPU, or Triton does not work on it."""
+def fused_crops(device: torch.device) -> CutOut | None:
+    """What cuts out by kernels; None where there is no GPU, or Triton does not work on it."""
     if device.type != "cuda":
         return None
-    try:
-        from being.refine.face_kernels import FusedCrops
+    if device not in _tried:
+        try:
+            _tried[device] = _tried_out(device)
+        except torch.OutOfMemoryError:  # it may work the next time
+            return None
+        except Exception as error:  # a missing C compiler, a driver that Triton does not know: it raises all sorts
+            log.warning("faces are cut out without kernels, slower (%s: %s)", type(error).__name__, error)
+            _tried[device] = None
+    return _tried[device]
 
-        for depth in (False, True):
-            batch = _next_to_nothing(device)
-            crops = FusedCrops(
-                batch, Faces([0], [(2.0, 2.0, 6.0, 6.0)], [Window(0, 0, 8, 8)], np.ones(1, np.float32)), depth
-            )
-            crops.lay_back(batch.pixels, crops.pictures)
-    except Exception as error:  # a missing C compiler, a driver that Triton does not know: it raises all sorts
-        log.warning("faces are cut out without kernels, slower: Triton compiles nothing here (%s)", error)
-        return None
+
+def _tried_out(device: torch.device) -> CutOut:
+    from being.refine.face_kernels import FusedCrops
+
+    for depth in (False, True):
+        batch, ones = _next_to_nothing(device), np.ones(1, np.float32)
+        crops = FusedCrops(batch, Faces([0], [(2.0, 2.0, 6.0, 6.0)], [Window(0, 0, 8, 8)], ones), depth)
+        crops.lay_back(batch.pixels, crops.pictures)
+    torch.cuda.synchronize(device)
     return FusedCrops
 
 

@@ -7,6 +7,7 @@ of a busy renderer: so these two stand for some seventy.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import triton
 import triton.language as tl
@@ -16,7 +17,7 @@ from being.inference.frame_batch import FrameBatch
 from being.refine.contract import Conditions
 from being.refine.crops import sent
 from being.refine.faces import Faces
-from being.refine.windows import PADDING
+from being.refine.windows import mask_ends
 
 PIXELS = 256  # of one program
 # What is told of a face: row, top, left, whether nothing stands behind; left, right, upper and lower end of its box in
@@ -98,7 +99,7 @@ class FusedCrops:
         _cut[self._grid](
             batch.pixels.contiguous(), batch.alpha.contiguous(),
             batch.alpha if far is None or batch.depth is None else batch.depth.contiguous(),
-            batch.backdrops.contiguous(), batch.backdrop_of, self._faces,
+            batch.backdrops.contiguous(), batch.backdrop_of.contiguous(), self._faces,
             self.pictures, alpha, alpha if far is None else far, height, width, self._side,
             COLUMNS=COLUMNS, DEPTH=far is not None, BLOCK=PIXELS,
         )  # fmt: skip
@@ -106,6 +107,7 @@ class FusedCrops:
 
     def lay_back(self, pixels: Tensor, refined: Tensor) -> None:
         """See `PlainCrops`."""
+        assert pixels.is_contiguous() and pixels.dtype == torch.float32
         height, width = pixels.shape[1:3]
         _lay_back[self._grid](
             pixels, self.pictures, self.conditions.alpha, refined.contiguous(), self._faces, height, width, self._side,
@@ -117,14 +119,11 @@ class FusedCrops:
         return triton.cdiv(self._side * self._side, PIXELS), self._count
 
 
-def _told(batch: FrameBatch, faces: Faces) -> np.ndarray:
-    """(N, COLUMNS) float32."""
-    box = np.array(faces.boxes, np.float64)
-    corner = np.array([(window.x, window.y) for window in faces.windows], np.float64)
-    found = np.empty((len(box), COLUMNS), np.float32)
-    found[:, 0], found[:, 1:3], found[:, 3] = faces.rows, corner[:, ::-1], batch.clear[list(faces.rows)]
-    found[:, 4:6] = box[:, 0::2] - corner[:, :1]
-    found[:, 6:8] = box[:, 1::2] - corner[:, 1:]
-    found[:, 8] = np.maximum(PADDING * np.maximum(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1]), 1)
-    found[:, 9] = faces.shares
-    return found
+def _told(batch: FrameBatch, faces: Faces) -> npt.NDArray[np.float32]:
+    """(N, COLUMNS), as the kernels read it."""
+    rows, windows = list(faces.rows), faces.windows
+    low, high, fall = mask_ends(faces.boxes, windows)
+    places = np.array([(row, window.y, window.x) for row, window in zip(rows, windows, strict=True)])
+    ends = np.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], 1)
+    columns = (places, batch.clear[rows][:, None], ends, fall[:, None], faces.shares[:, None])
+    return np.concatenate(columns, 1, dtype=np.float32, casting="unsafe")

@@ -18,7 +18,7 @@ from being.refine.stage import RefineStage
 
 
 def load_stage(settings: RefinerSettings, library: Library) -> FrameStage:
-    """The frame stage that settings describe.
+    """The frame stage that settings describe; what its kernels need is compiled.
 
     Raises
     ------

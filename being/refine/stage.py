@@ -50,9 +50,9 @@ class RefineStage:
         info, by_size = batch.info, dict[int, list[tuple[int, FaceBox, Window]]]()
         if info.face_boxes is None:
             return batch
-        known = {avatar: self.refiner.knows(avatar) for avatar in set(info.avatars)}
-        wanted = (info.strengths > 0) & ~np.isnan(info.face_boxes[:, 0]) & [known[avatar] for avatar in info.avatars]
-        for row in np.flatnonzero(wanted).tolist():
+        knows = {avatar: self.refiner.knows(avatar) for avatar in set(info.avatars)}
+        known = np.array([knows[avatar] for avatar in info.avatars], bool)
+        for row in np.flatnonzero(known & (info.strengths > 0) & ~np.isnan(info.face_boxes[:, 0])).tolist():
             box = tuple(info.face_boxes[row].tolist())
             window = window_of(box, width, height, self.refiner.sizes)
             by_size.setdefault(window.size, []).append((row, box, window))

@@ -54,12 +54,21 @@ def face_masks(
     """How much of each crop is face, (N, 2, S) float32 by column and by row: their product is 1 inside the face box and
     falls off smoothly to 0 over the padding.
     """
-    size = windows[0].size
+    low, high, fall = mask_ends(boxes, windows, padding)
+    at = np.arange(windows[0].size, dtype=np.float32) + np.float32(0.5)
+    outside = np.maximum(low[..., None] - at, at - high[..., None])
+    inside = np.clip(1 - outside / fall[:, None, None], 0, 1)
+    return inside * inside * (3 - 2 * inside)
+
+
+def mask_ends(
+    boxes: Sequence[FaceBox], windows: Sequence[Window], padding: float = PADDING
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Left and upper ends of the boxes (N, 2), right and lower ends (N, 2), and over how much the masks fall off (N,),
+    in pixels of the crops, float32."""
     box = np.array(boxes, np.float64).reshape(-1, 2, 2)  # ends by axes
     corner = np.array([(window.x, window.y) for window in windows], np.float64)
-    scale = size / np.array([window.side for window in windows], np.float64)[:, None]
-    low, high = ((scale * (box[:, end] - corner)).astype(np.float32)[..., None] for end in (0, 1))
-    fall = np.maximum(padding * (box[:, 1] - box[:, 0]).max(1, keepdims=True) * scale, 1.0).astype(np.float32)
-    at = np.arange(size, dtype=np.float32) + np.float32(0.5)
-    inside = np.clip(1 - np.maximum(low - at, at - high) / fall[..., None], 0, 1)
-    return inside * inside * (3 - 2 * inside)
+    scale = windows[0].size / np.array([window.side for window in windows], np.float64)
+    low, high = ((scale[:, None] * (box[:, end] - corner)).astype(np.float32) for end in (0, 1))
+    fall = np.maximum(padding * (box[:, 1] - box[:, 0]).max(1) * scale, 1.0).astype(np.float32)
+    return low, high, fall

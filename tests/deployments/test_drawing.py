@@ -129,24 +129,6 @@ def test_a_crowded_renderer_begins_batches_a_while_apart_and_an_idle_one_at_once
     assert np.median(crowded) >= 0.0199 and np.median(sizes[len(sizes) // 2 :]) >= 3
 
 
-@pytest.mark.parametrize(("rest", "apart_s"), [(0.0, 0.015), (0.6, 0.024)])
-def test_a_crowded_renderer_rests_after_long_batches_where_it_is_told_to(rest: float, apart_s: float) -> None:
-    began: list[float] = []
-
-    def slow(drives: Sequence[Drive]) -> RenderedFrames:
-        began.append(time.perf_counter())
-        time.sleep(0.015)
-        return RenderedFrames(FrameInfo.of(drives))
-
-    draw = DrawingThread(slow, rest)
-    end = time.perf_counter() + 1.5
-    while time.perf_counter() < end:
-        draw.order([drive(0)], lambda result: None, live=True)
-        time.sleep(0.002)
-    apart = float(np.median(np.diff(began)[len(began) // 2 :]))
-    assert apart_s - 1e-4 <= apart and (rest or apart < 0.024)
-
-
 def test_a_crowded_renderer_draws_what_is_not_live_while_ticks_gather(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "GATHER_S", 0.02)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,6 @@ pytest.importorskip("triton", reason="Triton is not installed (it comes with PyT
 from being.inference.frame_batch import FrameBatch
 from being.inference.frames import PixelFormat
 from being.inference.rendered import FrameInfo
-from being.refine.cutting import _kernels
 from being.refine.face_kernels import FusedCrops
 from being.refine.faces import Faces, PlainCrops
 from being.refine.windows import Window
@@ -76,7 +76,15 @@ def test_faces_are_laid_back_as_by_the_twin(dtype: torch.dtype) -> None:
     assert not changed.any()
 
 
-def test_kernels_are_for_gpus() -> None:
-    assert _kernels(torch.device("cpu")) is None
-    if DEVICE.type == "cuda":
-        assert _kernels(DEVICE) is FusedCrops
+def test_strided_inputs_are_read_as_they_are() -> None:
+    batch, faces = batch_of(), faces_of()
+    strided = {
+        name: torch.stack([part, torch.zeros_like(part)], -1)[..., 0]
+        for name in ("pixels", "alpha", "depth", "backdrops", "backdrop_of")
+        if (part := getattr(batch, name)) is not None
+    }
+    assert not any(part.is_contiguous() for part in strided.values())
+    one, other = (FusedCrops(these, faces, True) for these in (batch, replace(batch, **strided)))
+    assert torch.equal(one.pictures, other.pictures) and torch.equal(one.conditions.alpha, other.conditions.alpha)
+    assert one.conditions.depth is not None and other.conditions.depth is not None
+    assert torch.equal(one.conditions.depth, other.conditions.depth)
