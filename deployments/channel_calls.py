@@ -43,11 +43,11 @@ class ChannelCalls:
 
         self._channels.expect(ticket, end_from_thread)
         self._tell()
-        told = 0
+        announced = 0
         try:
             while not ended.is_set():
-                if (held := len(self._changed)) != told:
-                    told = held
+                if (held := len(self._changed)) != announced:
+                    announced = held
                     yield ChannelAddress(self._node, self._channels.path, ticket, held)
                 await changed.wait()
                 changed.clear()
