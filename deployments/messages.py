@@ -28,9 +28,10 @@ class ChannelAddress:
     """Where a renderer can be reached from its own node.
 
     node : id of the node as Ray has it; "" where the renderer cannot be reached so. path : of its socket.
-    ticket : to be shown there.
+    ticket : to be shown there. held : how many channels lead there, this one among them.
     """
 
     node: str
     path: str
     ticket: str
+    held: int = 1

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import ray
 from being.deployments.audio_encoder import warm_encoder
+from being.deployments.channel_calls import ChannelCalls
 from being.deployments.drawing import DrawingThread
 from being.deployments.encoding import EncodingThread
 from being.deployments.messages import ChannelAddress, Refusal
@@ -63,6 +63,7 @@ class Renderer:
         self._encoding = EncodingThread(self._encode, self._draw)
         apart = not encodes or self._sent is not None
         self._channels = None if apart else _channel_server(self._encoding.order, self._draw)
+        self._calls: ChannelCalls | None = None  # made in the loop that they come to
         before_replica_stops(self._farewell)
         self._warm_up()
 
@@ -99,24 +100,17 @@ class Renderer:
     async def channel(self) -> AsyncIterator[ChannelAddress]:
         """Where session workers of this node reach this replica past Serve; sound is encoded here.
 
-        The call lasts as long as the worker stays: Serve spreads such calls, and so the workers, over the replicas.
+        The call lasts as long as the worker stays, and tells how many stay: see `being.deployments.renderer_channel`.
         """
         await self._claim_shard()
         if self._channels is None or not ray.is_initialized():  # asking for the node would start a Ray
             yield ChannelAddress("", "", "")
             return
-        loop, ended, ticket = asyncio.get_running_loop(), asyncio.Event(), secrets.token_hex(8)
-
-        def end() -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: the replica is going down
-                loop.call_soon_threadsafe(ended.set)
-
-        self._channels.expect(ticket, end)
-        try:
-            yield ChannelAddress(ray.get_runtime_context().get_node_id(), self._channels.path, ticket)
-            await ended.wait()
-        finally:
-            self._channels.forget(ticket)
+        if self._calls is None:
+            self._calls = ChannelCalls(self._channels, ray.get_runtime_context().get_node_id())
+        async with contextlib.aclosing(self._calls.hold()) as addresses:
+            async for address in addresses:
+                yield address
 
     @serve.multiplexed(max_num_models_per_replica=SHARDS_HELD)
     async def _shard(self, name: str) -> str:

@@ -1,7 +1,7 @@
 """How many processes draw, and whether some of them share a GPU.
 
 Measured on an H100 with 64 live faces (docs/capacity.md): two renderers that share it by NVIDIA's Multi-Process Service
-answer sooner than one, whose interpreter makes ticks wait for each other; without the service they gain nothing.
+answer sooner than one, whose interpreter makes ticks wait for each other. What they gain without it is not known.
 """
 
 from __future__ import annotations

@@ -82,6 +82,11 @@ class FrameChannel:
             return replace(self._load, busy=None)
         return self._load
 
+    @property
+    def drawing(self) -> bool:
+        """Whether somebody waits for frames."""
+        return bool(self._waiting)
+
     async def draw(
         self, requests: Sequence[FrameRequest], contexts: AudioContexts | None = None, *, live: bool = True
     ) -> Drawn:

@@ -1,0 +1,63 @@
+"""Serve's calls that stand for a renderer's channels: each lasts as long as its channel, and tells how many there
+are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator
+
+from being.deployments.messages import ChannelAddress
+
+from being.graph.channel.server import ChannelServer
+
+TOLD_S = 0.25  # after a change, so that who only looks is not told of to everybody
+
+
+class ChannelCalls:
+    """Use it on one event loop.
+
+    Parameters
+    ----------
+    channels : where session workers come. node : id of this node.
+    """
+
+    def __init__(self, channels: ChannelServer, node: str) -> None:
+        self._channels, self._node = channels, node
+        self._changed: dict[str, asyncio.Event] = {}  # by ticket, of those that are held
+
+    async def hold(self) -> AsyncIterator[ChannelAddress]:
+        """The address, and again whenever others have come or gone since; ends with the channel."""
+        loop, ended, ticket = asyncio.get_running_loop(), asyncio.Event(), secrets.token_hex(8)
+        changed = self._changed[ticket] = asyncio.Event()
+
+        def end() -> None:
+            ended.set()
+            changed.set()
+
+        def end_from_thread() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the replica is going down
+                loop.call_soon_threadsafe(end)
+
+        self._channels.expect(ticket, end_from_thread)
+        self._tell()
+        announced = 0
+        try:
+            while not ended.is_set():
+                if (held := len(self._changed)) != announced:
+                    announced = held
+                    yield ChannelAddress(self._node, self._channels.path, ticket, held)
+                await changed.wait()
+                changed.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(ended.wait(), TOLD_S)
+        finally:
+            self._channels.forget(ticket)
+            del self._changed[ticket]
+            self._tell()
+
+    def _tell(self) -> None:
+        for changed in self._changed.values():
+            changed.set()
