@@ -20,7 +20,7 @@ from being.graph.channel.messages import ChannelLost
 OPENING_S = 60.0  # a renderer that takes longer to answer is starting, or dead
 AGAIN_S = 1.0  # after a channel was lost or could not be opened
 ELSEWHERE_S = 60.0  # after the renderer was found on another node: Serve may put one here
-FIRST_LOOK_S = 4.0  # until another renderer is looked for, half as much more or less; then twice as long each time
+FIRST_LOOK_S = 2.0  # until another renderer is looked for, half as much more or less; longer each time
 LATER_LOOK_S = 30.0  # at most
 LEAVING_S = 2.0  # for what the old renderer is drawing
 LOST = (RayError, RayServeException, TimeoutError, StopAsyncIteration)  # by a call of Serve
@@ -71,7 +71,7 @@ class RendererChannel:
             log.info("frames come through shared memory")
             pause_s = FIRST_LOOK_S
             while not await _closed_within(self._channel, pause_s * random.uniform(0.5, 1.5)):
-                pause_s = min(2 * pause_s, LATER_LOOK_S)
+                pause_s = min(1.5 * pause_s, LATER_LOOK_S)
                 if (other := await self._emptier(call)) is not None:
                     call, pause_s = await self._moved(call, other), FIRST_LOOK_S
         except (ChannelLost, *LOST) as error:
