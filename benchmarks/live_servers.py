@@ -23,6 +23,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 STOPPING_S = 15.0
 SETTLED_S = 2.0  # after it is ready, for the channels between workers and renderers
+SPREAD_S = 8.0  # with several renderers, for workers to spread over them
 GIVEN_UP = "Failed to update the deployments"  # Serve's words
 SESSIONS = 64  # of one worker, at most
 BECOME_SUBREAPER = 36  # of prctl
@@ -199,7 +200,7 @@ class RunningServer:
                 if len(ready["workers"]) >= self.entry["workers"]:
                     self.entry["ready_s"] = round(time.monotonic() - begun, 1)
                     self.entry["room"], self.entry["avatars"] = ready["room"], ready["avatars"]
-                    time.sleep(SETTLED_S)
+                    time.sleep(SETTLED_S if self.server.renderers == 1 else SPREAD_S)
                     return
                 said = f"{len(ready['workers'])} workers"
             time.sleep(0.5)

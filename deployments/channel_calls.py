@@ -13,7 +13,7 @@ from being.deployments.messages import ChannelAddress
 
 from being.graph.channel.server import ChannelServer
 
-TOLD_S = 0.25  # after a change, so that who only looks is not told of to everybody
+TOLD_S = 0.25  # how long after a change it is told: who only looks has gone by then, and nobody hears of it
 
 
 class ChannelCalls:
@@ -26,10 +26,19 @@ class ChannelCalls:
 
     def __init__(self, channels: ChannelServer, node: str) -> None:
         self._channels, self._node = channels, node
-        self._changed: dict[str, asyncio.Event] = {}  # by ticket, of those that are held
+        self._changed: dict[str, asyncio.Event] = {}  # by ticket
+        self._live: set[str] = set()
 
-    async def hold(self) -> AsyncIterator[ChannelAddress]:
-        """The address, and again whenever others have come or gone since; ends with the channel."""
+    @property
+    def live(self) -> int:
+        """How many channels for live frames there are."""
+        return len(self._live)
+
+    async def hold(self, live: bool = True) -> AsyncIterator[ChannelAddress]:
+        """The address, and again whenever others have come or gone since; ends with the channel.
+
+        live : whether it counts.
+        """
         loop, ended, ticket = asyncio.get_running_loop(), asyncio.Event(), secrets.token_hex(8)
         changed = self._changed[ticket] = asyncio.Event()
 
@@ -42,13 +51,15 @@ class ChannelCalls:
                 loop.call_soon_threadsafe(end)
 
         self._channels.expect(ticket, end_from_thread)
-        self._tell()
-        announced = 0
+        if live:
+            self._live.add(ticket)
+            self._tell()
+        announced = -1
         try:
             while not ended.is_set():
-                if (held := len(self._changed)) != announced:
-                    announced = held
-                    yield ChannelAddress(self._node, self._channels.path, ticket, held)
+                if self.live != announced:
+                    announced = self.live
+                    yield ChannelAddress(self._node, self._channels.path, ticket, announced)
                 await changed.wait()
                 changed.clear()
                 with contextlib.suppress(TimeoutError):
@@ -56,7 +67,9 @@ class ChannelCalls:
         finally:
             self._channels.forget(ticket)
             del self._changed[ticket]
-            self._tell()
+            if live:
+                self._live.discard(ticket)
+                self._tell()
 
     def _tell(self) -> None:
         for changed in self._changed.values():

@@ -28,10 +28,11 @@ class ChannelAddress:
     """Where a renderer can be reached from its own node.
 
     node : id of the node as Ray has it; "" where the renderer cannot be reached so. path : of its socket.
-    ticket : to be shown there. held : how many channels lead there, this one among them.
+    ticket : to be shown there. workers : how many channels for live frames lead there, this one among them if it is
+    one.
     """
 
     node: str
     path: str
     ticket: str
-    held: int = 1
+    workers: int = 1

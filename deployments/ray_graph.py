@@ -28,6 +28,7 @@ from being.ray_compat import BY_VALUE, receive_large_answers
 from being.server.admission import Load, Observer, shard_of
 
 PREPARE_S = 60.0  # an avatar that takes longer to load is not coming
+LATELY_S = 10.0  # an avatar that was not drawn for so long has no session here
 
 log = logging.getLogger(__name__)
 
@@ -70,10 +71,13 @@ class RayGraph:
         self._observer = observer
         # A channel leads from sound to planes: both must be made in the renderer's process.
         shared = settings.transport == "shared" and encoder is None and refiner is None
+        # Serve sends a shard's calls to renderers that have it: to look for another would find the same.
+        how: dict[str, Any] = {"live": live, "looks": settings.shards == 1, "avatars": self._drawn_lately}
         self._channels = [
-            RendererChannel(renderer.options(**carrying, stream=True, **self._route(shard))) if shared else None
+            RendererChannel(renderer.options(**carrying, stream=True, **self._route(shard)), **how) if shared else None
             for shard in range(settings.shards)
         ]
+        self._drawn_at: dict[str, float] = {}  # by avatar, on the loop's clock
         self._reported = ReportedLoads()
 
     def loads(self) -> dict[int, tuple[RendererLoad, ...]]:
@@ -127,7 +131,13 @@ class RayGraph:
             self._observer(frames, seconds)
         return records
 
+    def _drawn_lately(self) -> list[str]:
+        now = asyncio.get_running_loop().time()
+        self._drawn_at = {avatar: at for avatar, at in self._drawn_at.items() if now - at < LATELY_S}
+        return list(self._drawn_at)
+
     async def _drawn(self, shard: int, requests: Sequence[FrameRequest]) -> Drawn:
+        self._drawn_at |= dict.fromkeys([request.avatar for request in requests], asyncio.get_running_loop().time())
         contexts = await self._own_encoder(requests) if self._own_encoder is not None else None
         channel = self._channels[shard]
         if channel is not None and (open_channel := channel.get()) is not None:

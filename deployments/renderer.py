@@ -97,10 +97,15 @@ class Renderer:
         drawn = await self._draw(prepared.drives, live=live)
         return replace(drawn, frames=prepared.answer(drawn.frames))
 
-    async def channel(self) -> AsyncIterator[ChannelAddress]:
+    async def channel(
+        self, live: bool = True, avatars: Sequence[str] = (), fewer_than: int | None = None
+    ) -> AsyncIterator[ChannelAddress]:
         """Where session workers of this node reach this replica past Serve; sound is encoded here.
 
         The call lasts as long as the worker stays, and tells how many stay: see `being.deployments.renderer_channel`.
+
+        live : whether the worker counts. avatars : what it is drawing; they are loaded first, unless, with it, there
+        are not fewer than so many here.
         """
         await self._claim_shard()
         if self._channels is None or not ray.is_initialized():  # asking for the node would start a Ray
@@ -108,7 +113,11 @@ class Renderer:
             return
         if self._calls is None:
             self._calls = ChannelCalls(self._channels, ray.get_runtime_context().get_node_id())
-        async with contextlib.aclosing(self._calls.hold()) as addresses:
+        if fewer_than is None or self._calls.live + 1 < fewer_than:
+            for avatar in avatars:
+                with contextlib.suppress(BeingError):  # drawing says so
+                    await asyncio.to_thread(self._engine.prepare, avatar)
+        async with contextlib.aclosing(self._calls.hold(live)) as addresses:
             async for address in addresses:
                 yield address
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import random
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import ray
 from being.deployments.messages import ChannelAddress
-from ray.exceptions import RayError
-from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle, DeploymentResponseGenerator
 
 from being.graph.channel.client import FrameChannel
@@ -20,10 +20,11 @@ from being.graph.channel.messages import ChannelLost
 OPENING_S = 60.0  # a renderer that takes longer to answer is starting, or dead
 AGAIN_S = 1.0  # after a channel was lost or could not be opened
 ELSEWHERE_S = 60.0  # after the renderer was found on another node: Serve may put one here
-FIRST_LOOK_S = 4.0  # until another renderer is looked for, half as much more or less; then twice as long each time
+FIRST_LOOK_S = 2.0  # pause before another renderer is looked for; by chance half as much more or less
+LONGER = 1.5  # each time
 LATER_LOOK_S = 30.0  # at most
-LEAVING_S = 2.0  # for what the old renderer is drawing
-LOST = (RayError, RayServeException, TimeoutError, StopAsyncIteration)  # by a call of Serve
+ARRIVING_S = 1.0  # for the first word of the new renderer
+LEAVING_S = 2.0  # for what the old one is drawing
 
 log = logging.getLogger(__name__)
 
@@ -31,18 +32,29 @@ log = logging.getLogger(__name__)
 class RendererChannel:
     """Opened in the background, and anew when it is lost. Meanwhile there is none: calls go through Serve, by value.
 
-    Now and then Serve is asked for another renderer: one that came later, or whose workers have gone, would stay idle
-    otherwise, as channels last. Where it has two channels less the worker moves there.
+    A channel for live frames looks for another renderer now and then: one that came later, or whose workers have gone,
+    would stay idle otherwise. It moves where there are two such channels less.
 
     Parameters
     ----------
     renderer : handle, with the options of a shard and `stream`.
+    live : whether it is for live frames. looks : whether it ever moves. avatars : what is drawn just now, to be loaded
+        before it moves.
     """
 
-    def __init__(self, renderer: DeploymentHandle) -> None:
+    def __init__(
+        self,
+        renderer: DeploymentHandle,
+        *,
+        live: bool = True,
+        looks: bool = True,
+        avatars: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
         self._renderer = renderer
+        self._live, self._looks, self._avatars = live, live and looks, avatars
         self._channel: FrameChannel | None = None
         self._keeping: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Task[None] | None = None  # a task that nobody holds may vanish
         self._not_before = 0.0
         self._said: str | None = None
 
@@ -52,7 +64,9 @@ class RendererChannel:
             return self._channel
         loop = asyncio.get_running_loop()
         if self._keeping is None and loop.time() >= self._not_before:
-            self._keeping = loop.create_task(self._keep(), name="being-renderer-channel")
+            # In no request's context: Serve ends the calls of a request whose client has gone.
+            context = contextvars.Context()
+            self._keeping = loop.create_task(self._keep(), name="being-renderer-channel", context=context)
         return None
 
     async def _keep(self) -> None:
@@ -60,7 +74,7 @@ class RendererChannel:
         again_s = AGAIN_S
         call = _HeldCall(self._renderer)
         try:
-            address = await call.answered()
+            address = await call.answered(self._live)
             if not _is_here(address):
                 again_s = ELSEWHERE_S
                 where = "on another node" if address.path else "without a channel"
@@ -71,51 +85,63 @@ class RendererChannel:
             log.info("frames come through shared memory")
             pause_s = FIRST_LOOK_S
             while not await _closed_within(self._channel, pause_s * random.uniform(0.5, 1.5)):
-                pause_s = min(2 * pause_s, LATER_LOOK_S)
-                if (other := await self._emptier(call)) is not None:
-                    call, pause_s = await self._moved(call, other), FIRST_LOOK_S
-        except (ChannelLost, *LOST) as error:
+                if call.over:  # the renderer does not count this worker any more
+                    return
+                pause_s = min(LONGER * pause_s, LATER_LOOK_S)
+                if (other := await self._emptier(call)) is not None and await self._moved(other):
+                    call.end()
+                    log.info("moved to a renderer with fewer workers (%d, %d before)", other.workers, call.workers)
+                    call, pause_s = other, FIRST_LOOK_S
+        except Exception as error:  # Serve and gRPC raise all sorts
             self._say(f"frames travel by value: no channel to the renderer ({type(error).__name__}: {error})")
         finally:
-            call.end()
             if self._channel is not None:
                 self._channel.close()
             self._channel, self._keeping = None, None
             self._not_before = asyncio.get_running_loop().time() + again_s
+            call.end()
 
     async def _emptier(self, mine: _HeldCall) -> _HeldCall | None:
-        """A call to a renderer of this node that is better off with this worker than its own, if Serve names one."""
-        if mine.held < 2:
+        """A call to a renderer of this node where, with this worker, there are fewer than now at its own; None where
+        Serve names no such one. Whatever goes wrong costs nothing."""
+        if not self._looks or mine.workers < 2:
             return None
         other, chosen = _HeldCall(self._renderer), False
         try:
-            address = await other.answered()
-            chosen = _is_here(address) and address.path != mine.path and other.held < mine.held
-        except LOST:
-            pass
+            address = await other.answered(True, tuple(self._avatars()), mine.workers)
+            chosen = _is_here(address) and address.path != mine.path and other.workers < mine.workers
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise  # else Serve has cancelled the call
+        except Exception as error:
+            log.debug("no other renderer was found (%s: %s)", type(error).__name__, error)
         finally:
             if not chosen:
                 other.end()
         return other if chosen else None
 
-    async def _moved(self, call: _HeldCall, other: _HeldCall) -> _HeldCall:
-        """Draw through the other from now on; what the old one is drawing still comes."""
-        old = self._channel
+    async def _moved(self, other: _HeldCall) -> bool:
+        """Draw through the other from now on, once it has answered; what the old one is drawing still comes."""
+        loop = asyncio.get_running_loop()
+        channel: FrameChannel | None = None
+        moved = False
         try:
-            self._channel = FrameChannel(other.path, other.ticket)
-        except BaseException as error:
-            other.end()
-            if isinstance(error, ChannelLost):  # it has gone since
-                return call
-            raise
-        log.info("moved to a renderer with fewer workers (%d, %d before)", other.held, call.held)
-        if old is not None:
-            until = asyncio.get_running_loop().time() + LEAVING_S
-            while old.drawing and asyncio.get_running_loop().time() < until:
+            channel = FrameChannel(other.path, other.ticket)
+            until = loop.time() + ARRIVING_S
+            while channel.alive and channel.load() is None and loop.time() < until:
                 await asyncio.sleep(0.01)
-            old.close()
-        call.end()
-        return other
+            moved = channel.alive and channel.load() is not None
+        except ChannelLost:
+            pass  # it has gone since
+        finally:
+            if not moved:
+                other.end()
+                if channel is not None:
+                    channel.close()
+        if moved:
+            old, self._channel = self._channel, channel
+            self._leaving = loop.create_task(_left(old)) if old is not None else None
+        return moved
 
     def _say(self, what: str) -> None:
         if what != self._said:
@@ -124,34 +150,41 @@ class RendererChannel:
 
 
 class _HeldCall:
-    """A call of a renderer's `channel`: the address, and how many channels lead there by now."""
+    """A call of a renderer's `channel`: where that is, and how many workers it has by now."""
 
     def __init__(self, renderer: DeploymentHandle) -> None:
         self._renderer = renderer
         self._response: DeploymentResponseGenerator[ChannelAddress] | None = None
         self._following: asyncio.Task[None] | None = None
         self.path = self.ticket = ""
-        self.held = 0
+        self.workers = 0
 
-    async def answered(self) -> ChannelAddress:
-        """The first answer. Raises one of LOST."""
-        response = cast("DeploymentResponseGenerator[ChannelAddress]", self._renderer.channel.remote())
-        self._response = response
+    async def answered(self, live: bool, avatars: Sequence[str] = (), fewer_than: int | None = None) -> ChannelAddress:
+        """The first answer, see `Renderer.channel`."""
+        remote = self._renderer.channel.remote(live, avatars, fewer_than)
+        self._response = response = cast("DeploymentResponseGenerator[ChannelAddress]", remote)
         address = await asyncio.wait_for(response.__anext__(), OPENING_S)
-        self.path, self.ticket, self.held = address.path, address.ticket, address.held
-        self._following = asyncio.get_running_loop().create_task(self._follow(response), name="being-renderer-held")
+        self.path, self.ticket, self.workers = address.path, address.ticket, address.workers
+        self._following = asyncio.get_running_loop().create_task(self._follow(response), name="being-renderer-workers")
         return address
 
     async def _follow(self, response: DeploymentResponseGenerator[ChannelAddress]) -> None:
-        with contextlib.suppress(*LOST):  # the channel itself says when it is lost
+        with contextlib.suppress(Exception):
             async for address in response:
-                self.held = address.held
+                self.workers = address.workers
+
+    @property
+    def over(self) -> bool:
+        """Whether the call has ended."""
+        return self._following is not None and self._following.done()
 
     def end(self) -> None:
+        """Never raises: a response that failed says so once more when it is cancelled."""
         if self._following is not None:
             self._following.cancel()
         if self._response is not None:
-            self._response.cancel()
+            with contextlib.suppress(Exception):
+                self._response.cancel()
 
 
 def _is_here(address: ChannelAddress) -> bool:
@@ -164,3 +197,14 @@ async def _closed_within(channel: FrameChannel, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+async def _left(channel: FrameChannel) -> None:
+    """Close a channel once nobody waits for its frames."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + LEAVING_S
+    try:
+        while channel.drawing and loop.time() < until:
+            await asyncio.sleep(0.01)
+    finally:
+        channel.close()

@@ -103,6 +103,8 @@ class ChannelServer:
                 accepted.close()  # it goes on by value
                 continue
             self.connections.append(connection)
+            if self._closing:  # since it was accepted
+                connection.close()
 
     def _over(self, connection: Connection, ticket: str | None) -> None:
         with contextlib.suppress(ValueError):
