@@ -8,9 +8,9 @@ In two parts, because the host with the GPU need not have MediaPipe:
 `train` trains every dataset folder with every seed as `being clone` would (`--minutes` on the clock), `--together` of
 them side by side, and scores the two held-out blocks by tracked and by looked-up poses: PSNR and SSIM of person, face
 (inside the landmarks' hull), mouth and eyes; distance of VGG-16 features inside the face's box (with --vgg), beside it
-that of trained frames and of the film's frames to the film's next, which is what 40 ms change; power of
-the face by spatial frequency, dB against the film's; flicker of head, neck and torso under three speeches; Gaussians,
-milliseconds a step, steps a minute, peak memory. It saves what was drawn. `measure` looks at that with the face mesh:
+that of trained frames and of the film's frames to the film's next, which is what 40 ms change; power of the face by
+spatial frequency, dB against the film's; flicker of head, neck and torso under three speeches; Gaussians, milliseconds
+a step, steps a minute, peak memory. It saves what was drawn. `measure` looks at that with the face mesh:
 mouth and all landmarks; the 95th percentile of the mouth's opening as a share of the film's and its correlation with
 the film's, on trained frames, inside and at the end; on speech that is not in the footage the correlation with the
 loudness, its lag, the range of the opening, and how many p, b, m shut the lips. The same of the deformation alone
@@ -203,8 +203,8 @@ def scored(folder: Path, work: Path, config: FitConfig, asked: dict[str, Any]) -
         row[name], drawn = region_scores(gaussians, network, footage, settings, frames, perceptual)
         keep(work / name, dict(zip(frames, drawn, strict=True)))
     trained = footage.train[:TRAINED_FRAMES]
-    shown_of = trained[:: max(1, len(trained) // 24)]
-    row["trained"], _ = region_scores(gaussians, network, footage, settings, shown_of, perceptual)
+    sampled = trained[:: max(1, len(trained) // 24)]
+    row["trained"], _ = region_scores(gaussians, network, footage, settings, sampled, perceptual)
     if perceptual is not None:
         row["vgg_trained"] = row["trained"]["vgg"]
         row["vgg_film_step"] = film_step(footage, footage.held_out.all, perceptual)

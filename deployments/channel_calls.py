@@ -22,17 +22,16 @@ class ChannelCalls:
     Parameters
     ----------
     channels : where session workers come. node : id of this node.
+
+    Attributes
+    ----------
+    live : how many channels for live frames there are.
     """
 
     def __init__(self, channels: ChannelServer, node: str) -> None:
         self._channels, self._node = channels, node
-        self._changed: dict[str, asyncio.Event] = {}  # by ticket
-        self._live: set[str] = set()
-
-    @property
-    def live(self) -> int:
-        """How many channels for live frames there are."""
-        return len(self._live)
+        self._changed: set[asyncio.Event] = set()  # of each call
+        self.live = 0
 
     async def hold(self, live: bool = True) -> AsyncIterator[ChannelAddress]:
         """The address, and again whenever others have come or gone since; ends with the channel.
@@ -40,7 +39,7 @@ class ChannelCalls:
         live : whether it counts.
         """
         loop, ended, ticket = asyncio.get_running_loop(), asyncio.Event(), secrets.token_hex(8)
-        changed = self._changed[ticket] = asyncio.Event()
+        changed = asyncio.Event()
 
         def end() -> None:
             ended.set()
@@ -51,9 +50,8 @@ class ChannelCalls:
                 loop.call_soon_threadsafe(end)
 
         self._channels.expect(ticket, end_from_thread)
-        if live:
-            self._live.add(ticket)
-            self._tell()
+        self._changed.add(changed)
+        self._count(int(live))
         announced = -1
         try:
             while not ended.is_set():
@@ -66,11 +64,10 @@ class ChannelCalls:
                     await asyncio.wait_for(ended.wait(), TOLD_S)
         finally:
             self._channels.forget(ticket)
-            del self._changed[ticket]
-            if live:
-                self._live.discard(ticket)
-                self._tell()
+            self._changed.discard(changed)
+            self._count(-int(live))
 
-    def _tell(self) -> None:
-        for changed in self._changed.values():
+    def _count(self, more: int) -> None:
+        self.live += more
+        for changed in self._changed if more else ():
             changed.set()

@@ -90,7 +90,8 @@ class RendererChannel:
                 pause_s = min(LONGER * pause_s, LATER_LOOK_S)
                 if (other := await self._emptier(call)) is not None and await self._moved(other):
                     call.end()
-                    log.info("moved to a renderer with fewer workers (%d, %d before)", other.workers, call.workers)
+                    now, before = other.address.workers, call.address.workers
+                    log.info("moved to a renderer with fewer workers (%d, %d before)", now, before)
                     call, pause_s = other, FIRST_LOOK_S
         except Exception as error:  # Serve and gRPC raise all sorts
             self._say(f"frames travel by value: no channel to the renderer ({type(error).__name__}: {error})")
@@ -104,12 +105,12 @@ class RendererChannel:
     async def _emptier(self, mine: _HeldCall) -> _HeldCall | None:
         """A call to a renderer of this node where, with this worker, there are fewer than now at its own; None where
         Serve names no such one. Whatever goes wrong costs nothing."""
-        if not self._looks or mine.workers < 2:
+        if not self._looks or mine.address.workers < 2:
             return None
         other, chosen = _HeldCall(self._renderer), False
         try:
-            address = await other.answered(True, tuple(self._avatars()), mine.workers)
-            chosen = _is_here(address) and address.path != mine.path and other.workers < mine.workers
+            there = await other.answered(True, tuple(self._avatars()), mine.address.workers)
+            chosen = _is_here(there) and there.path != mine.address.path and there.workers < mine.address.workers
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise  # else Serve has cancelled the call
@@ -126,7 +127,7 @@ class RendererChannel:
         channel: FrameChannel | None = None
         moved = False
         try:
-            channel = FrameChannel(other.path, other.ticket)
+            channel = FrameChannel(other.address.path, other.address.ticket)
             until = loop.time() + ARRIVING_S
             while channel.alive and channel.load() is None and loop.time() < until:
                 await asyncio.sleep(0.01)
@@ -150,28 +151,31 @@ class RendererChannel:
 
 
 class _HeldCall:
-    """A call of a renderer's `channel`: where that is, and how many workers it has by now."""
+    """A call of a renderer's `channel`.
+
+    Attributes
+    ----------
+    address : as it was answered last, so with the workers that there are by now.
+    """
 
     def __init__(self, renderer: DeploymentHandle) -> None:
         self._renderer = renderer
         self._response: DeploymentResponseGenerator[ChannelAddress] | None = None
         self._following: asyncio.Task[None] | None = None
-        self.path = self.ticket = ""
-        self.workers = 0
+        self.address = ChannelAddress("", "", "", 0)
 
     async def answered(self, live: bool, avatars: Sequence[str] = (), fewer_than: int | None = None) -> ChannelAddress:
         """The first answer, see `Renderer.channel`."""
         remote = self._renderer.channel.remote(live, avatars, fewer_than)
         self._response = response = cast("DeploymentResponseGenerator[ChannelAddress]", remote)
-        address = await asyncio.wait_for(response.__anext__(), OPENING_S)
-        self.path, self.ticket, self.workers = address.path, address.ticket, address.workers
+        self.address = await asyncio.wait_for(response.__anext__(), OPENING_S)
         self._following = asyncio.get_running_loop().create_task(self._follow(response), name="being-renderer-workers")
-        return address
+        return self.address
 
     async def _follow(self, response: DeploymentResponseGenerator[ChannelAddress]) -> None:
         with contextlib.suppress(Exception):
             async for address in response:
-                self.workers = address.workers
+                self.address = address
 
     @property
     def over(self) -> bool:

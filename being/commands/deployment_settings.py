@@ -37,14 +37,14 @@ def with_replicas(settings: dict[str, Any], name: str, count: int, **options: fl
     """The configuration with so many replicas of a deployment. options : of each replica's actor, beside those said."""
     applications = []
     for application in settings["applications"]:
-        deployments = [dict(deployment) for deployment in application.get("deployments") or []]
-        changed = next((one for one in deployments if one.get("name") == name), None)
+        listed = [dict(deployment) for deployment in application.get("deployments") or []]
+        changed = next((one for one in listed if one.get("name") == name), None)
         if changed is None:
             changed = {"name": name}
-            deployments.append(changed)
+            listed.append(changed)
         changed.pop("autoscaling_config", None)
         changed["num_replicas"] = count
         if options:
             changed["ray_actor_options"] = {**(changed.get("ray_actor_options") or {}), **options}
-        applications.append({**application, "deployments": deployments})
+        applications.append({**application, "deployments": listed})
     return {**settings, "applications": applications}

@@ -38,7 +38,6 @@ class CropPlaces:
         where = np.array([(row, w.y, w.x) for row, w in zip(rows, windows, strict=True)], np.int64)
         self.rows, self._top, self._left = sent(where, device).unbind(1)
         self._line = torch.arange(self.size, device=device)
-        self._own: dict[tuple[int, int], Tensor] = {}  # pixels of the batch's own rows, by height and width
 
     def cut(self, frames: Tensor, rows: Tensor | None = None) -> Tensor:
         """The windows of frames (B, H, W, C), bytes or float32 -> (N, C, S, S) float32; bytes become [0, 1].
@@ -64,14 +63,9 @@ class CropPlaces:
     def _pixels(self, frames: Tensor, rows: Tensor | None) -> Tensor:
         """(N S S,) numbers of the crops' pixels among those of all frames."""
         height, width = frames.shape[1:3]
-        if rows is None and (known := self._own.get((height, width))) is not None:
-            return known
         row = self.rows if rows is None else rows
         lines = (row * height + self._top)[:, None] + self._line
-        found = ((lines * width + self._left[:, None])[:, :, None] + self._line).flatten()
-        if rows is None:
-            self._own[height, width] = found
-        return found
+        return ((lines * width + self._left[:, None])[:, :, None] + self._line).flatten()
 
     def _cut_each(self, frames: Tensor, rows: Sequence[int]) -> Tensor:
         parts = (

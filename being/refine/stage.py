@@ -47,15 +47,13 @@ class RefineStage:
     def __call__(self, batch: FrameBatch) -> FrameBatch:
         """Frames whose face is out of sight pass as they are."""
         height, width = batch.alpha.shape[1:]
-        info, by_size = batch.info, dict[int, list[tuple[int, FaceBox, Window]]]()
-        if info.face_boxes is None:
-            return batch
-        knows = {avatar: self.refiner.knows(avatar) for avatar in set(info.avatars)}
-        known = np.array([knows[avatar] for avatar in info.avatars], bool)
-        for row in np.flatnonzero(known & (info.strengths > 0) & ~np.isnan(info.face_boxes[:, 0])).tolist():
-            box = tuple(info.face_boxes[row].tolist())
-            window = window_of(box, width, height, self.refiner.sizes)
-            by_size.setdefault(window.size, []).append((row, box, window))
+        info = batch.info
+        by_size: dict[int, list[tuple[int, FaceBox, Window]]] = {}
+        known = {avatar for avatar in set(info.avatars) if self.refiner.knows(avatar)}
+        for row in np.flatnonzero(info.strengths > 0).tolist():
+            if info.avatars[row] in known and (box := info.face_box(row)) is not None:
+                window = window_of(box, width, height, self.refiner.sizes)
+                by_size.setdefault(window.size, []).append((row, box, window))
         if not by_size:
             return batch
         pixels = batch.pixels.clone(memory_format=torch.contiguous_format)
