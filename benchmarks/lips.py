@@ -23,11 +23,9 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from being.audio.espeak import PhoneEvent
 from being.audio.extractors import load_extractor
 from being.audio.features import FeatureExtractor
 from being.audio.phones_training.voices import HELD_OUT_VOICES
-from being.audio.visemes import VISEMES
 from being.audio.windows import file_contexts
 from being.avatar.library import Library
 from being.avatar.schema import AvatarManifest
@@ -35,8 +33,7 @@ from being.inference.engine import Engine
 from being.inference.frames import Drive
 from being.inference.motion import MotionPlayer
 from being.media.reading.sound_reader import open_sound
-from being.synthetic import Performance, perform, render
-from being.synthetic.mouth import closure_of
+from being.synthetic import perform, render
 
 FPS = 25
 # MediaPipe's face mesh: the 20 mouth points of the 68 (iBUG 49-68), and the middle of the inner lips.
@@ -114,13 +111,6 @@ def follow(mouth: Floats, sound: Floats, reach: int = 8) -> tuple[float, int]:
     return scores[best], best
 
 
-def closures(truth: Performance) -> list[tuple[float, float]]:
-    """Start and end (s) of the lips' closure in every p, b, m."""
-    marks = zip(truth.event_times, truth.event_visemes, truth.event_phones, truth.event_stress, strict=True)
-    events = [PhoneEvent(a, b, str(ipa), VISEMES[v], bool(s)) for (a, b), v, ipa, s in marks]
-    return [closure_of(event) for event in events if event.viseme == "PP"]
-
-
 def closed_share(gaps: Floats, spans: list[tuple[float, float]], threshold: float) -> float:
     """Share of closures in which at least one frame shows closed lips."""
     hits = 0
@@ -157,7 +147,7 @@ def untrained_voice(
         rows["gap"].append(opening(seen))
         rows["true_gap"].append(opening(seen_truth))
         rows["closed"].append(np.array([frame.lips_closed for frame in frames]))
-        spans += [(a + offset, b + offset) for a, b in closures(truth)]
+        spans += [(a + offset, b + offset) for a, b in truth.closures()]
         spoken = slice(int(truth.spans[0][0] * FPS), int(truth.spans[0][1] * FPS))
         mouth_open = np.array([f.mouth_open for f in frames])[spoken]
         sound = loudness(truth.pcm, truth.frames)[spoken]

@@ -13,13 +13,19 @@ spatial frequency, dB against the film's; flicker of head, neck and torso under 
 a step, steps a minute, peak memory. It saves what was drawn. `measure` looks at that with the face mesh:
 mouth and all landmarks; the 95th percentile of the mouth's opening as a share of the film's and its correlation with
 the film's, on trained frames, inside and at the end; on speech that is not in the footage the correlation with the
-loudness, its lag, the range of the opening, and how many p, b, m shut the lips. The same of the deformation alone
-(`moved`, see `being.training.quality.lip_opening`) needs no face mesh; `spoken` counts the frames with speech in them,
-as in silence held-out lips part because the network is told so (`lips_parted`). How far the lids shut in blinks, as a
-share of the film's, is told in the same two ways (`lids` of all frames kept, `moved_lids` of held-out blinks and of
-trained ones), and the eye boxes' PSNR in frames with shut eyes, trained ones where none is held out. Both print the
-table; `measure` writes
-OUT/table.json and a contact sheet for each dataset, OUT/NAME.png. Pictures of people stay in OUT: never commit it.
+loudness, its lag, the range of the opening, and in how many p, b, m the lips shut: as `phones` hears them, which takes
+some sounds of a real voice for one, or, of a --script, as espeak-ng spoke them (`scripted`). The same of the
+deformation alone (`moved`, see `being.training.quality.lip_opening`) needs no face mesh; `spoken` counts the frames
+with speech in them, as in silence held-out lips part because the network is told so (`lips_parted`). How far the lids
+shut in blinks, as a share of the film's, is told in the same two ways (`lids` of all frames kept, `moved_lids` of
+held-out blinks and of trained ones), and the eye boxes' PSNR in frames with shut eyes, trained ones where none is held
+out. Both print the table; `measure` writes OUT/table.json and a contact sheet for each dataset, OUT/NAME.png. Pictures
+of people stay in OUT: never commit it.
+
+A script is a clip of voices that nobody was trained on, planned where espeak-ng is:
+
+    python -m being.synthetic plan script.npz --seconds 20 --seed 8 --voice gmw/en-US+f4 --voice gmw/en-US+m7 \\
+      --voice gmw/en-GB-x-rp+Annie --voice gmw/en-US+Michael
 
 --variant NAME or "NAME:FIELD=VALUE FIELD=VALUE" trains with other settings, each beside the others.
 """
@@ -54,6 +60,7 @@ from being.constants import FPS, SAMPLE_RATE
 from being.dataset import Dataset
 from being.dataset.sound import read_wav
 from being.progress import show_progress
+from being.synthetic import Performance
 from being.training import fit
 from being.training.config import FitConfig
 from being.training.data.footage import Footage
@@ -95,6 +102,7 @@ def main() -> None:
 @click.option("--variant", "variants", multiple=True, default=("now",), show_default=True)
 @click.option("--together", default=1, show_default=True, help="Trainings side by side.")
 @click.option("--speech", type=click.Path(exists=True, path_type=Path), help="16 kHz WAV nobody was trained on.")
+@click.option("--script", type=click.Path(exists=True, path_type=Path), help="The same with known phones (.npz).")
 @click.option("--vgg", type=click.Path(exists=True, path_type=Path), help="VGG-16 weights, for the distance only.")
 @click.option("--device", default="auto", show_default=True)
 def train(
@@ -105,6 +113,7 @@ def train(
     variants: tuple[str, ...],
     together: int,
     speech: Path | None,
+    script: Path | None,
     vgg: Path | None,
     device: str,
 ) -> None:
@@ -122,7 +131,9 @@ def train(
                     "variant": name,
                     "changes": [*changes.split(), f"seed={seed}"],
                 }
-                job |= {"minutes": minutes, "device": device, "speech": speech and str(speech), "vgg": vgg and str(vgg)}
+                files = {"speech": speech, "script": script, "vgg": vgg}
+                job |= {"minutes": minutes, "device": device}
+                job |= {key: path and str(path) for key, path in files.items()}
                 asked, told = work / "job.json", json.dumps(job)
                 if not asked.exists() or asked.read_text() != told:
                     shutil.rmtree(work, ignore_errors=True)
@@ -231,19 +242,29 @@ def scored(folder: Path, work: Path, config: FitConfig, asked: dict[str, Any]) -
     usual, motion = footage.train[len(footage.train) // 2], avatar.motion
     parts = (motion.head_pose, motion.torso_pose, 0 * motion.eye, motion.talking, motion.emotion)
     still = Motion(*(np.repeat(part[usual : usual + 1], 50, 0) for part in parts))
-    voice = contexts(heard, pcm)
-    said = speak(gaussians, network, footage, settings, voice, still, talking_in(pcm, len(voice)))
-    keep(work / "spoken", dict(enumerate(said)), SMALL)
-    moved = opening.of_speech(torch.from_numpy(voice).to(device), usual)
+
+    def says(sound: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+        """Draw and keep what is said; how far it opens the mouth."""
+        voice = contexts(heard, sound)
+        said = speak(gaussians, network, footage, settings, voice, still, talking_in(sound, len(voice)))
+        keep(work / name, dict(enumerate(said)), SMALL)
+        return opening.of_speech(torch.from_numpy(voice).to(device), usual)
+
+    moved = says(pcm, "spoken")
     film = opening.filmed[list(footage.train)]
     row["moved_range"] = float(np.ptp(np.percentile(moved, (5, 95))) / np.ptp(np.percentile(film, (5, 95))))
     level = decibels(loudness(pcm, len(moved)))
     row["moved_loudness"] = max(correlation(moved.astype(np.float64), level, lag) for lag in range(-8, 9))
+    shut = float(np.percentile(film, 5)) + SHUT_SHARE * float(np.ptp(np.percentile(film, (5, 95))))
     if config.features == "phones":
-        closed = lips_closed(pcm, heard.spec)
-        np.save(work / "closed.npy", closed)
-        shut = float(np.percentile(film, 5)) + SHUT_SHARE * float(np.ptp(np.percentile(film, (5, 95))))
-        row["moved_closures"] = shut_in(moved, closed[: len(moved)] > CLOSED, shut)[1]
+        spans = spans_of(lips_closed(pcm, heard.spec)[: len(moved)] > CLOSED)
+        np.save(work / "closures.npy", spans)
+        row["moved_closures"] = shut_in(moved, spans, shut)[1]
+    if asked["script"] is not None:
+        clip = Performance.load(Path(asked["script"]))
+        spans = np.array([(int(a * FPS), int(np.ceil(b * FPS))) for a, b in clip.closures()]).reshape(-1, 2)
+        np.save(work / "scripted_closures.npy", spans)
+        row["moved_scripted_closures"] = shut_in(says(clip.pcm, "scripted"), spans, shut)[1]
     return row
 
 
@@ -337,18 +358,25 @@ def spoken(
         "speech_range": float((np.percentile(gap[:count], 95) - np.percentile(gap[:count], 5)) / wide),
         "speech_found": float(found.mean()),
     }
-    if (work / "closed.npy").exists():
-        closed = np.load(work / "closed.npy")[:count] > CLOSED
-        row["closures"], row["closures_shut"] = shut_in(gap, closed, SHUT)
+    if (work / "closures.npy").exists():
+        row["closures"], row["closures_shut"] = shut_in(gap, np.load(work / "closures.npy"), SHUT)
+    if (work / "scripted_closures.npy").exists():
+        gap = openings(track(list(pictures(work / "scripted")))[0]).astype(np.float64)
+        spans = np.load(work / "scripted_closures.npy")
+        row["scripted_closures"], row["scripted_closures_shut"] = shut_in(gap, spans, SHUT)
     return row
 
 
-def shut_in(gap: NDArray[Any], closed: NDArray[np.bool_], shut: float) -> tuple[int, float | None]:
-    """How many spans of `closed` (T,) there are, and in which share of them the gap (T,) falls below `shut`."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], closed.astype(int), [0]])))
-    spans = list(zip(edges[::2], edges[1::2], strict=True))
+def spans_of(closed: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(K, 2) first frame, and frame after the last, of each span of `closed` (T,)."""
+    return np.flatnonzero(np.diff(np.concatenate([[0], closed.astype(int), [0]]))).reshape(-1, 2)
+
+
+def shut_in(gap: NDArray[Any], spans: NDArray[np.int64], shut: float) -> tuple[int, float | None]:
+    """How many spans (K, 2) of frames there are, and in which share of them, or in a frame beside, the gap (T,) falls
+    below `shut`."""
     found = [bool((gap[max(0, a - 1) : b + 1] < shut).any()) for a, b in spans]
-    return len(spans), float(np.mean(found)) if spans else None
+    return len(spans), float(np.mean(found)) if found else None
 
 
 def pictures(folder: Path) -> Iterator[Picture]:

@@ -28,6 +28,7 @@ COLUMNS = (
     ("moved_spoken_correlation_inner", "moved corr inside, spoken"),
     ("moved_spoken_correlation_end", "moved corr end, spoken"), ("moved_range", "moved range"),
     ("moved_loudness", "moved loud corr"), ("moved_closures", "moved pbm shut"),
+    ("moved_scripted_closures", "moved scripted pbm shut"), ("scripted_closures_shut", "scripted pbm shut"),
     ("lids", "lids"), ("moved_lids", "moved lids"), ("moved_lids_trained", "moved lids trained"),
     ("psnr_blink", "blinks, eyes dB"),
     ("speech_range", "speech range"), ("loudness_correlation", "loud corr"),

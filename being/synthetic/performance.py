@@ -21,7 +21,7 @@ from being.synthetic import rig
 from being.synthetic.frame import SyntheticFrame, render_frame
 from being.synthetic.looks import FIRST, Look, look_named
 from being.synthetic.motion import FPS, motion
-from being.synthetic.mouth import CONTROLS, mouth_curves
+from being.synthetic.mouth import CONTROLS, closure_of, mouth_curves
 from being.synthetic.script import ENGLISH, sentences_in
 from being.synthetic.voice import SAMPLE_RATE, default_voices, speak
 
@@ -82,6 +82,12 @@ class Performance:
             lights=np.eye(3),
             look=self.person,
         )
+
+    def closures(self) -> list[tuple[float, float]]:
+        """When the lips are fully together in every p, b, m: start and end, seconds."""
+        marks = zip(self.event_times, self.event_visemes, self.event_phones, self.event_stress, strict=True)
+        events = [PhoneEvent(a, b, str(ipa), VISEMES[v], bool(s)) for (a, b), v, ipa, s in marks]
+        return [closure_of(event) for event in events if event.viseme == "PP"]
 
     def save(self, path: Path) -> None:
         """Write as .npz."""

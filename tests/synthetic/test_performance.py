@@ -37,6 +37,11 @@ def test_every_p_b_m_closes_the_lips_for_a_frame(spoken: Performance) -> None:
     assert len(labials) >= 5
     for start, end in labials:
         assert any(closed[int(start * 25) : int(end * 25) + 1]), (start, end)
+    closures = spoken.closures()
+    assert len(closures) == len(labials)
+    for (start, end), (begun, over) in zip(closures, labials, strict=True):
+        assert begun - 0.02 <= start < end <= over + 0.02, (start, end)
+        assert any(closed[int(start * 25) : int(end * 25) + 1]), (start, end)
 
 
 def test_the_mouth_rests_closed_in_silence_and_opens_in_speech(spoken: Performance) -> None:

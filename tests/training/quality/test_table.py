@@ -27,9 +27,9 @@ def test_openings_are_told_against_the_film(tmp_path: Path, monkeypatch: pytest.
     gap[30:33] = 0.05
     monkeypatch.setattr(quality, "track", lambda frames: (frames, np.ones(len(frames), bool)))
     monkeypatch.setattr(quality, "openings", lambda marks: marks)
-    closed = np.zeros(50)
-    closed[11:12] = closed[31:32] = 0.9
-    np.save(tmp_path / "closed.npy", closed)
+    spans = quality.spans_of(np.isin(np.arange(50), (11, 31)))
+    assert spans.tolist() == [[11, 12], [31, 32]]
+    np.save(tmp_path / "closures.npy", spans)
     pcm = np.random.default_rng(0).normal(0, 0.1, 2 * 16_000).astype(np.float32)
     row = quality.spoken(gap, pcm, 2 * gap, tmp_path)
     assert row["speech_range"] == pytest.approx(0.5, abs=0.01)
