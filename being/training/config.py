@@ -63,10 +63,12 @@ class CorrectionConfig(_Part):
     """Exposure and pose of single frames, refined while training; see `being.training.model.corrections`."""
 
     exposure: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=1e-3, description="learning rate of the frames' exposure; 0: as filmed"
+        default=3e-3, description="learning rate of the frames' exposure, each time one is looked at; 0: as filmed"
     )
     pose: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=3e-3, description="learning rate of the frames' pose corrections (radians, dm); 0: as tracked"
+        default=1e-2,
+        description="learning rate of the frames' pose corrections (radians, dm), each time one is looked at; "
+        "0: as tracked",
     )
     in_network_stage: Share = Field(default=0.1, description="factor on both rates in the second stage")
     ordinary_exposure: Annotated[float, Field(gt=0)] = Field(
@@ -76,7 +78,7 @@ class CorrectionConfig(_Part):
         default=0.01, description="an ordinary correction of a pose, radians and dm"
     )
     head_smoothing: Annotated[float, Field(ge=0)] = Field(
-        default=1.0, description="frames, deviation of the Gaussian that smooths finished corrections of the head"
+        default=1.0, description="frames, deviation of the Gaussian that smooths finished corrections of heads, at most"
     )
     torso_smoothing: Annotated[float, Field(ge=0)] = Field(default=2.0, description="the same for the torso")
 

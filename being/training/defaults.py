@@ -12,7 +12,7 @@ VOICES_S = 90.0  # seconds of footage up to which there is room for them, and ne
 GPU_MINUTES, CPU_MINUTES = 4.0, 30.0
 AUDIO_GAIN = 1.3  # at most: the more, the less a held-out mouth is drawn as filmed (0.1 dB)
 SHARPENING = 1.6  # at most, of the film's fine structure on a GPU: measured there, after some ten thousand steps
-REHEARSAL = 0.3  # of what a frame of the footage counts, where other voices are heard
+REHEARSAL = 0.3  # of what a frame of the footage counts, up to VOICES_S: five seconds teach no p, others' speech does
 PIXELS_EACH = 12  # of the picture for each Gaussian
 FEWEST, MOST_CPU, MOST_GPU = 500, 8_000, 20_000  # Gaussians
 PIXELS_EACH_LARGE, MOST_LARGE = 23, 50_000  # of pictures with room for more than MOST_GPU, on a GPU
@@ -35,11 +35,11 @@ def config_for(dataset: Dataset, device: str, minutes: float) -> FitConfig:
 
     Seconds of footage are easily overfitted: the less there is, the more the network is trained with feature noise and
     dropout and the lower its learning rate. Under `MANY_S` seconds it starts from all of the demo's network. Under
-    `FEW_S` its audio encoder stays frozen; from there on it is trained, up to `VOICES_S` in other voices too, and with
-    synthetic speech beside the film's. The lips' distances are led by the film's, and what parts them in silence is
-    told. On a GPU faces are taught sharper than filmed, as far as they are drawn softer. A small picture has no use
-    for many Gaussians, one of more than 700 pixels a side for more than 20,000; a CPU draws fewer, few frames at a
-    time.
+    `FEW_S` its audio encoder stays frozen; from there on it is trained, up to `VOICES_S` in other voices too. Up to
+    there synthetic speech is rehearsed beside the film's. The lips' distances are led by the film's, and what parts
+    them in silence is told. On a GPU faces are taught sharper than filmed, as far as they are drawn softer. A small
+    picture has no use for many Gaussians, one of more than 700 pixels a side for more than 20,000; a CPU draws fewer,
+    few frames at a time.
     """
     seconds = dataset.frames / FPS
     enough = min(max((seconds - FEW_S) / (MANY_S - FEW_S), 0.0), 1.0)
@@ -47,7 +47,7 @@ def config_for(dataset: Dataset, device: str, minutes: float) -> FitConfig:
     def graded(few: float, many: float) -> float:
         return round(few + enough * (many - few), 4)
 
-    voices = FEW_S <= seconds < VOICES_S
+    rehearsed, voices = seconds < VOICES_S, FEW_S <= seconds < VOICES_S
     gpu = on_gpu(device)
     pixels = dataset.width * dataset.height
     most = max(MOST_GPU, min(pixels // PIXELS_EACH_LARGE, MOST_LARGE)) if gpu else MOST_CPU
@@ -65,7 +65,7 @@ def config_for(dataset: Dataset, device: str, minutes: float) -> FitConfig:
         pretrained_parts="network" if seconds < MANY_S else "audio_encoder",
         freeze_audio_encoder=seconds < FEW_S,
         sound_rates=SOUND_RATES if voices else (),
-        rehearsal=REHEARSAL if voices else 0.0,
+        rehearsal=REHEARSAL if rehearsed else 0.0,
         audio_gain=AUDIO_GAIN if voices else 1.0,
         lips_parted=True,
         sharpening=SHARPENING if gpu else 1.0,

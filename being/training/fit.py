@@ -32,6 +32,7 @@ from being.training.data.footage import Footage
 from being.training.data.speech import Speech, listen
 from being.training.distributed import ProcessGroup, SingleProcess, broadcast_values
 from being.training.export import finished, record_tokens, write
+from being.training.finished_poses import finish_poses
 from being.training.loop import Stop, Trainer
 from being.training.loss.perceptual import Perceptual
 from being.training.model.corrections import FrameCorrections
@@ -44,11 +45,12 @@ from being.training.model.pretrained import at_rest, audio_encoder, load_pretrai
 from being.training.quality.evaluate import Evaluation, FrameScore, draw_frame, evaluate
 from being.training.quality.lid_closing import LidClosing
 from being.training.quality.suite import run_quality_suite
+from being.training.quality.tracked_poses import in_terms_of
 from being.training.report import Shown, write_report
 from being.training.run import TrainingRun
 from being.training.schedule import stages
 
-TRACKED_FRAMES = 50  # held-out frames scored with the poses that the footage came with
+TRACKED_FRAMES = 50  # held-out frames scored by tracked poses
 SHOWN_FRAMES = 6  # held-out frames in the report
 
 
@@ -163,8 +165,7 @@ def fit(
         over = train(trainer)
         if over:
             with _timed(seconds, "poses"):
-                trainer.look_up()
-                run.corrections.smooth([*footage.train, *footage.held_out.all], np.diff(data.sound_frames) != 1)
+                smoothing = finish_poses(trainer, np.diff(data.sound_frames) != 1)
         if not over or process_group.rank:
             if not over:
                 progress.note("stopped at a checkpoint; the same command goes on from it")
@@ -172,8 +173,11 @@ def fit(
         with _timed(seconds, "evaluate"):
             progress.part("evaluate")
             gaussians = run.gaussians.gaussians()
+            poses = footage.head_poses, footage.torso_poses
+            corrected = run.corrections.posed(torch.arange(footage.frames), *poses)
+            footage.adopt(*(in_terms_of(*pair, footage.train) for pair in zip(poses, corrected, strict=True)))
             tracked = evaluate(gaussians, run.network, footage, settings, min(config.evaluation_frames, TRACKED_FRAMES))
-            footage.adopt(*run.corrections.posed(torch.arange(footage.frames), footage.head_poses, footage.torso_poses))
+            footage.adopt(*corrected)
             gain = 1.0
             if trainer.motion.lips is not None:
                 gain = amplify(run.network, footage, trainer.motion.lips, config.audio_gain)
@@ -184,10 +188,11 @@ def fit(
         quality = run_quality_suite(run, footage, settings, data, speech, config, evaluation, work, progress)
         metrics = quality.metrics
         if "held_out_psnr" in metrics:
-            metrics["tracked_psnr"] = round(tracked.mean("psnr"), 4)  # poses as the footage has them
+            metrics["tracked_psnr"] = round(tracked.mean("psnr"), 4)  # see `tracked_poses`
         metrics |= lid_scores(run, footage, trainer.motion.lids)
         title = name or out.name
         facts = _facts(data, footage, run, config, speech, device, precision) | {"audio gain": f"{gain:g}"}
+        facts |= {f"{part} smoothed over": f"{frames:g} frames" for part, frames in smoothing.items()}
         avatar = finished(run, footage, data, speech, metrics, out.name, title, record)
         spent = {"evaluate": seconds.pop("evaluate"), **quality.seconds}
         if config.quality_suite:
@@ -203,6 +208,7 @@ def fit(
             "notes": quality.notes,
             **evaluation.as_json(),
             "steps": run.steps(),
+            "smoothing": smoothing,
             "config": config.model_dump(mode="json"),
         }
         (work / "metrics.json").write_text(json.dumps(document, indent=1))
@@ -255,7 +261,7 @@ def begin(footage: Footage, dataset: Dataset, speech: Speech, config: FitConfig)
     if pretrained is None or not pretrained.has_eye:
         start_eye_token(network)
     keep_smooth(network)
-    corrections = FrameCorrections(footage.frames, footage.train, config.corrections, footage.device)
+    corrections = FrameCorrections(footage.frames, footage.train, config.corrections, footage.device, config.batch)
     return TrainingRun.start(GaussianParameters(seeded.to(footage.device), config.lr), network, corrections, config)
 
 

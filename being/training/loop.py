@@ -37,9 +37,6 @@ LABELS_EVERY = 10  # rounds of densification between looks at the masks
 CURVE_POINTS = 25  # held-out points of a stage's curve
 SHARP_FRAMES = 16  # training frames at which is looked how sharp they are drawn
 FOLLOW_EVERY = 4  # steps between looks at the poses of held-out frames
-LOOK_UPS = 50  # of each held-out frame's pose in the end (measured: after 50 they move by 0.03 dB)
-LOOK_UP_SHARE = 0.02  # of all pictures drawn while training that this may take
-LOOK_UP_FINAL = 0.05  # of the poses' rate at its end
 
 
 class Stop:
@@ -268,31 +265,6 @@ class Trainer:
             for total, gradient in zip(totals, torch.autograd.grad(cost, corrections.poses), strict=True):
                 total += gradient
         return totals
-
-    def look_up(self) -> None:
-        """Move held-out poses on until they lie still against the finished person.
-
-        Followed beside the training they are always a little behind it. Nothing but these poses changes.
-        """
-        held, corrections = self.footage.held_out.all, self.run.corrections
-        at_once = min(self.config.batch, len(held))
-        if not at_once or "head" not in corrections.rates:
-            return
-        drawn = self.config.batch * sum(self.run.steps().values())
-        rounds = min(LOOK_UPS, int(LOOK_UP_SHARE * drawn / len(held)))
-        turns = rounds * -(-len(held) // at_once)
-        optimizer = torch.optim.Adam(corrections.poses)  # a fresh one leaves a pose without gradients where it is
-        self.progress.part("poses")
-        for turn in range(turns):
-            followed = self.follow(Stage(NETWORK, 1), turn)
-            self.process_group.sum(followed)
-            for pose, gradient in zip(corrections.poses, followed, strict=True):
-                pose.grad = gradient
-            for group in optimizer.param_groups:
-                group["lr"] = corrections.config.pose * decay(turn / turns, LOOK_UP_FINAL)
-            optimizer.step()
-            self.progress.update((turn + 1) / turns)
-        optimizer.zero_grad(set_to_none=True)
 
     def add_up(self, learned: Learned, followed: list[torch.Tensor]) -> None:
         """Gradients of the whole batch: each worker's loss counts by its share of the frames, so they add up."""

@@ -7,8 +7,7 @@ and shift of head and torso. All of them are pulled towards nothing, and their m
 at nothing: gains and poses of a new performance mean the same as those of the footage.
 
 Single frames tell a turn of the shoulders hardly at all, so their corrections are noise in part: in the end all are
-smoothed over time (`FrameCorrections.smooth`). What was wrong with the tracked poses changes slowly, as these were
-solved smoothly themselves.
+smoothed over time (`being.training.model.pose_smoothing`).
 
 Held-out frames teach the person nothing; but their poses come from the same tracker, so they are looked up in their
 pictures too, mouth left out, against the person as known so far (`Trainer.follow`). In the end the corrected poses
@@ -17,12 +16,10 @@ take the place of the tracked ones: in the evaluation, and in the motion that th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 from torch import Tensor, nn
 
 from being.training.config import CorrectionConfig
@@ -38,7 +35,15 @@ class FrameCorrections(nn.Module):
     rotation vector (radians) and shift (dm) applied about the head space's origin, before the tracked pose.
     """
 
-    def __init__(self, frames: int, train: Sequence[int], config: CorrectionConfig, device: torch.device | str) -> None:
+    def __init__(
+        self,
+        frames: int,
+        train: Sequence[int],
+        config: CorrectionConfig,
+        device: torch.device | str,
+        batch: int | None = None,
+    ) -> None:
+        """batch : how many of the training frames a step looks at; None: all of them."""
         super().__init__()
         self.config = config
         self.exposure = nn.Parameter(torch.zeros(frames, 3, device=device), requires_grad=config.exposure > 0)
@@ -46,7 +51,10 @@ class FrameCorrections(nn.Module):
         self.torso = nn.Parameter(torch.zeros(frames, 6, device=device), requires_grad=config.pose > 0)
         self._train = torch.tensor(list(train), device=device)
         rates = {"exposure": config.exposure, "head": config.pose, "torso": config.pose}
-        self.rates = {name: rate for name, rate in rates.items() if rate > 0}
+        # A frame is looked at in few steps. Adam divides by the root of the mean square of all of them, so it would go
+        # as many times too far each time as is the root of how seldom that is.
+        seldom = math.sqrt(min(1.0, (batch or len(train)) / max(len(train), 1)))
+        self.rates = {name: rate * seldom for name, rate in rates.items() if rate > 0}
         self.optimizer = adam(
             [{"params": [getattr(self, name)], "lr": rate, "name": name} for name, rate in self.rates.items()]
             or [nn.Parameter(torch.zeros(1, device=device))],
@@ -96,25 +104,6 @@ class FrameCorrections(nn.Module):
                     value[self._train] -= mean
                 else:  # a turn of everybody: frames that are held out take part
                     value -= mean
-
-    @torch.no_grad()
-    def smooth(self, known: Sequence[int], breaks: NDArray[np.bool_]) -> None:
-        """Smooth the poses' corrections over time, once they are finished.
-
-        known : frames that were posed; the others say nothing. breaks : (T - 1,) where time does not go on.
-        """
-        there = np.zeros(len(self.head))
-        there[list(known)] = 1
-        starts = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(there)]
-        for part, deviation in zip(self.poses, (self.config.head_smoothing, self.config.torso_smoothing), strict=True):
-            if deviation == 0:
-                continue
-            values = part.double().cpu().numpy()
-            for one in map(slice, starts, starts[1:]):
-                total = gaussian_filter1d(values[one] * there[one, None], deviation, axis=0, mode="constant")
-                share = gaussian_filter1d(there[one], deviation, mode="constant")[:, None]
-                values[one] = np.where(there[one, None] > 0, total / np.maximum(share, 1e-12), values[one])
-            part.copy_(torch.from_numpy(values))
 
     def extent(self) -> dict[str, float]:
         """Typical sizes over the training frames: exposure as a share, turn in degrees, shift in dm."""
