@@ -18,6 +18,7 @@ from being.progress import show_progress
 from being.training.config import FitConfig
 from being.training.data.footage import Footage
 from being.training.data.speech import listen
+from being.training.finished_poses import look_up
 from being.training.fit import begin, choose_device, train
 from being.training.loop import Stop, Trainer
 from being.training.model.drawing import RenderSettings, draw
@@ -119,7 +120,7 @@ def train_scored(
             run, footage, settings, config, None, progress, lambda: None, scoring.stop, report=scoring.report
         )
         train(trainer)
-        trainer.look_up()
+        look_up(trainer)
     return {**scoring.last(), "steps": run.steps(), "scores": scoring.scores}
 
 
