@@ -132,9 +132,10 @@ def train(
                     "variant": name,
                     "changes": [*changes.split(), f"seed={seed}"],
                 }
-                files = {"speech": speech, "script": script, "vgg": vgg}
                 job |= {"minutes": minutes, "device": device}
-                job |= {key: path and str(path) for key, path in files.items()}
+                job |= {"speech": speech and str(speech), "vgg": vgg and str(vgg)}
+                if script is not None:
+                    job["script"] = str(script)
                 asked, told = work / "job.json", json.dumps(job)
                 if not asked.exists() or asked.read_text() != told:
                     shutil.rmtree(work, ignore_errors=True)
@@ -265,7 +266,7 @@ def scored(folder: Path, work: Path, config: FitConfig, asked: dict[str, Any]) -
         spans = spans_of(lips_closed(pcm, heard.spec)[: len(moved)] > CLOSED)
         np.save(work / "closures.npy", spans)
         row["moved_closures"] = shut_in(moved, spans, shut)[1]
-    if asked["script"] is not None:
+    if "script" in asked:
         clip = Performance.load(Path(asked["script"]))
         spans = np.array([(int(a * FPS), int(np.ceil(b * FPS))) for a, b in clip.closures()]).reshape(-1, 2)
         np.save(work / "scripted_closures.npy", spans)

@@ -19,7 +19,7 @@ from being.errors import FormatError, InputError
 from being.training.config import FitConfig
 from being.training.former_names import with_former_names
 
-VERSION = 1
+VERSION = 2  # since rates of corrections are for each look at a frame
 NAME = "checkpoint.safetensors"
 
 # Settings that may change between stop and resume: they do not decide what is computed.

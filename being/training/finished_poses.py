@@ -22,8 +22,13 @@ COMPARED = 12  # training frames, and held-out ones, by which the smoothing is c
 
 
 def finish_poses(trainer: Trainer, breaks: NDArray[np.bool_]) -> dict[str, float]:
-    """Look up and smooth; what `smooth_poses` returns. breaks : (T - 1,) where time does not go on."""
+    """Look up and smooth; what `smooth_poses` returns. breaks : (T - 1,) where time does not go on.
+
+    Of several workers the first alone goes on from here, and smooths.
+    """
     look_up(trainer)
+    if trainer.process_group.rank:
+        return {}
     known = [*trainer.footage.train, *trainer.footage.held_out.all]
     return smooth_poses(trainer.run.corrections, known, breaks, lambda: fidelity(trainer))
 
@@ -67,4 +72,5 @@ def fidelity(trainer: Trainer) -> float:
             picture = draw(run.gaussians.gaussians(), run.network, batch, trainer.settings, None, run.corrections)
             outside = 1 - box_mask(batch.lips[:, None], *batch.mask.shape[1:])
             found += psnr(picture.rgb.clamp(0, 1), batch.truth, batch.mask * outside).tolist()
-    return float(np.nanmean(found)) if found else 0.0
+    told = [decibels for decibels in found if not math.isnan(decibels)]  # no person in the frame: none
+    return float(np.mean(told)) if told else 0.0

@@ -185,7 +185,9 @@ def _novel_speech(quality: QualityReport) -> str:
 def _scores_note(evaluation: Evaluation, quality: QualityReport | None) -> str:
     tracked = None if quality is None else quality.metrics.get("tracked_psnr")
     as_tracked = (
-        "" if tracked is None else f" By tracked poses, not looked up in the frame, they have {tracked:.2f} dB."
+        ""
+        if tracked is None
+        else f" By tracked poses, corrected by what all corrections have in common alone, they have {tracked:.2f} dB."
     )
     return (
         "<p>The poses of held-out frames were looked up in their pictures, mouth left out; nothing else was learned "

@@ -24,9 +24,11 @@ from being.training.checkpoint import NAME
 from being.training.config import CorrectionConfig, DensifyConfig, LearningRates
 from being.training.data.footage import Footage
 from being.training.data.speech import listen
+from being.training.fit import TRACKED_FRAMES
 from being.training.loop import Stop
 from being.training.model.drawing import RenderSettings, draw
-from being.training.quality.evaluate import score_frames
+from being.training.quality.evaluate import evaluate, score_frames
+from being.training.quality.tracked_poses import in_terms_of
 
 MOUTH_CORNERS = [48, 54]  # of the 68 landmarks, image left first
 
@@ -119,6 +121,20 @@ def test_the_avatar_loads_and_is_what_was_trained(undisturbed: FitResult, clip: 
     assert metrics["tracked_psnr"] == pytest.approx(metrics["held_out_psnr"], abs=1.0)
     assert avatar.network.recorded_tokens.shape[0] == len(data.split.train) - round(0.1 * len(data.split.train))
     assert avatar.manifest.metrics["held_out_ssim"] == undisturbed.metrics["held_out_ssim"]
+
+
+def test_tracked_poses_are_scored_in_the_persons_terms(undisturbed: FitResult, clip: Path) -> None:
+    assert undisturbed.avatar is not None
+    avatar, data = undisturbed.avatar, Dataset(clip)
+    footage = Footage(data, listen(data, CONFIG, undisturbed.work).contexts, CONFIG, torch.device("cpu"))
+    settings = RenderSettings(footage.background, footage.intrinsics, "auto", "float32")
+    corrected = (torch.from_numpy(poses) for poses in (avatar.motion.head_pose, avatar.motion.torso_pose))
+    poses = zip((footage.head_poses, footage.torso_poses), corrected, strict=True)
+    footage.adopt(*(in_terms_of(*pair, footage.train) for pair in poses))
+    found = evaluate(avatar.gaussians, avatar.network, footage, settings, TRACKED_FRAMES).mean("psnr")
+    assert undisturbed.metrics["tracked_psnr"] == pytest.approx(found, abs=0.01)
+    smoothing = json.loads((undisturbed.work / "metrics.json").read_text())["smoothing"]
+    assert set(smoothing) == {"head", "torso"} and 0 <= smoothing["head"] <= 1 and 0 <= smoothing["torso"] <= 2
 
 
 def test_the_report_needs_nothing_else(undisturbed: FitResult) -> None:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from being.dataset import Dataset
 from being.progress import Silent
 from being.training.config import FitConfig
-from being.training.data.footage import Footage
+from being.training.data.footage import Batch, Footage
 from being.training.data.speech import listen
-from being.training.finished_poses import look_up
+from being.training.finished_poses import fidelity, look_up
 from being.training.fit import begin
 from being.training.loop import Learned, Stop, Trainer
+from being.training.loss.losses import box_mask
 from being.training.model.corrections import compose
 from being.training.model.densify import ScreenGradients
 from being.training.model.drawing import RenderSettings
@@ -83,6 +87,29 @@ def test_in_the_end_held_out_poses_are_looked_up_and_nothing_else_moves(clip: Pa
     assert moved == {"corrections.value.head", "corrections.value.torso"}
     assert torch.equal(after["corrections.value.head"][train], before["corrections.value.head"][train])
     assert all(parameter.grad is None for parameter in run.parameters())
+
+
+def test_how_well_frames_are_posed_is_told_without_their_lips(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, config = Dataset(clip), FitConfig(device="cpu", batch=4, initial_gaussians=800, gaussians=800)
+    speech = listen(data, config, tmp_path)
+    footage = Footage(data, speech.contexts, config, torch.device("cpu"))
+    run = begin(footage, data, speech, config)
+    settings = RenderSettings(footage.background, footage.intrinsics, "auto", "float32")
+    trainer = Trainer(run, footage, settings, config, None, Silent(), lambda: None, Stop())
+    as_begun = fidelity(trainer)
+    batch_of = footage.batch
+
+    def painted(frames: Sequence[int], lips: bool) -> Batch:
+        batch = batch_of(frames)
+        inside = box_mask(batch.lips[:, None], *batch.mask.shape[1:])[..., None].bool()
+        return replace(batch, truth=torch.where(inside == lips, 1 - batch.truth, batch.truth))
+
+    monkeypatch.setattr(footage, "batch", lambda frames: painted(frames, True))
+    assert fidelity(trainer) == pytest.approx(as_begun, abs=1e-6)
+    monkeypatch.setattr(footage, "batch", lambda frames: painted(frames, False))
+    assert fidelity(trainer) < as_begun - 1
 
 
 def test_dropout_acts_where_something_is_learned_only(clip: Path, tmp_path: Path) -> None:

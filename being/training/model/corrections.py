@@ -51,8 +51,8 @@ class FrameCorrections(nn.Module):
         self.torso = nn.Parameter(torch.zeros(frames, 6, device=device), requires_grad=config.pose > 0)
         self._train = torch.tensor(list(train), device=device)
         rates = {"exposure": config.exposure, "head": config.pose, "torso": config.pose}
-        # A frame is looked at in few steps. Adam divides by the root of the mean square of all of them, so it would go
-        # as many times too far each time as is the root of how seldom that is.
+        # A frame is looked at in few steps. Adam divides by the root of the mean square of the last thousand or so, so
+        # it would go as many times too far each time as is the root of how seldom that is.
         seldom = math.sqrt(min(1.0, (batch or len(train)) / max(len(train), 1)))
         self.rates = {name: rate * seldom for name, rate in rates.items() if rate > 0}
         self.optimizer = adam(

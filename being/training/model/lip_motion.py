@@ -29,6 +29,7 @@ APART = (
 )
 MIDDLE = APART.index((*INNER_LIPS, 1))
 LOW, HIGH = 5, 95  # per cent of the frames: where a distance is narrow and wide
+LEAST = 0.35  # of the way a rehearsed speaker's lips go: people filmed go 0.4 to 1.2, one who is silent teaches no less
 
 
 class LipMotion(LandmarkDistances):
@@ -37,7 +38,7 @@ class LipMotion(LandmarkDistances):
     Attributes
     ----------
     rehearsed : (R, C) distances of the pairs `APART` in the rehearsed speech, dm, as wide as this mouth opens in the
-    training frames; (0, C) without.
+    training frames, at least `LEAST` of the speaker's; (0, C) without.
     """
 
     def __init__(
@@ -57,7 +58,8 @@ class LipMotion(LandmarkDistances):
         if footage.rehearsal is not None:
             others = footage.rehearsal.distances(APART)
             least, most = np.percentile(others, (LOW, HIGH), axis=0)
-            others = low + (others - least) * (high - low) / np.maximum(most - least, 1e-6)
+            share = np.maximum((high - low) / np.maximum(most - least, 1e-6), LEAST)
+            others = high + (others - most) * share  # from shut lips on: the highest number
         self.rehearsed = torch.from_numpy(others).float().to(footage.device)
         self._opening_weight, self._rehearsal = opening_weight, rehearsal
         self._shut, self._range = float(high[MIDDLE]), float(high[MIDDLE] - low[MIDDLE])  # open lips: the lowest number

@@ -42,6 +42,9 @@ def smooth_poses(
     most = {"head": corrections.config.head_smoothing, "torso": corrections.config.torso_smoothing}
     taken = {}
     for name, deviation in most.items():
+        if deviation == 0:
+            taken[name] = deviation
+            continue
         part = getattr(corrections, name)
         rough = part.detach().clone()
         shown: dict[float, float] = {}

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-STILL = 1e-6  # radians, dm: what varies by less tells nothing
+STILL = 1e-4  # radians, dm: what varies by less is a tracker's noise
+LEAST_APART = 1e-3  # of the strongest direction: turns and shifts that go together are fitted as one
 FRAMES_EACH = 10  # training frames for each number that is fitted, at least
 
 
@@ -29,7 +30,7 @@ def in_terms_of(tracked: Tensor, corrected: Tensor, train: Sequence[int]) -> Ten
     shifts = (turned @ (after - before)[:, :, 3:])[..., 0]
     chosen = list(train)
     terms = _terms(before, chosen)
-    found, *_ = np.linalg.lstsq(terms[chosen], np.concatenate([turns, shifts], 1)[chosen], rcond=None)
+    found, *_ = np.linalg.lstsq(terms[chosen], np.concatenate([turns, shifts], 1)[chosen], rcond=LEAST_APART)
     common = terms @ found
     out = before.copy()
     out[:, :, :3] = before[:, :, :3] @ Rotation.from_rotvec(common[:, :3]).as_matrix()

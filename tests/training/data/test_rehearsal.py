@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from being.audio.extractors import load_extractor
@@ -21,7 +22,7 @@ from being.training.data.speech import listen
 from being.training.export import record_tokens
 from being.training.fit import begin
 from being.training.model.drawing import RenderSettings, predict_offsets
-from being.training.model.lip_motion import APART, HIGH, LOW, MIDDLE, LipMotion
+from being.training.model.lip_motion import APART, HIGH, LEAST, LOW, MIDDLE, LipMotion
 
 PHONES, LIVE = FeatureSpec(name="phones"), WindowSpec(look_ahead=1)
 CONFIG = FitConfig(
@@ -73,6 +74,12 @@ def test_the_lips_are_asked_as_far_as_this_mouth_opens(clip: Path, tmp_path: Pat
     np.testing.assert_allclose(costs[1], costs[2] / 2, rtol=1e-3)
     if LIPS_PARTED in footage.expression_names:
         assert not batch.other_expression[:, footage.expression_names.index(LIPS_PARTED)].any()
+
+    footage.landmarks[:] = footage.landmarks[:1]  # nobody speaks, and nothing moves
+    footage.head_poses[:] = footage.head_poses[:1].clone()
+    spread = np.ptp(np.percentile(LipMotion(footage).rehearsed[:, MIDDLE].numpy(), (LOW, HIGH)))
+    spoken = np.ptp(np.percentile(footage.rehearsal.distances(APART)[:, MIDDLE], (LOW, HIGH)))
+    assert spread == pytest.approx(LEAST * spoken, rel=1e-3)
 
     alone = Footage(data, speech.contexts, CONFIG, torch.device("cpu"), None, speech.quiet)
     _, moved = predict_offsets(gaussians, run.network, alone.draw(3, torch.Generator()), settings, lips.points)

@@ -84,7 +84,7 @@ def test_frames_counted_on_the_cpu_find_their_poses_on_a_gpu() -> None:
 
 @pytest.mark.parametrize(("frames", "batch"), [(400, 4), (40, 8)])
 def test_a_frame_goes_by_its_rate_each_time_it_is_looked_at(frames: int, batch: int) -> None:
-    """However seldom that is: Adam alone would go ten times as far in the first case."""
+    """Adam alone would go ten times as far in the first case."""
     rate, looks = 1e-3, 0
     c = FrameCorrections(frames, range(frames), CorrectionConfig(pose=rate), "cpu", batch)
     generator = torch.Generator().manual_seed(0)
