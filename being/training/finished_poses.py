@@ -22,13 +22,11 @@ COMPARED = 12  # training frames, and held-out ones, by which the smoothing is c
 
 
 def finish_poses(trainer: Trainer, breaks: NDArray[np.bool_]) -> dict[str, float]:
-    """Look up and smooth; what `smooth_poses` returns. breaks : (T - 1,) where time does not go on.
+    """Look up and smooth, every worker alike. breaks : (T - 1,) where time does not go on.
 
-    Of several workers the first alone goes on from here, and smooths.
+    Returns what `smooth_poses` does.
     """
     look_up(trainer)
-    if trainer.process_group.rank:
-        return {}
     known = [*trainer.footage.train, *trainer.footage.held_out.all]
     return smooth_poses(trainer.run.corrections, known, breaks, lambda: fidelity(trainer))
 
