@@ -79,7 +79,7 @@ from being.training.quality.lip_sync import of_landmarks, openings, track
 from being.training.quality.novel_speech import flicker, sample_sentence, speak, talking_in
 from being.training.quality.regions import region_scores
 from being.training.quality.spectrum import box_around
-from being.training.quality.tracked_poses import in_terms_of
+from being.training.quality.tracked_poses import adopt_tracked
 
 TRAINED_FRAMES = 150  # of the training frames, from the first on: how wide the mouth opens where it was taught
 SMALL = 2  # trained and spoken frames are kept at a half of their size: enough to see how far a mouth is open
@@ -209,8 +209,7 @@ def scored(folder: Path, work: Path, config: FitConfig, asked: dict[str, Any]) -
     blocks = {"inner": footage.held_out.inner, "end": footage.held_out.end}
     lips, lids = LipMotion(footage), LidMotion(footage)
     corrected = [torch.from_numpy(p).to(device) for p in (avatar.motion.head_pose, avatar.motion.torso_pose)]
-    poses = zip((footage.head_poses, footage.torso_poses), corrected, strict=True)
-    footage.adopt(*(in_terms_of(*pair, footage.train) for pair in poses))
+    adopt_tracked(footage, corrected)
     tracked, _ = region_scores(gaussians, network, footage, settings, footage.held_out.all, perceptual)
     footage.adopt(*corrected)
     scores, _ = region_scores(gaussians, network, footage, settings, footage.held_out.all, perceptual)

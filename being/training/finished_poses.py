@@ -9,10 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from being.training.loop import Trainer
-from being.training.loss.losses import box_mask, psnr
-from being.training.model.drawing import draw
 from being.training.model.pose_smoothing import smooth_poses
-from being.training.quality.evaluate import spaced
+from being.training.quality.evaluate import mean_psnr, spaced
 from being.training.schedule import NETWORK, Stage, decay
 
 LOOK_UPS = 50  # of each held-out frame's pose (measured: after 50 they move by 0.03 dB)
@@ -59,16 +57,9 @@ def look_up(trainer: Trainer) -> None:
     optimizer.zero_grad(set_to_none=True)
 
 
-@torch.no_grad()
 def fidelity(trainer: Trainer) -> float:
     """Mean PSNR over the person, the box around the lips left out as in `Trainer.follow`, of frames as posed now."""
-    found: list[float] = []
     run, footage = trainer.run, trainer.footage
-    for frames in (footage.train, footage.held_out.all):
-        for frame in spaced(frames, COMPARED):
-            batch = footage.batch([frame])
-            picture = draw(run.gaussians.gaussians(), run.network, batch, trainer.settings, None, run.corrections)
-            outside = 1 - box_mask(batch.lips[:, None], *batch.mask.shape[1:])
-            found += psnr(picture.rgb.clamp(0, 1), batch.truth, batch.mask * outside).tolist()
-    told = [decibels for decibels in found if not math.isnan(decibels)]  # no person in the frame: none
-    return float(np.mean(told)) if told else 0.0
+    frames = [*spaced(footage.train, COMPARED), *spaced(footage.held_out.all, COMPARED)]
+    drawn = run.gaussians.gaussians(), run.network, footage, trainer.settings, run.corrections
+    return mean_psnr(frames, *drawn, most=len(frames), lips=False) or 0.0

@@ -45,7 +45,7 @@ from being.training.model.pretrained import at_rest, audio_encoder, load_pretrai
 from being.training.quality.evaluate import Evaluation, FrameScore, draw_frame, evaluate
 from being.training.quality.lid_closing import LidClosing
 from being.training.quality.suite import run_quality_suite
-from being.training.quality.tracked_poses import in_terms_of
+from being.training.quality.tracked_poses import adopt_tracked
 from being.training.report import Shown, write_report
 from being.training.run import TrainingRun
 from being.training.schedule import stages
@@ -173,9 +173,8 @@ def fit(
         with _timed(seconds, "evaluate"):
             progress.part("evaluate")
             gaussians = run.gaussians.gaussians()
-            poses = footage.head_poses, footage.torso_poses
-            corrected = run.corrections.posed(torch.arange(footage.frames), *poses)
-            footage.adopt(*(in_terms_of(*pair, footage.train) for pair in zip(poses, corrected, strict=True)))
+            corrected = run.corrections.posed(torch.arange(footage.frames), footage.head_poses, footage.torso_poses)
+            adopt_tracked(footage, corrected)
             tracked = evaluate(gaussians, run.network, footage, settings, min(config.evaluation_frames, TRACKED_FRAMES))
             footage.adopt(*corrected)
             gain = 1.0

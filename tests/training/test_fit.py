@@ -28,7 +28,7 @@ from being.training.fit import TRACKED_FRAMES
 from being.training.loop import Stop
 from being.training.model.drawing import RenderSettings, draw
 from being.training.quality.evaluate import evaluate, score_frames
-from being.training.quality.tracked_poses import in_terms_of
+from being.training.quality.tracked_poses import adopt_tracked
 
 MOUTH_CORNERS = [48, 54]  # of the 68 landmarks, image left first
 
@@ -128,9 +128,7 @@ def test_tracked_poses_are_scored_in_the_persons_terms(undisturbed: FitResult, c
     avatar, data = undisturbed.avatar, Dataset(clip)
     footage = Footage(data, listen(data, CONFIG, undisturbed.work).contexts, CONFIG, torch.device("cpu"))
     settings = RenderSettings(footage.background, footage.intrinsics, "auto", "float32")
-    corrected = (torch.from_numpy(poses) for poses in (avatar.motion.head_pose, avatar.motion.torso_pose))
-    poses = zip((footage.head_poses, footage.torso_poses), corrected, strict=True)
-    footage.adopt(*(in_terms_of(*pair, footage.train) for pair in poses))
+    adopt_tracked(footage, map(torch.from_numpy, (avatar.motion.head_pose, avatar.motion.torso_pose)))
     found = evaluate(avatar.gaussians, avatar.network, footage, settings, TRACKED_FRAMES).mean("psnr")
     assert undisturbed.metrics["tracked_psnr"] == pytest.approx(found, abs=0.01)
     smoothing = json.loads((undisturbed.work / "metrics.json").read_text())["smoothing"]

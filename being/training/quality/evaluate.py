@@ -139,14 +139,19 @@ def mean_psnr(
     footage: Footage,
     settings: RenderSettings,
     corrections: FrameCorrections | None = None,
+    *,
+    most: int = CURVE_FRAMES,
+    lips: bool = True,
 ) -> float | None:
-    """Mean PSNR over the person of a few of the frames; None where there are none."""
-    chosen = spaced(frames, CURVE_FRAMES)
+    """Mean PSNR over the person, with the box around the lips or without, of at most so many of the frames; None where
+    there are none."""
+    chosen = spaced(frames, most)
     values: list[float] = []
     for start in range(0, len(chosen), CHUNK):
         batch = footage.batch(chosen[start : start + CHUNK])
         rgb = draw(gaussians, network, batch, settings, None, corrections).rgb.clamp(0, 1)
-        values += psnr(rgb, batch.truth, batch.mask).tolist()
+        mask = batch.mask if lips else batch.mask * (1 - box_mask(batch.lips[:, None], *batch.mask.shape[1:]))
+        values += psnr(rgb, batch.truth, mask).tolist()
     return float(np.nanmean(values)) if values else None
 
 

@@ -9,7 +9,7 @@ function of the pose, is taken from them and given to every frame.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -17,9 +17,17 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from being.training.data.footage import Footage
+
 STILL = 1e-4  # radians, dm: what varies by less is a tracker's noise
 LEAST_APART = 1e-3  # of the strongest direction: turns and shifts that go together are fitted as one
 FRAMES_EACH = 10  # training frames for each number that is fitted, at least
+
+
+def adopt_tracked(footage: Footage, corrected: Iterable[Tensor]) -> None:
+    """Give footage its tracked poses in the terms of corrected ones: head and torso, (T, 3, 4) each."""
+    pairs = zip((footage.head_poses, footage.torso_poses), corrected, strict=True)
+    footage.adopt(*(in_terms_of(*pair, footage.train) for pair in pairs))
 
 
 def in_terms_of(tracked: Tensor, corrected: Tensor, train: Sequence[int]) -> Tensor:
