@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 import numpy as np
@@ -11,14 +10,11 @@ import torch
 from being.inference.frame_batch import FrameBatch
 from being.inference.frames import PixelFormat
 from being.inference.rendered import FrameInfo
+from being.kernel_trial import KernelTrial
 from being.refine.faces import Crops, Faces, PlainCrops
 from being.refine.windows import Window
 
 CutOut = Callable[[FrameBatch, Faces, bool], Crops]
-
-_tried: dict[torch.device, CutOut | None] = {}
-
-log = logging.getLogger(__name__)
 
 
 def crops_of(batch: FrameBatch, faces: Faces, depth: bool) -> Crops:
@@ -35,17 +31,7 @@ def make_ready(device: torch.device) -> None:
 
 def fused_crops(device: torch.device) -> CutOut | None:
     """What cuts out by kernels; None where there is no GPU, or Triton does not work on it."""
-    if device.type != "cuda":
-        return None
-    if device not in _tried:
-        try:
-            _tried[device] = _tried_out(device)
-        except torch.OutOfMemoryError:  # it may work the next time
-            return None
-        except Exception as error:  # a missing C compiler, a driver that Triton does not know: it raises all sorts
-            log.warning("faces are cut out without kernels, slower (%s: %s)", type(error).__name__, error)
-            _tried[device] = None
-    return _tried[device]
+    return _kernels.on(device)
 
 
 def _tried_out(device: torch.device) -> CutOut:
@@ -66,3 +52,6 @@ def _next_to_nothing(device: torch.device) -> FrameBatch:
     plane, colours = torch.zeros(1, 8, 8, device=device), torch.zeros(1, 8, 8, 3, device=device)
     behind = torch.zeros(1, dtype=torch.int32, device=device)
     return FrameBatch(info, colours, plane, PixelFormat.PREMULTIPLIED, colours.byte(), behind, np.zeros(1, bool), plane)
+
+
+_kernels = KernelTrial(_tried_out, "faces are cut out without kernels, slower")

@@ -1,9 +1,6 @@
-"""Which faces are cut out by kernels, and what happens where they do not work."""
+"""Which faces are cut out by kernels."""
 
 from __future__ import annotations
-
-import sys
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -16,8 +13,6 @@ from being.refine import cutting
 from being.refine.cutting import crops_of, fused_crops
 from being.refine.faces import Faces, PlainCrops
 from being.refine.windows import Window
-
-GPU = torch.device("cuda", 0)
 
 
 class Told(PlainCrops):
@@ -53,23 +48,3 @@ def test_kernels_cut_what_they_know(
 
 def test_there_are_none_without_a_gpu() -> None:
     assert fused_crops(torch.device("cpu")) is None
-
-
-def test_where_nothing_compiles_they_are_left_out_for_good_and_it_is_said(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(cutting, "_tried", {})
-    monkeypatch.setitem(sys.modules, "being.refine.face_kernels", ModuleType("no FusedCrops in it"))
-    assert fused_crops(GPU) is None and fused_crops(GPU) is None
-    assert len(caplog.records) == 1 and "without kernels" in caplog.text and "ImportError" in caplog.text
-
-
-def test_memory_that_is_short_once_leaves_them_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    def out_of_memory(device: torch.device) -> None:
-        raise torch.OutOfMemoryError
-
-    monkeypatch.setattr(cutting, "_tried", {})
-    monkeypatch.setattr(cutting, "_tried_out", out_of_memory)
-    assert fused_crops(GPU) is None
-    monkeypatch.setattr(cutting, "_tried_out", lambda device: Told)
-    assert fused_crops(GPU) is Told

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-from functools import lru_cache
 from importlib.util import find_spec
 
 import torch
 
 from being.inference.output import Planes
+from being.kernel_trial import KernelTrial
 
-log = logging.getLogger(__name__)
 
-
-@lru_cache(maxsize=8)
 def planes_kernel(device: torch.device) -> Planes | None:
     """The last stage's kernel; None on a CPU, and on a GPU where Triton is missing or compiles nothing."""
-    if device.type != "cuda" or find_spec("triton") is None:
-        return None
+    return _kernels.on(device) if find_spec("triton") is not None else None
+
+
+def _tried_out(device: torch.device) -> Planes:
     from being.inference.backends.gpu_planes import planes, try_out
 
-    try:
-        try_out(device)
-    except Exception as error:  # a missing C compiler, a driver that Triton does not know: it raises all sorts
-        log.warning("drawing without kernels of our own: Triton compiles nothing here (%s)", error)
-        return None
+    try_out(device)
     return planes
+
+
+_kernels = KernelTrial(_tried_out, "frames are drawn without kernels, slower")

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from functools import lru_cache
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from being.kernel_trial import KernelTrial
 from being.refine.native import twins
 from being.refine.native.references import CELLS, NODES, THUMB, References, View
-
-log = logging.getLogger(__name__)
 
 
 class Operations(Protocol):
@@ -23,23 +20,15 @@ class Operations(Protocol):
     def sharpened(self, x: Tensor, change: Tensor, gain: Tensor) -> Tensor: ...
 
 
-@lru_cache(maxsize=8)
 def operations(device: torch.device) -> Operations:
     """Triton kernels on a GPU where Triton works, their twins elsewhere."""
-    if device.type != "cuda":
-        return twins
-    try:
-        from being.refine.native import kernels
-
-        _try_out(kernels, device)
-    except Exception as error:  # a missing C compiler, a driver that Triton does not know: it raises all sorts
-        log.warning("refining without kernels of our own, slower: Triton compiles nothing here (%s)", error)
-        return twins
-    return kernels
+    return _kernels.on(device) or twins
 
 
-def _try_out(kernels: Operations, device: torch.device) -> None:
+def _tried_out(device: torch.device) -> Operations:
     """Each of them once, on next to nothing."""
+    from being.refine.native import kernels
+
     references = References(1, CELLS * THUMB).to(device)
     x, nodes = torch.ones(1, 4, 8, 8, device=device), torch.ones(1, 1, NODES, NODES, device=device)
     view = View(x[:, 3:], torch.ones(1, 4, device=device), references.pose[None])
@@ -48,3 +37,7 @@ def _try_out(kernels: Operations, device: torch.device) -> None:
     for unlike in (nodes, None):
         changed = kernels.laid(references, texture, unlike, view)
     kernels.sharpened(x, changed, torch.zeros(1, 1, device=device))
+    return kernels
+
+
+_kernels = KernelTrial(_tried_out, "the native refiner runs without kernels, slower")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from being.kernel_trial import KernelTrial
 from being.refine.streamdiffusion import twins
 from being.refine.streamdiffusion.twins import Norm
-
-log = logging.getLogger(__name__)
 
 
 class Operations(Protocol):
@@ -40,14 +38,15 @@ class Operations(Protocol):
 
 def operations(device: torch.device) -> Operations:
     """Triton kernels on a GPU where Triton works, their twins elsewhere."""
-    if device.type != "cuda":
-        return twins
-    try:
-        from being.refine.streamdiffusion import kernels
+    return _kernels.on(device) or twins
 
-        one = torch.ones(1, 1, 1, 1, device=device)
-        kernels.add(one, one, None)
-    except Exception as error:  # a missing C compiler, a driver that Triton does not know: it raises all sorts
-        log.warning("refining without kernels of our own, slower: Triton compiles nothing here (%s)", error)
-        return twins
+
+def _tried_out(device: torch.device) -> Operations:
+    from being.refine.streamdiffusion import kernels
+
+    one = torch.ones(1, 1, 1, 1, device=device)
+    kernels.add(one, one, None)
     return kernels
+
+
+_kernels = KernelTrial(_tried_out, "the refiner streamdiffusion runs without kernels of our own, slower")

@@ -13,7 +13,7 @@ pytest.importorskip("triton", reason="Triton is not installed (it comes with PyT
 
 from being.refine.native import kernels, twins
 from being.refine.native.gain import kernel_of
-from being.refine.native.operations import _try_out, operations
+from being.refine.native.operations import _tried_out, operations
 from being.refine.native.references import NODES, References, View
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -74,5 +74,5 @@ def test_sharpened(x: torch.Tensor) -> None:
 
 
 def test_they_are_tried_out_before_they_are_used() -> None:
-    _try_out(kernels, DEVICE)
+    assert _tried_out(DEVICE) is kernels
     assert operations(torch.device("cpu")) is twins
