@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,8 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from being.errors import BeingError
+from being.extras import install_command
 from being.processors import usable_processors
 
+MPS_CONTROL = "nvidia-cuda-mps-control"
 CPU_TORCH = "pip install torch --index-url https://download.pytorch.org/whl/cpu"
 
 
@@ -70,7 +73,7 @@ def examine() -> Iterator[Finding]:
 
 def checks() -> list[Check]:
     """Every part of Being: first what `being render` needs, then what single features need."""
-    reinstall = "Install Being again in a fresh environment: pip install --force-reinstall being"
+    reinstall = "Install Being again in a fresh environment, in its checkout: pip install --force-reinstall ."
     wheel = "Install PyAV's own wheel: pip install --force-reinstall --only-binary av av"
     return [
         Check("python", "the ground", _python, "Use Python 3.11 or newer"),
@@ -80,12 +83,20 @@ def checks() -> list[Check]:
         Check("VP9 + Opus", "WebM with transparency", _webm, wheel),
         Check("phones", "hearing speech", _phones, reinstall),
         Check("demo avatar", "the face that comes along", _demo, reinstall),
-        Check("CUDA + gsplat", "drawing and training on a GPU", _cuda, "pip install 'being[gpu]'", required=False),
-        Check("espeak-ng", "the synthetic person's voice", _espeak, "apt-get install espeak-ng", required=False),
-        Check("mediapipe", "cloning from video", _mediapipe, "pip install 'being[clone]'", required=False),
-        Check("transformers", "wav2vec2 features", _transformers, "pip install 'being[speech]'", required=False),
-        Check("ray", "serving and training on clusters", _ray, "pip install 'ray[serve]>=2.50'", required=False),
+        _optional("CUDA + gsplat", "drawing and training on a GPU", _cuda, install_command("gpu")),
+        _optional("Triton", "the kernels that make a GPU fast", _triton, "apt-get install gcc libc6-dev python3-dev"),
+        _optional("NVIDIA MPS", "several renderers on one GPU", _mps, "It comes with NVIDIA's driver, on Linux"),
+        _optional("espeak-ng", "the synthetic person's voice", _espeak, "apt-get install espeak-ng"),
+        _optional("mediapipe", "cloning from video", _mediapipe, install_command("clone")),
+        _optional("transformers", "wav2vec2 features", _transformers, install_command("speech")),
+        _optional("diffusers", "the refiner streamdiffusion", _diffusers, install_command("refine")),
+        _optional("ray", "serving", _ray, reinstall),
+        _optional("ray train", "training on clusters", _ray_train, install_command("train")),
     ]
+
+
+def _optional(name: str, purpose: str, attempt: Callable[[], str], remedy: str) -> Check:
+    return Check(name, purpose, attempt, remedy, required=False)
 
 
 def _python() -> str:
@@ -115,6 +126,24 @@ def _cuda() -> str:
         raise BeingError("no CUDA device is visible to torch", "None needed: the CPU is used instead")
     worst = _backend_error("gsplat", "cuda")
     return f"{torch.cuda.get_device_name()}, gsplat draws within {worst:.0e} of the reference"
+
+
+def _triton() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise BeingError("no CUDA device is visible to torch", "None needed: the CPU is used instead")
+    version = _version("triton")
+    from being.inference.backends.gpu_planes import try_out
+
+    try_out(torch.device("cuda", torch.cuda.current_device()))
+    return f"{version}, kernels compile and run"
+
+
+def _mps() -> str:
+    if shutil.which(MPS_CONTROL) is None:
+        raise BeingError(f"{MPS_CONTROL} is not found")
+    return f"{MPS_CONTROL} is there"
 
 
 def _backend_error(backend: str, device: str) -> float:
@@ -232,10 +261,23 @@ def _transformers() -> str:
     return f"{version}, {Wav2Vec2ForCTC.__name__} is there"
 
 
+def _diffusers() -> str:
+    version = _version("diffusers")
+    from transformers import CLIPTextModel
+
+    return f"{version}, {CLIPTextModel.__name__} is there"
+
+
 def _ray() -> str:
     version = _version("ray")
     importlib.import_module("ray.serve")
     return f"{version} with Serve"
+
+
+def _ray_train() -> str:
+    version = _version("pyarrow")
+    importlib.import_module("ray.train.torch")
+    return f"with pyarrow {version}"
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from being.extras import install_command
+
 STOPPED = 130  # exit status of a run ended by Ctrl-C, as shells have it
 
 
@@ -45,5 +47,5 @@ class MissingDependencyError(BeingError):
     """
 
     def __init__(self, package: str, extra: str | None, purpose: str, remedy: str | None = None) -> None:
-        wanted = package if extra is None else f"'being[{extra}]'"
-        super().__init__(f"{purpose} needs the package {package}", remedy or f"Install it: pip install {wanted}")
+        command = f"pip install {package}" if extra is None else install_command(extra)
+        super().__init__(f"{purpose} needs the package {package}", remedy or f"Install it: {command}")

@@ -3,7 +3,7 @@
     python benchmarks/side_by_side.py FOOTAGE_A FOOTAGE_B FOOTAGE_C --steps 600 2400 --json side_by_side.json
     python benchmarks/side_by_side.py --synthetic 256 --json side_by_side.json      # makes its own footage first
 
-The work is the same both ways, and the times are compared. It runs on Ray (`pip install 'being[train]'`), a third of
+The work is the same both ways, and the times are compared. It runs on Ray (`pip install '.[train]'`), a third of
 the GPU each; where Ray is missing, or with `--how processes`, the same `fit` runs in processes of this script's own:
 to the GPU that is the same, since a fraction of a GPU only says how many Ray lets in. `--device cpu` tries the script.
 """

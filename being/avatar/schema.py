@@ -120,7 +120,9 @@ def parse_manifest(data: Any, where: str) -> AvatarManifest:
         newer = isinstance(version, int) and version > SCHEMA_VERSION
         raise FormatError(
             f"{where}: schema_version is {version!r}, this library reads {SCHEMA_VERSION}",
-            "Upgrade being: pip install -U being" if newer else "Save the avatar again with being fit",
+            "Install a newer Being: pip install . in its updated checkout"
+            if newer
+            else "Save the avatar again with being fit",
         )
     try:
         return AvatarManifest.model_validate(data)

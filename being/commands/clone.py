@@ -55,7 +55,7 @@ FOOTAGE, NOTE, REFINER = "footage", "clone.json", "refiner"
     "--ray",
     "on_ray",
     is_flag=True,
-    help="Train as a job on the running Ray cluster, or on one started here (pip install 'being[train]').",
+    help="Train as a job on the running Ray cluster, or on one started here (needs the extra `train`).",
 )
 @click.option(
     "--refine/--no-refine",

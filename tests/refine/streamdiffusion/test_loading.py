@@ -157,7 +157,7 @@ def test_a_hub_name_that_is_not_here_tells_the_command_that_gets_it(
 def test_a_missing_package_is_told_with_the_command(saved: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     error = refusal(saved)
-    assert isinstance(error, MissingDependencyError) and "pip install 'being[refine]'" in error.remedy
+    assert isinstance(error, MissingDependencyError) and "pip install 'diffusers>=0.42'" in error.remedy
 
 
 def test_random_weights_are_the_same_each_time_and_leave_the_generator_alone() -> None:
