@@ -43,8 +43,8 @@ def command(as_json: bool, library: tuple[Path, ...]) -> None:
                 "features": entry.manifest.features.name,
                 "look_ahead": entry.manifest.look_ahead,
                 "consent": entry.manifest.consent.status,
-                "standing": consent_trust(entry.manifest).text,
-                "served": consent_trust(entry.manifest).serve,
+                "consent_trust": consent_trust(entry.manifest).text,
+                "may_be_served": consent_trust(entry.manifest).serve,
                 "metrics": entry.manifest.metrics,
                 "folder": str(entry.folder),
             }
