@@ -116,7 +116,7 @@ def test_listing_shows_who_agreed(signed: Path) -> None:
 
     shown = CliRunner().invoke(command, ["--json", "--library", str(signed.parent)])
     (row,) = [row for row in json.loads(shown.output) if row.get("id") == signed.name]
-    assert row["served"] and "Ada" in row["standing"]
+    assert row["may_be_served"] and "Ada" in row["consent_trust"]
 
 
 def test_files_are_read_as_records(tmp_path: Path) -> None:
