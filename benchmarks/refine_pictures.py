@@ -134,6 +134,7 @@ def made(folder: Path, footage: Path, device: str, vgg: Path | None, out: Path) 
         "seconds": seconds | {"all": round(time.perf_counter() - begun, 2)},
         "strength": result.judged.strength,
         "harmless": result.judged.harmless,
+        "pays": result.judged.pays,
         "bytes": (work / "refiner.safetensors").stat().st_size,
         "metrics": result.metrics,
     }

@@ -47,7 +47,7 @@ FOLD_FORMAT = 3  # of what is kept of a finished fold; 3: with frames that its a
 @dataclass(frozen=True)
 class RefinerResult:
     """What came of it; `judged` is None when stopped: the same call goes on from the last fold that was finished. A
-    refiner that is not `judged.harmless` is not stored, and what the avatar had before stays in it.
+    refiner that is not `judged.kept` is not stored, and what the avatar had before stays in it.
 
     metrics : scores on held-out frames by name, raw_*, refined_* and film_*. report : the page.
     """
@@ -134,14 +134,14 @@ def fit_refiner(
         kept, judged = judge_both(shown, trained, face_depth(avatar), perceptual, identity)
     if kept is not trained:
         progress.note("the network is worse than the references alone on held-out frames: left out")
-    if judged.harmless:
+    if judged.kept:
         store(folder, avatar, kept, judged, places, work)
     write_report(work / "report.html", avatar.manifest.name, shown, judged, trained.history, seconds)
     (work / "refiner.json").write_text(
         json.dumps({"metrics": judged.metrics(), "seconds": seconds, "guard": trained.guard}, indent=1)
     )
-    harm = f"it does harm at any strength, {not_kept(avatar, FILE)};"
-    wrote = f"wrote {folder / FILE} and" if judged.harmless else harm
+    why = "brings frames no nearer to the film" if judged.harmless else "does harm at any strength"
+    wrote = f"wrote {folder / FILE} and" if judged.kept else f"it {why}, {not_kept(avatar, FILE)};"
     progress.note(f"{wrote} {work / 'report.html'}", **judged.metrics())
     return RefinerResult(judged, judged.metrics(), seconds, work / "report.html")
 
@@ -197,7 +197,7 @@ def store(
 
 
 def not_kept(avatar: Avatar, file: str) -> str:
-    """What becomes of a refiner that did harm, and of the one that the avatar had."""
+    """What becomes of a refiner that did harm or nothing, and of the one that the avatar had."""
     return "so not kept; the one that the avatar had stays" if file in avatar.manifest.files else "so not kept"
 
 

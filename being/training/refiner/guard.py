@@ -23,6 +23,7 @@ SHARES = (1.0, 0.5, 0.25)  # of what the network adds
 BETTER = 0.98  # scores that are below are worth the network's time
 MAY_LOSE = 0.05  # dB
 MAY_GROW = 1.01  # of any distance to the film: what no eye sees
+NO_DISTANCE = 1e-3  # below it the distances of two pictures are noise, and their ratio is too
 AT_ONCE = 8
 
 
@@ -45,7 +46,11 @@ def ratios(found: Mapping[str, float], without: Mapping[str, float]) -> dict[str
     """
     if found["psnr"] < without["psnr"] - MAY_LOSE:
         return None
-    out = {name: value / max(without[name], 1e-6) for name, value in found.items() if name != "psnr"}
+    out = {
+        name: max(value, NO_DISTANCE) / max(without[name], NO_DISTANCE)
+        for name, value in found.items()
+        if name != "psnr"
+    }
     return out if max(out.values()) <= MAY_GROW else None
 
 

@@ -1,5 +1,5 @@
 """A trained refiner on frames that nothing was trained on: scores, the strength that leaves the lips alone, and whether
-its network is worth having."""
+it, and its network, are worth having."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor
 from being.refine.native.network import RefineConfig
 from being.training.loss.perceptual import Perceptual
 from being.training.refiner.applied import NetworkInMemory, refined_pictures
-from being.training.refiner.guard import distances, ratios
+from being.training.refiner.guard import BETTER, distances, ratios
 from being.training.refiner.identity import Identity
 from being.training.refiner.loop import Trained
 from being.training.refiner.measures import feature_distance, flicker, nearness, shifts, spectrum_distance
 from being.training.refiner.pairs import Pairs
 
 LIPS_MAY_MOVE = 0.5  # pixels, mean over the mouth
-MAY_LOSE = 0.05  # dB against the render
+MAY_FLICKER = 1.1  # times what the film does, or the render where that is more
 LESS = 0.85  # factor on the strength until they do not
 LEAST = 0.2  # strength below which a refiner is not worth its time
 
@@ -36,8 +36,9 @@ class Alone:
 class Judged:
     """Scores of the raw and the refined pictures by name, `flicker` of the film among them, and the pictures.
 
-    strength : at which they were made. harmless : even so, lips stay and nothing is lost. pictures : (N, S, S, 3)
-    uint8 on the device. alone : where a LoRA was judged, what its model does without it.
+    strength : at which they were made. harmless : even so, lips stay and nothing is lost. pays : they are so
+    much nearer to the film that it is worth its time. pictures : (N, S, S, 3) uint8 on the device. alone : where a LoRA
+    was judged, what its model does without it.
     """
 
     strength: float
@@ -47,6 +48,12 @@ class Judged:
     film_flicker: float
     pictures: Tensor
     alone: Alone | None = None
+    pays: bool = True
+
+    @property
+    def kept(self) -> bool:
+        """Whether it is to be stored."""
+        return self.harmless and self.pays
 
     def metrics(self) -> dict[str, float]:
         """Flat finite numbers for the file's header."""
@@ -66,23 +73,30 @@ def judge(
     perceptual: Perceptual | None = None,
     identity: Identity | None = None,
 ) -> Judged:
-    """Scores at the greatest strength that leaves the lips where they are and is no further from the film.
+    """Scores at the greatest strength that leaves the lips where they are, flickers no more than the film does, and is
+    no further from the film by any distance.
 
     pairs : held-out frames. depth : of the face in head space, dm. identity : of these frames' faces.
     """
     refiner = NetworkInMemory(network, state, pairs.renders.device, pairs.camera)
     strength, pictures = 1.0, refined_pictures(pairs, refiner, 1.0)
-    least = _psnr(pairs.renders, pairs) - MAY_LOSE
+    rendered = distances(pairs.renders, pairs.truth, pairs.boxes, perceptual)
+    film = film_flicker(pairs, depth)
+    flickers = MAY_FLICKER * max(film, _flicker(pairs.renders, pairs, depth))
 
-    def harms(made: Tensor) -> bool:
-        return lips_moved(pairs, made) > LIPS_MAY_MOVE or _psnr(made, pairs) < least
+    def nearer(made: Tensor) -> float | None:
+        """Mean ratio of its distances to the film to the render's; None for harm."""
+        if lips_moved(pairs, made) > LIPS_MAY_MOVE or _flicker(made, pairs, depth) > flickers:
+            return None
+        found = ratios(distances(made, pairs.truth, pairs.boxes, perceptual), rendered)
+        return None if found is None else sum(found.values()) / len(found)
 
-    while harms(pictures) and strength > LEAST:
+    while (found := nearer(pictures)) is None and strength > LEAST:
         strength *= LESS
         pictures = refined_pictures(pairs, refiner, strength)
     raw, refined = (scores_of(pairs, made, depth, perceptual, identity) for made in (pairs.renders, pictures))
-    film = film_flicker(pairs, depth)
-    return Judged(round(strength, 3), not harms(pictures), raw, refined, film, pictures)
+    pays = found is not None and found < BETTER
+    return Judged(round(strength, 3), found is not None, raw, refined, film, pictures, pays=pays)
 
 
 def scores_of(
@@ -128,10 +142,6 @@ def judge_both(
     if judged.harmless and ratios(found, before) is not None:
         return trained, judged
     return alone, without
-
-
-def _psnr(made: Tensor, pairs: Pairs) -> float:
-    return float(nearness(made, pairs.truth, pairs.boxes)["psnr"].mean())
 
 
 def _flicker(made: Tensor, pairs: Pairs, depth: float) -> float:
