@@ -55,11 +55,6 @@ def look_ahead_s(spec: WindowSpec, extractor: FeatureExtractor) -> float:
     return (future_steps * STEP + extractor.right_context) / SAMPLE_RATE
 
 
-def samples_needed(frame: int, spec: WindowSpec, extractor: FeatureExtractor) -> int:
-    """Samples from the start of the sound that frame t needs: 320 (2 (t + L) + 2) + right context when live."""
-    return STEP * (STEPS_PER_FRAME * frame + spec.last_step_offset + 1) + extractor.right_context
-
-
 def frame_windows(steps: Array, frames: int, spec: WindowSpec, silence: Array | None = None) -> Array:
     """The window of every frame.
 
@@ -130,11 +125,6 @@ def silence_steps(extractor: FeatureExtractor) -> Array:
     return extractor(np.zeros(0, np.float32), 0, 1)[0]
 
 
-def silence_context(extractor: FeatureExtractor, spec: WindowSpec) -> Array:
-    """(8, 16, D) the context of a frame around which nobody speaks."""
-    return np.broadcast_to(silence_steps(extractor), (CONTEXT_FRAMES, WINDOW_STEPS, extractor.width)).astype(np.float32)
-
-
 def file_contexts(pcm: Array, extractor: FeatureExtractor, spec: WindowSpec, frames: int | None = None) -> Array:
     """pcm (S,) 16 kHz -> (T, 8, 16, D) the context of every frame of a whole sound."""
     frames = frame_count(len(pcm)) if frames is None else frames
@@ -143,64 +133,3 @@ def file_contexts(pcm: Array, extractor: FeatureExtractor, spec: WindowSpec, fra
     steps = extractor(pcm, 0, None if published else STEPS_PER_FRAME * frames + max(0, spec.last_step_offset))
     silence = silence_steps(extractor)
     return audio_context(frame_windows(steps, frames, spec, silence), spec, silence)
-
-
-class WindowStream:
-    """Steps as they come -> contexts as they become complete; equal to those of the whole."""
-
-    def __init__(self, spec: WindowSpec, silence: Array) -> None:
-        """silence (D,): the step that stands before the sound, and after it when live."""
-        self._spec = spec
-        published = spec.look_ahead == "published"
-        self._outside = np.zeros_like(silence, np.float32) if published else np.asarray(silence, np.float32)
-        self._reset()
-
-    def _reset(self) -> None:
-        # A frame reads the steps from `first` to `first + reach` relative to 2 t.
-        before = PUBLISHED_BEFORE if self._spec.look_ahead == "published" else CONTEXT_FRAMES - 1
-        self._first = _first_step(-before, self._spec)
-        self._steps = np.broadcast_to(self._outside, (-self._first, len(self._outside))).astype(np.float32)
-        self._start = self._first  # step index of _steps[0]
-        self._frame = 0
-
-    def push(self, steps: Array) -> list[Array]:
-        """steps (n, D) -> the contexts (8, 16, D) of the next frames, as many as are complete."""
-        self._steps = np.concatenate([self._steps, steps])
-        contexts: list[Array] = []
-        reach = STEPS_PER_FRAME * (CONTEXT_FRAMES - 1) + WINDOW_STEPS
-        at = STEPS_PER_FRAME * np.arange(CONTEXT_FRAMES)[:, None] + np.arange(WINDOW_STEPS)
-        while True:
-            low = STEPS_PER_FRAME * self._frame + self._first - self._start
-            if low + reach > len(self._steps):
-                break
-            contexts.append(self._masked(self._steps[low + at]))
-            self._frame += 1
-        drop = STEPS_PER_FRAME * self._frame + self._first - self._start
-        if drop > 0:
-            self._steps = self._steps[drop:]
-            self._start += drop
-        return contexts
-
-    def _masked(self, context: Array) -> Array:
-        """Published windows of frames before the clip are zero even where they would reach into it."""
-        if self._spec.look_ahead == "published" and self._frame < PUBLISHED_BEFORE:
-            context[: PUBLISHED_BEFORE - self._frame] = 0.0
-        return context
-
-    def flush(self, frames: int) -> list[Array]:
-        """The contexts up to frame ``frames`` - 1; what follows the last step is silence. The stream is then as new.
-
-        An extractor still hears the end of the sound for its left context: to get exactly file_contexts, push the
-        silence after the end through the extractor first.
-        """
-        contexts: list[Array] = []
-        while self._frame < frames:
-            ahead = np.broadcast_to(self._outside, (STEPS_PER_FRAME, len(self._outside)))
-            contexts.extend(self.push(ahead))
-        if self._spec.look_ahead == "published":
-            for k in range(len(contexts)):
-                beyond = self._frame - len(contexts) + k + (CONTEXT_FRAMES - PUBLISHED_BEFORE) - frames
-                if beyond > 0:  # windows of frames after the clip are zero
-                    contexts[k][CONTEXT_FRAMES - beyond :] = 0.0
-        self._reset()
-        return contexts

@@ -1,4 +1,4 @@
-"""PNG frames: a folder of pictures with transparency beside the sound, or one picture after the other down a pipe."""
+"""PNG frames: a folder of pictures with transparency beside the sound."""
 
 from __future__ import annotations
 
@@ -62,26 +62,6 @@ class PngWriter(VideoWriter):
             if self._sound is not None:
                 self._sound.close()
             self._draft.discard()
-
-
-class PngPipe(VideoWriter):
-    """One PNG after the other into a binary stream (what `ffmpeg -f png_pipe` reads); it carries no sound."""
-
-    def __init__(self, stream: BinaryIO, format: StreamFormat) -> None:
-        self.format = format
-        self._stream = stream
-
-    def write_frame(self, picture: np.ndarray, pts: int) -> None:
-        save_png(picture, self._stream, self.format)
-
-    def write_sound(self, pcm: np.ndarray) -> None:
-        """Sound has no place in a stream of pictures and is left out."""
-
-    def close(self) -> None:
-        self._stream.flush()
-
-    def abort(self) -> None:
-        """The pictures already went down the pipe: there is nothing to take back."""
 
 
 def save_png(picture: np.ndarray, file: BinaryIO, format: StreamFormat) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Profile = Literal["baseline", "main", "high"]
 
 BUFFER_S = 0.5  # of the bit rate that a burst may take ahead of it (x264's VBV buffer)
-# Level, macroblocks a picture, macroblocks a second (H.264 table A-1); fixed, so that a change of bit rate keeps it.
+# Level, macroblocks a picture, macroblocks a second (H.264 table A-1).
 LEVELS = (("3.1", 3_600, 108_000), ("4.0", 8_192, 245_760), ("5.1", 36_864, 983_040))
 
 
@@ -85,19 +85,11 @@ class H264Encoder:
         """Make the next picture one that decoding can start at: for a client that joins, lost some or skipped."""
         self._key_frame_wanted = True
 
-    def set_bit_rate(self, bit_rate: int | None) -> None:
-        """Bound the stream from the next picture on, which becomes a key frame; the parameter sets stay."""
-        if bit_rate != self.settings.bit_rate:
-            self.settings = replace(self.settings, bit_rate=bit_rate)
-            self._context = self._opened()
-            self._key_frame_wanted = True
-
     def encode(self, picture: np.ndarray, pts: int) -> list[Packet]:
         """`picture` in any of the contract's forms, shown from frame `pts` on."""
         from av.video.frame import PictureType
 
         frame = self._make_frame(picture, pts)
-        # Counted here: an encoder that was opened anew would count from its own start.
         due = self._frames_since_key >= self.settings.key_frame_s * self._format.fps
         if self._key_frame_wanted or due:
             frame.pict_type = PictureType.I

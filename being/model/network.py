@@ -115,16 +115,6 @@ class Offsets:
     sh: Tensor
 
 
-@dataclass(frozen=True)
-class CanonicalAttributes:
-    """Static attributes of N Gaussians, before activation: (N, 3), (N, 4), (N,), (N, 16, 3)."""
-
-    log_scales: Tensor
-    quats: Tensor
-    opacity_logits: Tensor
-    sh: Tensor
-
-
 class DeformationNetwork(nn.Module):
     """Offsets of N Gaussians for B frames.
 
@@ -146,6 +136,7 @@ class DeformationNetwork(nn.Module):
         self.config = config
         width = config.width
         self.triplane = Triplane(config.plane_resolutions, config.plane_channels, config.aabb)
+        # Published checkpoints hold it, for the coarse stage of their training; nothing here runs it.
         self.trunk = AttributeTrunk(width, config.head_width)
         null = torch.empty(width)
         if not null.is_meta:  # where sizes are checked, `normal_` would import half of PyTorch's compiler: seconds
@@ -203,16 +194,6 @@ class DeformationNetwork(nn.Module):
     def canonical_features(self, xyz: Tensor) -> Tensor:
         """(N, 3) -> (N, width); compute once per avatar at inference, once per step in training."""
         return self.triplane(xyz)
-
-    def canonical_attributes(self, xyz: Tensor) -> CanonicalAttributes:
-        """Static attributes at canonical positions (N, 3): the coarse stage trains these."""
-        raw = self.trunk(self.canonical_features(xyz))
-        return CanonicalAttributes(
-            log_scales=raw["log_scales"].float(),
-            quats=raw["quats"].float(),
-            opacity_logits=raw["opacity_logits"].float().squeeze(-1),
-            sh=raw["sh"].float().unflatten(-1, (SH_COEFFICIENTS, 3)),
-        )
 
     def token_weights(self, audio_gate: Tensor | None, device: torch.device | str | None = None) -> Tensor:
         """(N, T), or (1, T) without gates: what multiplies each token's attention (see `SpatialAudioAttention`)."""

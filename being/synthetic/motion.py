@@ -108,12 +108,6 @@ def _to_camera(local: NDArray[np.float64]) -> NDArray[np.float64]:
     return poses
 
 
-def pose_at(pitch: float = 0.0, yaw: float = 0.0, roll: float = 0.0) -> NDArray[np.float64]:
-    """A head pose (3, 4) turned by degrees about the neck from rest; positive yaw turns to the image right."""
-    angles = [np.radians([a]) for a in (pitch, yaw, roll)]
-    return np.asarray(_to_camera(_about(_rotation(*angles), NECK_PIVOT, np.zeros((1, 3))))[0])
-
-
 def motion(rng: np.random.Generator, frames: int, stress_s: Sequence[float], talking: NDArray[np.float64]) -> Motion:
     """Draw the motion of a clip.
 

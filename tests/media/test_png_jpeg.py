@@ -1,4 +1,4 @@
-"""Single pictures: PNG folders and pipes, JPEG."""
+"""Single pictures: PNG folders, JPEG."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import numpy as np
 from PIL import Image
 from support.clips import decode_sound, picture_of, write_clip
 
-from being.media import StreamFormat
 from being.media.jpeg import encode_jpeg
-from being.media.png import PngPipe
 
 
 def test_png_folder_is_lossless_and_brings_its_sound(tmp_path: Path) -> None:
@@ -22,11 +20,6 @@ def test_png_folder_is_lossless_and_brings_its_sound(tmp_path: Path) -> None:
     np.testing.assert_allclose(decode_sound(str(tmp_path / "frames/sound.wav")), sound, atol=1e-4)
 
 
-def test_png_pipe_and_jpeg_are_pictures() -> None:
-    out = io.BytesIO()
-    with PngPipe(out, StreamFormat(64, 48)) as pipe:
-        pipe.write_frame(picture_of(1), 0)
-        pipe.write_frame(picture_of(2), 1)
-    assert out.getvalue().count(b"\x89PNG") == 2
+def test_jpeg_is_a_picture() -> None:
     back = np.asarray(Image.open(io.BytesIO(encode_jpeg(picture_of(5)))))
     assert abs(back.astype(int) - picture_of(5)).mean() < 3

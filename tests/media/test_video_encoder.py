@@ -77,7 +77,7 @@ def test_profiles(profile: str, number: int) -> None:
     assert codec_string(encoder.parameter_sets).startswith(f"avc1.{number:02x}")
 
 
-def test_a_bit_rate_is_kept_and_can_change_in_the_middle() -> None:
+def test_a_bit_rate_is_kept() -> None:
     noise = np.random.default_rng(0).integers(16, 235, (50, 96 * 3 // 2, 128), np.uint8)
     sizes = {}
     for bit_rate in (None, 400_000):
@@ -85,11 +85,5 @@ def test_a_bit_rate_is_kept_and_can_change_in_the_middle() -> None:
         sizes[bit_rate] = sum(len(p.data) for i in range(50) for p in encoder.encode(noise[i], i))
     assert sizes[None] > 3 * sizes[400_000]
     assert 8 * sizes[400_000] <= (2.0 + 0.5) * 400_000, "two seconds, and what the buffer lets go ahead"
-    sets = encoder.parameter_sets
-    encoder.set_bit_rate(200_000)
-    packets = [p for i in range(50) for p in encoder.encode(noise[i], 50 + i)]
-    assert packets[0].key and packets[0].pts == 50
-    assert 8 * sum(len(packet.data) for packet in packets) <= (2.0 + 0.5) * 200_000 * 1.1
-    assert bytes(encoder._context.extradata or b"") == sets, "what a muxer wrote at the start stays true"
     with pytest.raises(ValueError, match="bit rate"):
         VideoSettings(bit_rate=0)

@@ -102,8 +102,8 @@ def test_everything_learns() -> None:
     network, xyz = make_network(emotion_states=("happy",)), positions().requires_grad_()
     network.emotion_weight.data.fill_(0.5)
     offsets = network(xyz, conditions(emotions=1))
-    static = network.canonical_attributes(xyz)
-    total = sum(part.square().sum() for part in (*vars(offsets).values(), *vars(static).values()))
+    static = network.trunk(network.canonical_features(xyz))
+    total = sum(part.square().sum() for part in (*vars(offsets).values(), *static.values()))
     assert isinstance(total, Tensor)
     total.backward()
     for name, parameter in network.named_parameters():

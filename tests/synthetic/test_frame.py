@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from support.head_poses import pose_at
 
 from being.dataset.parsing import BACKGROUND, HEAD, NECK, TORSO
 from being.synthetic import FaceState, frame_truth, render_frame, rig, tracing
-from being.synthetic.motion import pose_at
 
 SIZE = 128
 

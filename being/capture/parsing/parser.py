@@ -9,7 +9,7 @@ stopped goes on at a block's start with the very same result.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -189,32 +189,6 @@ class _Frame:
     gray: Picture
     face: Any
     shares: NDArray[np.float32]
-
-
-def parse_frames(
-    frames: Iterable[Picture],
-    track: Meshes,
-    backend: str = "builtin",
-    progress: Callable[[float], None] | None = None,
-    workers: int | None = None,
-) -> Iterator[Picture]:
-    """Labels (H, W) uint8 of every frame: 0 background, 1 head, 2 neck, 3 torso.
-
-    Parameters
-    ----------
-    frames : RGB (H, W, 3), by number or re-iterable. track : with `points` (T, 478, 3), finite. backend : see
-    `open_parser`. progress : told the share done. workers : threads, default one a processor.
-    """
-    parser = open_parser(backend)
-    try:
-        clip = ClipParser(frames, track, parser, workers)
-        clip.learn()
-        for done, labels in enumerate(clip.labels(), start=1):
-            if progress is not None:
-                progress(done / len(track.points))
-            yield labels
-    finally:
-        parser.close()
 
 
 def _before(start: int) -> int:

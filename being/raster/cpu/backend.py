@@ -291,36 +291,3 @@ def thread_renderer() -> NumbaRenderer:
     if not hasattr(_of_thread, "renderer"):
         _of_thread.renderer = NumbaRenderer()
     return _of_thread.renderer
-
-
-def render_numpy(
-    means: Array,
-    quats: Array,
-    scales: Array,
-    opacities: Array,
-    colors: Array,
-    view: Array,
-    intrinsics: Array,
-    width: int,
-    height: int,
-    out: tuple[Array, Array, Array] | None = None,
-) -> tuple[Array, Array, Array]:
-    """Draw with the calling thread's own renderer; arguments and result as `NumbaRenderer.render`."""
-    renderer = thread_renderer()
-    return renderer.render(means, quats, scales, opacities, colors, view, intrinsics, width, height, out)
-
-
-def render_over(
-    means: Array,
-    quats: Array,
-    scales: Array,
-    opacities: Array,
-    colors: Array,
-    view: Array,
-    intrinsics: Array,
-    background: NDArray[np.uint8],
-    out: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None,
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Draw with the calling thread's own renderer; arguments and result as `NumbaRenderer.render_over`."""
-    renderer = thread_renderer()
-    return renderer.render_over(means, quats, scales, opacities, colors, view, intrinsics, background, out)

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 cv2 = pytest.importorskip("cv2", reason="opencv comes with being[clone]")
 
-from being.capture.parsing import parser as parsing
 from being.capture.parsing.colour_models import ColourModel, cells_of, lab_of
 from being.capture.parsing.face_regions import CHIN, FACE_OVAL, FOREHEAD, JAW, FaceRegions
 from being.capture.parsing.label_smoothing import average_along_motion, clean_labels, sharpen
-from being.capture.parsing.parser import BLOCK, ClipParser, open_parser, parse_frames
+from being.capture.parsing.parser import BLOCK, ClipParser, open_parser
 from being.capture.parsing.segformer import class_groups
 from being.errors import InputError
 
@@ -113,13 +112,13 @@ def test_one_wrong_frame_is_outvoted_where_the_picture_agrees() -> None:
     assert (averaged[-1].argmax(-1) == 1).mean() > 0.95
 
 
-def test_a_clip_is_labelled_and_goes_on_at_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clip_is_labelled_and_goes_on_at_a_block() -> None:
     frames = [picture(i % 4) for i in range(BLOCK + 10)]
     track = Meshes(np.stack([mesh(32 + i % 4) for i in range(len(frames))]))
-    monkeypatch.setattr(parsing, "open_parser", lambda backend: ColourParser())
-    done: list[float] = []
-    whole = list(parse_frames(frames, track, progress=done.append, workers=2))
-    assert len(whole) == len(frames) and done[-1] == 1
+    from_start = ClipParser(frames, track, ColourParser(), 2)
+    from_start.learn()
+    whole = list(from_start.labels())
+    assert len(whole) == len(frames)
     image = frames[1]
     for label in (1, 2, 3):
         truth = (image.argmax(-1) == label - 1) & (image.max(-1) > 0)

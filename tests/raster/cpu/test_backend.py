@@ -15,7 +15,7 @@ from being.errors import InputError
 from being.raster import Cameras, Splats, rasterize
 from being.raster.cpu import forward as numba_forward
 from being.raster.cpu.autograd import rasterize_numba
-from being.raster.cpu.backend import NumbaRenderer, render_numpy, render_over
+from being.raster.cpu.backend import NumbaRenderer, thread_renderer
 from being.raster.cpu.jit import exp2_above_min_alpha
 from being.raster.cpu.warmup import warmup
 
@@ -148,13 +148,13 @@ def test_numpy_path_draws_what_the_torch_path_draws() -> None:
     splats, (view, intrinsics) = cloud(300, seed=14), camera(45, 33)
     raster, _ = draw(splats, (0, 300), view, intrinsics, (45, 33), "numba")
     out = (np.empty((33, 45, 3), np.float32), np.empty((33, 45), np.float32), np.empty((33, 45), np.float32))
-    rgb, alpha, depth = render_numpy(*arrays(splats, 45, 33), 45, 33, out=out)
+    rgb, alpha, depth = thread_renderer().render(*arrays(splats, 45, 33), 45, 33, out=out)
     assert rgb is out[0]
     for value, expected in ((rgb, raster.rgb), (alpha, raster.alpha), (depth, raster.depth)):
         np.testing.assert_array_equal(value, expected[0].detach().numpy())
 
     background = np.random.default_rng(0).integers(0, 256, (33, 45, 3), np.uint8)
-    picture, coverage = render_over(*arrays(splats, 45, 33), background)
+    picture, coverage = thread_renderer().render_over(*arrays(splats, 45, 33), background)
     expected = np.minimum(rgb * 255 + (1 - alpha)[..., None] * background, 255)
     assert np.abs(picture - expected).max() <= 0.8  # half a step of rounding, a quarter for stopping early
     assert np.abs(coverage - alpha * 255).max() <= 0.8
@@ -183,7 +183,7 @@ def test_python_threads_draw_at_the_same_time() -> None:
     scenes = [arrays(cloud(300, seed=20 + i), 60, 50) for i in range(4)]
     expected = [NumbaRenderer(1).render(*scene, 60, 50)[0] for scene in scenes]
     with ThreadPoolExecutor(4) as pool:
-        drawn = list(pool.map(lambda i: render_numpy(*scenes[i % 4], 60, 50)[0], range(80)))
+        drawn = list(pool.map(lambda i: thread_renderer().render(*scenes[i % 4], 60, 50)[0], range(80)))
     for i, picture in enumerate(drawn):
         np.testing.assert_array_equal(picture, expected[i % 4])
 
