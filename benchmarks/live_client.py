@@ -44,9 +44,6 @@ class Recording:
     def stream(self) -> bytes:
         return b"".join(piece for _, piece in self.pieces)
 
-    def last_stats(self) -> dict[str, Any]:
-        return self.stats_at(float("inf"))
-
     def stats_at(self, moment: float) -> dict[str, Any]:
         """The server's last count before a moment."""
         before = (event for when, event in reversed(self.events) if event["type"] == "stats" and when < moment)

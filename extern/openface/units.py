@@ -19,7 +19,6 @@ from being.dataset.writer import write_action_units
 from being.errors import FormatError, InputError
 
 MAX_BYTES = 256 << 20
-STRONGEST = 5.0  # intensities are 0..5
 _UNIT = re.compile(r"AU\d{2}_r")
 _REMEDY = "Run OpenFace's FeatureExtraction with -aus over the 25 fps video"
 

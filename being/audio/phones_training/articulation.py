@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 
 from being.audio.espeak import PhoneEvent
 from being.audio.features import STEP
-from being.audio.phones import ARTICULATORS, WIDTH
+from being.audio.phones import WIDTH
 from being.audio.visemes import SILENCE, VISEMES, VOWELS
 from being.constants import SAMPLE_RATE
 
 GRID = 4  # points of the target curves per step: 5 ms
-_MOVED = ARTICULATORS[:10]  # the articulators with targets below; the others follow from the phone itself
 _SPEED_MS = (25.0, 22.0, 35.0, 40.0, 9.0, 12.0, 15.0, 15.0, 25.0, 12.0)  # standard deviation of each one's smoothing
 
 # jaw, open, spread, round, closed, lip on teeth, teeth together, tongue tip, front, out
