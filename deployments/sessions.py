@@ -55,10 +55,10 @@ class Sessions:
         return self._store.metrics(time.monotonic())
 
     async def keep_picture(self, picture: PictureFile) -> None:
-        self._store.keep_picture(picture)
+        self._store.pictures.keep(picture)
 
     async def picture(self, name: str) -> PictureFile | None:
-        return self._store.picture(name)
+        return self._store.pictures.get(name)
 
 
 class SessionsHandle:

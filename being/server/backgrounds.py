@@ -20,8 +20,30 @@ QUALITY = 88
 PREFIX = "picture:"
 
 
+class LatestPictures:
+    """Pictures by their own names, the latest `KEPT`."""
+
+    def __init__(self) -> None:
+        self._pictures: OrderedDict[str, PictureFile] = OrderedDict()
+
+    def keep(self, picture: PictureFile) -> None:
+        """Remember a picture under its name."""
+        self._pictures[picture.name] = picture
+        self._pictures.move_to_end(picture.name)
+        while len(self._pictures) > KEPT:
+            self._pictures.popitem(last=False)
+
+    def get(self, name: str) -> PictureFile | None:
+        """One of them."""
+        return self._pictures.get(name)
+
+    def all(self) -> list[PictureFile]:
+        """The oldest first."""
+        return list(self._pictures.values())
+
+
 class Backgrounds:
-    """The pictures clients have sent, the latest `KEPT`.
+    """The pictures clients have sent.
 
     Parameters
     ----------
@@ -31,7 +53,7 @@ class Backgrounds:
 
     def __init__(self, side: int) -> None:
         self._side = side
-        self._pictures: OrderedDict[str, PictureFile] = OrderedDict()
+        self.pictures = LatestPictures()
         self._one_at_a_time = asyncio.Lock()  # a large picture takes a hundred megabytes to read
 
     async def add(self, upload: BinaryIO) -> MadeBackground:
@@ -39,29 +61,14 @@ class Backgrounds:
         async with self._one_at_a_time:
             data, width, height = await asyncio.to_thread(_packed, upload, self._side)
         digest = hashlib.sha256(data).hexdigest()[:16]
-        self.keep(PictureFile(digest, data))
+        self.pictures.keep(PictureFile(digest, data))
         return MadeBackground(background=PREFIX + digest, width=width, height=height)
-
-    def keep(self, picture: PictureFile) -> None:
-        """Remember a picture under its name."""
-        self._pictures[picture.name] = picture
-        self._pictures.move_to_end(picture.name)
-        while len(self._pictures) > KEPT:
-            self._pictures.popitem(last=False)
-
-    def all(self) -> list[PictureFile]:
-        """The oldest first."""
-        return list(self._pictures.values())
-
-    def picture(self, name: str) -> PictureFile | None:
-        """A picture by its own name."""
-        return self._pictures.get(name)
 
     def named(self, name: str) -> Background:
         """The background of a name that fits the schema; Problem where its picture is not known (any more)."""
         if not name.startswith(PREFIX):
             return parse_background(name)
-        picture = self._pictures.get(name.removeprefix(PREFIX))
+        picture = self.pictures.get(name.removeprefix(PREFIX))
         if picture is None:
             raise Problem(422, f"there is no background {name!r} any more", "Send the picture to /v1/backgrounds again")
         return picture

@@ -203,7 +203,7 @@ class Service:
     async def know_background(self, name: str) -> None:
         """Know a picture that another worker was sent, too."""
         picture = name.removeprefix(PREFIX)
-        if self.shared is not None and name.startswith(PREFIX) and self.backgrounds.picture(picture) is None:
+        if self.shared is not None and name.startswith(PREFIX) and self.backgrounds.pictures.get(picture) is None:
             await self.shared.fetch_picture(picture)
 
     async def share_background(self, name: str) -> None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from being.inference.compositing import PictureFile
 from being.server.admission import Admission, Load
-from being.server.backgrounds import KEPT
+from being.server.backgrounds import LatestPictures
 from being.server.client_state import Deposit
 from being.server.room_plan import SETTLING_S, Room, RoomPlan, Running, WorkerUse
 
@@ -112,7 +111,7 @@ class SessionStore:
         self._admission = Admission(budget, shards, now=lambda: self._now)
         self._records: dict[str, _Record] = {}
         self._workers: dict[str, _Worker] = {}
-        self._pictures: OrderedDict[str, PictureFile] = OrderedDict()
+        self.pictures = LatestPictures()  # that clients have sent
 
     # What workers tell.
 
@@ -186,19 +185,6 @@ class SessionStore:
         """What the workers that live measured, in Prometheus' text format."""
         self._expire(now)
         return {name: worker.metrics for name, worker in self._workers.items() if worker.metrics}
-
-    # Pictures that clients have sent.
-
-    def keep_picture(self, picture: PictureFile) -> None:
-        """Remember a picture, the latest `KEPT` of them."""
-        self._pictures[picture.name] = picture
-        self._pictures.move_to_end(picture.name)
-        while len(self._pictures) > KEPT:
-            self._pictures.popitem(last=False)
-
-    def picture(self, name: str) -> PictureFile | None:
-        """One of them."""
-        return self._pictures.get(name)
 
     def _worker_of(self, worker: str, now: float) -> _Worker:
         known = self._workers.setdefault(worker, _Worker(now))

@@ -200,13 +200,13 @@ class SharedSessions:
 
     async def keep_picture(self, name: str) -> None:
         """Let the other workers have a picture that is known here."""
-        if (picture := self._backgrounds.picture(name)) is not None:
+        if (picture := self._backgrounds.pictures.get(name)) is not None:
             await self._ask(self._directory.keep_picture(picture), None)
 
     async def fetch_picture(self, name: str) -> None:
         """Know a picture that another worker was sent, if any was."""
         if (picture := await self._ask(self._directory.picture(name), None)) is not None:
-            self._backgrounds.keep(picture)
+            self._backgrounds.pictures.keep(picture)
 
     async def report(self) -> bool:
         """Deposit all sessions, leave those of lost clients, and let go of those that went on elsewhere.
@@ -243,7 +243,7 @@ class SharedSessions:
             self._take_answer(answer, clients, marks, left)
             if answer.store != self._store:
                 self._store = answer.store
-                for picture in self._backgrounds.all():
+                for picture in self._backgrounds.pictures.all():
                     await self._ask(self._directory.keep_picture(picture), None)
             return True
 

@@ -10,11 +10,9 @@ import pytest
 from support.live import tiny_client
 
 from being.avatar.folder import Avatar
-from being.inference.compositing import PictureFile
 from being.live.audio_timeline import TimelineState
 from being.live.session import OUTPUT_RATIO
 from being.server.admission import Load
-from being.server.backgrounds import KEPT
 from being.server.client_session import ClientSession
 from being.server.client_state import Deposit, Mark
 from being.server.room_plan import SETTLING_S
@@ -234,13 +232,6 @@ def test_lost_clients_give_way_but_not_while_they_move(store: SessionStore, clie
     store.report(measured(0.020), GIVE_WAY_S)
     assert store.reserve("one", "b", LOAD, GIVE_WAY_S + 0.1) is None
     assert store.listing(GIVE_WAY_S + 0.1) == []
-
-
-def test_the_latest_pictures_are_kept(store: SessionStore) -> None:
-    for number in range(KEPT + 1):
-        store.keep_picture(PictureFile(str(number), b"jpeg"))
-    assert store.picture("0") is None
-    assert store.picture(str(KEPT)) == PictureFile(str(KEPT), b"jpeg")
 
 
 def test_metrics_of_workers_that_live(store: SessionStore) -> None:

@@ -111,7 +111,7 @@ def test_the_directory_is_lost_and_learns_all_again(tiny_avatar: Avatar) -> None
     async def scenario(directory: LocalDirectory, one: Worker, two: Worker) -> None:
         client = tiny_client(tiny_avatar)
         one.enter(client)
-        one.backgrounds.keep(PictureFile("0123456789abcdef", b"jpeg"))
+        one.backgrounds.pictures.keep(PictureFile("0123456789abcdef", b"jpeg"))
         say(client, 3.0)
         await asyncio.sleep(2 * DEPOSIT_S)
         directory.restart()
@@ -119,7 +119,7 @@ def test_the_directory_is_lost_and_learns_all_again(tiny_avatar: Avatar) -> None
         deposit = await two.shared.withdraw("a", client.token, "tiny")
         assert deposit is not None and deposit.model.end == 3 * 16_000
         await two.shared.fetch_picture("0123456789abcdef")
-        assert two.backgrounds.picture("0123456789abcdef") == PictureFile("0123456789abcdef", b"jpeg")
+        assert two.backgrounds.pictures.get("0123456789abcdef") == PictureFile("0123456789abcdef", b"jpeg")
 
     play(tiny_avatar, scenario)
 

@@ -58,10 +58,10 @@ class LocalDirectory:
         return await self._call(lambda: self.store.metrics(now()))
 
     async def keep_picture(self, picture: PictureFile) -> None:
-        await self._call(lambda: self.store.keep_picture(picture))
+        await self._call(lambda: self.store.pictures.keep(picture))
 
     async def picture(self, name: str) -> PictureFile | None:
-        return await self._call(lambda: self.store.picture(name))
+        return await self._call(lambda: self.store.pictures.get(name))
 
 
 def now() -> float:
