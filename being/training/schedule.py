@@ -34,6 +34,11 @@ def stages(config: FitConfig) -> tuple[Stage, Stage]:
     return Stage(STATIC, 0, static), Stage(NETWORK, 0, total - static)
 
 
+def whole_run(name: str, steps: int | None, minutes: float) -> Stage:
+    """The only stage of a run that is over after `minutes`, or after `steps` in place of them where they are given."""
+    return Stage(name, 0, 60 * minutes) if steps is None else Stage(name, steps)
+
+
 def decay(fraction: float, final: float) -> float:
     """Factor on the Gaussians' rates: exponential from 1 at the start of a stage to `final` at its end."""
     return final**fraction

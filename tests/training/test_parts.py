@@ -19,7 +19,7 @@ from being.report.charts import Line, line_chart, nice_ticks
 from being.training.checkpoint import NAME, load_checkpoint, save_checkpoint
 from being.training.config import FitConfig
 from being.training.options import config_of, fields_of, fit_options
-from being.training.schedule import decay, stages, warm_cosine
+from being.training.schedule import decay, stages, warm_cosine, whole_run
 
 
 @click.command()
@@ -66,6 +66,7 @@ def test_stages_by_steps_and_by_the_clock() -> None:
     static, network = stages(FitConfig(minutes=1, static_minutes_share=0.25))
     assert static.seconds == 15 and network.seconds == 45
     assert network.fraction(10**9, 9) == pytest.approx(0.2)
+    assert whole_run("run", None, 2).fraction(10**9, 30) == 0.25 and whole_run("run", 10, 2).fraction(5, 1e9) == 0.5
     assert decay(0, 0.01) == 1 and decay(1, 0.01) == pytest.approx(0.01)
     assert [warm_cosine(f, 0.2, 0.1) for f in (0, 0.1, 0.2, 0.6, 1)] == pytest.approx([0, 0.5, 1, 0.55, 0.1])
 

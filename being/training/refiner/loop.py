@@ -21,6 +21,7 @@ from being.training.refiner.losses import Discriminator, discriminator_loss, ref
 from being.training.refiner.measured_gain import with_gain
 from being.training.refiner.pairs import CropSampler, Pairs
 from being.training.refiner.references import Chosen, choose, own_guides, size_of
+from being.training.schedule import whole_run
 
 AVERAGE = 0.998  # of the weights over the last steps, which is what is kept
 WARM_UP = 0.02  # share of the training in which the rate rises
@@ -84,14 +85,9 @@ def train(
     half = config.precision == "bfloat16" or (config.precision == "auto" and device.type == "cuda")
     out = Trained(shape, {})
     states: list[dict[str, Tensor]] = []
+    stage = whole_run("refiner", config.steps, config.minutes)
     start = time.perf_counter()
-
-    def over() -> float:
-        if config.steps is not None:
-            return out.steps / config.steps
-        return (time.perf_counter() - start) / (60 * config.minutes)
-
-    while (fraction := over()) < 1 and not stop.wanted:
+    while (fraction := stage.fraction(out.steps, time.perf_counter() - start)) < 1 and not stop.wanted:
         for group in (*optimizer.param_groups, *critic.param_groups):
             group["lr"] = config.rate * min(1.0, fraction / WARM_UP) * 0.5 * (1 + math.cos(math.pi * fraction))
         crops = sampler.draw(config.batch // 2)

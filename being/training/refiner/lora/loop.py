@@ -27,6 +27,7 @@ from being.training.refiner.lora.adapter import Adapter
 from being.training.refiner.lora.config import LoraConfig
 from being.training.refiner.lora.face_crops import FaceCrops, FaceCropSampler
 from being.training.refiner.losses import refiner_loss
+from being.training.schedule import whole_run
 
 AVERAGE = 0.99  # of the factors over the last steps, which is what is kept: there are hundreds of steps
 WARM_UP = 0.05  # share of the training in which the rate rises
@@ -77,14 +78,9 @@ def train_lora(
     optimizer = torch.optim.AdamW(adapter.parameters(), lr=config.rate, betas=(0.9, 0.99), weight_decay=1e-4)
     average = {layer: (down.detach().clone(), up.detach().clone()) for layer, (down, up) in adapter.factors().items()}
     out = TrainedLora(average)
+    stage = whole_run("lora", config.steps, config.minutes)
     start = time.perf_counter()
-
-    def over() -> float:
-        if config.steps is not None:
-            return out.steps / config.steps
-        return (time.perf_counter() - start) / (60 * config.minutes)
-
-    while (fraction := over()) < 1 and not stop.wanted:
+    while (fraction := stage.fraction(out.steps, time.perf_counter() - start)) < 1 and not stop.wanted:
         for group in optimizer.param_groups:
             group["lr"] = config.rate * min(1.0, (fraction + 1e-3) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * fraction))
         parts = lora_loss(adapter, sampler.draw(config.batch // 2), config.weights, config.latent, perceptual)
