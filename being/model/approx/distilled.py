@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from being.model.approx.blocks import LEAN_CHANNELS, Floats
+from being.model.approx.blocks import LEAN_CHANNELS
 from being.model.approx.fused import FusedNetwork
 from being.model.approx.lean import to_lean_torch
 from being.model.approx.motion_stats import (
@@ -24,10 +24,9 @@ from being.model.approx.motion_stats import (
     offsets_over,
     recorded_tokens,
 )
-from being.model.approx.pruned import mover_inputs
+from being.model.approx.movers import MoverDeformer
 from being.model.gaussians import Gaussians
 from being.model.network import OFFSET_SIZES, DeformationNetwork
-from being.processors import usable_processors
 
 HEAD_WIDTH = 64
 STEPS = 400
@@ -132,7 +131,7 @@ def _solve_last(head: DistilledHead, samples: list[tuple[Tensor, Tensor, Tensor]
     head.second.bias.zero_()
 
 
-class DistilledDeformer:
+class DistilledDeformer(MoverDeformer):
     """A `Deformer` with a distilled head; what the head gets wrong on average is in its baseline."""
 
     def __init__(
@@ -144,20 +143,9 @@ class DistilledDeformer:
         prune_below: float = PRUNE_BELOW,
         threads: int = 0,
     ) -> None:
-        self.order, self.moving = stats.moving_first(prune_below)
-        self.channels = LEAN_CHANNELS
-        self._network = FusedNetwork(network, [(head.first, head.second)])
-        movers = self.order[: self.moving]
-        self._features, self._gates = mover_inputs(network, gaussians, movers)
-        self.threads = threads or usable_processors()
-        self.baseline: Floats = stats.mean.copy()
+        fused = FusedNetwork(network, [(head.first, head.second)])
+        super().__init__(network, gaussians, stats, fused, LEAN_CHANNELS, prune_below, threads)
         if self.moving:
             tokens = recorded_tokens(network, STATS_FRAMES)
             mean = sum(offsets_over(self, tokens), np.zeros((len(self.order), LEAN_CHANNELS))) / len(tokens)
-            self.baseline[movers, :LEAN_CHANNELS] -= mean[movers].astype(np.float32)
-
-    def __call__(self, tokens: Floats, out: Floats) -> Floats:
-        """See `Deformer`."""
-        if self.moving:
-            self._network.run(tokens, self._features, self._gates, out, self.threads)
-        return out
+            self.baseline[self._movers, :LEAN_CHANNELS] -= mean[self._movers].astype(np.float32)

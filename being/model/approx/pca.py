@@ -31,7 +31,7 @@ from being.model.approx.motion_stats import (
     offsets_over,
     recorded_tokens,
 )
-from being.model.approx.pruned import mover_inputs
+from being.model.approx.movers import mover_inputs
 from being.model.gaussians import Gaussians
 from being.model.network import DeformationNetwork
 from being.processors import usable_processors
