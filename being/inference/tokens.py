@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from being.inference.frames import Drive
+from being.model.audio_net import convolutions
 from being.model.network import EYE_CODE, DeformationNetwork
 from being.model.token_support import clamp_to_support_numpy, support_radius
 
@@ -27,9 +28,9 @@ class TokenEncoder:
         self.config = network.config
         self._width = self.config.width
         if "audio" in self.config.tokens:
-            self._window_convolutions = [_Convolution(layer) for layer in _convolutions(network.audio_net.convolutions)]
+            self._window_convolutions = [_Convolution(layer) for layer in convolutions(network.audio_net.convolutions)]
             self._code = [_linear(layer) for layer in network.audio_net.code if isinstance(layer, nn.Linear)]
-            self._score_convolutions = [_Convolution(layer) for layer in _convolutions(network.audio_attention.scores)]
+            self._score_convolutions = [_Convolution(layer) for layer in convolutions(network.audio_attention.scores)]
             self._weights = _linear(network.audio_attention.weights)
             self._slope = np.float32(_slope(network.audio_net.convolutions))
             self._audio = _pair(network.audio_token)
@@ -114,10 +115,6 @@ class _Convolution:
         )
         flat = reached.reshape(count * steps, 3 * width) @ self._weight + self._bias
         return flat.reshape(count, steps, -1)
-
-
-def _convolutions(module: nn.Module) -> list[nn.Conv1d]:
-    return [layer for layer in module.children() if isinstance(layer, nn.Conv1d)]
 
 
 def _slope(module: nn.Module) -> float:

@@ -9,6 +9,11 @@ AUDIO_CODE = 32  # width of an encoded window
 _SLOPE = 0.02  # of every LeakyReLU here
 
 
+def convolutions(module: nn.Module) -> list[nn.Conv1d]:
+    """Those directly inside a module, first to last."""
+    return [layer for layer in module.children() if isinstance(layer, nn.Conv1d)]
+
+
 class AudioNet(nn.Module):
     """Encodes one window of 16 feature steps (0.32 s at 50 Hz) into 32 numbers.
 

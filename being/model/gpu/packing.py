@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from being.model.attention import ConditionMlp, SpatialAudioAttention
-from being.model.audio_net import AUDIO_CODE
+from being.model.audio_net import AUDIO_CODE, convolutions
 from being.model.gaussians import Gaussians
 from being.model.network import CAMERA_CODE, EYE_CODE, GATED, OFFSET_SIZES, DeformationNetwork, NetworkConfig
 from being.model.token_support import support_radius
@@ -172,12 +172,12 @@ def _weights(network: DeformationNetwork) -> dict[str, Tensor]:
 
 def _audio_weights(network: DeformationNetwork) -> dict[str, Tensor]:
     parts: dict[str, Tensor] = {}
-    for number, layer in enumerate(_convolutions(network.audio_net.convolutions)):
+    for number, layer in enumerate(convolutions(network.audio_net.convolutions)):
         parts[f"CONV{number}"] = layer.weight.permute(2, 1, 0)
         parts[f"CONV{number}_BIAS"] = _bias(layer)
     for number, linear in enumerate(_linears(network.audio_net.code)):
         parts |= {f"CODE{number}": linear.weight.T, f"CODE{number}_BIAS": linear.bias}
-    first, *others = _convolutions(network.audio_attention.scores)
+    first, *others = convolutions(network.audio_attention.scores)
     parts["SCORE0"] = first.weight.permute(2, 1, 0)
     scores = torch.zeros(SCORES - 1, 3, COLUMNS, COLUMNS)
     bias = torch.zeros(SCORES, COLUMNS)
@@ -214,10 +214,6 @@ def _head_weights(network: DeformationNetwork) -> dict[str, Tensor]:
         "HEADS_IN": torch.stack([*into, first.weight.T]), "HEADS_IN_BIAS": torch.stack([*into_bias, first.bias]),
         "LEAN": torch.stack(lean), "LEAN_BIAS": lean_bias, "COLOURS": second.weight.T, "COLOURS_BIAS": second.bias,
     }  # fmt: skip
-
-
-def _convolutions(module: nn.Module) -> list[nn.Conv1d]:
-    return [layer for layer in module.children() if isinstance(layer, nn.Conv1d)]
 
 
 def _linears(module: nn.Module) -> list[nn.Linear]:
