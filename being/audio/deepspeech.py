@@ -6,12 +6,11 @@ belongs to one recording, so it can train an avatar but not drive a live one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from being.audio.features import STEPS_PER_FRAME, Array, FeatureStream, push_each, step_count
+from being.audio.features import STEPS_PER_FRAME, Array, FeatureExtractor, FeatureStream, step_count
 from being.audio.windows import WINDOW_STEPS
 from being.errors import InputError
 
@@ -37,7 +36,7 @@ def load_windows(path: str | Path) -> Array:
     return stored.astype(np.float32)
 
 
-class DeepSpeechFile:
+class DeepSpeechFile(FeatureExtractor):
     """The extractor of one recording: what it is asked about the sound it answers from the file."""
 
     name = "deepspeech"
@@ -68,6 +67,3 @@ class DeepSpeechFile:
             f"deepspeech features come from a file ({self.path}) and cannot follow a new voice",
             "Use an avatar trained on phones, logmel or wav2vec2",
         )
-
-    def push_all(self, streams: Sequence[FeatureStream], blocks: Sequence[Array]) -> list[Array]:
-        return push_each(streams, blocks)

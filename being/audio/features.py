@@ -52,12 +52,7 @@ class FeatureExtractor(Protocol):
 
     def push_all(self, streams: Sequence[FeatureStream], blocks: Sequence[Array]) -> list[Array]:
         """What each stream's push of its block gives, within rounding. The streams are this extractor's, each once."""
-        ...
-
-
-def push_each(streams: Sequence[FeatureStream], blocks: Sequence[Array]) -> list[Array]:
-    """`push_all` one by one."""
-    return [stream.push(block) for stream, block in zip(streams, blocks, strict=True)]
+        return [stream.push(block) for stream, block in zip(streams, blocks, strict=True)]
 
 
 class FeatureSpec(BaseModel):

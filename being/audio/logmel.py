@@ -5,13 +5,12 @@ Digital silence is exactly 0 in every band and full scale is about 2, so padding
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from being.audio.features import STEP, Array, FeatureStream, SpanStream, padded_span, push_each, step_count
+from being.audio.features import STEP, Array, FeatureExtractor, FeatureStream, SpanStream, padded_span, step_count
 from being.constants import SAMPLE_RATE
 
 WINDOW = 400  # samples = 25 ms, Hann
@@ -58,7 +57,7 @@ def mel_frames(pcm: Array, hop: int, bands: int) -> Array:
     return out
 
 
-class LogMel:
+class LogMel(FeatureExtractor):
     """32 log mel energies of the 25 ms around the centre of each step."""
 
     name = "logmel"
@@ -78,6 +77,3 @@ class LogMel:
 
     def stream(self) -> FeatureStream:
         return SpanStream(self)
-
-    def push_all(self, streams: Sequence[FeatureStream], blocks: Sequence[Array]) -> list[Array]:
-        return push_each(streams, blocks)

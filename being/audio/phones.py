@@ -20,7 +20,7 @@ from typing import cast
 import numpy as np
 
 from being.audio.conv_stack import Conv, ConvStack
-from being.audio.features import STEP, Array, FeatureStream, padded_span, step_count
+from being.audio.features import STEP, Array, FeatureExtractor, FeatureStream, padded_span, step_count
 from being.audio.logmel import WINDOW, mel_frames
 from being.audio.visemes import VISEMES
 from being.errors import FormatError
@@ -94,7 +94,7 @@ def step_powers(pcm: Array) -> Array:
     return np.square(steps, dtype=np.float64).mean(axis=-1).astype(np.float32)
 
 
-class Phones:
+class Phones(FeatureExtractor):
     """The extractor: see being.audio.features.FeatureExtractor for its methods."""
 
     name = "phones"

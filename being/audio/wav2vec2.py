@@ -6,7 +6,6 @@ absolute grid, each from its own samples, `left_s` before and `right_s` after. A
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,10 @@ from being.audio.features import (
     STEP,
     STEPS_PER_SECOND,
     Array,
+    FeatureExtractor,
     FeatureStream,
     SpanStream,
     padded_span,
-    push_each,
     step_count,
 )
 from being.errors import InputError, MissingDependencyError
@@ -27,7 +26,7 @@ ESPERANTO = "cpierse/wav2vec2-large-xlsr-53-esperanto"  # 44 logits; what Gaussi
 _OVERHANG = 80  # samples: the model's last step reads 400 samples, 80 beyond its own 320
 
 
-class Wav2Vec2:
+class Wav2Vec2(FeatureExtractor):
     """Extractor; see being.audio.features.FeatureExtractor for its methods."""
 
     name = "wav2vec2"
@@ -104,6 +103,3 @@ class Wav2Vec2:
 
     def stream(self) -> FeatureStream:
         return SpanStream(self, align=self._block)
-
-    def push_all(self, streams: Sequence[FeatureStream], blocks: Sequence[Array]) -> list[Array]:
-        return push_each(streams, blocks)

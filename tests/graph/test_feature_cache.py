@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from support.scene import speech
 
 from being.audio.extractors import load_extractor
-from being.audio.features import FeatureExtractor, FeatureSpec, FeatureStream, push_each
+from being.audio.features import FeatureExtractor, FeatureSpec, FeatureStream
 from being.audio.windows import WindowSpec
 from being.graph.feature_cache import KEPT_STEPS, FeatureCache, SoundSpan
 from being.graph.sound_encoder import request_contexts, step_total
@@ -20,7 +19,7 @@ WINDOWS = WindowSpec(look_ahead=1)
 CUTS = [(0, 1), (1, 1), (2, 4), (6, 1), (6, 1), (7, 3), (12, 1), (11, 1), (13, 2), (40, 1), (41, 1), (42, 25)]
 
 
-class Counting:
+class Counting(FeatureExtractor):
     """An extractor that notes how many samples its streams are given."""
 
     def __init__(self, extractor: FeatureExtractor) -> None:
@@ -42,9 +41,6 @@ class Counting:
 
         stream.push = counted  # type: ignore[method-assign]
         return stream
-
-    def push_all(self, streams: Sequence[FeatureStream], blocks: Sequence[np.ndarray]) -> list[np.ndarray]:
-        return push_each(streams, blocks)
 
 
 def asked(
