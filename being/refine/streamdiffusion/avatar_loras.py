@@ -12,6 +12,7 @@ from torch import Tensor
 
 from being.avatar.library import Library, LibraryEntry
 from being.errors import InputError
+from being.refine.streamdiffusion.avatar_cache import AvatarCache
 from being.refine.streamdiffusion.avatar_lora import FILE, LoraBase, check_base, load_avatar_lora, pack_checked
 from being.refine.streamdiffusion.lora_layout import LoraLayout
 from being.refine.streamdiffusion.low_rank import AttentionChange
@@ -29,9 +30,11 @@ class LoadedLora:
     strength: float
 
 
-class AvatarLoras:
-    """LoRAs by avatar, and a bank of those in use on the device, from which a batch takes each row's; the least
-    recently used leave it.
+class AvatarLoras(AvatarCache[LoadedLora | None]):
+    """LoRAs by avatar, None where one has none for this base, and a bank of those in use on the device, from which a
+    batch takes each row's; the least recently used leave it, also those that are forgotten.
+
+    FormatError of one that is damaged, InputError of one of a larger rank than there is room for.
 
     Parameters
     ----------
@@ -48,39 +51,15 @@ class AvatarLoras:
         dtype: torch.dtype,
         count: int = RESIDENT,
     ) -> None:
-        self._library, self._layout, self._base = library, layout, base
+        super().__init__(library, self._read)
+        self._layout, self._base = layout, base
         self._device, self._dtype, self._count = device, dtype, count
-        self._known: dict[str, tuple[LibraryEntry, LoadedLora | None]] = {}
         self._bank: Tensor | None = None
         self._slots: OrderedDict[LoadedLora, int] = OrderedDict()
 
     def any_in_library(self) -> bool:
         """Whether any avatar at hand has a LoRA."""
         return any(FILE in entry.manifest.files for entry in self._library.entries())
-
-    def load(self, avatar: str) -> LoadedLora | None:
-        """The avatar's as it lies on the disk now; None where it has none for this base.
-
-        Raises
-        ------
-        InputError, FormatError
-            There is no such avatar; a LoRA that is damaged, or of a larger rank than there is room for.
-        """
-        entry = self._library.get(avatar)
-        known = self._known.get(avatar)
-        if known is None or known[0] is not entry:
-            known = entry, self._read(entry) if FILE in entry.manifest.files else None
-            self._known[avatar] = known
-        return known[1]
-
-    def of(self, avatar: str) -> LoadedLora | None:
-        """What was loaded last; loaded now where nothing was."""
-        known = self._known.get(avatar)
-        return known[1] if known is not None else self.load(avatar)
-
-    def forget(self, avatar: str) -> None:
-        """Drop an avatar's; its place in the bank is taken when another needs one."""
-        self._known.pop(avatar, None)
 
     def slots(self, loras: Sequence[LoadedLora]) -> list[int]:
         """Where in the bank each row's lies; what is not there yet is copied there."""
@@ -112,6 +91,8 @@ class AvatarLoras:
         return self._layout.changes(self.bank[slots])
 
     def _read(self, entry: LibraryEntry) -> LoadedLora | None:
+        if FILE not in entry.manifest.files:
+            return None
         path = entry.folder / FILE
         lora = load_avatar_lora(path)
         try:

@@ -1,40 +1,22 @@
-"""Where avatars' faces lie, for noise that sticks to them; read from the library once per version of an avatar."""
+"""Where avatars' faces lie, for noise that sticks to them."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from being.avatar.folder import Avatar
-from being.avatar.library import Library, LibraryEntry
+from being.avatar.library import Library
+from being.refine.streamdiffusion.avatar_cache import AvatarCache
 from being.refine.streamdiffusion.noise import FacePlane
 
 FACE_GATE = 0.5  # Gaussians that listen more than this are the face
 
 
-class FacePlanes:
-    """Face planes by avatar."""
+class FacePlanes(AvatarCache[FacePlane]):
+    """Face planes by avatar; FormatError where one cannot be loaded."""
 
     def __init__(self, library: Library) -> None:
-        self._library = library
-        self._known: dict[str, tuple[LibraryEntry, FacePlane]] = {}
-
-    def load(self, avatar: str) -> FacePlane:
-        """The plane of the avatar as it lies on the disk now. InputError or FormatError where it cannot be loaded."""
-        entry = self._library.get(avatar)
-        known = self._known.get(avatar)
-        if known is None or known[0] is not entry:
-            known = entry, face_plane(self._library.load(avatar))
-            self._known[avatar] = known
-        return known[1]
-
-    def forget(self, avatar: str) -> None:
-        """Drop an avatar's."""
-        self._known.pop(avatar, None)
-
-    def of(self, avatar: str) -> FacePlane:
-        """The plane that was loaded last; loaded now where none was."""
-        known = self._known.get(avatar)
-        return known[1] if known is not None else self.load(avatar)
+        super().__init__(library, lambda entry: face_plane(library.load(entry.id)))
 
 
 def face_plane(avatar: Avatar) -> FacePlane:
