@@ -8,7 +8,8 @@ from pathlib import Path
 
 import av
 import numpy as np
-from film_patterns import SECONDS, ff, film
+from ffmpeg import ff
+from film_patterns import SECONDS, film
 from inputs import Variant
 
 from being.media.reading.notes import NoteKind

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Iterator
 from functools import partial
-from importlib import metadata
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from film_patterns import PATCHES, Floats, Picture, by_ffmpeg, ff, film, patches_of, time_of, times_heard
+from ffmpeg import ff
+from film_patterns import PATCHES, Floats, Picture, by_ffmpeg, film, patches_of, time_of, times_heard
 from inputs import Variant, peak_mb
 
 from being.capture.video.sound import film_sound
@@ -303,9 +302,3 @@ def check(variant: Variant, path: Path) -> dict[str, Any]:
         return {**row, "verdict": "WRONG", "why": "; ".join(wrong)}
     alike = abs(row["being_s"] - row["ffmpeg_s"]) <= LENGTH_S
     return {**row, "verdict": "same" if alike else "explained"}
-
-
-def versions() -> dict[str, str]:
-    """What was compared."""
-    said = subprocess.run(["ffmpeg", "-version"], capture_output=True, text=True).stdout.split("\n")[0]
-    return {"ffmpeg": said, "av": metadata.version("av")}

@@ -38,14 +38,6 @@ LOW_HZ, RISE_HZ = 500.0, 400.0  # the tone at 0 s, and what it rises a second
 SOUND_RATE = 48_000
 
 
-def ff(*arguments: object) -> None:
-    """ffmpeg, quietly; its own message where it fails."""
-    command = ["ffmpeg", "-y", "-nostdin", "-v", "error", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()[-300:]}")
-
-
 def picture(time: float, width: int, height: int) -> Picture:
     """RGB (height, width, 3) filmed at a time, seconds."""
     out = np.zeros((height, width, 3), np.uint8)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from ffmpeg import versions
 
 KINDS = {"film": "film_inputs", "sound": "sound_inputs"}  # kind -> module
 LONGEST_S = 30.0
@@ -74,7 +75,7 @@ def main(kind: str, out: Path | None, only: str | None, keep: Path | None) -> No
         counts[row["verdict"]] = counts.get(row["verdict"], 0) + 1
     click.echo(f"{len(rows)} variants: " + ", ".join(f"{n} {verdict}" for verdict, n in sorted(counts.items())))
     if out is not None:
-        table = {"kind": kind, "with": module.versions(), "counts": counts, "rows": rows}
+        table = {"kind": kind, "with": versions(), "counts": counts, "rows": rows}
         lines = [json.dumps(row) for row in rows]
         head = json.dumps({key: value for key, value in table.items() if key != "rows"}, indent=1)[:-2]
         out.write_text(head + ',\n "rows": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n")

@@ -22,6 +22,7 @@ from typing import Any
 import click
 import numpy as np
 import numpy.typing as npt
+from loudness import correlation, decibels, loudness
 
 from being.audio.extractors import load_extractor
 from being.audio.features import FeatureExtractor
@@ -86,27 +87,11 @@ def rendered(engine: Engine, drives: list[Drive], batch: int = 16) -> Iterator[I
             yield record.image
 
 
-def loudness(pcm: npt.NDArray[np.float32], frames: int) -> Floats:
-    """(T,) RMS of each frame's 40 ms, smoothed over three frames as a mouth is."""
-    hop = 16_000 // FPS
-    padded = np.pad(pcm, (0, max(0, frames * hop - len(pcm))))[: frames * hop].reshape(frames, hop)
-    rms = np.sqrt(np.square(padded, dtype=np.float64).mean(axis=1))
-    return np.convolve(np.pad(rms, 1, mode="edge"), np.ones(3) / 3, "valid")
-
-
-def decibels(rms: Floats, span: float = 40.0) -> Floats:
-    """rms (T,) -> dB, nothing lower than `span` under the loudest frame."""
-    level = 20 * np.log10(rms + 1e-9)
-    return np.asarray(np.maximum(level, level.max() - span))
-
-
 def follow(mouth: Floats, sound: Floats, reach: int = 8) -> tuple[float, int]:
     """The best correlation over lags of -reach..reach frames and its lag; positive: the mouth comes after the sound."""
     scores = {}
     for lag in range(-reach, reach + 1):
-        a = mouth[max(0, lag) : len(mouth) + min(0, lag)]
-        b = sound[max(0, -lag) : len(sound) + min(0, -lag)]
-        scores[lag] = float(np.corrcoef(a, b)[0, 1])
+        scores[lag] = correlation(mouth, sound, lag)
     best = max(scores, key=lambda lag: scores[lag])
     return scores[best], best
 

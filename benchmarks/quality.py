@@ -46,7 +46,8 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from clone import changed, contexts, correlation, decibels, device_name, emptied, loudness
+from clone import changed, contexts, device_name, emptied
+from loudness import correlation, decibels, loudness
 from numpy.typing import NDArray
 from PIL import Image
 from quality_table import rows_of, sheet, table

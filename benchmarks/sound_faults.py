@@ -9,7 +9,8 @@ from pathlib import Path
 
 import av
 import numpy as np
-from sound_inputs import RATE, SECONDS, Floats, ff, picture, truth, voice
+from ffmpeg import ff
+from sound_inputs import RATE, SECONDS, Floats, picture, truth, voice
 
 from being.samples import HELLO
 

@@ -6,12 +6,12 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from ffmpeg import ff
 from inputs import Variant, peak_mb
 
 from being.errors import BeingError
@@ -126,14 +126,6 @@ FORMATS: tuple[tuple[str, str, tuple[int, ...], tuple[int, ...]], ...] = (
 NEEDS_PICTURE = ("mxf", "swf", "wtv")
 LAYOUTS = ("2.1", "3.0", "4.0", "quad", "5.0", "5.1", "5.1(side)", "6.1", "7.1")
 PAN = {"FC": "0.7*c0", "LFE": "0.3*c0", "FL": "0.3*c0", "FR": "0.2*c0"}  # other channels: 0.15
-
-
-def ff(*arguments: object) -> None:
-    """ffmpeg, quietly; its own message where it fails."""
-    command = ["ffmpeg", "-y", "-nostdin", "-v", "error", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()[-300:]}")
 
 
 def voice(folder: Path, name: str = "voice.wav") -> Path:
@@ -282,9 +274,3 @@ def lag_of(reference: Floats, heard: Floats, window_s: float = 0.4, reach_s: flo
             found += 1
             worst = max(worst, abs(best - reach) / RATE)
     return worst, found / count if count else 1.0
-
-
-def versions() -> dict[str, str]:
-    """What was compared."""
-    said = subprocess.run(["ffmpeg", "-version"], capture_output=True, text=True).stdout.split("\n")[0]
-    return {"ffmpeg": said, "av": metadata.version("av")}

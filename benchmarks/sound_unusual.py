@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ffmpeg import ff
 from inputs import Variant
 from sound_faults import (
     AAC,
@@ -46,7 +47,7 @@ from sound_faults import (
     twice,
     with_extras,
 )
-from sound_inputs import SECONDS, ff, picture, truth
+from sound_inputs import SECONDS, picture, truth
 
 from being.samples import HELLO
 
