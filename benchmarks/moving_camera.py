@@ -32,7 +32,7 @@ from typing import Any
 import click
 import numpy as np
 from cut_away import AT, LASTS, cut_away, filmed_before
-from halo import halo
+from cutout_edges import halo
 from machine import facts
 from numpy.typing import NDArray
 from PIL import Image

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from halo import halo
+from cutout_edges import halo
 from numpy.typing import NDArray
 
 from being.dataset import Dataset

@@ -17,9 +17,9 @@ from being.dataset import Dataset
 from being.model import Conditions, camera_code
 from being.training.data.face import landmarks_of
 from being.training.data.footage import Footage
-from being.training.data.parted import LIPS_PARTED
+from being.training.data.parted_lips import LIPS_PARTED
 from being.training.data.speech import Speech
-from being.training.data.steady import steadied
+from being.training.data.steady_camera import steadied
 from being.training.joints import bridged
 from being.training.model.drawing import emotion_of
 from being.training.run import TrainingRun

@@ -22,7 +22,7 @@ from being.model.network import CAMERA_CODE
 from being.training.config import FitConfig
 from being.training.data.backgrounds import grown, random_patches
 from being.training.data.frame_store import Decoded, Pixels, frame_store
-from being.training.data.parted import LIPS_PARTED, lips_parted, worth_telling
+from being.training.data.parted_lips import LIPS_PARTED, lips_parted, worth_telling
 from being.training.data.rehearsal import Rehearsal
 from being.training.loss.mouth import INNER, TEETH, mouth_interior
 

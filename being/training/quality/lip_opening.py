@@ -16,7 +16,7 @@ from torch import Tensor
 
 from being.model import Conditions, DeformationNetwork, camera_code
 from being.training.data.footage import Footage
-from being.training.data.parted import LIPS_PARTED
+from being.training.data.parted_lips import LIPS_PARTED
 from being.training.model.drawing import emotion_of
 from being.training.model.lip_motion import MIDDLE, LipMotion
 

@@ -15,7 +15,7 @@ from being.dataset import Dataset
 from being.inference.backends.torch import mean_depth
 from being.training.config import FitConfig
 from being.training.data.footage import Footage
-from being.training.data.parted import LIPS_PARTED
+from being.training.data.parted_lips import LIPS_PARTED
 from being.training.data.speech import listen
 from being.training.fit import choose_device
 from being.training.model.drawing import RenderSettings, draw

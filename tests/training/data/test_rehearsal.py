@@ -16,7 +16,7 @@ from being.dataset import Dataset
 from being.dataset.landmarks import INNER_LIPS
 from being.training.config import FitConfig, LossWeights
 from being.training.data.footage import Footage
-from being.training.data.parted import LIPS_PARTED
+from being.training.data.parted_lips import LIPS_PARTED
 from being.training.data.rehearsal import load_rehearsal
 from being.training.data.speech import listen
 from being.training.export import record_tokens

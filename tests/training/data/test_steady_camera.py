@@ -9,7 +9,7 @@ from being.dataset.pose import project
 from being.synthetic import listen
 from being.synthetic.camera import film_with
 from being.synthetic.generate import truth
-from being.training.data.steady import steadied
+from being.training.data.steady_camera import steadied
 
 SIZE = 512
 CLIP = listen(12.0, seed=5)

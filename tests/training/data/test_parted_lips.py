@@ -11,7 +11,7 @@ import torch
 from being.dataset import Dataset
 from being.training.config import FitConfig
 from being.training.data.footage import Footage
-from being.training.data.parted import LIPS_PARTED, lips_parted, worth_telling
+from being.training.data.parted_lips import LIPS_PARTED, lips_parted, worth_telling
 from being.training.data.speech import Speech, listen
 from being.training.export import recorded_motion
 
