@@ -1,4 +1,5 @@
-"""The Ray Serve graph: AudioEncoder -> Renderer -> Refiner, behind an Ingress that holds all state."""
+"""The Ray Serve graph: AudioEncoder -> Renderer -> Refiner, behind an Ingress that holds the live sessions, with a
+directory of them, Sessions."""
 
 from __future__ import annotations
 

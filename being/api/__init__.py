@@ -1,1 +1,1 @@
-"""HTTP and WebSocket in front of a graph: typed routes, problems, limits, client sessions, the page."""
+"""HTTP and WebSocket in front of a graph: typed routes, problems as answers, the page."""

@@ -1,4 +1,4 @@
-"""The talking-portrait folder: read, write, validate; and the synthetic person."""
+"""The talking-portrait folder: read, write, validate."""
 
 from __future__ import annotations
 

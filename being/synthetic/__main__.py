@@ -1,4 +1,4 @@
-"""`python -m being.synthetic plan | render | make`: speech where espeak-ng is, frames where processors are."""
+"""`python -m being.synthetic plan | render | lips | make`: speech where espeak-ng is, frames where processors are."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def assemble_on_screen(
     out: ScreenSplats,
     threads: int = 0,
 ) -> ScreenSplats:
-    """As `assemble_numpy`, and projected; camera: `numba_screen.camera_array` of a camera at the origin."""
+    """As `assemble_numpy`, and projected; camera: `screen.camera_array` of a camera at the origin."""
     poses = pose_words(head_pose[None], torso_pose[None])[0]
     blocks, channels = block_count(canonical.count), offsets.shape[1]
     given = (canonical.count, canonical.blocks.reshape(-1), offsets.reshape(-1), channels, poses, camera)

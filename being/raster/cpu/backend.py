@@ -1,7 +1,7 @@
-"""The CPU backend for inference: runs the kernels of `numba_forward` over plain threads, numpy in and numpy out.
+"""The CPU backend for inference: runs the kernels of `forward` over plain threads, numpy in and numpy out.
 
 A `NumbaRenderer` keeps its buffers from picture to picture: one object for each Python thread that draws.
-`numba_autograd` is the backend for training.
+`autograd` is the backend for training.
 """
 
 from __future__ import annotations

@@ -212,7 +212,7 @@ def project_backward(
 ):
     """Take `gradients` (threads, drawn, GRADIENTS) of splats first..last of the depth order to the inputs.
 
-    Every matrix of the forward projection is made again; the names are those of `numba_forward.project`. The gradient
+    Every matrix of the forward projection is made again; the names are those of `forward.project`. The gradient
     of a matrix M is written dM. Splats that were not drawn keep the zeros they have.
     """
     fx, fy, cx, cy = intrinsics[0], intrinsics[1], intrinsics[2], intrinsics[3]

@@ -2,7 +2,7 @@
 
 A band is one job: it lists its splats by tile, blends the tiles and writes bytes, so threads meet only before and after
 all bands. A tile is 8 columns wide; two of its rows are one vector of sixteen lanes, and what the light no longer
-reaches is left out by a bit a vector. `numba_forward` is the exact form, for training and for floats.
+reaches is left out by a bit a vector. `forward` is the exact form, for training and for floats.
 """
 
 from __future__ import annotations

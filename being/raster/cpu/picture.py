@@ -1,4 +1,4 @@
-"""Eight-bit pictures of splats on the screen, RGB or YUV 4:2:0: runs the kernels of `numba_bands` over threads."""
+"""Eight-bit pictures of splats on the screen, RGB or YUV 4:2:0: runs the kernels of `bands` over threads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Bytes = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class ScreenSplats:
-    """Splats of one picture on the screen, as `numba_screen.keep_lane` writes them.
+    """Splats of one picture on the screen, as `screen.keep_lane` writes them.
 
     Attributes
     ----------

@@ -1,6 +1,6 @@
-"""Splats on the screen, sixteen at a time: what `numba_forward.project` computes, for pictures of eight bits.
+"""Splats on the screen, sixteen at a time: what `forward.project` computes, for pictures of eight bits.
 
-A record holds all that listing and blending read of a splat. Powers are a quarter of the octaves that `numba_forward`
+A record holds all that listing and blending read of a splat. Powers are a quarter of the octaves that `forward`
 uses, for blending takes 2^p as (2^(p/4))^4.
 """
 
