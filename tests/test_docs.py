@@ -1,4 +1,4 @@
-"""The pages say what is there: links lead somewhere, files and functions that are named exist."""
+"""The pages say what is there: links lead somewhere, files, headings and functions that are named exist."""
 
 from __future__ import annotations
 
@@ -11,15 +11,29 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "extern").rglob("*.md")])
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)(?:#[^)]*)?\)")
+ANCHOR = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)#([^)\s]+)\)")
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(r"^#{1,6} +(.+?) *#*$", re.MULTILINE)
 CODE_FILE = re.compile(
     r"`((?:being|deployments|extern|benchmarks|tests|deploy|docs)/[\w./-]*\w\.(?:py|md|json|yaml|js))`"
 )
+RESULTS = re.compile(r"^\|.*\| \d{4}-\d\d-\d\d \|(.*)\|$", re.MULTILINE)  # the last column of a dated row
 ROW = re.compile(r"^\| \d+ \| `([\w.]+)` \| `([\w/.]+\.py)` \|", re.MULTILINE)
 MOST_FUNCTIONS = 20  # of the way of one chunk
 
 
 def names(page: Path) -> str:
     return str(page.relative_to(ROOT))
+
+
+def anchors(page: Path) -> set[str]:
+    """Of a page's headings, as GitHub makes them: small letters, no punctuation, hyphens for spaces, numbers for more
+    of the same."""
+    found: list[str] = []
+    for heading in HEADING.findall(FENCED.sub("", page.read_text())):
+        text = re.sub(r"!?\[([^]]*)\]\([^)]*\)", r"\1", heading)
+        found.append(re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-"))
+    return {slug if (before := found[:at].count(slug)) == 0 else f"{slug}-{before}" for at, slug in enumerate(found)}
 
 
 def defined(tree: ast.Module, dotted: str) -> bool:
@@ -41,6 +55,19 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=names)
+def test_links_lead_to_headings(page: Path) -> None:
+    for target, anchor in ANCHOR.findall(page.read_text()):
+        there = page.parent / target if target else page
+        assert there.suffix == ".md" and anchor in anchors(there), f"{names(page)} links {target}#{anchor}"
+
+
+def test_anchors_are_github_s(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# `being fit`: how, *why*\n## A [link](x.md) - here\n```\n# no heading\n```\n## Same\n## Same\n")
+    assert anchors(page) == {"being-fit-how-why", "a-link---here", "same", "same-1"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names)
 def test_files_that_are_named_exist(page: Path) -> None:
     for path in CODE_FILE.findall(page.read_text()):
         assert (ROOT / path).is_file() or (page.parent / path).is_file(), f"{names(page)} names {path}"
@@ -52,10 +79,13 @@ def test_index_lists_every_page() -> None:
 
 
 def test_readme_names_results_that_are_there() -> None:
-    rows = re.findall(r"\| \d{4}-\d\d-\d\d \| `([\w.]+)` \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    rows = RESULTS.findall((ROOT / "README.md").read_text())
     assert len(rows) >= 10
-    for name in rows:
-        assert (ROOT / "benchmarks" / "results" / name).is_file()
+    for row in rows:
+        files = re.findall(r"`([\w.]+\.json)`", row)
+        assert files, f"README.md names no result in {row}"
+        for name in files:
+            assert (ROOT / "benchmarks" / "results" / name).is_file(), f"README.md names {name}"
 
 
 def test_one_chunk_walks_through_functions_that_are_there() -> None:
