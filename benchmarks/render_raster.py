@@ -111,7 +111,7 @@ def training_step(scene: dict[str, Tensor], view: Tensor, intrinsics: Tensor, si
 
 def numba_row(size: int, count: int, threads: int, repeats: int) -> dict[str, float]:
     """Time the CPU backend."""
-    from being.raster.cpu.backend import Camera, NumbaRenderer, list_splats
+    from being.raster.cpu.backend import NumbaRenderer, camera_of, list_splats
 
     scene, (view, intrinsics) = head_scene(count), head_camera(size)
     colors = spherical_harmonics(scene["sh"], normalize(scene["means"] - torch.tensor([0, 0, -4.0]), dim=-1))
@@ -121,7 +121,7 @@ def numba_row(size: int, count: int, threads: int, repeats: int) -> dict[str, fl
     out = renderer.render(*attributes, *place, size, size)
     background = np.full((size, size, 3), 128, np.uint8)
     over = renderer.render_over(*attributes, *place, background)
-    seen = Camera(*place, size, size)
+    seen = camera_of(*place, size, size)
 
     def list_only() -> None:
         list_splats(attributes, seen, threads, renderer.buffers)
