@@ -36,6 +36,7 @@ from being.raster.cpu.forward import (
     TILE_WIDTH,
     F,
     U,
+    rotation_of,
     row_is_done,
 )
 from being.raster.cpu.jit import CHECKED_MATH, FINITE_MATH, exp2_above_min_alpha, kernel
@@ -254,9 +255,7 @@ def project_backward(
         qw, qx, qy, qz = quats[i, 0], quats[i, 1], quats[i, 2], quats[i, 3]
         inverse_norm = F(1) / math.sqrt(qw * qw + qx * qx + qy * qy + qz * qz)
         qw, qx, qy, qz = qw * inverse_norm, qx * inverse_norm, qy * inverse_norm, qz * inverse_norm
-        r00, r01, r02 = F(1) - F(2) * (qy * qy + qz * qz), F(2) * (qx * qy - qw * qz), F(2) * (qx * qz + qw * qy)
-        r10, r11, r12 = F(2) * (qx * qy + qw * qz), F(1) - F(2) * (qx * qx + qz * qz), F(2) * (qy * qz - qw * qx)
-        r20, r21, r22 = F(2) * (qx * qz - qw * qy), F(2) * (qy * qz + qw * qx), F(1) - F(2) * (qx * qx + qy * qy)
+        (r00, r01, r02), (r10, r11, r12), (r20, r21, r22) = rotation_of(qw, qx, qy, qz)
         s0, s1, s2 = scales[i, 0], scales[i, 1], scales[i, 2]
         # The splat's axes on screen, columns (h, v) of A = JWR s, as in the forward pass.
         h0, v0 = (a0 * r00 + a1 * r10 + a2 * r20) * s0, (b0 * r00 + b1 * r10 + b2 * r20) * s0

@@ -44,6 +44,16 @@ SLOT, ROWS = 0, 1  # place in depth order; first row | row after the last << 8
 
 
 @kernel(CHECKED_MATH, allocates=False)
+def rotation_of(qw, qx, qy, qz):
+    """Return the rows of the rotation by a quaternion of length 1."""
+    return (
+        (F(1) - F(2) * (qy * qy + qz * qz), F(2) * (qx * qy - qw * qz), F(2) * (qx * qz + qw * qy)),
+        (F(2) * (qx * qy + qw * qz), F(1) - F(2) * (qx * qx + qz * qz), F(2) * (qy * qz - qw * qx)),
+        (F(2) * (qx * qz - qw * qy), F(2) * (qy * qz + qw * qx), F(1) - F(2) * (qx * qx + qy * qy)),
+    )
+
+
+@kernel(CHECKED_MATH, allocates=False)
 def project(
     first,
     last,
@@ -104,9 +114,7 @@ def project(
         qw, qx, qy, qz = quats[i, 0], quats[i, 1], quats[i, 2], quats[i, 3]
         inverse_norm = F(1) / math.sqrt(qw * qw + qx * qx + qy * qy + qz * qz)
         qw, qx, qy, qz = qw * inverse_norm, qx * inverse_norm, qy * inverse_norm, qz * inverse_norm
-        r00, r01, r02 = F(1) - F(2) * (qy * qy + qz * qz), F(2) * (qx * qy - qw * qz), F(2) * (qx * qz + qw * qy)
-        r10, r11, r12 = F(2) * (qx * qy + qw * qz), F(1) - F(2) * (qx * qx + qz * qz), F(2) * (qy * qz - qw * qx)
-        r20, r21, r22 = F(2) * (qx * qz - qw * qy), F(2) * (qy * qz + qw * qx), F(1) - F(2) * (qx * qx + qy * qy)
+        (r00, r01, r02), (r10, r11, r12), (r20, r21, r22) = rotation_of(qw, qx, qy, qz)
         s0, s1, s2 = scales[i, 0], scales[i, 1], scales[i, 2]
         # The splat's three axes on screen: h across, v down.
         h0, v0 = (a0 * r00 + a1 * r10 + a2 * r20) * s0, (b0 * r00 + b1 * r10 + b2 * r20) * s0
