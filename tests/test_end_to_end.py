@@ -145,7 +145,7 @@ def test_frames_are_refined_by_what_the_avatar_holds(
     write_sound(tmp_path / "in.wav", 0.4, 1)
     plain = [tmp_path / "in.wav", "--avatar", tiny_avatar.folder, "--size", "192x144"]
     status, _, err = render(capsys, *plain, "-o", tmp_path / "none", "--refine", "1")
-    assert status == 2 and "has no trained refiner" in err and not (tmp_path / "none").exists()
+    assert status == 2 and "has no refiner" in err and not (tmp_path / "none").exists()
     give_refiner(tiny_avatar, tmp_path, trained())
     pictures = []
     for name, options in (("raw", []), ("refined", ["--refine", "0.8"])):

@@ -186,9 +186,7 @@ async def perform(
     progress.part("load")
     facts = await graph.prepare(avatar)
     if output.refine and facts.refine is None:
-        raise InputError(
-            f"avatar {avatar!r} has no trained refiner", "Train one: being fit-refiner, or leave --refine out"
-        )
+        raise InputError(f"avatar {avatar!r} has no refiner", "Make one: being fit-refiner, or leave --refine out")
     player = MotionPlayer(facts.motion, seed)
     progress.update(1.0)
     progress.part("warm up")

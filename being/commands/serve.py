@@ -107,7 +107,7 @@ OBJECT_STORE_BYTES = 512 << 20  # frames travel by value; Ray would take a third
 @click.option(
     "--refiner",
     type=click.Choice(["none", "native", "streamdiffusion"]),
-    help="What makes frames photographic; native plays what being fit-refiner trained [default: of the config].",
+    help="What makes frames photographic; native plays what being fit-refiner made [default: of the config].",
 )
 @click.option("--address", help="A running Ray cluster [default: start one on this machine].")
 @click.option(

@@ -36,7 +36,7 @@ class NativeOptions(BaseModel):
 
 
 class NativeRefiner:
-    """See `being.refine.contract`. An avatar without a trained refiner passes as it is."""
+    """See `being.refine.contract`. An avatar without a refiner passes as it is."""
 
     needs = Extras.DEPTH
     sizes: tuple[int, ...] = SIZES
@@ -76,7 +76,7 @@ class NativeRefiner:
         self._loaded.pop(avatar, None)
 
     def knows(self, avatar: str) -> bool:
-        """Whether the avatar has been prepared and has a trained refiner."""
+        """Whether the avatar has been prepared and has a refiner."""
         known = self._loaded.get(avatar)
         return known is not None and known[1] is not None
 
