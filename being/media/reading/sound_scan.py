@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import av
 
 LIMIT_TOLERANCE_S = 0.5  # containers round their durations
+TOO_LONG = "Cut it, or raise the limit: --limit of being render, limits.sound_s of a server"
 _STATING = ("wav", "w64", "aiff", "caf", "au", "flac", "mov", "matroska", "asf", "avi", "wv", "ape", "tta")
 _ENDING = ("matroska", "flv")  # they state the end of the file
 _GUESSING = ("mp3", "aac")  # their length is guessed from the bit rate of their beginning
@@ -95,7 +96,7 @@ def scan_track(
         seconds.append(frame.samples / frame.sample_rate)
         decoded_s += seconds[-1]
         if decoded_s > limit_s + LIMIT_TOLERANCE_S:
-            raise InputError(f"{name} lasts longer than the limit of {clocked(limit_s)}", "Cut it, or raise the limit")
+            raise InputError(f"{name} lasts longer than the limit of {clocked(limit_s)}", TOO_LONG)
     _require_half(name, decoder, stream)
     if not raw:
         raise InputError(f"{name} holds no samples", "Give a sound or video file that plays in a media player")
@@ -164,13 +165,13 @@ def stated_seconds(container: av.container.InputContainer, stream: Any) -> float
 def check_limit(name: str, seconds: float, limit_s: float) -> None:
     """Refuse what lasts longer than the limit."""
     if seconds > limit_s + LIMIT_TOLERANCE_S:
-        raise InputError(
-            f"{name} lasts {clocked(seconds)}, the limit is {clocked(limit_s)}", "Cut it, or raise the limit"
-        )
+        raise InputError(f"{name} lasts {clocked(seconds)}, the limit is {clocked(limit_s)}", TOO_LONG)
 
 
 def clocked(seconds: float) -> str:
-    """0:00:05"""
+    """0:01:05, and 0.5 s below a minute."""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
     whole = int(seconds)
     return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
 

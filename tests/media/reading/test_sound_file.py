@@ -187,7 +187,7 @@ def test_hours_of_silence_in_a_few_bytes_are_not_decoded(tmp_path: Path, monkeyp
         return planes(frame)
 
     monkeypatch.setattr(sound_scan, "planes_of", counted)
-    with pytest.raises(InputError, match="longer than the limit of 0:00:05"):
+    with pytest.raises(InputError, match="longer than the limit of 5 s"):
         open_sound(io.BytesIO(bytes(data)), limit_s=5.0)
     assert decoded < 8000 * 7
 
@@ -201,7 +201,7 @@ def test_an_absurd_sample_rate_is_refused(tmp_path: Path) -> None:
 
 def test_a_stated_duration_beyond_the_limit_is_refused_before_decoding(tmp_path: Path) -> None:
     path = _wav(tmp_path / "long.wav", np.zeros((8000 * 20, 1)), 8000, width=1)
-    with pytest.raises(InputError, match=r"lasts 0:00:20, the limit is 0:00:10"):
+    with pytest.raises(InputError, match=r"lasts 20 s, the limit is 10 s"):
         open_sound(path, limit_s=10.0)
     assert open_sound(path, limit_s=20.0).seconds == pytest.approx(20.0)
 
@@ -223,5 +223,5 @@ def test_an_unstated_duration_is_counted_while_decoding(tmp_path: Path) -> None:
 
     adts = tmp_path / "a.aac"
     _encoded(adts, "aac", "fltp", 48_000)
-    with pytest.raises(InputError, match="longer than the limit of 0:00:01"):
+    with pytest.raises(InputError, match="longer than the limit of 1.5 s"):
         open_sound(Pipe(adts.read_bytes()), limit_s=1.5)  # type: ignore[arg-type]
