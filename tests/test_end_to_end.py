@@ -307,8 +307,10 @@ def test_bad_outputs_are_refused_before_the_sound_is_read(
         ("file/talk.mp4", [], "folder does not exist"),
         ("talk.avi", [], ".avi"),
         ("talk.mp4", ["--background", "none"], "transparent"),
-        ("talk.mp4", ["--size", "63x48"], "even"),
-        ("talk.mp4", ["--size", "64x99999"], "4096"),
+        ("talk.mp4", ["--size", "63x48"], "Choose even sides from 16 to 4096, or write PNG frames"),
+        ("talk.mp4", ["--size", "5x5"], "Choose even sides from 16 to 4096"),
+        ("frames", ["--size", "6x64"], "Choose even sides from 16 to 4096"),
+        ("talk.mp4", ["--size", "64x99999"], "Choose even sides from 16 to 4096"),
         ("talk.mp4", ["--background", "room.png"], "room.png"),
         ("talk.mp4", ["--device", "quantum"], "quantum"),
     ):

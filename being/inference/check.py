@@ -7,13 +7,12 @@ from math import isfinite
 
 import numpy as np
 
-from being.constants import MAX_FRAME_SIDE
+from being.constants import CHOOSE_SIDES, MAX_FRAME_SIDE, MIN_FRAME_SIDE
 from being.errors import InputError
 from being.inference.frames import Drive, PixelFormat
 from being.model.network import NetworkConfig
 
 NOTHING = np.zeros(0, np.float32)
-MIN_SIDE = 16  # pixels of a rendered frame
 
 
 def all_finite(drives: Sequence[Drive]) -> bool:
@@ -36,10 +35,8 @@ def check_drive(drive: Drive, config: NetworkConfig, width: int, height: int, *,
     InputError
         Naming the field, what it is and what was expected.
     """
-    if not (MIN_SIDE <= width <= MAX_FRAME_SIDE and MIN_SIDE <= height <= MAX_FRAME_SIDE):
-        raise InputError(
-            f"a frame of {width}x{height} was asked for", f"Choose sides from {MIN_SIDE} to {MAX_FRAME_SIDE}"
-        )
+    if not (MIN_FRAME_SIDE <= width <= MAX_FRAME_SIDE and MIN_FRAME_SIDE <= height <= MAX_FRAME_SIDE):
+        raise InputError(f"a frame of {width}x{height} was asked for", CHOOSE_SIDES)
     if drive.pixel_format not in (PixelFormat.RGB, PixelFormat.YUV420):
         raise InputError(f"drive pixel_format is {drive.pixel_format.value}", "Choose RGB or YUV420")
     if drive.pixel_format is PixelFormat.YUV420 and (width % 2 or height % 2):

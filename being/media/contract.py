@@ -18,7 +18,7 @@ from typing import Literal, Self
 
 import numpy as np
 
-from being.constants import FPS, MAX_FRAME_SIDE, SOUND_RATE
+from being.constants import CHOOSE_SIDES, FPS, MAX_FRAME_SIDE, MIN_FRAME_SIDE, SOUND_RATE
 from being.errors import InputError
 
 PictureKind = Literal["rgb", "rgba", "yuv420"]
@@ -47,11 +47,8 @@ class StreamFormat:
     sound_channels: int = 1
 
     def __post_init__(self) -> None:
-        if not (2 <= self.width <= MAX_FRAME_SIDE and 2 <= self.height <= MAX_FRAME_SIDE):
-            raise InputError(
-                f"A picture of {self.width}x{self.height} cannot be written",
-                f"Choose sides between 2 and {MAX_FRAME_SIDE}",
-            )
+        if not all(MIN_FRAME_SIDE <= side <= MAX_FRAME_SIDE for side in (self.width, self.height)):
+            raise InputError(f"a picture of {self.width}x{self.height} cannot be written", CHOOSE_SIDES)
         if self.sound_channels not in (0, 1, 2):
             raise InputError(f"{self.sound_channels} sound channels cannot be written", "Use mono or stereo sound")
 
@@ -59,8 +56,8 @@ class StreamFormat:
         """Refuse the odd sides that 4:2:0 video cannot hold."""
         if self.width % 2 or self.height % 2:
             raise InputError(
-                f"A video of {self.width}x{self.height} cannot be written: its sides must be even",
-                f"Use {self.width + self.width % 2}x{self.height + self.height % 2}, or write PNG frames",
+                f"a video of {self.width}x{self.height} cannot be written: its sides must be even",
+                f"{CHOOSE_SIDES}, or write PNG frames",
             )
 
     def kind_of(self, picture: np.ndarray) -> PictureKind:
