@@ -121,6 +121,7 @@ def fit(
     if record.status == "consented":
         own_key()  # signs the record at the end; a key that cannot be used must be known now
     device, precision = choose_device(config)
+    check_id(out.name)
     data = Dataset(dataset)
     for note in data.notes:
         progress.note(note)

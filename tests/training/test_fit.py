@@ -183,7 +183,7 @@ def test_what_is_wrong_is_said_before_anything_is_computed(undisturbed: FitResul
     with pytest.raises(InputError, match="is not a folder"):
         fit(tmp_path / "nobody", tmp_path / "c", CONFIG)
     with pytest.raises(InputError, match="cannot be an avatar's id"):
-        fit(clip, tmp_path / "C", CONFIG)
+        fit(tmp_path / "nobody", tmp_path / "C", CONFIG)
     assert not (tmp_path / "c.run").exists()
     with pytest.raises(FormatError, match="not a consent record"):
         (tmp_path / "consent.json").write_text('{"status": "maybe"}')
