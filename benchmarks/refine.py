@@ -35,8 +35,8 @@ from silent_drive import silent_drive
 from being.avatar.library import PACKAGED, Library
 from being.inference.engine import Engine
 from being.inference.frames import PixelFormat
+from being.model.device import device_of
 from being.refine.contract import Conditions, CropRows
-from being.refine.load import device_of
 from being.refine.stage import RefineStage
 from being.refine.streamdiffusion import load
 from being.refine.streamdiffusion.graphs import Graphs

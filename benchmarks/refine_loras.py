@@ -24,9 +24,9 @@ from refine import Bench, memory, rows_of
 
 from being.avatar.folder import load_avatar, save_avatar
 from being.avatar.library import PACKAGED, Library
+from being.model.device import device_of
 from being.progress import Silent
 from being.refine.contract import Conditions
-from being.refine.load import device_of
 from being.refine.streamdiffusion import load
 from being.refine.streamdiffusion.avatar_lora import FILE, AvatarLora, LoraFacts, base_of, save_avatar_lora
 from being.refine.streamdiffusion.faces import face_plane

@@ -22,8 +22,8 @@ from being.inference.frames import PixelFormat
 from being.inference.output import to_host, to_output
 from being.inference.rendered import FrameInfo, Pictures, RenderedFrames
 from being.live.request_batch import FrameRequestBatch
-from being.model.device import on_device
-from being.refine.load import device_of, load_stage
+from being.model.device import device_of, on_device
+from being.refine.load import load_stage
 
 
 @torch.inference_mode()

@@ -12,6 +12,7 @@ from being.avatar.former_names import present_form
 from being.avatar.library import Library
 from being.inference.engine import Fast
 from being.live.scheduler import Pacing
+from being.model.device import PATTERN
 from being.refine.settings import OptionalRefiner
 from being.server.limits import ServingLimits
 
@@ -56,7 +57,7 @@ class GraphSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     library: tuple[str, ...] = ()
-    device: str = "auto"
+    device: str = Field(default="auto", pattern=PATTERN)
     fast: Annotated[Fast, BeforeValidator(present_form)] = "auto"
     resident: int = Field(default=8, ge=1)
     shards: int = Field(default=1, ge=1, le=1024)

@@ -111,6 +111,7 @@ def command(
     from being.avatar.signing import own_key
     from being.dataset import Dataset
     from being.errors import BeingError, InputError
+    from being.model.device import check_device_name, usable_device
     from being.progress import show_progress
     from being.training import fit
     from being.training.defaults import config_for, default_minutes
@@ -122,6 +123,7 @@ def command(
         raise InputError("--work is for training in this process", "Leave it out with --ray: it is OUT.run")
     work = work or out.with_name(out.name + ".run")
     check_id(out.name)
+    check_device_name(device) if on_ray else usable_device(device)
     digest = hash_footage(video)
     record = about(_record(consent), digest)
     if record.status == "consented":

@@ -129,10 +129,12 @@ def command(
     from being.media.contract import StreamFormat
     from being.media.files import check_target, open_writer
     from being.media.reading.sound_reader import open_sound
+    from being.model.device import check_device_name
     from being.progress import show_progress
     from being.refine.settings import RefinerSettings
     from being.samples import HELLO
 
+    check_device_name(device)
     source = HELLO if audio is None else audio
     library, manifest = find_avatar(avatar)
     emotion = target_values(manifest.network.emotion_states, dict(map(parse_emotion, emotions)))
@@ -228,18 +230,12 @@ def make_graph(
     InputError, MissingDependencyError
         There is no such device here, or the refiner cannot be loaded.
     """
-    import torch
-
     from being.graph.local import InProcessGraph
     from being.inference.engine import Engine
+    from being.model.device import usable_device
     from being.refine.load import load_stage
 
-    if device != "auto":
-        try:
-            torch.zeros(1, device=device)
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"device {device!r} cannot be used ({reason})", "Use --device cpu") from error
+    usable_device(device)
     stages = [load_stage(refiner, library)] if refiner is not None else []
     return InProcessGraph(Engine(library, device, stages=stages), encoder)
 

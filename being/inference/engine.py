@@ -29,7 +29,7 @@ from being.inference.items import RenderItem, alike
 from being.inference.output import start_to_host, to_output
 from being.inference.renderable import RenderableAvatar
 from being.inference.rendered import FrameInfo, Pictures, RenderedFrames
-from being.model.device import on_device
+from being.model.device import device_of, on_device
 
 Fast = Literal["auto", "off", "full", "pruned", "pca", "distilled"]
 
@@ -65,10 +65,8 @@ class Engine:
         capacity: int = RESIDENT,
         stages: Sequence[FrameStage] = (),
     ) -> None:
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
         self.library = library
-        self.device = torch.device(device)
+        self.device = device_of(device)
         self.fast = fast
         self.stages = tuple(stages)
         self.backend = _backend(self.device, fast)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 
-import torch
-
 from being.avatar.library import Library
 from being.errors import InputError
 from being.inference.frame_batch import FrameStage
-from being.model.device import on_device
+from being.model.device import device_of, on_device
 from being.refine.contract import Refiner
 from being.refine.cutting import make_ready
 from being.refine.settings import RefinerSettings
@@ -48,10 +46,3 @@ def load_refiner(settings: RefinerSettings, library: Library) -> Refiner:
     backend = importlib.import_module(f"being.refine.{settings.backend}")
     refiner: Refiner = backend.load(settings.options, library, device_of(settings.device))
     return refiner
-
-
-def device_of(name: str) -> torch.device:
-    """The device of a name; "auto" is CUDA where it is present."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)

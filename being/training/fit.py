@@ -22,6 +22,7 @@ from being.avatar.signing import own_key
 from being.dataset import Dataset
 from being.errors import InputError
 from being.model import DeformationNetwork, NetworkConfig
+from being.model.device import usable_device
 from being.progress import Progress, Silent
 from being.training.approximation import with_fastest_form
 from being.training.audio_gain import amplify
@@ -267,16 +268,7 @@ def begin(footage: Footage, dataset: Dataset, speech: Speech, config: FitConfig)
 
 def choose_device(config: FitConfig) -> tuple[torch.device, str]:
     """The device, and the arithmetic of the network on it. Raises InputError for a device that is not there."""
-    wanted = config.device
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(wanted)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(
-            f"device {config.device!r} cannot be used ({str(error).splitlines()[0]})", "Use --device cpu"
-        ) from error
+    device = usable_device(config.device)
     precision = config.precision
     if precision == "auto":
         precision = "tf32" if device.type == "cuda" else "float32"

@@ -56,7 +56,7 @@ def test_command_line_overrides() -> None:
 
 
 @pytest.mark.parametrize(
-    "args", [{"shards": 0}, {"colour": 1}, {"encoder": "cloud"}, {"refiner": {"load": "os.system"}}]
+    "args", [{"shards": 0}, {"colour": 1}, {"device": "tpu"}, {"encoder": "cloud"}, {"refiner": {"load": "os.system"}}]
 )
 def test_wrong_arguments_are_refused(args: dict[str, object]) -> None:
     with pytest.raises(ValidationError):

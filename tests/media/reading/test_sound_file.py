@@ -223,5 +223,5 @@ def test_an_unstated_duration_is_counted_while_decoding(tmp_path: Path) -> None:
 
     adts = tmp_path / "a.aac"
     _encoded(adts, "aac", "fltp", 48_000)
-    with pytest.raises(InputError, match="longer than the limit of 1.5 s"):
+    with pytest.raises(InputError, match=r"longer than the limit of 1\.5 s"):
         open_sound(Pipe(adts.read_bytes()), limit_s=1.5)  # type: ignore[arg-type]
