@@ -39,6 +39,8 @@ def ply(avatar: str, out: Path, strict: bool, force: bool) -> None:
     from being.errors import InputError
     from being.extern.gaussiantalker import write_ply
 
+    if out.suffix.lower() != ".ply":
+        raise InputError(f"{out}: its name does not end in .ply", "Write it like demo.ply")
     if out.exists() and not force:
         raise InputError(f"{out} already exists", "Choose another name, or pass --force")
     library, manifest = find_avatar(avatar)
