@@ -282,7 +282,6 @@ def choose_device(config: FitConfig) -> tuple[torch.device, str]:
 
 def check_place(out: Path, work: Path, replace: bool) -> None:
     """Make the work folder; raise InputError where the avatar or the work folder could not be written."""
-    check_id(out.name)
     if out.exists() and not replace:
         raise InputError(f"{out} already exists", "Choose another name, or pass --force")
     try:
