@@ -106,6 +106,20 @@ def test_avatars_are_listed_with_the_broken_ones(
     assert rows[1]["look_ahead"] == 1 and "error" in rows[2]
 
 
+def test_a_library_that_is_no_folder_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    for name in ("nowhere", "file"):
+        for command in ("avatars", "serve"):
+            status, out, err = run(capsys, command, "--library", str(tmp_path), "--library", str(tmp_path / name))
+            assert (status, out) == (cli.USER_ERROR, "")
+            assert complaint(err) == f"being: {tmp_path / name} is no folder. Give --library a folder of avatars"
+    monkeypatch.setenv("BEING_AVATARS", str(tmp_path / "nowhere"))
+    status, out, _ = run(capsys, "avatars")
+    assert status == 0 and "demo" in out, "a folder of the environment may be about to be made"
+
+
 def test_sizes() -> None:
     assert parse_size("512x256") == (512, 256)
     for text in ("512", "axb", "-1x5", "512x", ""):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +16,8 @@ from being.errors import BeingError, InputError
 
 RESCAN_S = 2.0  # an avatar just written must be listed within 5 s
 PACKAGED = Path(__file__).resolve().parent.parent / "avatars"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,17 @@ class BrokenAvatar:
 
 
 def default_paths() -> list[Path]:
-    """The user's folders (environment BEING_AVATARS, or ./avatars), then the packaged demo."""
+    """The user's folders (environment BEING_AVATARS, or ./avatars), then the packaged demo.
+
+    A folder of BEING_AVATARS that is not there is only warned of: it may be about to be made.
+    """
     own = os.environ.get("BEING_AVATARS")
-    folders = [Path(part) for part in own.split(os.pathsep) if part] if own else [Path("avatars")]
+    if not own:
+        return [Path("avatars"), PACKAGED]
+    folders = [Path(part) for part in own.split(os.pathsep) if part]
+    for folder in folders:
+        if not folder.is_dir():
+            log.warning("BEING_AVATARS names %s, which is no folder", folder)
     return [*folders, PACKAGED]
 
 

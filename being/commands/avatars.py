@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from being.commands.library_option import require_folders
+
 
 @click.command(name="avatars", context_settings={"max_content_width": 110})
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable: a list of objects.")
@@ -31,6 +33,7 @@ def command(as_json: bool, library: tuple[Path, ...]) -> None:
     from being.avatar.library import Library
     from being.avatar.trust import consent_trust
 
+    require_folders(library)
     shelf = Library(library or None)
     if as_json:
         rows = [

@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from being.commands.library_option import require_folders
 from being.commands.mps import MpsUnavailable, mps_runs, multi_process_service
 from being.commands.renderers import renderers_share_a_gpu, with_renderers
 from being.commands.session_workers import (
@@ -145,6 +146,8 @@ def command(
     """
     import yaml
 
+    if address is None:  # a cluster's folders need not be there for this machine
+        require_folders(library)
     settings = merged(_read(config), host, port, library, hosts, origins, refiner)
     _check_access(settings)
     require_own_package(Path.cwd())

@@ -117,9 +117,13 @@ def test_a_served_avatar_names_nothing_outside_its_folder(
     assert [entry.id for entry in Library([tmp_path]).entries()] == ["tiny"], "offline it is the user's own affair"
 
 
-def test_default_paths_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BEING_AVATARS", "/a:/b")
-    assert [str(path) for path in default_paths()[:2]] == ["/a", "/b"]
+def test_default_paths_come_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("BEING_AVATARS", f"/a:{tmp_path}")
+    assert [str(path) for path in default_paths()[:2]] == ["/a", str(tmp_path)]
+    assert caplog.messages == ["BEING_AVATARS names /a, which is no folder"]
     monkeypatch.delenv("BEING_AVATARS")
     assert [path.name for path in default_paths()] == ["avatars", "avatars"]
+    assert len(caplog.messages) == 1
     assert RESCAN_S <= 5
