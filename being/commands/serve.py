@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,6 +15,7 @@ import click
 from being.commands.library_option import require_folders
 from being.commands.mps import MpsUnavailable, mps_runs, multi_process_service
 from being.commands.renderers import renderers_share_a_gpu, with_renderers
+from being.commands.serve_checks import check_access, check_args, check_port, exposure, listening
 from being.commands.session_workers import (
     behind_haproxy,
     gpus_here,
@@ -148,8 +147,11 @@ def command(
 
     if address is None:  # a cluster's folders need not be there for this machine
         require_folders(library)
-    settings = merged(_read(config), host, port, library, hosts, origins, refiner)
-    _check_access(settings)
+    check_access(hosts, origins)
+    settings = _read(config)
+    if settings is not DEFAULT:
+        check_args(settings, str(config or CONFIG))
+    settings = merged(settings, host, port, library, hosts, origins, refiner)
     require_own_package(Path.cwd())
     if address is None:
         check_port(*listening(settings))
@@ -264,74 +266,17 @@ def merged(
         http["port"] = port
     applications = [dict(application) for application in settings["applications"]]
     for application in applications:
-        args = {**application.get("args", {})}
+        args = {**(application.get("args") or {})}
         if library:
             args["library"] = [str(path.resolve()) for path in library]
         if refiner is not None:
             args["refiner"] = refiner
-        access = {**args.get("access", {})}
+        access = {**(args.get("access") or {})}
         for name, listed in (("hosts", hosts), ("origins", origins)):
             if listed:
                 access[name] = [*access.get(name, []), *listed]
         application["args"] = {**args, "access": access} if access else args
     return {**settings, "http_options": http, "applications": applications}
-
-
-def listening(settings: dict[str, Any]) -> tuple[str, int]:
-    """Address and port that a configuration names, or Serve's own."""
-    http = settings.get("http_options", {})
-    return str(http.get("host", "127.0.0.1")), int(http.get("port", 8000))
-
-
-def check_port(host: str, port: int) -> None:
-    """Refuse an address on which the ingress could not listen; it binds as the ingress does.
-
-    Raises
-    ------
-    InputError
-        Another process listens there, or there is no such address, or it may not be taken.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen()
-    except OSError as error:
-        remedy = f"Stop what listens on port {port}, or choose another with --port"
-        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-            remedy = "Give --host an address of this machine"
-        elif isinstance(error, PermissionError):
-            remedy = "Choose a port from 1024 on with --port"
-        raise InputError(f"cannot listen on {host}:{port} ({error.strerror})", remedy) from None
-
-
-def exposure(settings: dict[str, Any]) -> str | None:
-    """What it means that others reach the server, where they do and nobody has said under which name."""
-    from being.api.origin import is_loopback
-
-    host, port = listening(settings)
-    named = any(application.get("args", {}).get("access", {}).get("hosts") for application in settings["applications"])
-    if named or is_loopback(host):
-        return None
-    return (
-        f"listening on {host}:{port} beyond this machine: whoever reaches it can see and use every avatar, for there "
-        "is no login; browsers get in by its addresses and this machine's name (--allow-host for other names)"
-    )
-
-
-def _check_access(settings: dict[str, Any]) -> None:
-    """Refuse names and origins that are none before anything starts."""
-    from pydantic import ValidationError
-
-    from being.api.origin import Access
-
-    for application in settings["applications"]:
-        try:
-            Access.model_validate(application.get("args", {}).get("access", {}))
-        except ValidationError as error:
-            problem = error.errors()[0]
-            raise InputError(f"access.{problem['loc'][0]}: {problem['msg'].removeprefix('Value error, ')}") from None
 
 
 def _read(config: Path | None) -> dict[str, Any]:
@@ -349,4 +294,7 @@ def _read(config: Path | None) -> dict[str, Any]:
         raise InputError(f"{path}: is not YAML ({str(error).splitlines()[0]})", "Name a Serve config file") from None
     if not isinstance(settings, dict) or not isinstance(settings.get("applications"), list):
         raise InputError(f"{path}: has no list `applications`", "See serve_config.yaml")
+    for application in settings["applications"]:
+        if not isinstance(application, dict) or not isinstance(application.get("args") or {}, dict):
+            raise InputError(f"{path}: an application or its `args` is no mapping", "See serve_config.yaml")
     return settings

@@ -13,7 +13,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from being.commands.serve import DEFAULT, check_port, command, exposure, listening, merged
+from being.commands.serve import DEFAULT, command, merged
+from being.commands.serve_checks import check_args, check_port, exposure, listening
 from being.errors import InputError
 
 STARTING_S = 60.0  # of a Python on a busy machine; ours starts no Ray, whose start alone takes longer
@@ -90,8 +91,8 @@ def test_names_and_origins_are_added_to_the_configuration() -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--allow-host", "http://being.example.org"], "access.hosts: 'http://being.example.org' is no host name"),
-        (["--allow-origin", "app.example.org"], "access.origins: 'app.example.org' is no origin"),
+        (["--allow-host", "http://being.example.org"], "--allow-host: 'http://being.example.org' is no host name"),
+        (["--allow-origin", "app.example.org"], "--allow-origin: 'app.example.org' is no origin"),
     ],
 )
 def test_wrong_names_are_refused(options: list[str], complaint: str) -> None:
@@ -99,9 +100,34 @@ def test_wrong_names_are_refused(options: list[str], complaint: str) -> None:
     assert isinstance(result.exception, InputError) and complaint in str(result.exception)
 
 
-def test_wrong_access_of_a_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text(
-        yaml.safe_dump({"applications": [{"import_path": "a:b", "args": {"access": {"host": ["a"]}}}]})
-    )
-    result = CliRunner().invoke(command, [str(tmp_path / "config.yaml")])
-    assert isinstance(result.exception, InputError) and "access.host" in str(result.exception)
+@pytest.mark.parametrize(
+    ("args", "complaint"),
+    [
+        ({"refinerr": "native"}, "args.refinerr is not known. Known here: library, device, "),
+        ({"access": {"host": ["a"]}}, "args.access.host is not known. Known here: hosts, origins; see the table"),
+        ({"access": {"hosts": ["a b"]}}, "args.access.hosts: 'a b' is no host name"),
+        (
+            {"refiner": {"backends": "native"}},
+            "args.refiner.backends is not known. Known here: backend, load, ",
+        ),
+        ({"limits": {"side": "much"}}, "args.limits.side is 'much': input should be a valid integer"),
+        ({"encoder": "cloud"}, "args.encoder is 'cloud': input should be 'worker', 'renderer' or 'own'. See the table"),
+        ({"budget": 1.5}, "args.budget is 1.5: input should be less than or equal to 1"),
+        ({"device": "tpu"}, "args.device is 'tpu': "),
+        ([1], "its `args` is no mapping"),
+        ("native", "its `args` is no mapping"),
+    ],
+)
+def test_wrong_arguments_of_a_file_are_refused(tmp_path: Path, args: object, complaint: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump({"applications": [{"import_path": "being.deployments.app:build", "args": args}]}))
+    result = CliRunner().invoke(command, [str(path)])
+    assert isinstance(result.exception, InputError) and "\n" not in str(result.exception)
+    assert str(result.exception).startswith(f"{path}: ") and complaint in str(result.exception)
+
+
+def test_arguments_of_other_applications_are_theirs_and_none_are_right() -> None:
+    other = {"import_path": "mine:build", "args": {"refinerr": 1}}
+    ours: dict[str, object] = {"import_path": "being.deployments.app:build"}
+    check_args({"applications": [other, ours, {**ours, "args": None}]}, "config.yaml")
+    assert merged({"applications": [{**ours, "args": None}]}, None, None, ())["applications"][0]["args"] == {}
