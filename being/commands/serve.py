@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from being.commands.deployed import stay
 from being.commands.library_option import require_folders
 from being.commands.mps import MpsUnavailable, mps_runs, multi_process_service
 from being.commands.renderers import renderers_share_a_gpu, with_renderers
@@ -188,13 +189,23 @@ def command(
                     log_to_driver=True,
                 )
                 arm()
+            from ray import serve
             from ray.serve.scripts import run
         except ImportError as error:
             raise MissingDependencyError("ray", None, "Serving") from error
+        elsewhere = [] if address is None else ["--address", address]
         try:
-            run.main([file.name] if address is None else [file.name, "--address", address], standalone_mode=False)
+            run.main([file.name, "--non-blocking", *elsewhere], standalone_mode=False)
+            stay(_names(settings), lambda: serve.status().applications)
         except SystemExit as error:
             sys.exit(1 if error.code is None and address is None else error.code)  # None: it failed, and has said so
+        except KeyboardInterrupt:  # only where Ray is not ours, see `stopped_by_signals`
+            serve.shutdown()
+
+
+def _names(settings: dict[str, Any]) -> list[str]:
+    """Of the applications, as Serve has them."""
+    return [application.get("name", "default") for application in settings["applications"]]
 
 
 @contextlib.contextmanager

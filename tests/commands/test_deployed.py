@@ -1,0 +1,66 @@
+"""An application that does not come up ends `being serve`; one that ran is left to Serve."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+pytest.importorskip("ray")
+
+from ray.serve.schema import (
+    ApplicationStatus,
+    ApplicationStatusOverview,
+    DeploymentStatus,
+    DeploymentStatusOverview,
+    DeploymentStatusTrigger,
+)
+
+from being.commands.deployed import stay
+from being.errors import BeingError
+
+States = dict[str, ApplicationStatusOverview]
+
+
+class Signal(Exception):
+    pass
+
+
+def state(status: str, message: str = "", **failed: str) -> ApplicationStatusOverview:
+    """failed : messages of deployments that failed, by name."""
+    trigger, given_up = DeploymentStatusTrigger.REPLICA_STARTUP_FAILED, DeploymentStatus.DEPLOY_FAILED
+    deployments = {name: DeploymentStatusOverview(given_up, trigger, {}, text) for name, text in failed.items()}
+    return ApplicationStatusOverview(ApplicationStatus(status), message, time.time(), deployments)
+
+
+def looks(*seen: States) -> tuple[Callable[[], States], Callable[[float], None]]:
+    """What is seen one look after the other, and a sleep that a signal ends when all has been seen."""
+    left = list(seen)
+
+    def sleep(seconds: float) -> None:
+        if not left:
+            raise Signal
+
+    return lambda: left.pop(0), sleep
+
+
+def test_it_stays_while_applications_come_up_and_when_they_run() -> None:
+    other = {"other": state("DEPLOY_FAILED")}  # somebody else's
+    with pytest.raises(Signal):
+        stay(["being"], *looks(other, other | {"being": state("DEPLOYING")}, other | {"being": state("RUNNING")}))
+
+
+@pytest.mark.parametrize(
+    ("failed", "reason"),
+    [
+        (state("DEPLOY_FAILED", "Deploying failed:\nTraceback\n  ...\nModuleNotFoundError: No module\n"), "No module"),
+        (state("DEPLOY_FAILED", "Failed to update", Renderer="3 times in a row\nInputError: no device\n"), "no device"),
+        (state("DEPLOY_FAILED"), "Serve does not say why"),
+    ],
+)
+def test_an_application_that_serve_gives_up_is_one_line(failed: ApplicationStatusOverview, reason: str) -> None:
+    with pytest.raises(BeingError) as caught:
+        stay(["being"], *looks({"being": state("DEPLOYING")}, {"being": failed}))
+    assert "application 'being' cannot be served: " in str(caught.value) and reason in str(caught.value)
+    assert "\n" not in str(caught.value)
