@@ -24,6 +24,9 @@ ENVIRONMENT = {
     MESSAGE_VARIABLE: str(LARGEST_MESSAGE),
 }
 ATTEMPTS = 2
+ANSWER_S = 5.0  # a Ray that runs takes a connection within
+
+REMEDY = "Start one: ray start --head, or leave out --address"
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +74,20 @@ def start_ray(**options: Any) -> None:
             if attempt == ATTEMPTS or "timed out" not in str(error):
                 raise
             log.warning("Ray did not start in time (%s); once more", str(error).partition("\n")[0])
+
+
+def require_ray(address: str) -> None:
+    """Raise InputError where nothing listens at `HOST:PORT` or `ray://HOST:PORT`: Ray itself tries for minutes.
+
+    Other addresses, `auto` among them, Ray judges at once.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal() or "/" in host:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
+    except (OSError, OverflowError):
+        raise InputError(f"no Ray answers at {address}", REMEDY) from None
 
 
 def free_ports(count: int) -> list[int]:

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 ray = pytest.importorskip("ray")
 
 from being import ray_local
 from being.commands import serve, session_workers
 from being.errors import InputError
-from being.ray_local import free_ports, require_own_package
+from being.ray_local import free_ports, require_own_package, require_ray
 
 ROOT = Path(__file__).parents[1]
 RAY = Path(ray.__file__).parent
@@ -94,3 +95,25 @@ def test_serving_beside_another_package_is_one_line(tmp_path: Path) -> None:
     )
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.count("\n") == 1 and str(tmp_path / "being") in done.stderr
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "localhost:{}", "[::1]:{}"])
+def test_an_address_without_a_ray_is_refused_at_once(form: str) -> None:
+    address = form.format(free_ports(1)[0])
+    with pytest.raises(InputError, match=re.escape(f"no Ray answers at {address}")) as caught:
+        require_ray(address)
+    assert "ray start --head" in caught.value.remedy
+
+
+def test_addresses_where_something_listens_and_other_forms_are_left_to_ray() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for form in ("127.0.0.1:{}", "ray://localhost:{}"):
+            require_ray(form.format(server.getsockname()[1]))
+    for other in ("auto", "local", "session_2026"):
+        require_ray(other)
+
+
+def test_serving_on_a_cluster_that_is_not_there_is_one_line() -> None:
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    result = CliRunner().invoke(serve.command, ["--address", address])
+    assert isinstance(result.exception, InputError) and f"no Ray answers at {address}" in str(result.exception)

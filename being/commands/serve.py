@@ -30,7 +30,7 @@ from being.commands.session_workers import (
 from being.commands.stopping import stopped_by_signals
 from being.errors import InputError, MissingDependencyError
 from being.processors import usable_processors
-from being.ray_local import require_own_package, start_ray
+from being.ray_local import REMEDY, require_own_package, require_ray, start_ray
 
 CONFIG = Path("serve_config.yaml")
 # What serve_config.yaml says, for an installation without the file; a test holds the two together.
@@ -146,8 +146,10 @@ def command(
     """
     import yaml
 
-    if address is None:  # a cluster's folders need not be there for this machine
-        require_folders(library)
+    if address is None:
+        require_folders(library)  # those of a cluster need not be there for this machine
+    else:
+        require_ray(address)
     check_access(hosts, origins)
     settings = _read(config)
     if settings is not DEFAULT:
@@ -199,6 +201,10 @@ def command(
             stay(_names(settings), lambda: serve.status().applications)
         except SystemExit as error:
             sys.exit(1 if error.code is None and address is None else error.code)  # None: it failed, and has said so
+        except ConnectionError as error:
+            if address is None:
+                raise
+            raise InputError(f"no Ray answers at {address} ({str(error).partition('. ')[0]})", REMEDY) from error
         except KeyboardInterrupt:  # only where Ray is not ours, see `stopped_by_signals`
             serve.shutdown()
 
