@@ -113,17 +113,25 @@ def main(
     if config.vgg is not None:
         config = config.model_copy(update={"vgg": config.vgg.resolve()})
 
-    from being.training.cluster.job import Cluster, Person
+    from being.dataset import Dataset
+    from being.model.device import check_device_name
+    from being.training.cluster.job import Cluster, Person, check_people
+
+    check_device_name(config.device)
+    chosen = [Person(id, folder, title, consents[id], refine) for id, folder in people]
+    check_people(chosen, library, replace)
+    for person in chosen:
+        Dataset(person.footage)  # says what is wrong with it before Ray starts, which takes 20 s
+
     from being.training.cluster.ray import join_ray, train
 
     join_ray(address)
-    chosen = [Person(id, folder, title, consents[id], refine) for id, folder in people]
     cluster = Cluster(storage, name, workers, cpus, gpu_fraction, failures)
     with show_each([person.id for person in chosen]) as progress:
         outcomes = train(chosen, library, config, cluster, progress, restart=restart, replace=replace)
     for outcome in outcomes:
         if outcome.error is not None:
-            click.echo(f"Error: {outcome.error}", err=True)
+            complain(str(outcome.error))
         elif outcome.avatar is None:
             click.echo(f"{outcome.person.id}: stopped; the same command goes on from the last checkpoint")
         else:
@@ -133,6 +141,11 @@ def main(
         sys.exit(FAILED)
     if any(outcome.avatar is None for outcome in outcomes):
         sys.exit(STOPPED)
+
+
+def complain(text: str) -> None:
+    """An error's one line, in the form of the command `being`."""
+    click.echo(f"being: {text}", err=True)
 
 
 def person_of(text: str) -> tuple[str, Path]:
@@ -189,10 +202,10 @@ if __name__ == "__main__":
     try:
         main(spread(sys.argv[1:]), prog_name="train.py", standalone_mode=False)
     except click.ClickException as problem:
-        click.echo(f"Error: {problem.format_message()} (see train.py --help)", err=True)
+        complain(f"{problem.format_message()} (see train.py --help)")
         sys.exit(USER_ERROR)
     except click.Abort:
         sys.exit(STOPPED)
     except BeingError as problem:
-        click.echo(f"Error: {problem}", err=True)
+        complain(str(problem))
         sys.exit(USER_ERROR)

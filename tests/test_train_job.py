@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,6 +119,24 @@ def test_a_relative_place_is_refused_in_a_job(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(inside)
     with pytest.raises(InputError, match="thrown away"):
         place("--out", "avatars")
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--data", "EMPTY"], "track_params.pt"),
+        (["--data", "nowhere"], "nowhere is not a folder"),
+        (["--data", "EMPTY", "--device", "tpu"], "device 'tpu' is none of auto, cpu, cuda, cuda:N"),
+        (["--data", "EMPTY", "--seed", "x"], "--seed"),
+        (["--data", "EMPTY", "--sing"], "No such option"),
+    ],
+)
+def test_what_is_wrong_is_one_line_before_ray_starts(tmp_path: Path, options: list[str], complaint: str) -> None:
+    (tmp_path / "EMPTY").mkdir()
+    command = [sys.executable, str(Path(__file__).parents[1] / "train.py"), *options, "--out", "avatars"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("being: ") and complaint in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_the_help_teaches() -> None:
