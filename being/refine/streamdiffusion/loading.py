@@ -38,6 +38,7 @@ TURBO_SCHEDULER: dict[str, Any] = {
     "prediction_type": "epsilon",
 }
 PROMPT_TOKENS = 77
+ANSWER_S = 5.0  # of the hub
 SAMPLED = 4096  # numbers of each tensor that its fingerprint looks at
 
 
@@ -173,22 +174,35 @@ class _Source:
         if folder.is_absolute() or self.name.startswith("."):
             raise InputError(f"there is no folder {self.name!r}", "Give a folder, or a name on the Hugging Face hub")
         try:
-            from huggingface_hub import hf_hub_download
+            from huggingface_hub import hf_hub_download, try_to_load_from_cache
             from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
         except ImportError as error:
             raise MissingDependencyError("huggingface-hub", "refine", "A model on the Hugging Face hub") from error
         try:
-            return Path(
-                hf_hub_download(self.name, name, revision=self.revision, local_files_only=self.local_files_only)
-            )
-        except LocalEntryNotFoundError as error:  # not there, and no network or not allowed
-            if self.local_files_only:
+            cached = try_to_load_from_cache(self.name, name, revision=self.revision)
+            if isinstance(cached, str):
+                return Path(cached)
+            if cached is not None or self.local_files_only:  # known not to exist, or not to be asked for
                 return None
+            self._reach(name)
+            return Path(hf_hub_download(self.name, name, revision=self.revision))
+        except LocalEntryNotFoundError as error:  # the network went meanwhile
             raise InputError(f"{self.name!r} cannot be reached ({_first_line(error)})", self._remedy()) from error
         except EntryNotFoundError:
             return None
         except (OSError, ValueError) as error:  # no such repository, no permission, not a name
             raise InputError(f"{self.name!r} cannot be had ({_first_line(error)})", self._remedy()) from error
+
+    def _reach(self, name: str) -> None:
+        """Ask the hub for a file once; a download without network tries for half a minute and says so in lines."""
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+        try:
+            get_hf_file_metadata(hf_hub_url(self.name, name, revision=self.revision), timeout=ANSWER_S)
+        except Exception as error:  # the HTTP client's own, another in each version of huggingface_hub
+            if isinstance(error, OSError | ValueError) and not isinstance(error, ConnectionError):
+                return  # the hub has answered, and the download tells in full what is wrong
+            raise InputError(f"{self.name!r} cannot be reached ({_first_line(error)})", self._remedy()) from error
 
     def _remedy(self) -> str:
         if Path(self.name).is_dir():

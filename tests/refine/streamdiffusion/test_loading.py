@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from being.refine.streamdiffusion.loading import load_weights, random_weights
 from being.refine.streamdiffusion.settings import StreamDiffusionSettings
 
 CPU = torch.device("cpu")
+NOWHERE = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"  # nothing listens there
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +153,35 @@ def test_a_hub_name_that_is_not_here_tells_the_command_that_gets_it(
     with pytest.raises(InputError, match=r"hf download someone/something") as caught:
         load_weights(settings, CPU, torch.float32)
     assert "\n" not in str(caught.value)
+
+
+def test_a_hub_out_of_reach_is_asked_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An address where nothing listens stands for no network."""
+    pytest.importorskip("huggingface_hub")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", NOWHERE)
+    started = time.monotonic()
+    with pytest.raises(InputError, match="'someone/something' cannot be reached") as caught:
+        load_weights(StreamDiffusionSettings(model="someone/something"), CPU, torch.float32)
+    assert "\n" not in str(caught.value) and "hf download someone/something" in caught.value.remedy
+    assert time.monotonic() - started < 15 and not caplog.records  # the hub's own client tries for 23 s, aloud
+
+
+def test_what_the_cache_of_the_hub_holds_is_taken_without_asking(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("huggingface_hub")
+    commit = "0" * 40
+    for name, folder in (("model", saved), ("taesd", saved / "taesd")):
+        shutil.copytree(folder, tmp_path / f"models--someone--{name}" / "snapshots" / commit)
+        (tmp_path / f"models--someone--{name}" / "refs").mkdir()
+        (tmp_path / f"models--someone--{name}" / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", NOWHERE)
+    settings = StreamDiffusionSettings(model="someone/model", autoencoder="someone/taesd", prompt="a face")
+    assert load_weights(settings, CPU, torch.float32).hashes == load(saved).hashes
 
 
 @pytest.mark.parametrize("package", ["diffusers", "transformers"])
