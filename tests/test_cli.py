@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
         patch.setattr("signal.signal", lambda *_: None)  # the test runner keeps its handlers
         with pytest.raises(SystemExit) as leave:
             cli.main()
+    logging.disable(logging.NOTSET)  # which being doctor leaves at another level
     out, err = capsys.readouterr()
     return int(leave.value.code or 0), out, err
 
