@@ -204,7 +204,8 @@ def command(
         except ConnectionError as error:
             if address is None:
                 raise
-            raise InputError(f"no Ray answers at {address} ({str(error).partition('. ')[0]})", REMEDY) from error
+            reason = str(error).partition(". ")[0]
+            raise InputError(f"the Ray at {address} cannot be joined ({reason})", REMEDY) from error
         except KeyboardInterrupt:  # only where Ray is not ours, see `stopped_by_signals`
             serve.shutdown()
 
