@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Generic, TypeVar
 
 import torch
@@ -24,14 +25,19 @@ class KernelTrial(Generic[Kernels]):
         self._made: dict[torch.device, Kernels | None] = {}
 
     def on(self, device: torch.device) -> Kernels | None:
-        """The kernels; None where there is no GPU, or Triton does not work on it."""
+        """The kernels; None where there is no GPU, or Triton does not work on it.
+
+        Raises torch.OutOfMemoryError where the GPU is full just now: that says nothing of the kernels.
+        """
         if device.type != "cuda":
             return None
         if device not in self._made:
             try:
-                self._made[device] = self._make(device)
-            except torch.OutOfMemoryError:  # it may work the next time
-                return None
+                # Triton launches on the current device, wherever tensors lie.
+                with torch.cuda.device(device) if torch.cuda.is_available() else nullcontext():
+                    self._made[device] = self._make(device)
+            except torch.OutOfMemoryError:
+                raise
             except Exception as error:  # a missing C compiler, a driver that Triton does not know: it raises all sorts
                 log.warning("%s: %s (%s)", self._without, type(error).__name__, error)
                 self._made[device] = None

@@ -47,8 +47,9 @@ def test_where_they_do_not_work_they_are_left_out_for_good_and_it_is_said_once(
     ]
 
 
-def test_memory_that_is_short_once_leaves_them_out_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_memory_that_is_short_says_nothing_of_the_kernels(caplog: pytest.LogCaptureFixture) -> None:
     trial = KernelTrial(Making(torch.OutOfMemoryError()), "slower")
-    assert trial.on(GPU) is None
+    with pytest.raises(torch.OutOfMemoryError):
+        trial.on(GPU)
     assert trial.on(GPU) == "kernels of cuda:0"
     assert not caplog.records

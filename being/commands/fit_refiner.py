@@ -109,9 +109,9 @@ def command(
     does without it, and stored as lora.safetensors in PEFT's naming, bound to that model; a refiner of another one
     leaves it out.
 
-    Look at AVATAR.refiner/report.html (AVATAR.lora/report.html) before you use it. One that does harm or changes next
-    to nothing is not stored, and what the avatar had before stays. Ctrl-C stops; the same command goes on from
-    finished folds, a LoRA starts anew.
+    Look at AVATAR.refiner/report.html (AVATAR.lora/report.html) before you use it. One that does harm is not stored,
+    nor are references that change next to nothing, and what the avatar had before stays. Ctrl-C stops; the same
+    command goes on from finished folds, a LoRA starts anew.
 
     \b
     Examples:
@@ -161,7 +161,7 @@ def command(
         click.echo(f"the model alone, at that strength: {without}")
     click.echo(f"look at {result.report}")
     if not result.judged.kept:
-        left = "leaves the film" if refiner == "native" else "is worse than the model alone"
+        left = "flickers or leaves the film" if refiner == "native" else "is worse than the model alone"
         harm = f"it moves the lips or {left} even so"
         why = "frames come no nearer to the film" if result.judged.harmless else harm
         click.echo(f"{why}: it was not put into the avatar; longer footage may help")

@@ -69,7 +69,8 @@ class Engine:
         self.device = device_of(device)
         self.fast = fast
         self.stages = tuple(stages)
-        self.backend = _backend(self.device, fast)
+        with on_device(self.device):
+            self.backend = _backend(self.device, fast)
         self._capacity = max(1, capacity)
         self._loaded: OrderedDict[str, tuple[LibraryEntry, RenderableAvatar]] = OrderedDict()
         self._lock = threading.Lock()

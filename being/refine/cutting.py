@@ -30,8 +30,11 @@ def make_ready(device: torch.device) -> None:
 
 
 def fused_crops(device: torch.device) -> CutOut | None:
-    """What cuts out by kernels; None where there is no GPU, or Triton does not work on it."""
-    return _kernels.on(device)
+    """What cuts out by kernels; None where there is no GPU, Triton does not work on it, or memory is short just now."""
+    try:
+        return _kernels.on(device)
+    except torch.OutOfMemoryError:  # these frames are cut out by the twin, the next may find some
+        return None
 
 
 def _tried_out(device: torch.device) -> CutOut:

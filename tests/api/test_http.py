@@ -182,7 +182,9 @@ def test_an_upload_that_never_ends_is_given_up(serve: Callable[..., Server]) -> 
 def test_long_sound_is_refused(serve: Callable[..., Server]) -> None:
     server = serve(ServingLimits(sound_s=1.0))
     with server.client() as client:
-        assert "limit is 1 s" in str(problem(client.post("/v1/avatars/tiny/speak", content=wav(3.0, 8000)), 422)["detail"])
+        assert "limit is 1 s" in str(
+            problem(client.post("/v1/avatars/tiny/speak", content=wav(3.0, 8000)), 422)["detail"]
+        )
 
 
 def test_only_so_many_speak_at_once(serve: Callable[..., Server]) -> None:

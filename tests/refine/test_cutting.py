@@ -9,6 +9,7 @@ import torch
 from being.inference.frame_batch import FrameBatch
 from being.inference.frames import PixelFormat
 from being.inference.rendered import FrameInfo
+from being.kernel_trial import KernelTrial
 from being.refine import cutting
 from being.refine.cutting import crops_of, fused_crops
 from being.refine.faces import Faces, PlainCrops
@@ -48,3 +49,16 @@ def test_kernels_cut_what_they_know(
 
 def test_there_are_none_without_a_gpu() -> None:
     assert fused_crops(torch.device("cpu")) is None
+
+
+def test_memory_that_is_short_once_leaves_kernels_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = [torch.OutOfMemoryError()]
+
+    def made(device: torch.device) -> type[Told]:
+        if errors:
+            raise errors.pop()
+        return Told
+
+    monkeypatch.setattr(cutting, "_kernels", KernelTrial(made, "slower"))
+    gpu = torch.device("cuda", 0)
+    assert fused_crops(gpu) is None and fused_crops(gpu) is Told

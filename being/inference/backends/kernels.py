@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import torch
 
 from being.inference.output import Planes
@@ -12,7 +10,7 @@ from being.kernel_trial import KernelTrial
 
 def planes_kernel(device: torch.device) -> Planes | None:
     """The last stage's kernel; None on a CPU, and on a GPU where Triton is missing or compiles nothing."""
-    return _kernels.on(device) if find_spec("triton") is not None else None
+    return _kernels.on(device)
 
 
 def _tried_out(device: torch.device) -> Planes:

@@ -161,16 +161,30 @@ class _Source:
         """The safetensors of a part; of half the size where that is enough and there."""
         names = [f"{stem}.safetensors"]
         names.insert(0 if dtype == torch.float16 else 1, f"{stem}.fp16.safetensors")
-        for name in names:
-            found = self._find(_inside(folder, name))
-            if found is not None:
-                return found
+        inside = [_inside(folder, name) for name in names]
+        for find in (self._at_hand, self._find):  # the hub is not asked for one while the cache holds the other
+            for name in inside:
+                if (found := find(name)) is not None:
+                    return found
         raise InputError(f"{_inside(folder, names[-1])} of {self.name!r} is missing", self._remedy())
+
+    def _at_hand(self, name: str) -> Path | None:
+        """A file of the folder, or of the hub's cache."""
+        folder = Path(self.name)
+        if folder.is_dir():
+            return folder / name if (folder / name).is_file() else None
+        try:
+            from huggingface_hub import try_to_load_from_cache
+
+            cached = try_to_load_from_cache(self.name, name, revision=self.revision)
+        except (ImportError, ValueError):  # told by `_find`
+            return None
+        return Path(cached) if isinstance(cached, str) else None
 
     def _find(self, name: str) -> Path | None:
         folder = Path(self.name)
         if folder.is_dir():
-            return folder / name if (folder / name).is_file() else None
+            return self._at_hand(name)
         if folder.is_absolute() or self.name.startswith("."):
             raise InputError(f"there is no folder {self.name!r}", "Give a folder, or a name on the Hugging Face hub")
         try:

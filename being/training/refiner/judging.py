@@ -139,7 +139,7 @@ def judge_both(
     alone = replace(trained.alone, history=trained.history, steps=trained.steps, guard=trained.guard)
     without = judge(pairs, alone.network, alone.state, depth, perceptual, identity)
     found, before = (distances(part.pictures, pairs.truth, pairs.boxes, perceptual) for part in (judged, without))
-    if judged.harmless and ratios(found, before) is not None:
+    if judged.harmless and judged.pays >= without.pays and ratios(found, before) is not None:
         return trained, judged
     return alone, without
 

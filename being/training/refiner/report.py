@@ -91,12 +91,12 @@ def _kept(judged: Judged) -> str:
     """One sentence on the strength."""
     lost = "left the film" if judged.alone is None else "left the film further than the model alone"
     if not judged.harmless:
-        return f"Even at strength {judged.strength:g} it moved the lips or {lost}, and was not kept."
+        return f"Even at strength {judged.strength:g} it moved the lips, flickered or {lost}, and was not kept."
     if not judged.pays:
         return "It brought frames no nearer to the film than they are, and was not kept."
     if judged.strength == 1:
         return "Strength kept: 1."
-    more = "moved the lips" if judged.alone is not None else f"moved the lips or {lost}"
+    more = "moved the lips" if judged.alone is not None else f"moved the lips, flickered or {lost}"
     return f"Strength kept: {judged.strength:g}, lowered because more would have {more}."
 
 

@@ -169,8 +169,9 @@ def test_a_hub_out_of_reach_is_asked_once(
     assert time.monotonic() - started < 15 and not caplog.records  # the hub's own client tries for 23 s, aloud
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])  # which may take files of half the size, if there
 def test_what_the_cache_of_the_hub_holds_is_taken_without_asking(
-    saved: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    saved: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, dtype: torch.dtype
 ) -> None:
     pytest.importorskip("huggingface_hub")
     commit = "0" * 40
@@ -181,7 +182,7 @@ def test_what_the_cache_of_the_hub_holds_is_taken_without_asking(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", NOWHERE)
     settings = StreamDiffusionSettings(model="someone/model", autoencoder="someone/taesd", prompt="a face")
-    assert load_weights(settings, CPU, torch.float32).hashes == load(saved).hashes
+    assert load_weights(settings, CPU, dtype).hashes == load(saved).hashes
 
 
 @pytest.mark.parametrize("package", ["diffusers", "transformers"])
