@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 import torch.nn.functional as F
 
 from being.refine.native.network import RefineConfig, RefineNetwork
 from being.refine.native.references import ZERO
 from being.training.refiner.guard import EVERY, Guard, apart, distances, ratios
-from being.training.refiner.judging import judge_both
+from being.training.refiner.judging import Judged, judge_both
 from being.training.refiner.loop import Trained
 from being.training.refiner.pairs import CropSampler, Pairs, packed
 
@@ -111,3 +112,15 @@ def test_a_network_that_is_worse_on_held_out_frames_is_left_out() -> None:
 def test_without_frames_to_judge_by_no_network_is_kept() -> None:
     none = replace(pairs(), seen=torch.ones(COUNT, dtype=torch.bool))
     assert Guard(none, None, None).best(CONFIG, [adding(1.0)]) == (None, {})
+
+
+def test_a_network_that_does_not_pay_leaves_references_that_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = pairs()
+    alone = Trained(CONFIG.model_copy(update={"width": 0}), {})
+
+    def judged(pairs: Pairs, network: RefineConfig, *rest: object) -> Judged:
+        return Judged(1.0, True, {}, {}, 0.0, source.renders, pays=network.width == 0)
+
+    monkeypatch.setattr("being.training.refiner.judging.judge", judged)
+    kept, found = judge_both(source, Trained(CONFIG, {}, alone=alone), 8.0)
+    assert kept.network.width == 0 and found.kept
