@@ -1,10 +1,14 @@
-"""An application that was handed to Serve: whether it came up."""
+"""An application that was handed to Serve: whether it came up, and that it is taken down again."""
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, NoReturn
+
+import click
 
 from being.errors import BeingError
 
@@ -33,6 +37,27 @@ def stay(names: Collection[str], states: Callable[[], States], sleep: Callable[[
         sleep(LOOK_S)
     while True:
         sleep(3600)
+
+
+@contextlib.contextmanager
+def taken_down(names: Collection[str]) -> Iterator[None]:
+    """However the block ends, applications of these names are deleted from the cluster that was joined in it.
+
+    Others on the cluster go on: `serve.shutdown` would end them, too.
+    """
+    try:
+        yield
+    finally:
+        if names and "ray" in sys.modules:
+            import ray
+            from ray import serve
+
+            for name in names if ray.is_initialized() else ():
+                try:
+                    serve.delete(name)
+                except Exception as error:  # the cluster is gone, or Serve has ended there
+                    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                    click.echo(f"being: application {name!r} may be left on the cluster: {reason}", err=True)
 
 
 def _all_run(names: Collection[str], states: States) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from being.commands.deployed import stay
+from being.commands.deployed import stay, taken_down
 from being.commands.library_option import require_folders
 from being.commands.mps import MpsUnavailable, mps_runs, multi_process_service
 from being.commands.renderers import renderers_share_a_gpu, with_renderers
@@ -196,18 +196,18 @@ def command(
         except ImportError as error:
             raise MissingDependencyError("ray", None, "Serving") from error
         elsewhere = [] if address is None else ["--address", address]
-        try:
-            run.main([file.name, "--non-blocking", *elsewhere], standalone_mode=False)
+        with taken_down(_names(settings) if address is not None else []):
+            try:
+                run.main([file.name, "--non-blocking", *elsewhere], standalone_mode=False)
+            except SystemExit as error:
+                sys.exit(1 if error.code is None else error.code)  # None: it failed, and has said so
+            except ConnectionError as error:
+                if address is None:
+                    raise
+                reason = str(error).partition(". ")[0]
+                raise InputError(f"the Ray at {address} cannot be joined ({reason})", REMEDY) from error
+            arm()  # joining a cluster has put a handler of Ray's in the place of ours
             stay(_names(settings), lambda: serve.status().applications)
-        except SystemExit as error:
-            sys.exit(1 if error.code is None and address is None else error.code)  # None: it failed, and has said so
-        except ConnectionError as error:
-            if address is None:
-                raise
-            reason = str(error).partition(". ")[0]
-            raise InputError(f"the Ray at {address} cannot be joined ({reason})", REMEDY) from error
-        except KeyboardInterrupt:  # only where Ray is not ours, see `stopped_by_signals`
-            serve.shutdown()
 
 
 def _names(settings: dict[str, Any]) -> list[str]:

@@ -35,21 +35,22 @@ def stopped_by_signals(*, ours: bool) -> Iterator[Callable[[], None]]:
 
     Parameters
     ----------
-    ours : the Ray is this process's own. Another one goes on, and only what was deployed there is taken down.
+    ours : the Ray is this process's own. Another one goes on, and the block takes down what it deployed there.
 
     The block is given a function to call after `ray.init`, which puts a handler of Ray's in the place of ours.
     """
-    # KeyboardInterrupt is to `serve run` the request to take down what it deployed, which takes ten seconds.
-    handler = _exit if ours else _interrupt
+    # No KeyboardInterrupt: to `serve run` it is the request to shut down Serve, with what others have deployed there.
     before = [signal.getsignal(number) for number in SIGNALS]
     others = set(descendants(os.getpid()))
     alarm = _Alarm(others) if ours else None
     try:
-        _handle(handler)
-        yield lambda: _handle(handler)
-    except SystemExit:
+        _handle(_exit)
+        yield lambda: _handle(_exit)
+    except SystemExit as end:
         number = alarm.number() if alarm is not None else None
-        if number is not None:  # Ray's own handler, while it starts, exits with 1 or 15
+        if alarm is None and end.code == signal.SIGTERM:
+            number = signal.SIGTERM
+        if number is not None:  # Ray's own handler, while it starts or is joined, exits with 1 or 15
             raise SystemExit(128 + number) from None
         raise
     finally:
@@ -159,7 +160,3 @@ def _handle(handler: Any) -> None:
 def _exit(number: int, frame: FrameType | None) -> NoReturn:
     click.echo("being: stopping", err=True)
     sys.exit(128 + number)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt

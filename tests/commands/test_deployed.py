@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-pytest.importorskip("ray")
+ray = pytest.importorskip("ray")
 
+from ray import serve
 from ray.serve.schema import (
     ApplicationStatus,
     ApplicationStatusOverview,
@@ -17,7 +18,7 @@ from ray.serve.schema import (
     DeploymentStatusTrigger,
 )
 
-from being.commands.deployed import stay
+from being.commands.deployed import stay, taken_down
 from being.errors import BeingError
 
 States = dict[str, ApplicationStatusOverview]
@@ -64,3 +65,28 @@ def test_an_application_that_serve_gives_up_is_one_line(failed: ApplicationStatu
         stay(["being"], *looks({"being": state("DEPLOYING")}, {"being": failed}))
     assert "application 'being' cannot be served: " in str(caught.value) and reason in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("end", [BeingError("given up"), KeyboardInterrupt(), SystemExit(143)])
+def test_applications_on_a_cluster_are_taken_down_and_others_stay(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], end: BaseException
+) -> None:
+    deleted: list[str] = []
+
+    def delete(name: str) -> None:
+        deleted.append(name)
+        if name == "first":
+            raise TimeoutError("not deleted\nafter 60s")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(serve, "delete", delete)
+    with pytest.raises(type(end)) as caught, taken_down(["first", "being"]):
+        raise end
+    assert caught.value is end and deleted == ["first", "being"]
+    assert capsys.readouterr().err == "being: application 'first' may be left on the cluster: not deleted\n"
+
+
+def test_nothing_is_taken_down_where_no_cluster_was_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "delete", lambda name: pytest.fail(name))
+    with taken_down(["being"]):
+        pass

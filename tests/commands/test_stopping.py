@@ -88,16 +88,19 @@ before.kill()
     subprocess.run([sys.executable, "-c", script], check=True, timeout=STARTING_S)
 
 
-def test_a_ray_that_is_anothers_is_asked_politely() -> None:
-    script = """
-import os, signal, time
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("middle", ["arm()", "signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))"])
+def test_what_was_deployed_with_anothers_ray_is_taken_down(number: int, middle: str) -> None:
+    script = f"""
+import os, signal, sys, time
 from being.commands.stopping import stopped_by_signals
-try:
-    with stopped_by_signals(ours=False):
-        os.kill(os.getpid(), signal.SIGTERM)
+with stopped_by_signals(ours=False) as arm:
+    {middle}
+    try:
+        os.kill(os.getpid(), {number})
         time.sleep(60)
-except KeyboardInterrupt:
-    print("interrupted")
+    finally:
+        print("taken down")
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=STARTING_S)
-    assert (done.stdout, done.returncode) == ("interrupted\n", 0)
+    assert (done.stdout, done.returncode) == ("taken down\n", 128 + number)
