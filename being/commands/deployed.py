@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     States = Mapping[str, ApplicationStatusOverview]
 
 LOOK_S = 2.0  # between two looks while it is deployed
+LOOKS = 15  # in a row that may fail or miss an application: Serve's controller may be starting again
 
 
 def stay(names: Collection[str], states: Callable[[], States], sleep: Callable[[float], None] = time.sleep) -> NoReturn:
@@ -31,9 +32,22 @@ def stay(names: Collection[str], states: Callable[[], States], sleep: Callable[[
     Raises
     ------
     BeingError
-        Serve has given one of them up before it ran.
+        Serve has given one of them up before it ran, or has not told of it for `LOOKS` looks.
     """
-    while not _all_run(names, states()):
+    missed = 0
+    while True:
+        try:
+            seen = states()
+        except Exception as error:
+            seen, problem = {}, f"the state of the applications cannot be read: {_first_line(error)}"
+        else:
+            unknown = [name for name in names if name not in seen]
+            problem = f"Serve knows no application {unknown[0]!r}" if unknown else ""
+        if _all_run(names, seen):
+            break
+        missed = missed + 1 if problem else 0
+        if missed == LOOKS:
+            raise BeingError(problem, "See its log above, and whether somebody has deleted it or ended that Ray")
         sleep(LOOK_S)
     while True:
         sleep(3600)
@@ -56,7 +70,7 @@ def taken_down(names: Collection[str]) -> Iterator[None]:
                 try:
                     serve.delete(name)
                 except Exception as error:  # the cluster is gone, or Serve has ended there
-                    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                    reason = _first_line(error)
                     click.echo(f"being: application {name!r} may be left on the cluster: {reason}", err=True)
 
 
@@ -65,6 +79,10 @@ def _all_run(names: Collection[str], states: States) -> bool:
         if name in states and states[name].status == "DEPLOY_FAILED":
             raise BeingError(f"application {name!r} cannot be served: {_reason(states[name])}", "Its log is above")
     return all(name in states and states[name].status == "RUNNING" for name in names)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _reason(state: ApplicationStatusOverview) -> str:

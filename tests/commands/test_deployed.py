@@ -10,6 +10,7 @@ import pytest
 ray = pytest.importorskip("ray")
 
 from ray import serve
+from ray.exceptions import RayActorError
 from ray.serve.schema import (
     ApplicationStatus,
     ApplicationStatusOverview,
@@ -18,7 +19,7 @@ from ray.serve.schema import (
     DeploymentStatusTrigger,
 )
 
-from being.commands.deployed import stay, taken_down
+from being.commands.deployed import LOOKS, stay, taken_down
 from being.errors import BeingError
 
 States = dict[str, ApplicationStatusOverview]
@@ -35,7 +36,7 @@ def state(status: str, message: str = "", **failed: str) -> ApplicationStatusOve
     return ApplicationStatusOverview(ApplicationStatus(status), message, time.time(), deployments)
 
 
-def looks(*seen: States) -> tuple[Callable[[], States], Callable[[float], None]]:
+def looks(*seen: States | Exception) -> tuple[Callable[[], States], Callable[[float], None]]:
     """What is seen one look after the other, and a sleep that a signal ends when all has been seen."""
     left = list(seen)
 
@@ -43,7 +44,14 @@ def looks(*seen: States) -> tuple[Callable[[], States], Callable[[float], None]]
         if not left:
             raise Signal
 
-    return lambda: left.pop(0), sleep
+    def look() -> States:
+        match left.pop(0):
+            case Exception() as error:
+                raise error
+            case states:
+                return states
+
+    return look, sleep
 
 
 def test_it_stays_while_applications_come_up_and_when_they_run() -> None:
@@ -90,3 +98,22 @@ def test_nothing_is_taken_down_where_no_cluster_was_joined(monkeypatch: pytest.M
     monkeypatch.setattr(serve, "delete", lambda name: pytest.fail(name))
     with taken_down(["being"]):
         pass
+
+
+def test_looks_that_fail_for_a_while_are_repeated() -> None:
+    away: list[States | Exception] = [RayActorError(), {}] * (LOOKS // 2)
+    with pytest.raises(Signal):
+        stay(["being"], *looks(*away, {"being": state("DEPLOYING")}, *away, {"being": state("RUNNING")}))
+
+
+@pytest.mark.parametrize(
+    ("seen", "reason"),
+    [
+        ({"other": state("RUNNING")}, "Serve knows no application 'being'"),
+        (RayActorError(error_msg="it died\nlong ago"), "the state of the applications cannot be read: "),
+    ],
+)
+def test_an_application_nothing_is_heard_of_is_one_line(seen: States | Exception, reason: str) -> None:
+    with pytest.raises(BeingError) as caught:
+        stay(["being"], *looks({"being": state("DEPLOYING")}, *[seen] * LOOKS))
+    assert reason in str(caught.value) and "\n" not in str(caught.value)
