@@ -27,6 +27,8 @@ ATTEMPTS = 2
 ANSWER_S = 5.0  # a Ray that runs takes a connection within
 
 REMEDY = "Start one: ray start --head, or leave out --address"
+FORMS = "Give --address as HOST:PORT, ray://HOST:PORT or auto"
+TOKEN = "It may want a token: RAY_AUTH_MODE=token and the same ~/.ray/auth_token as the cluster"
 
 log = logging.getLogger(__name__)
 
@@ -55,15 +57,18 @@ def require_own_package(folder: Path) -> None:
 
 
 def start_ray(**options: Any) -> None:
-    """`ray.init(**options)` for a new Ray here; call it before Ray is imported, which reads `ENVIRONMENT`.
+    """`ray.init(**options)`, for a new Ray here; call it before Ray is imported, which reads `ENVIRONMENT`.
 
-    Raises InputError as `require_own_package` does.
+    Without an address it joins the Ray that is current here, if there is one. Raises InputError as
+    `require_own_package` and `require_ray` do.
     """
     require_own_package(Path.cwd())
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import ray
 
+    if not ray.is_initialized():
+        require_ray(options.get("address") or "auto")
     for attempt in range(1, ATTEMPTS + 1):
         try:
             with helper_ports(dict(zip(HELPER_PORTS, free_ports(len(HELPER_PORTS)), strict=True))):
@@ -79,15 +84,45 @@ def start_ray(**options: Any) -> None:
 def require_ray(address: str) -> None:
     """Raise InputError where nothing listens at `HOST:PORT` or `ray://HOST:PORT`: Ray itself tries for minutes.
 
-    Other addresses, `auto` among them, Ray judges at once.
+    `auto` is what Ray takes for it. Other addresses Ray judges at once.
     """
+    remedy = REMEDY
+    if address == "auto":
+        address, source = _current()
+        remedy = f"It was named by {source}: remove that where it ended, or name another by --address"
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdecimal() or "/" in host:
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), ANSWER_S).close()
-    except (OSError, OverflowError):
-        raise InputError(f"no Ray answers at {address}", REMEDY) from None
+    except (OSError, OverflowError, UnicodeError):
+        raise InputError(f"no Ray answers at {address}", remedy) from None
+
+
+def cannot_be_joined(address: str, error: Exception) -> InputError:
+    """What to tell of an address that Ray would not take, or of a cluster that answers there and let nobody in."""
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0].partition(". ")[0]
+    remedy = TOKEN
+    if isinstance(error, ValueError) or "Module:" in reason:  # Ray takes x://y for a module x that joins
+        remedy = FORMS
+    elif "Could not find any running Ray" in reason:
+        remedy = REMEDY
+    return InputError(f"the Ray at {address!r} cannot be joined ({reason.rstrip('.')})", remedy)
+
+
+def _current() -> tuple[str, str]:
+    """What Ray takes for `auto` or for no address, and what says so; `auto` where nothing does.
+
+    `ray start` writes the file, and a head that was killed leaves it behind.
+    """
+    if address := os.environ.get("RAY_ADDRESS"):
+        return address, "the variable RAY_ADDRESS"
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    file = Path(folder) / "ray" / "ray_current_cluster"
+    try:
+        return file.read_text().strip() or "auto", str(file)
+    except (OSError, UnicodeError):
+        return "auto", str(file)
 
 
 def free_ports(count: int) -> list[int]:
