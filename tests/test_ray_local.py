@@ -18,7 +18,7 @@ ray = pytest.importorskip("ray")
 from being import ray_local
 from being.commands import serve, session_workers
 from being.errors import InputError
-from being.ray_local import free_ports, require_own_package, require_ray
+from being.ray_local import cannot_be_joined, free_ports, require_own_package, require_ray, start_ray
 
 ROOT = Path(__file__).parents[1]
 RAY = Path(ray.__file__).parent
@@ -105,6 +105,63 @@ def test_an_address_without_a_ray_is_refused_at_once(form: str) -> None:
     assert "ray start --head" in caught.value.remedy
 
 
+@pytest.mark.parametrize("address", ["a..b:6379", "ray://a..b:6379", "127.0.0.1:99999999999"])
+def test_addresses_that_are_none_are_refused(address: str) -> None:
+    with pytest.raises(InputError, match=re.escape(f"no Ray answers at {address}")):
+        require_ray(address)
+
+
+@pytest.fixture
+def current(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file in which `ray start` leaves its address; it is not there."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    file = tmp_path / "ray" / "ray_current_cluster"
+    file.parent.mkdir()
+    return file
+
+
+def test_ray_looks_where_we_look_for_the_current_one(current: Path) -> None:
+    from ray._common.utils import get_ray_address_file
+
+    assert get_ray_address_file(None) == str(current)
+
+
+def test_a_head_that_was_killed_is_refused_at_once(current: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_ray("auto")  # there is none: Ray says so at once, or starts one
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    current.write_text(address)
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("started"))
+    for join in (lambda: require_ray("auto"), start_ray, lambda: start_ray(address=None)):
+        with pytest.raises(InputError, match=re.escape(f"no Ray answers at {address}")) as caught:
+            join()
+        assert str(current) in caught.value.remedy
+    require_ray("local")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{server.getsockname()[1]}")
+        require_ray("auto")
+    with pytest.raises(InputError) as caught:
+        require_ray("auto")
+    assert "RAY_ADDRESS" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (ValueError("Invalid address format: nonsense"), "HOST:PORT"),
+        (RuntimeError("Module: x does not exist.\nThis module was parsed from Address: x://y"), "HOST:PORT"),
+        (ConnectionError("Could not find any running Ray instance. Please"), "ray start --head"),
+        (RuntimeError("Failed to connect to GCS"), "RAY_AUTH_MODE=token"),
+        (ConnectionError(), "RAY_AUTH_MODE=token"),
+    ],
+)
+def test_what_ray_says_of_an_address_is_one_line(error: Exception, remedy: str) -> None:
+    told = cannot_be_joined("here", error)
+    assert str(told).startswith("the Ray at 'here' cannot be joined (") and "\n" not in str(told)
+    assert remedy in told.remedy
+
+
+@pytest.mark.usefixtures("current")
 def test_addresses_where_something_listens_and_other_forms_are_left_to_ray() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         for form in ("127.0.0.1:{}", "ray://localhost:{}"):
@@ -117,3 +174,13 @@ def test_serving_on_a_cluster_that_is_not_there_is_one_line() -> None:
     address = f"127.0.0.1:{free_ports(1)[0]}"
     result = CliRunner().invoke(serve.command, ["--address", address])
     assert isinstance(result.exception, InputError) and f"no Ray answers at {address}" in str(result.exception)
+
+
+@pytest.mark.parametrize("address", ["nonsense", "", "http://127.0.0.1:8265"])
+def test_serving_on_what_is_no_address_is_one_line(address: str) -> None:
+    script = "from being.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "serve", "--address", address], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2 and "HOST:PORT" in done.stderr.splitlines()[-1]
+    assert f"the Ray at {address!r} cannot be joined" in done.stderr.splitlines()[-1]

@@ -16,7 +16,15 @@ from being.commands.deployed import stay, taken_down
 from being.commands.library_option import require_folders
 from being.commands.mps import MpsUnavailable, mps_runs, multi_process_service
 from being.commands.renderers import renderers_share_a_gpu, with_renderers
-from being.commands.serve_checks import check_access, check_args, check_port, exposure, listening
+from being.commands.serve_checks import (
+    check_access,
+    check_args,
+    check_port,
+    check_shape,
+    exposure,
+    first_problem,
+    listening,
+)
 from being.commands.session_workers import (
     behind_haproxy,
     gpus_here,
@@ -30,7 +38,7 @@ from being.commands.session_workers import (
 from being.commands.stopping import stopped_by_signals
 from being.errors import InputError, MissingDependencyError
 from being.processors import usable_processors
-from being.ray_local import REMEDY, require_own_package, require_ray, start_ray
+from being.ray_local import cannot_be_joined, require_own_package, require_ray, start_ray
 
 CONFIG = Path("serve_config.yaml")
 # What serve_config.yaml says, for an installation without the file; a test holds the two together.
@@ -191,7 +199,9 @@ def command(
                     log_to_driver=True,
                 )
                 arm()
+            from pydantic import ValidationError
             from ray import serve
+            from ray.exceptions import RayError
             from ray.serve.scripts import run
         except ImportError as error:
             raise MissingDependencyError("ray", None, "Serving") from error
@@ -201,11 +211,12 @@ def command(
                 run.main([file.name, "--non-blocking", *elsewhere], standalone_mode=False)
             except SystemExit as error:
                 sys.exit(1 if error.code is None else error.code)  # None: it failed, and has said so
-            except ConnectionError as error:
+            except ValidationError as error:
+                raise InputError(f"{config or CONFIG}: {first_problem(error)}", "See serve_config.yaml") from None
+            except (ConnectionError, ValueError, RuntimeError, RayError) as error:
                 if address is None:
                     raise
-                reason = str(error).partition(". ")[0]
-                raise InputError(f"the Ray at {address} cannot be joined ({reason})", REMEDY) from error
+                raise cannot_be_joined(address, error) from error
             arm()  # joining a cluster has put a handler of Ray's in the place of ours
             stay(_names(settings), lambda: serve.status().applications)
 
@@ -277,7 +288,7 @@ def merged(
     refiner: str | None = None,
 ) -> dict[str, Any]:
     """The configuration with what the command line says instead, or besides: `hosts` and `origins` are added."""
-    http = {**settings.get("http_options", {})}
+    http = {**(settings.get("http_options") or {})}
     if host is not None:
         http["host"] = host
     if port is not None:
@@ -289,10 +300,10 @@ def merged(
             args["library"] = [str(path.resolve()) for path in library]
         if refiner is not None:
             args["refiner"] = refiner
-        access = {**(args.get("access") or {})}
-        for name, listed in (("hosts", hosts), ("origins", origins)):
-            if listed:
-                access[name] = [*access.get(name, []), *listed]
+        access = args.get("access") or {}
+        if isinstance(access, dict):  # of another's application it may be anything
+            added = {name: listed for name, listed in (("hosts", hosts), ("origins", origins)) if listed}
+            access = {**access, **{name: [*(access.get(name) or []), *listed] for name, listed in added.items()}}
         application["args"] = {**args, "access": access} if access else args
     return {**settings, "http_options": http, "applications": applications}
 
@@ -310,9 +321,4 @@ def _read(config: Path | None) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read ({error.strerror})", "Name a Serve config file") from None
     except (yaml.YAMLError, UnicodeError) as error:
         raise InputError(f"{path}: is not YAML ({str(error).splitlines()[0]})", "Name a Serve config file") from None
-    if not isinstance(settings, dict) or not isinstance(settings.get("applications"), list):
-        raise InputError(f"{path}: has no list `applications`", "See serve_config.yaml")
-    for application in settings["applications"]:
-        if not isinstance(application, dict) or not isinstance(application.get("args") or {}, dict):
-            raise InputError(f"{path}: an application or its `args` is no mapping", "See serve_config.yaml")
-    return settings
+    return check_shape(settings, str(path))

@@ -11,9 +11,38 @@ from being.errors import InputError
 from being.startup import loading
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    from pydantic import BaseModel, ValidationError
 
+SEE = "See serve_config.yaml"
+OWN_PORT = 8000  # Serve's own
 OURS = "being.deployments.app:build"  # the application whose arguments are known here
+
+
+def check_shape(settings: Any, source: str) -> dict[str, Any]:
+    """The settings of a Serve config file; raises InputError where a part read here has not the form that is read."""
+    if not isinstance(settings, dict) or not isinstance(settings.get("applications"), list):
+        raise InputError(f"{source}: has no list `applications`", SEE)
+    if not settings["applications"]:
+        raise InputError(f"{source}: its list `applications` is empty", SEE)
+    http = settings.get("http_options") or {}
+    if not isinstance(http, dict):
+        raise InputError(f"{source}: `http_options` is no mapping", SEE)
+    port = http.get("port", OWN_PORT)
+    if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
+        raise InputError(f"{source}: the port {port!r} is no number from 1 to 65535", SEE)
+    for application in settings["applications"]:
+        if not isinstance(application, dict) or not isinstance(application.get("args") or {}, dict):
+            raise InputError(f"{source}: an application or its `args` is no mapping", SEE)
+        if not isinstance(application.get("name", ""), str):
+            raise InputError(f"{source}: the name {application['name']!r} of an application is no text", SEE)
+    return settings
+
+
+def first_problem(error: ValidationError) -> str:
+    """What Serve says of a configuration that it does not take, in one line."""
+    problem = error.errors()[0]
+    name = ".".join(map(str, problem["loc"]))
+    return " ".join((f"{name}: " * bool(name) + _reason(problem)).split())
 
 
 def check_args(settings: Mapping[str, Any], source: str) -> None:
@@ -56,8 +85,8 @@ def check_access(hosts: Sequence[str], origins: Sequence[str]) -> None:
 
 def listening(settings: Mapping[str, Any]) -> tuple[str, int]:
     """Address and port that a configuration names, or Serve's own."""
-    http = settings.get("http_options", {})
-    return str(http.get("host", "127.0.0.1")), int(http.get("port", 8000))
+    http = settings.get("http_options") or {}
+    return str(http.get("host", "127.0.0.1")), int(http.get("port", OWN_PORT))
 
 
 def check_port(host: str, port: int) -> None:
@@ -98,7 +127,8 @@ def exposure(settings: Mapping[str, Any]) -> str | None:
 
 
 def _access(application: Mapping[str, Any]) -> Mapping[str, Any]:
-    return (application.get("args") or {}).get("access") or {}
+    access = (application.get("args") or {}).get("access")
+    return access if isinstance(access, Mapping) else {}  # of another's application it may be anything
 
 
 def _refusal(problem: Mapping[str, Any], source: str, model: type[BaseModel]) -> InputError:

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
+from pydantic import ValidationError
 
 from being.commands.serve import DEFAULT, command, merged
-from being.commands.serve_checks import check_args, check_port, exposure, listening
+from being.commands.serve_checks import check_args, check_port, exposure, first_problem, listening
 from being.errors import InputError
 
 STARTING_S = 60.0  # of a Python on a busy machine; ours starts no Ray, whose start alone takes longer
@@ -131,3 +132,43 @@ def test_arguments_of_other_applications_are_theirs_and_none_are_right() -> None
     ours: dict[str, object] = {"import_path": "being.deployments.app:build"}
     check_args({"applications": [other, ours, {**ours, "args": None}]}, "config.yaml")
     assert merged({"applications": [{**ours, "args": None}]}, None, None, ())["applications"][0]["args"] == {}
+
+
+@pytest.mark.parametrize(
+    ("part", "complaint"),
+    [
+        ({"applications": []}, "its list `applications` is empty"),
+        ({"http_options": ["a"]}, "`http_options` is no mapping"),
+        ({"http_options": {"port": "abc"}}, "the port 'abc' is no number from 1 to 65535"),
+        ({"http_options": {"port": True}}, "the port True is no number"),
+        ({"http_options": {"port": 70000}}, "the port 70000 is no number"),
+        ({"http_options": {"port": None}}, "the port None is no number"),
+        ({"applications": [{"import_path": "mine:build", "name": 3}]}, "the name 3 of an application is no text"),
+    ],
+)
+def test_wrong_parts_of_a_file_are_refused(tmp_path: Path, part: dict[str, object], complaint: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump({"applications": [{"import_path": "mine:build"}], **part}))
+    result = CliRunner().invoke(command, [str(path)])
+    assert isinstance(result.exception, InputError)
+    assert str(result.exception).startswith(f"{path}: {complaint}")
+
+
+def test_empty_parts_and_access_of_others_are_let_through(tmp_path: Path, taken: int) -> None:
+    others = {"import_path": "mine:build", "args": {"access": ["a"]}}
+    settings = {"http_options": None, "applications": [others]}
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    result = CliRunner().invoke(command, [str(path), "--port", str(taken), "--allow-host", "a.example"])
+    assert isinstance(result.exception, InputError) and "already in use" in str(result.exception)
+    changed = merged(settings, "0.0.0.0", None, (), ("a.example",))
+    assert changed["applications"] == [others] and exposure(changed) is not None
+    assert listening(settings) == ("127.0.0.1", 8000)
+
+
+def test_what_serve_refuses_is_one_line() -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    with pytest.raises(ValidationError) as caught:
+        ServeDeploySchema.model_validate({**DEFAULT, "http_options": {"port": "abc"}})
+    assert first_problem(caught.value).startswith("http_options.port: input should be a valid integer")
