@@ -88,7 +88,7 @@ def require_ray(address: str) -> None:
     """
     remedy = REMEDY
     if address == "auto":
-        address, source = _current()
+        address, source = current_cluster()
         remedy = f"It was named by {source}: remove that where it ended, or name another by --address"
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdecimal() or "/" in host:
@@ -110,7 +110,7 @@ def cannot_be_joined(address: str, error: Exception) -> InputError:
     return InputError(f"the Ray at {address!r} cannot be joined ({reason.rstrip('.')})", remedy)
 
 
-def _current() -> tuple[str, str]:
+def current_cluster() -> tuple[str, str]:
     """What Ray takes for `auto` or for no address, and what says so; `auto` where nothing does.
 
     `ray start` writes the file, and a head that was killed leaves it behind.

@@ -33,7 +33,7 @@ from being.ray_compat import (
     send_media_as_it_is,
     take_port_again,
 )
-from being.ray_local import free_ports
+from being.ray_local import current_cluster, free_ports
 
 ROOT = Path(__file__).parents[1]
 PRIVATE = re.compile(r"ray(\.\w+)*\._(?!_)\w+")
@@ -225,3 +225,15 @@ def test_a_replica_says_farewell_before_it_drains(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ValueError, match="nobody"):
         asyncio.run(replica.Replica.__new__(replica.Replica)._perform_graceful_shutdown())
     assert order == 2 * ["farewell", "drains", "drained"]
+
+
+def test_ray_looks_for_the_current_cluster_where_we_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray._common.utils import get_ray_address_file
+
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    file = tmp_path / "ray" / "ray_current_cluster"
+    file.parent.mkdir()
+    assert get_ray_address_file(None) == str(file)
+    file.write_text("10.0.0.7:6379")
+    assert current_cluster() == ("10.0.0.7:6379", str(file))

@@ -121,12 +121,6 @@ def current(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-def test_ray_looks_where_we_look_for_the_current_one(current: Path) -> None:
-    from ray._common.utils import get_ray_address_file
-
-    assert get_ray_address_file(None) == str(current)
-
-
 def test_a_head_that_was_killed_is_refused_at_once(current: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     require_ray("auto")  # there is none: Ray says so at once, or starts one
     address = f"127.0.0.1:{free_ports(1)[0]}"
