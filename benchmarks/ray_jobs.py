@@ -99,6 +99,19 @@ def cluster(cpus: int) -> Iterator[Head]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def objects_in(line: str) -> list[dict[str, Any]]:
+    """JSON objects at the start of a line of a job's log: two that came at once may share it, and one may be cut."""
+    decoder, found = json.JSONDecoder(), []
+    while line.startswith("{"):
+        try:
+            one, end = decoder.raw_decode(line)
+        except json.JSONDecodeError:
+            break
+        found.append(one)
+        line = line[end:].lstrip()
+    return found
+
+
 @dataclass
 class Job:
     """A submitted job: what it has printed so far."""
@@ -114,8 +127,7 @@ class Job:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             self.text.append(line)
-            if line.startswith("{"):
-                self.events.append(json.loads(line))
+            self.events += objects_in(line)
 
     def until(self, seen: Callable[[], Any], what: str) -> Any:
         """Wait for something; raises when the job ends before it or patience does."""

@@ -18,7 +18,7 @@ pytest.importorskip("pyarrow", reason="needs being[train]")
 sys.path.append(str(Path(__file__).parents[1]))
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
-from ray_jobs import Head, cluster, submit
+from ray_jobs import Head, cluster, objects_in, submit
 from support.api_server import drawing, eventually, running, wav
 from train_job import SMALL, checkpointed, kill_worker, scores
 
@@ -92,6 +92,11 @@ def config_from(settings: dict[str, Any]) -> FitConfig:
         [part for name, value in settings.items() for part in (f"--{name}", str(value))], standalone_mode=False
     )
     return found
+
+
+def test_two_events_on_a_line_of_the_log_are_two() -> None:
+    assert objects_in('{"a": 1}{"b": 2}\n') == [{"a": 1}, {"b": 2}]
+    assert objects_in('{"a": 1} {"b": \n') == [{"a": 1}] and objects_in("note\n") == []
 
 
 def test_several_folders_after_one_data() -> None:
