@@ -162,29 +162,17 @@ class _Source:
         names = [f"{stem}.safetensors"]
         names.insert(0 if dtype == torch.float16 else 1, f"{stem}.fp16.safetensors")
         inside = [_inside(folder, name) for name in names]
-        for find in (self._at_hand, self._find):  # the hub is not asked for one while the cache holds the other
+        for ask in (False, True):  # the hub is not asked for one while the cache holds the other
             for name in inside:
-                if (found := find(name)) is not None:
+                if (found := self._find(name, ask)) is not None:
                     return found
         raise InputError(f"{_inside(folder, names[-1])} of {self.name!r} is missing", self._remedy())
 
-    def _at_hand(self, name: str) -> Path | None:
-        """A file of the folder, or of the hub's cache."""
+    def _find(self, name: str, ask: bool = True) -> Path | None:
+        """A file of the folder, of the hub's cache, or, where it may be asked, of the hub; None where there is none."""
         folder = Path(self.name)
         if folder.is_dir():
             return folder / name if (folder / name).is_file() else None
-        try:
-            from huggingface_hub import try_to_load_from_cache
-
-            cached = try_to_load_from_cache(self.name, name, revision=self.revision)
-        except (ImportError, ValueError):  # told by `_find`
-            return None
-        return Path(cached) if isinstance(cached, str) else None
-
-    def _find(self, name: str) -> Path | None:
-        folder = Path(self.name)
-        if folder.is_dir():
-            return self._at_hand(name)
         if folder.is_absolute() or self.name.startswith("."):
             raise InputError(f"there is no folder {self.name!r}", "Give a folder, or a name on the Hugging Face hub")
         try:
@@ -196,7 +184,7 @@ class _Source:
             cached = try_to_load_from_cache(self.name, name, revision=self.revision)
             if isinstance(cached, str):
                 return Path(cached)
-            if cached is not None or self.local_files_only:  # known not to exist, or not to be asked for
+            if cached is not None or self.local_files_only or not ask:  # known not to exist, or not to be asked for
                 return None
             self._reach(name)
             return Path(hf_hub_download(self.name, name, revision=self.revision))

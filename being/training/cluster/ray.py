@@ -309,10 +309,8 @@ def fit_as_job(
 
 def join_ray(address: str | None = None) -> None:
     """Join the cluster at the address, or the running one, or start one here. Raises InputError for none there."""
-    from being.ray_local import require_ray, start_ray
+    from being.ray_local import start_ray
 
-    if address is not None:
-        require_ray(address)
     try:
         start_ray(address=address, ignore_reinit_error=True, logging_level=logging.WARNING)
     except (ConnectionError, ValueError, RuntimeError) as error:
